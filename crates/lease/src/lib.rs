@@ -1,0 +1,15 @@
+//! The four rules and the conditions L1 to L12: holder, voter and guard, pure.
+//!
+//! - [`holder`]: one incarnation's right to act, renewed by acknowledged keepalives (rule 2, L3, L4, L11).
+//! - [`voter`]: whom this node acknowledges, and whom it has promised to acknowledge no more (L1, L2, L3, L5).
+//! - [`guard`]: both together with the release list, as the guard process and the simulator run them (L7, L12).
+
+pub mod frame;
+pub mod guard;
+pub mod holder;
+pub mod io;
+pub mod voter;
+
+pub use frame::{Ack, Frame, Keepalive};
+pub use guard::Guard;
+pub use io::{Effect, FromDaemon, Input, ToDaemon};

@@ -1,0 +1,149 @@
+//! What the engine asks of the agents, and what they answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig};
+use crate::ids::{Epoch, GroupName, NodeName, ResourceName};
+
+/// One request to an agent, numbered by the engine that made it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct RunId(pub u64);
+
+/// A resource with everything its agent must know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Resource {
+    /// A file system on shared storage.
+    Filesystem(Arc<FilesystemConfig>),
+    /// A service address.
+    Address(Arc<AddressConfig>),
+    /// An application.
+    Application(Arc<ApplicationConfig>),
+}
+
+impl Resource {
+    /// The resource's name, unique in its group.
+    #[must_use]
+    pub fn name(&self) -> &ResourceName {
+        match self {
+            Self::Filesystem(c) => &c.name,
+            Self::Address(c) => &c.name,
+            Self::Application(c) => &c.name,
+        }
+    }
+
+    /// The kind, in one word, for people.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Filesystem(_) => "filesystem",
+            Self::Address(_) => "address",
+            Self::Application(_) => "application",
+        }
+    }
+}
+
+/// What to do with a resource.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Op {
+    /// Look whether it already runs here; change nothing.
+    Probe,
+    /// Bring it up. Answers [`Outcome::Running`] only after it was seen to run.
+    Acquire,
+    /// Take it down. Answers [`Outcome::Stopped`] only after it was shown to be down.
+    Release,
+    /// Check that it is well.
+    Monitor,
+}
+
+impl Op {
+    /// The word in events and in the environment of scripts.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Probe => "probe",
+            Self::Acquire => "acquire",
+            Self::Release => "release",
+            Self::Monitor => "monitor",
+        }
+    }
+}
+
+/// A request to an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// The number to answer with.
+    pub id: RunId,
+    /// The group.
+    pub group: GroupName,
+    /// The ownership under which it happens.
+    pub epoch: Epoch,
+    /// The resource.
+    pub resource: Resource,
+    /// What to do.
+    pub op: Op,
+    /// When the agent must have answered. It ends what it started and answers [`Outcome::Failed`] by then;
+    /// a hung disk may keep a thread of the agent, never the answer.
+    pub deadline: Duration,
+    /// The environment for scripts (`REGENT_*`), without what the agent itself adds.
+    pub environment: Vec<(String, String)>,
+}
+
+/// A request to a fence device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceRun {
+    /// The number to answer with.
+    pub id: RunId,
+    /// Whose power to cut.
+    pub victim: NodeName,
+    /// The device.
+    pub device: Arc<FenceConfig>,
+}
+
+/// What an agent found or did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// It runs (probe, acquire, monitor).
+    Running,
+    /// It does not run (probe, release, monitor), and nothing of it is left.
+    Stopped,
+    /// It could not be done, or what runs is not well.
+    Failed(Failure),
+}
+
+/// Why an action failed, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What happened, in one line.
+    pub reason: String,
+    /// Evidence: the end of the command's output, holders of a mount, the kernel's error text.
+    pub evidence: String,
+    /// Whether the action was cut off by its deadline.
+    pub timed_out: bool,
+}
+
+impl Failure {
+    /// A failure with a reason and no evidence.
+    #[must_use]
+    pub fn because(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into(), evidence: String::new(), timed_out: false }
+    }
+}
+
+/// What an agent says unasked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Notice {
+    /// The main process of an application has ended.
+    Exited {
+        /// The group.
+        group: GroupName,
+        /// The ownership under which it was started.
+        epoch: Epoch,
+        /// The application.
+        resource: ResourceName,
+        /// How it ended, in words.
+        how: String,
+    },
+}

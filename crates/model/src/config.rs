@@ -1,0 +1,321 @@
+//! The configuration of a cluster, after it was found right.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Resource;
+use crate::ids::{ClusterName, GroupName, NodeName, ResourceName};
+use crate::proof::Need;
+use crate::timers::Timers;
+
+/// The port for keepalives (UDP) and the node-to-node channel (TCP), unless the configuration says otherwise.
+pub const DEFAULT_PORT: u16 = 7410;
+
+/// A whole cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Config {
+    /// The cluster's name.
+    pub cluster: ClusterName,
+    /// `takeover` as the user wrote it.
+    pub takeover: String,
+    /// The timers derived from it.
+    pub timers: Timers,
+    /// The port of keepalives and of the channel.
+    pub port: u16,
+    /// The nodes, in the order of the file.
+    pub nodes: Vec<NodeConfig>,
+    /// The witnesses.
+    pub witnesses: Vec<NodeConfig>,
+    /// The fence devices.
+    pub fences: Vec<Arc<FenceConfig>>,
+    /// The resource groups, in the order of the file.
+    pub groups: Vec<Arc<GroupConfig>>,
+}
+
+impl Config {
+    /// The group of that name.
+    #[must_use]
+    pub fn group(&self, name: &GroupName) -> Option<&Arc<GroupConfig>> {
+        self.groups.iter().find(|g| &g.name == name)
+    }
+
+    /// The node or witness of that name.
+    #[must_use]
+    pub fn member(&self, name: &NodeName) -> Option<&NodeConfig> {
+        self.nodes.iter().chain(&self.witnesses).find(|n| &n.name == name)
+    }
+
+    /// Whether the name is a witness's.
+    #[must_use]
+    pub fn is_witness(&self, name: &NodeName) -> bool {
+        self.witnesses.iter().any(|w| &w.name == name)
+    }
+
+    /// The fence devices that can cut `node`, in the order of the file.
+    pub fn fences_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a Arc<FenceConfig>> {
+        self.fences.iter().filter(move |f| f.nodes.contains(node))
+    }
+}
+
+/// A node, or a witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeConfig {
+    /// Its name.
+    pub name: NodeName,
+    /// One address per network, in the order of the networks.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// What a fence device does to a node that must be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FenceAction {
+    /// Off, confirmed, and on again if it was on.
+    Reboot,
+    /// Off, confirmed; a person brings it back.
+    Off,
+}
+
+/// A fence device: an executable that speaks the fence agent interface (options as `key=value` lines on its
+/// standard input; actions `status`, `off`, `on`; for `status` exit 0 is on and 2 is off).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceConfig {
+    /// The device's name.
+    pub name: String,
+    /// The executable.
+    pub agent: PathBuf,
+    /// The nodes it can cut.
+    pub nodes: Vec<NodeName>,
+    /// What the device calls a node (`plug`), where it differs from the node's name.
+    pub plugs: BTreeMap<NodeName, String>,
+    /// Further options for the agent.
+    pub options: BTreeMap<String, String>,
+    /// What to do.
+    pub action: FenceAction,
+    /// How long one call of the agent may take.
+    pub timeout: Duration,
+}
+
+/// When a group is brought up for the first time after the whole cluster was down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Startup {
+    /// On its home node (the first of its list) only.
+    Home,
+    /// On the first node of its list that is there.
+    FirstAvailable,
+    /// On the first node there that carries no other group of this kind (rotating: one per node).
+    Distribute,
+    /// On every node (concurrent).
+    All,
+}
+
+/// Where a group goes when its node is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failover {
+    /// To the next node of its list that is there.
+    Next,
+    /// Nowhere: it stays off until its node returns.
+    Stay,
+}
+
+/// What happens when a better node of the list returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Failback {
+    /// The group goes back to it, in order: released there, then acquired here.
+    Home,
+    /// The group stays; the node that returned becomes the standby.
+    Never,
+}
+
+/// The triple under every policy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Policy {
+    /// See [`Startup`].
+    pub startup: Startup,
+    /// See [`Failover`].
+    pub failover: Failover,
+    /// See [`Failback`].
+    pub failback: Failback,
+}
+
+impl Policy {
+    /// The preset `cascading`: home node, next node, back home.
+    pub const CASCADING: Self =
+        Self { startup: Startup::Home, failover: Failover::Next, failback: Failback::Home };
+    /// The preset `rotating`: one per node, next node, no way back.
+    pub const ROTATING: Self =
+        Self { startup: Startup::Distribute, failover: Failover::Next, failback: Failback::Never };
+
+    /// The preset's name, if the triple is one.
+    #[must_use]
+    pub fn preset(self) -> Option<&'static str> {
+        [(Self::CASCADING, "cascading"), (Self::ROTATING, "rotating")]
+            .into_iter()
+            .find_map(|(policy, name)| (policy == self).then_some(name))
+    }
+}
+
+/// A resource group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupConfig {
+    /// Its name.
+    pub name: GroupName,
+    /// The nodes that may own it, in order of preference; the first is its home.
+    pub nodes: Vec<NodeName>,
+    /// Its policy.
+    pub policy: Policy,
+    /// What proves that a lost owner is gone. Never empty.
+    pub needs: Vec<Need>,
+    /// Storage, acquired first.
+    pub filesystems: Vec<Arc<FilesystemConfig>>,
+    /// Addresses, acquired after storage.
+    pub addresses: Vec<Arc<AddressConfig>>,
+    /// Applications, acquired last.
+    pub applications: Vec<Arc<ApplicationConfig>>,
+}
+
+impl GroupConfig {
+    /// Every resource in the order of acquiring; releasing goes the other way.
+    #[must_use]
+    pub fn resources(&self) -> Vec<Resource> {
+        let storage = self.filesystems.iter().cloned().map(Resource::Filesystem);
+        let addresses = self.addresses.iter().cloned().map(Resource::Address);
+        let applications = self.applications.iter().cloned().map(Resource::Application);
+        storage.chain(addresses).chain(applications).collect()
+    }
+
+    /// Whether two owners at once could both write what only one may write.
+    #[must_use]
+    pub fn has_shared_writer(&self) -> bool {
+        !self.filesystems.is_empty()
+    }
+}
+
+/// How often, how long and how many times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MonitorTimes {
+    /// From the end of one check to the beginning of the next; zero = monitoring is off.
+    pub interval: Duration,
+    /// How long one check may take.
+    pub timeout: Duration,
+    /// How many failed checks in a row are a failure.
+    pub failures: u32,
+}
+
+/// Attempts at acquiring, and local restarts after a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestartLimits {
+    /// How many times a failed acquire is tried again on the same node.
+    pub retries: u32,
+    /// How many local restarts after a monitored failure are allowed within `window`.
+    pub restarts: u32,
+    /// The window that counts them.
+    pub window: Duration,
+}
+
+/// When a file system is checked before it is mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Check {
+    /// Never; journal replay is mount's job.
+    Never,
+    /// When its superblock says that errors were found.
+    Auto,
+    /// Before every mount.
+    Always,
+}
+
+/// A file system on shared storage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilesystemConfig {
+    /// The resource's name; by default made of the mount point.
+    pub name: ResourceName,
+    /// The block device.
+    pub device: PathBuf,
+    /// Where to mount it.
+    pub mount: PathBuf,
+    /// Its type, as `mount -t` takes it.
+    pub fstype: String,
+    /// Mount options, comma-separated.
+    pub options: String,
+    /// When to check it.
+    pub check: Check,
+    /// Whether processes that keep it busy are killed at release (they are named in the journal either way).
+    pub force_unmount: bool,
+    /// How it is monitored: bounded read, durable write, mount and device still there.
+    pub monitor: MonitorTimes,
+    /// How long acquiring may take.
+    pub acquire_timeout: Duration,
+    /// How long releasing may take.
+    pub release_timeout: Duration,
+    /// Retries and restarts.
+    pub limits: RestartLimits,
+}
+
+/// A service address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressConfig {
+    /// The resource's name; by default made of the address.
+    pub name: ResourceName,
+    /// The address.
+    pub address: IpAddr,
+    /// Its prefix length.
+    pub prefix: u8,
+    /// The interface; by default the one that carries a node address in the same subnet.
+    pub interface: Option<String>,
+    /// How it is monitored.
+    pub monitor: MonitorTimes,
+    /// How long acquiring may take.
+    pub acquire_timeout: Duration,
+    /// How long releasing may take.
+    pub release_timeout: Duration,
+    /// Retries and restarts.
+    pub limits: RestartLimits,
+}
+
+/// Which process is the application, once its start command has done its work.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum MainProcess {
+    /// The start command itself: it stays in the foreground.
+    Child,
+    /// The process whose number this file holds.
+    PidFile(PathBuf),
+    /// Whatever lives in the application's control group after the start command has ended with 0.
+    Cgroup,
+}
+
+/// An application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApplicationConfig {
+    /// The resource's name.
+    pub name: ResourceName,
+    /// The start command, for `/bin/sh -c`.
+    pub start: String,
+    /// The stop command; without it the processes get `SIGTERM`, then `SIGKILL`.
+    pub stop: Option<String>,
+    /// The command that tells whether it is well (exit 0) or not; without it the main process must be alive.
+    /// It is asked once after every start and stop, even when the interval is zero.
+    pub status: Option<String>,
+    /// Which process is the application.
+    pub main: MainProcess,
+    /// The user the commands run as; by default root.
+    pub user: Option<String>,
+    /// How it is monitored.
+    pub monitor: MonitorTimes,
+    /// How long the start command may take until the application is seen to run.
+    pub start_timeout: Duration,
+    /// How long the stop command may take; then the processes are killed.
+    pub stop_timeout: Duration,
+    /// At the end of a lease: how long the processes may react to `SIGTERM` before they are killed.
+    pub lapse_grace: Duration,
+    /// Retries and restarts.
+    pub limits: RestartLimits,
+}
