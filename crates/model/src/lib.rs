@@ -13,7 +13,5 @@ pub mod state;
 pub mod time;
 pub mod timers;
 
-pub use ids::{
-    BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName, ResourceName, Round,
-};
+pub use ids::{BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName, ResourceName, Round};
 pub use time::Moment;

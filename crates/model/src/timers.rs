@@ -146,7 +146,11 @@ impl Timers {
     pub fn explain(&self) -> Vec<String> {
         let ms = |d: Duration| format!("{} ms", d.as_micros() as f64 / 1000.0);
         vec![
-            format!("heartbeat {}  x 3  <=  letting go begins {}", ms(self.heartbeat), ms(self.release_begins)),
+            format!(
+                "heartbeat {}  x 3  <=  letting go begins {}",
+                ms(self.heartbeat),
+                ms(self.release_begins)
+            ),
             format!(
                 "letting go begins {}  +  release budget {}  =  lease {} on the slowest clock (-{} ppm)",
                 ms(self.release_begins),
