@@ -18,7 +18,7 @@ pub struct Promise {
 }
 
 /// Why the previous owner can no longer act.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Proof {
     /// There was no previous owner.
     NeverOwned,

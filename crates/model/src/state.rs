@@ -1,1 +1,271 @@
-//! The replicated state.
+//! The replicated state: what every voter agrees on, and the only way it changes ([`State::apply`]).
+
+mod apply;
+mod command;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::ids::{BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName};
+use crate::proof::{Promise, Proof};
+
+pub use command::{Command, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
+
+/// How many answered proposals are remembered, so that a retried one is applied once.
+const PROPOSALS_REMEMBERED: usize = 1024;
+
+/// What every voter agrees on. Changed only by applying committed entries in the order of the log (L9).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The configuration in force.
+    pub config: Config,
+    /// Its text, as the user wrote it, comments kept.
+    pub config_text: String,
+    /// How many configurations there were before it.
+    pub config_serial: u64,
+    /// Who belongs to the cluster.
+    pub members: BTreeMap<NodeId, Member>,
+    /// The last registered life of each node.
+    pub lives: BTreeMap<NodeId, Life>,
+    /// Per node the newest incarnation that is proven to be over; it and every older one act no more.
+    pub ended: BTreeMap<NodeId, Incarnation>,
+    /// The largest lease that was ever in force (L1).
+    pub largest_lease: Duration,
+    /// The groups of the configuration.
+    pub groups: BTreeMap<GroupName, Group>,
+    /// Promises withdrawn while the incarnation they are about was not ended (L5).
+    pub withdrawn: BTreeSet<Promise>,
+    /// Fence requests that were committed and are not yet answered.
+    pub fence_requests: BTreeMap<IncarnationOf, FenceRequest>,
+    remembered: VecDeque<ProposalId>,
+}
+
+/// A member of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Member {
+    /// Its name.
+    pub name: NodeName,
+    /// Whether it only votes.
+    pub witness: bool,
+    /// Whether it is to vote; a member that is not stays a learner.
+    pub votes: bool,
+}
+
+/// One life of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Life {
+    /// Its guard's incarnation.
+    pub incarnation: Incarnation,
+    /// The machine's boot.
+    pub boot: BootId,
+    /// What the node may be used for.
+    pub mode: NodeMode,
+}
+
+/// The state of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Whether it is to run.
+    pub enabled: bool,
+    /// The last epoch given.
+    pub epoch: Epoch,
+    /// Who has it.
+    pub tenure: Tenure,
+    /// The node that had it last (or has it).
+    pub last_owner: Option<NodeId>,
+    /// Whether it ran since it was enabled: the next placement is a failover, not a startup.
+    pub started: bool,
+    /// The node an operator moved it to; overrides the order of the list until that node cannot run it.
+    pub moved_to: Option<NodeId>,
+    /// It went down with this node (`node stop --graceful`) and waits for its return.
+    pub parked_on: Option<NodeId>,
+    /// Where it could not be brought up or kept up, and why.
+    pub failed_on: BTreeMap<NodeId, String>,
+}
+
+/// Who has a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Tenure {
+    /// Nobody, and this is why the one before can no longer act.
+    Vacant(Proof),
+    /// An incarnation.
+    Owned(Ownership),
+}
+
+/// One ownership of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ownership {
+    /// Its number.
+    pub epoch: Epoch,
+    /// Who.
+    pub owner: IncarnationOf,
+    /// How far it is.
+    pub phase: Phase,
+    /// Why the owner before could no longer act.
+    pub proof: Proof,
+    /// The node that owned it before, if any.
+    pub previous: Option<NodeId>,
+    /// Held without lease (L10): `lease-ended` is no proof for it.
+    pub without_lease: bool,
+}
+
+/// How far an ownership is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Phase {
+    /// The owner is bringing the group up.
+    Acquiring,
+    /// The group runs.
+    Online,
+    /// The owner was told to take it down.
+    Releasing(ReleaseReason),
+    /// The owner could not take it down: it is blocked until a person, a reboot or a fence ends it.
+    Stuck(String),
+}
+
+/// A committed wish to cut a node's power.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FenceRequest {
+    /// The device.
+    pub device: String,
+    /// The node that operates it.
+    pub by: NodeId,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+}
+
+/// What applying an entry changed, for the journal and for the engine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// The entry's condition does not hold (any more): it did nothing. Why.
+    Void(String),
+    /// Another configuration is in force.
+    ConfigChanged,
+    /// A member was added.
+    MemberAdded(NodeId),
+    /// A member was removed.
+    MemberRemoved(NodeId),
+    /// A new life of a node was registered.
+    NodeUp(IncarnationOf),
+    /// An incarnation is proven to be over.
+    NodeDown(IncarnationOf, Proof),
+    /// A node's mode changed.
+    Mode(NodeId, NodeMode),
+    /// A group has a new owner under a new epoch.
+    Assigned(GroupName, Ownership),
+    /// An ownership went on to another phase.
+    PhaseChanged(GroupName, Ownership),
+    /// A group has no owner any more, and this is why the last one cannot act.
+    Vacated(GroupName, Proof),
+    /// The wish for a group changed (enabled, disabled, moved, cleared of failures).
+    Wished(GroupName),
+    /// A group failed on a node.
+    FailedOn(GroupName, NodeId, String),
+    /// A promise was withdrawn.
+    Withdrawn(Promise),
+    /// A node's power is to be cut.
+    FenceRequested(IncarnationOf, FenceRequest),
+    /// A node's groups are held without lease.
+    HeldWithoutLease(IncarnationOf),
+}
+
+impl State {
+    /// The state that the first members of a cluster begin with.
+    #[must_use]
+    pub fn founded(config: Config, config_text: String, members: BTreeMap<NodeId, Member>) -> Self {
+        let largest_lease = config.timers.lease;
+        let mut state = Self {
+            config,
+            config_text,
+            config_serial: 0,
+            members,
+            lives: BTreeMap::new(),
+            ended: BTreeMap::new(),
+            largest_lease,
+            groups: BTreeMap::new(),
+            withdrawn: BTreeSet::new(),
+            fence_requests: BTreeMap::new(),
+            remembered: VecDeque::new(),
+        };
+        state.groups_follow_config();
+        state
+    }
+
+    /// The member of that name.
+    #[must_use]
+    pub fn id_of(&self, name: &NodeName) -> Option<NodeId> {
+        self.members.iter().find_map(|(id, member)| (&member.name == name).then_some(*id))
+    }
+
+    /// The name of a member; its number for one that is gone.
+    #[must_use]
+    pub fn name_of(&self, id: NodeId) -> String {
+        self.members.get(&id).map_or_else(|| format!("node {id}"), |m| m.name.to_string())
+    }
+
+    /// Whether this incarnation is proven to be over.
+    #[must_use]
+    pub fn is_ended(&self, about: IncarnationOf) -> bool {
+        self.ended.get(&about.node).is_some_and(|last| about.incarnation <= *last)
+    }
+
+    /// The registered incarnation of a node, if it is not ended.
+    #[must_use]
+    pub fn living(&self, node: NodeId) -> Option<IncarnationOf> {
+        let about = IncarnationOf { node, incarnation: self.lives.get(&node)?.incarnation };
+        (!self.is_ended(about)).then_some(about)
+    }
+
+    /// The ownership of a group, if it has an owner.
+    #[must_use]
+    pub fn ownership(&self, group: &GroupName) -> Option<&Ownership> {
+        match &self.groups.get(group)?.tenure {
+            Tenure::Owned(ownership) => Some(ownership),
+            Tenure::Vacant(_) => None,
+        }
+    }
+
+    /// The groups that an incarnation owns.
+    pub fn owned_by(&self, owner: IncarnationOf) -> impl Iterator<Item = (&GroupName, &Ownership)> {
+        self.groups.iter().filter_map(move |(name, group)| match &group.tenure {
+            Tenure::Owned(o) if o.owner == owner => Some((name, o)),
+            _ => None,
+        })
+    }
+
+    /// Whether an ownership of this group may be ended by this proof.
+    #[must_use]
+    pub fn accepts(&self, group: &GroupName, ownership: &Ownership, proof: &Proof) -> bool {
+        use crate::proof::Need;
+        let needs = |need| self.config.group(group).is_some_and(|g| g.needs.contains(&need));
+        match proof {
+            Proof::Released | Proof::Rebooted { .. } | Proof::OperatorsWord { .. } => true,
+            Proof::Fenced { .. } => true,
+            Proof::LeaseEnded { .. } => needs(Need::LeaseEnded) && !ownership.without_lease,
+            Proof::NeverOwned | Proof::Adopted => false,
+        }
+    }
+
+    fn groups_follow_config(&mut self) {
+        for config in &self.config.groups {
+            self.groups.entry(config.name.clone()).or_insert_with(Group::new);
+        }
+    }
+}
+
+impl Group {
+    fn new() -> Self {
+        Self {
+            enabled: true,
+            epoch: Epoch(0),
+            tenure: Tenure::Vacant(Proof::NeverOwned),
+            last_owner: None,
+            started: false,
+            moved_to: None,
+            parked_on: None,
+            failed_on: BTreeMap::new(),
+        }
+    }
+}

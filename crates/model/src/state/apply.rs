@@ -1,0 +1,485 @@
+//! Applying an entry: conditions are checked here, at the same place in the log on every member.
+
+use std::collections::BTreeSet;
+
+use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
+use crate::proof::{Promise, Proof};
+use crate::state::command::{Command, NewConfig, NodeMode, Proposal, ReleaseReason, StopMode};
+use crate::state::{
+    Change, FenceRequest, Life, Member, Ownership, PROPOSALS_REMEMBERED, Phase, State, Tenure,
+};
+
+type Changes = Vec<Change>;
+
+fn void(why: impl Into<String>) -> Changes {
+    vec![Change::Void(why.into())]
+}
+
+impl State {
+    /// Applies a committed proposal. One that was applied before changes nothing.
+    pub fn apply(&mut self, proposal: &Proposal, voters: &BTreeSet<NodeId>) -> Changes {
+        if self.remembered.contains(&proposal.id) {
+            return void("applied before");
+        }
+        self.remembered.push_back(proposal.id);
+        if self.remembered.len() > PROPOSALS_REMEMBERED {
+            self.remembered.pop_front();
+        }
+        let changes = self.change(&proposal.command, voters);
+        self.check();
+        changes
+    }
+
+    fn change(&mut self, command: &Command, voters: &BTreeSet<NodeId>) -> Changes {
+        match command {
+            Command::SetConfig(new) => self.set_config(new),
+            Command::AddMember { id, member } => self.add_member(*id, member),
+            Command::NodeUp { about, boot, clean } => self.node_up(*about, boot, *clean),
+            Command::NodeDown { about, proof, takeovers } => self.node_down(*about, proof, takeovers, voters),
+            Command::Assign { group, after, to } => self.assign(group, *after, *to),
+            Command::Adopt { group, epoch, to } => self.adopt(group, *epoch, *to),
+            Command::Online { group, epoch } => self.online(group, *epoch),
+            Command::Release { group, epoch, reason } => self.release(group, *epoch, reason),
+            Command::Released { group, epoch, failure } => self.released(group, *epoch, failure.as_deref()),
+            Command::Stuck { group, epoch, reason } => self.stuck(group, *epoch, reason),
+            Command::Withdraw(promise) => self.withdraw(*promise),
+            Command::RequestFence { about, request } => self.request_fence(*about, request),
+            Command::HoldWithoutLease { about } => self.hold_without_lease(*about),
+            Command::SetMode { node, mode } => self.set_mode(*node, *mode),
+            Command::Enable(group) => self.enable(group),
+            Command::Disable(group) => self.disable(group),
+            Command::Move { group, to } => self.move_to(group, *to),
+            Command::Restart(group) => self.restart(group),
+            Command::ConfirmDead { about, who, why } => self.confirm_dead(*about, who, why),
+        }
+    }
+
+    fn set_config(&mut self, new: &NewConfig) -> Changes {
+        if new.replaces != self.config_serial {
+            return void("another configuration was put in force meanwhile; look at it and apply again");
+        }
+        self.config_serial += 1;
+        self.config = new.config.clone();
+        self.config_text.clone_from(&new.text);
+        self.largest_lease = self.largest_lease.max(new.config.timers.lease);
+        self.groups_follow_config();
+        // A group that was taken out stays known until its owner has released it.
+        let config = &self.config;
+        self.groups
+            .retain(|name, group| config.group(name).is_some() || matches!(group.tenure, Tenure::Owned(_)));
+        vec![Change::ConfigChanged]
+    }
+
+    fn add_member(&mut self, id: NodeId, member: &Member) -> Changes {
+        if self.members.contains_key(&id) {
+            return void(format!("number {id} is taken"));
+        }
+        let mut changes = Vec::new();
+        // A member of the same name that lost its durable state comes back under a new number: the old one is gone.
+        if let Some(old) = self.id_of(&member.name) {
+            if self.lives.contains_key(&old) {
+                return void(format!("{} is a member already", member.name));
+            }
+            self.members.remove(&old);
+            changes.push(Change::MemberRemoved(old));
+        }
+        self.members.insert(id, member.clone());
+        changes.push(Change::MemberAdded(id));
+        changes
+    }
+
+    fn node_up(&mut self, about: IncarnationOf, boot: &BootId, clean: bool) -> Changes {
+        if !self.members.contains_key(&about.node) {
+            return void(format!("node {} is no member", about.node));
+        }
+        if self.is_ended(about) {
+            return void(format!("incarnation {about} is over"));
+        }
+        let before = self.lives.get(&about.node).cloned();
+        if let Some(life) = &before {
+            if life.incarnation >= about.incarnation {
+                return void(format!("incarnation {} is registered", life.incarnation));
+            }
+        }
+        let mode = match before.as_ref().map(|l| l.mode) {
+            Some(NodeMode::Standby) => NodeMode::Standby,
+            _ => NodeMode::Active,
+        };
+        self.lives.insert(about.node, Life { incarnation: about.incarnation, boot: boot.clone(), mode });
+        let mut changes = Vec::new();
+        if let Some(life) = before {
+            let old = IncarnationOf { node: about.node, incarnation: life.incarnation };
+            let proof = if life.boot != *boot {
+                Some(Proof::Rebooted { boot: boot.clone() })
+            } else {
+                clean.then_some(Proof::Released)
+            };
+            if let Some(proof) = proof {
+                changes.extend(self.end(old, &proof));
+            }
+        }
+        for (name, group) in &mut self.groups {
+            if group.failed_on.remove(&about.node).is_some() {
+                changes.push(Change::Wished(name.clone()));
+            }
+            if group.parked_on == Some(about.node) {
+                group.parked_on = None;
+            }
+        }
+        changes.push(Change::NodeUp(about));
+        changes
+    }
+
+    /// Ends an incarnation and vacates what it owned, as far as the proof is good for it.
+    fn end(&mut self, about: IncarnationOf, proof: &Proof) -> Changes {
+        let mut changes = Vec::new();
+        if !self.is_ended(about) {
+            self.ended.insert(about.node, about.incarnation);
+            self.withdrawn.retain(|p| p.about.node != about.node || p.about.incarnation > about.incarnation);
+            changes.push(Change::NodeDown(about, proof.clone()));
+        }
+        self.fence_requests.remove(&about);
+        let owned: Vec<_> = self
+            .groups
+            .iter()
+            .filter_map(|(name, group)| match &group.tenure {
+                Tenure::Owned(o)
+                    if o.owner.node == about.node && o.owner.incarnation <= about.incarnation =>
+                {
+                    self.accepts(name, o, proof).then(|| name.clone())
+                }
+                _ => None,
+            })
+            .collect();
+        for name in owned {
+            // An operator's move is remembered until its node is lost.
+            if let Some(group) = self.groups.get_mut(&name).filter(|g| g.moved_to == Some(about.node)) {
+                group.moved_to = None;
+            }
+            changes.extend(self.vacate(&name, proof.clone()));
+        }
+        changes
+    }
+
+    /// The state as it would be if `command` were committed next: what the planner looks ahead with.
+    #[must_use]
+    pub fn preview(&self, command: &Command, voters: &BTreeSet<NodeId>) -> (Self, Vec<Change>) {
+        let mut after = self.clone();
+        let changes = after.change(command, voters);
+        (after, changes)
+    }
+
+    fn vacate(&mut self, name: &GroupName, proof: Proof) -> Changes {
+        let known = self.config.group(name).is_some();
+        let Some(group) = self.groups.get_mut(name) else { return Vec::new() };
+        group.tenure = Tenure::Vacant(proof.clone());
+        if !known {
+            self.groups.remove(name);
+        }
+        vec![Change::Vacated(name.clone(), proof)]
+    }
+
+    fn node_down(
+        &mut self,
+        about: IncarnationOf,
+        proof: &Proof,
+        takeovers: &[(GroupName, IncarnationOf)],
+        voters: &BTreeSet<NodeId>,
+    ) -> Changes {
+        if let Err(why) = self.proof_stands(about, proof, voters) {
+            return void(why);
+        }
+        let mut changes = self.end(about, proof);
+        if changes.is_empty() {
+            return void(format!("{about} is over already, and this proof ends nothing more"));
+        }
+        for (group, to) in takeovers {
+            let Some(epoch) = self.groups.get(group).map(|g| g.epoch) else { continue };
+            if matches!(self.groups[group].tenure, Tenure::Vacant(_)) {
+                changes.extend(self.assign(group, epoch, *to));
+            }
+        }
+        changes
+    }
+
+    fn proof_stands(
+        &self,
+        about: IncarnationOf,
+        proof: &Proof,
+        voters: &BTreeSet<NodeId>,
+    ) -> Result<(), String> {
+        match proof {
+            Proof::LeaseEnded { promises } => {
+                let good: BTreeSet<NodeId> = promises
+                    .iter()
+                    .filter(|p| self.promise_stands(p, about, voters))
+                    .map(|p| p.voter)
+                    .collect();
+                if good.len() > voters.len() / 2 {
+                    Ok(())
+                } else {
+                    Err(format!(
+                        "{} of {} voters promised: no majority for {about}",
+                        good.len(),
+                        voters.len()
+                    ))
+                }
+            }
+            // L: a fence proof names one incarnation and a request made after it was known.
+            Proof::Fenced { device } => match self.fence_requests.get(&about) {
+                Some(request) if &request.device == device => Ok(()),
+                _ => Err(format!("nobody asked {device} to cut {about}")),
+            },
+            _ => Err(format!("{} is no proof of a node's end", proof.word())),
+        }
+    }
+
+    /// Whether a promise is about `about`, by a voter, and was not withdrawn (L5).
+    #[must_use]
+    pub fn promise_stands(&self, promise: &Promise, about: IncarnationOf, voters: &BTreeSet<NodeId>) -> bool {
+        promise.about == about && voters.contains(&promise.voter) && !self.withdrawn.contains(promise)
+    }
+
+    fn assign(&mut self, name: &GroupName, after: Epoch, to: IncarnationOf) -> Changes {
+        if self.living(to.node) != Some(to) {
+            return void(format!("{to} is not the living incarnation of its node"));
+        }
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        let Tenure::Vacant(proof) = &group.tenure else {
+            return void(format!("{name} has an owner"));
+        };
+        if group.epoch != after {
+            return void(format!("{name} is at epoch {} already", group.epoch));
+        }
+        let proof = proof.clone();
+        group.epoch = group.epoch.next();
+        let ownership = Ownership {
+            epoch: group.epoch,
+            owner: to,
+            phase: Phase::Acquiring,
+            proof,
+            previous: group.last_owner,
+            without_lease: false,
+        };
+        group.tenure = Tenure::Owned(ownership.clone());
+        group.last_owner = Some(to.node);
+        group.started = true;
+        vec![Change::Assigned(name.clone(), ownership)]
+    }
+
+    fn adopt(&mut self, name: &GroupName, epoch: Epoch, to: IncarnationOf) -> Changes {
+        if self.living(to.node) != Some(to) {
+            return void(format!("{to} is not the living incarnation of its node"));
+        }
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        match &group.tenure {
+            Tenure::Owned(o) if o.epoch == epoch && o.owner.node == to.node && o.owner != to => {
+                group.epoch = group.epoch.next();
+                // Whatever state the old guard left it in is found by probing; being taken down goes on.
+                let phase = match &o.phase {
+                    Phase::Releasing(reason) => Phase::Releasing(reason.clone()),
+                    Phase::Stuck(why) => Phase::Stuck(why.clone()),
+                    Phase::Acquiring | Phase::Online => Phase::Acquiring,
+                };
+                let ownership = Ownership {
+                    epoch: group.epoch,
+                    owner: to,
+                    phase,
+                    proof: Proof::Adopted,
+                    previous: Some(to.node),
+                    without_lease: false,
+                };
+                group.tenure = Tenure::Owned(ownership.clone());
+                vec![Change::Assigned(name.clone(), ownership)]
+            }
+            _ => void(format!("epoch {epoch} of {name} is not current any more")),
+        }
+    }
+
+    /// Changes the phase of the ownership `epoch`, if it is the current one.
+    fn phase(
+        &mut self,
+        name: &GroupName,
+        epoch: Epoch,
+        next: impl FnOnce(&Phase) -> Result<Phase, String>,
+    ) -> Changes {
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        let Tenure::Owned(ownership) = &mut group.tenure else {
+            return void(format!("{name} has no owner"));
+        };
+        if ownership.epoch != epoch {
+            return void(format!("epoch {epoch} of {name} is not current"));
+        }
+        match next(&ownership.phase) {
+            Ok(phase) => {
+                ownership.phase = phase;
+                vec![Change::PhaseChanged(name.clone(), ownership.clone())]
+            }
+            Err(why) => void(why),
+        }
+    }
+
+    fn online(&mut self, name: &GroupName, epoch: Epoch) -> Changes {
+        self.phase(name, epoch, |phase| match phase {
+            Phase::Acquiring => Ok(Phase::Online),
+            other => Err(format!("it is {other:?}, not being acquired")),
+        })
+    }
+
+    fn release(&mut self, name: &GroupName, epoch: Epoch, reason: &ReleaseReason) -> Changes {
+        let changes = self.phase(name, epoch, |phase| match phase {
+            Phase::Releasing(_) => Err("it is being released already".into()),
+            _ => Ok(Phase::Releasing(reason.clone())),
+        });
+        let released = matches!(changes.as_slice(), [Change::PhaseChanged(..)]);
+        if let (true, Some(group)) = (released, self.groups.get_mut(name)) {
+            match reason {
+                ReleaseReason::Stopping(StopMode::Graceful) => group.parked_on = group.last_owner,
+                ReleaseReason::Reintegration(_) | ReleaseReason::Standby => group.moved_to = None,
+                _ => {}
+            }
+        }
+        changes
+    }
+
+    fn released(&mut self, name: &GroupName, epoch: Epoch, failure: Option<&str>) -> Changes {
+        let Some(ownership) = self.ownership(name).filter(|o| o.epoch == epoch).cloned() else {
+            return void(format!("epoch {epoch} of {name} is not current"));
+        };
+        let mut changes = Vec::new();
+        if let (Some(why), Some(group)) = (failure, self.groups.get_mut(name)) {
+            group.failed_on.insert(ownership.owner.node, why.to_owned());
+            if group.moved_to == Some(ownership.owner.node) {
+                group.moved_to = None;
+            }
+            changes.push(Change::FailedOn(name.clone(), ownership.owner.node, why.to_owned()));
+        }
+        if let Some(group) = self.groups.get_mut(name) {
+            if !group.enabled {
+                group.started = false;
+            }
+        }
+        changes.extend(self.vacate(name, Proof::Released));
+        changes
+    }
+
+    fn stuck(&mut self, name: &GroupName, epoch: Epoch, reason: &str) -> Changes {
+        self.phase(name, epoch, |_| Ok(Phase::Stuck(reason.to_owned())))
+    }
+
+    fn withdraw(&mut self, promise: Promise) -> Changes {
+        if self.is_ended(promise.about) {
+            return void(format!("{} is over; the promise stands", promise.about));
+        }
+        if !self.withdrawn.insert(promise) {
+            return void("withdrawn before");
+        }
+        vec![Change::Withdrawn(promise)]
+    }
+
+    fn request_fence(&mut self, about: IncarnationOf, request: &FenceRequest) -> Changes {
+        let registered = self.lives.get(&about.node).is_some_and(|l| l.incarnation == about.incarnation);
+        if !registered {
+            return void(format!("{about} is not the registered incarnation: fencing it would hit another"));
+        }
+        let attempt = self.fence_requests.get(&about).map_or(0, |r| r.attempt);
+        if request.attempt != attempt + 1 {
+            return void(format!("attempt {attempt} is under way"));
+        }
+        self.fence_requests.insert(about, request.clone());
+        vec![Change::FenceRequested(about, request.clone())]
+    }
+
+    fn hold_without_lease(&mut self, about: IncarnationOf) -> Changes {
+        if self.is_ended(about) {
+            return void(format!("{about} is over"));
+        }
+        for group in self.groups.values_mut() {
+            if let Tenure::Owned(o) = &mut group.tenure {
+                if o.owner == about {
+                    o.without_lease = true;
+                }
+            }
+        }
+        vec![Change::HeldWithoutLease(about)]
+    }
+
+    fn set_mode(&mut self, node: NodeId, mode: NodeMode) -> Changes {
+        let Some(life) = self.lives.get_mut(&node) else {
+            return void(format!("{} was never there", self.name_of(node)));
+        };
+        life.mode = mode;
+        vec![Change::Mode(node, mode)]
+    }
+
+    fn enable(&mut self, name: &GroupName) -> Changes {
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        group.enabled = true;
+        group.parked_on = None;
+        group.failed_on.clear();
+        vec![Change::Wished(name.clone())]
+    }
+
+    fn disable(&mut self, name: &GroupName) -> Changes {
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        group.enabled = false;
+        group.moved_to = None;
+        if matches!(group.tenure, Tenure::Vacant(_)) {
+            group.started = false;
+        }
+        vec![Change::Wished(name.clone())]
+    }
+
+    fn move_to(&mut self, name: &GroupName, to: NodeId) -> Changes {
+        let allowed = self
+            .config
+            .group(name)
+            .is_some_and(|g| self.members.get(&to).is_some_and(|m| g.nodes.contains(&m.name)));
+        if !allowed {
+            return void(format!("{} is not in the node list of {name}", self.name_of(to)));
+        }
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        group.moved_to = Some(to);
+        group.parked_on = None;
+        group.failed_on.remove(&to);
+        vec![Change::Wished(name.clone())]
+    }
+
+    fn restart(&mut self, name: &GroupName) -> Changes {
+        let mut changes = self.enable(name);
+        if let Some(ownership) = self.ownership(name).cloned() {
+            if matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_)) {
+                changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
+            }
+        }
+        changes
+    }
+
+    fn confirm_dead(&mut self, about: IncarnationOf, who: &str, why: &str) -> Changes {
+        let proof = Proof::OperatorsWord { who: who.to_owned(), why: why.to_owned() };
+        let changes = self.end(about, &proof);
+        if changes.is_empty() { void(format!("{about} is over and owns nothing")) } else { changes }
+    }
+
+    /// What must be true after every entry.
+    fn check(&self) {
+        for (name, group) in &self.groups {
+            if let Tenure::Owned(o) = &group.tenure {
+                assert_eq!(o.epoch, group.epoch, "{name}: the current ownership has the last epoch");
+                assert_eq!(group.last_owner, Some(o.owner.node), "{name}: the owner is the last owner");
+            }
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The entries of the log.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
+use crate::proof::{Promise, Proof};
+use crate::state::{FenceRequest, Member};
+
+/// The number of a proposal: the node that made it, the session of its daemon, and a count within it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ProposalId {
+    /// Who proposed.
+    pub node: NodeId,
+    /// The session of its daemon.
+    pub session: u64,
+    /// Its number in that session.
+    pub number: u64,
+}
+
+/// An entry with its number: a retried proposal is applied once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// The number.
+    pub id: ProposalId,
+    /// What to change.
+    pub command: Command,
+}
+
+/// How a node leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StopMode {
+    /// Release; nobody takes over; the groups return with the node.
+    Graceful,
+    /// Release, then the peers acquire.
+    Takeover,
+    /// Everything stays up where it is, unmanaged, and is adopted at the next start.
+    Forced,
+}
+
+impl StopMode {
+    /// The word on the command line.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Graceful => "graceful",
+            Self::Takeover => "takeover",
+            Self::Forced => "forced",
+        }
+    }
+}
+
+/// What a node may be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum NodeMode {
+    /// It may own groups.
+    Active,
+    /// It votes, but its groups go elsewhere.
+    Standby,
+    /// It leaves.
+    Stopping(StopMode),
+}
+
+/// Why an owner is to take a group down.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum ReleaseReason {
+    /// The group was disabled.
+    Disabled,
+    /// An operator moved it to this node.
+    Move(NodeId),
+    /// A better node of its list has returned.
+    Reintegration(NodeId),
+    /// Its node is on standby.
+    Standby,
+    /// Its node stops.
+    Stopping(StopMode),
+    /// It failed there, and local restarts are used up.
+    Failed(String),
+    /// An operator asked for a restart.
+    Restart,
+    /// It is not in the configuration any more.
+    Removed,
+}
+
+impl std::fmt::Display for ReleaseReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Disabled => write!(f, "the group was disabled"),
+            Self::Move(_) => write!(f, "an operator moved it"),
+            Self::Reintegration(_) => write!(f, "a better node of its list has returned"),
+            Self::Standby => write!(f, "its node is on standby"),
+            Self::Stopping(mode) => write!(f, "its node stops ({})", mode.word()),
+            Self::Failed(why) => write!(f, "it failed there: {why}"),
+            Self::Restart => write!(f, "an operator asked for a restart"),
+            Self::Removed => write!(f, "it was taken out of the configuration"),
+        }
+    }
+}
+
+/// What an entry changes, if its condition still holds when it is applied.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Command {
+    /// Put a configuration in force, if none came between.
+    SetConfig(Box<NewConfig>),
+    /// Add a member as learner; the engine makes it a voter when it may be one.
+    AddMember {
+        /// Its number, never used before.
+        id: NodeId,
+        /// Who.
+        member: Member,
+    },
+    /// A node registers a new life. If the boot is another one than that of the life before, everything of that
+    /// life is proven to be over (`rebooted`); if the guard let go of everything, too (`released`).
+    NodeUp {
+        /// The life.
+        about: IncarnationOf,
+        /// The machine's boot.
+        boot: BootId,
+        /// Nothing of an older incarnation is held on this machine.
+        clean: bool,
+    },
+    /// An incarnation is over, by this proof; and these groups begin a new epoch elsewhere, in the same entry.
+    NodeDown {
+        /// Who.
+        about: IncarnationOf,
+        /// Why it can no longer act.
+        proof: Proof,
+        /// Who takes over what.
+        takeovers: Vec<(GroupName, IncarnationOf)>,
+    },
+    /// A vacant group gets an owner.
+    Assign {
+        /// The group.
+        group: GroupName,
+        /// The last epoch known to the proposer; another one came between if it differs.
+        after: Epoch,
+        /// Who.
+        to: IncarnationOf,
+    },
+    /// The same machine goes on under a new guard (L6): valid only if the old epoch is still current.
+    Adopt {
+        /// The group.
+        group: GroupName,
+        /// The old epoch.
+        epoch: Epoch,
+        /// The new incarnation of the same node in the same boot.
+        to: IncarnationOf,
+    },
+    /// The owner has brought the group up.
+    Online {
+        /// The group.
+        group: GroupName,
+        /// The ownership.
+        epoch: Epoch,
+    },
+    /// The owner is to take the group down.
+    Release {
+        /// The group.
+        group: GroupName,
+        /// The ownership.
+        epoch: Epoch,
+        /// Why.
+        reason: ReleaseReason,
+    },
+    /// The owner has taken the group down and shown it to be down.
+    Released {
+        /// The group.
+        group: GroupName,
+        /// The ownership.
+        epoch: Epoch,
+        /// Why the group cannot run on this node, if that is why it was taken down.
+        failure: Option<String>,
+    },
+    /// The owner could not take the group down.
+    Stuck {
+        /// The group.
+        group: GroupName,
+        /// The ownership.
+        epoch: Epoch,
+        /// What is in the way.
+        reason: String,
+    },
+    /// A promise is withdrawn: its incarnation lives (L5).
+    Withdraw(Promise),
+    /// A node's power is to be cut, because an incarnation is suspected and one of its groups needs it.
+    RequestFence {
+        /// Who.
+        about: IncarnationOf,
+        /// How.
+        request: FenceRequest,
+    },
+    /// From now on this incarnation holds its groups without lease (L10).
+    HoldWithoutLease {
+        /// Who.
+        about: IncarnationOf,
+    },
+    /// A node's mode changes.
+    SetMode {
+        /// The node.
+        node: NodeId,
+        /// The mode.
+        mode: NodeMode,
+    },
+    /// A group is to run; earlier failures are forgotten.
+    Enable(GroupName),
+    /// A group is to be down.
+    Disable(GroupName),
+    /// A group is to run on this node.
+    Move {
+        /// The group.
+        group: GroupName,
+        /// The node.
+        to: NodeId,
+    },
+    /// A group is to be taken down and brought up again; earlier failures are forgotten.
+    Restart(GroupName),
+    /// A person's word that an incarnation is over.
+    ConfirmDead {
+        /// Who is said to be dead.
+        about: IncarnationOf,
+        /// Who says so.
+        who: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// A configuration to put in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NewConfig {
+    /// The serial of the configuration it replaces; it does nothing if another one came between.
+    pub replaces: u64,
+    /// Its text.
+    pub text: String,
+    /// The configuration that the text means.
+    pub config: Config,
+}
+
+impl PartialOrd for NewConfig {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for NewConfig {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.replaces, &self.text).cmp(&(other.replaces, &other.text))
+    }
+}

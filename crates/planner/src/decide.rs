@@ -1,0 +1,119 @@
+//! The entries that the leader should propose next.
+
+use std::collections::BTreeSet;
+
+use regent_model::ids::{IncarnationOf, NodeId};
+use regent_model::proof::{Need, Proof};
+use regent_model::state::{Change, Command, FenceRequest, NodeMode, State, Tenure};
+
+use crate::place::{Intent, place};
+use crate::view::View;
+
+/// Everything that should be proposed, in order. Empty when the cluster is as it should be, or nothing can be
+/// done. Each entry checks its condition again when it is applied.
+#[must_use]
+pub fn decide(state: &State, view: &View) -> Vec<Command> {
+    let mut commands = Vec::new();
+    let mut taken = BTreeSet::new();
+    for about in suspects(state) {
+        if let Some(command) = end(state, view, about, &mut taken) {
+            commands.push(command);
+        } else if let Some(command) = fence(state, view, about) {
+            commands.push(command);
+        }
+    }
+    for (name, group) in &state.groups {
+        if taken.contains(name) {
+            continue;
+        }
+        match place(state, view, name).intent {
+            Intent::Release(reason) => {
+                if let Tenure::Owned(o) = &group.tenure {
+                    commands.push(Command::Release { group: name.clone(), epoch: o.epoch, reason });
+                }
+            }
+            Intent::Assign(to) => {
+                commands.push(Command::Assign { group: name.clone(), after: group.epoch, to });
+            }
+            _ => {}
+        }
+    }
+    commands
+}
+
+/// The incarnations whose end could matter: the registered ones, and any that still own something.
+fn suspects(state: &State) -> BTreeSet<IncarnationOf> {
+    let registered = state.lives.keys().filter_map(|node| state.living(*node));
+    let owners = state.groups.values().filter_map(|g| match &g.tenure {
+        Tenure::Owned(o) => Some(o.owner),
+        Tenure::Vacant(_) => None,
+    });
+    registered.chain(owners).collect()
+}
+
+/// `node_down`, proof and new epochs in one entry, if there is a proof.
+fn end(
+    state: &State,
+    view: &View,
+    about: IncarnationOf,
+    taken: &mut BTreeSet<regent_model::GroupName>,
+) -> Option<Command> {
+    let fenced = view.fenced.get(&about).map(|device| Proof::Fenced { device: device.clone() });
+    let lease_ended = || {
+        let promises = view.majority_matured(state, about)?;
+        (!state.is_ended(about)).then_some(Proof::LeaseEnded { promises })
+    };
+    let proof = fenced.or_else(lease_ended)?;
+    let bare = Command::NodeDown { about, proof: proof.clone(), takeovers: Vec::new() };
+    let (mut after, changes) = state.preview(&bare, &view.voters);
+    if changes.iter().any(|c| matches!(c, Change::Void(_))) {
+        return None;
+    }
+    let mut takeovers = Vec::new();
+    for change in changes {
+        let Change::Vacated(name, _) = change else { continue };
+        if let Intent::Assign(to) = place(&after, view, &name).intent {
+            let assign = Command::Assign { group: name.clone(), after: after.groups[&name].epoch, to };
+            after = after.preview(&assign, &view.voters).0;
+            taken.insert(name.clone());
+            takeovers.push((name, to));
+        }
+    }
+    Some(Command::NodeDown { about, proof, takeovers })
+}
+
+/// A request to cut the power of `about`, if it is suspected by a majority and owns something that needs it.
+fn fence(state: &State, view: &View, about: IncarnationOf) -> Option<Command> {
+    let suspected = state.is_ended(about) || view.majority_suspects(state, about);
+    let needed = state
+        .owned_by(about)
+        .any(|(name, _)| state.config.group(name).is_some_and(|g| g.needs.contains(&Need::Fenced)));
+    if !suspected || !needed {
+        return None;
+    }
+    let before = state.fence_requests.get(&about);
+    if before.is_some() && !view.fence_failed.contains(&about) {
+        return None;
+    }
+    let victim = &state.members.get(&about.node)?.name;
+    let devices: Vec<_> = state.config.fences_of(victim).collect();
+    let attempt = before.map_or(0, |r| r.attempt) + 1;
+    let device = devices.get((attempt as usize - 1) % devices.len().max(1))?;
+    let by = operators(state, view, about.node);
+    let by = *by.get((attempt as usize - 1) % by.len().max(1))?;
+    Some(Command::RequestFence { about, request: FenceRequest { device: device.name.clone(), by, attempt } })
+}
+
+/// The nodes that can operate a fence device against `victim`: those that are heard, nodes before witnesses.
+fn operators(state: &State, view: &View, victim: NodeId) -> Vec<NodeId> {
+    let mut there: Vec<NodeId> = state
+        .members
+        .keys()
+        .copied()
+        .filter(|id| *id != victim)
+        .filter(|id| state.living(*id).is_some_and(|about| view.heard.contains(&about)))
+        .filter(|id| !matches!(state.lives[id].mode, NodeMode::Stopping(_)))
+        .collect();
+    there.sort_by_key(|id| state.members[id].witness);
+    there
+}

@@ -1,0 +1,391 @@
+//! Where a group belongs.
+
+use std::fmt;
+
+use regent_model::GroupName;
+use regent_model::config::{Failback, Failover, GroupConfig, Startup};
+use regent_model::ids::{IncarnationOf, NodeId, NodeName};
+use regent_model::proof::{Need, Proof};
+use regent_model::state::{Group, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
+
+use crate::view::View;
+
+/// What should happen to a group next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Intent {
+    /// Nothing: it is where it belongs.
+    Stay,
+    /// Its owner is at work on it.
+    Underway,
+    /// Its owner should take it down.
+    Release(ReleaseReason),
+    /// This incarnation should own it.
+    Assign(IncarnationOf),
+    /// It is down, and is to be down.
+    Rest(String),
+    /// It ought to run and cannot: what is missing, and what to type.
+    Blocked {
+        /// What is missing.
+        reason: String,
+        /// The command that helps.
+        advice: String,
+    },
+    /// It failed everywhere it may run.
+    Failed {
+        /// Why, node by node.
+        reason: String,
+        /// The command that helps.
+        advice: String,
+    },
+}
+
+/// Why a node cannot or should not have a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Why {
+    /// It is not in the cluster (never joined, or not a member any more).
+    NoMember,
+    /// Its last life is proven to be over, or it has not registered one.
+    Down,
+    /// It is not heard, and nothing is proven yet.
+    Silent,
+    /// It is on standby.
+    Standby,
+    /// It is stopping or was stopped.
+    Stopping(StopMode),
+    /// The group failed there.
+    Failed(String),
+    /// The group starts on its home node only.
+    NotHome,
+    /// It carries another rotating group.
+    CarriesAnother(GroupName),
+    /// The group stays with its last node.
+    NotLast,
+    /// The group went down with another node and waits for it.
+    ParkedElsewhere,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMember => write!(f, "has not joined the cluster"),
+            Self::Down => write!(f, "is down"),
+            Self::Silent => write!(f, "is not heard on any network"),
+            Self::Standby => write!(f, "is on standby"),
+            Self::Stopping(mode) => write!(f, "was stopped ({})", mode.word()),
+            Self::Failed(why) => write!(f, "the group failed there: {why}"),
+            Self::NotHome => write!(f, "is not its home node, and it starts at home only"),
+            Self::CarriesAnother(group) => write!(f, "carries the rotating group {group}"),
+            Self::NotLast => write!(f, "is not where it ran, and it does not fail over"),
+            Self::ParkedElsewhere => {
+                write!(f, "the group waits for the return of the node it went down with")
+            }
+        }
+    }
+}
+
+/// The verdict on one node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It could own the group.
+    Fit(IncarnationOf),
+    /// It could not, or should not.
+    Unfit(Why),
+}
+
+/// Where a group belongs, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    /// What should happen next.
+    pub intent: Intent,
+    /// The rule that decided, in words.
+    pub rule: String,
+    /// Every node of the list, in its order.
+    pub candidates: Vec<(NodeName, Verdict)>,
+}
+
+impl Placement {
+    fn of(intent: Intent, rule: impl Into<String>, candidates: Vec<(NodeName, Verdict)>) -> Self {
+        Self { intent, rule: rule.into(), candidates }
+    }
+}
+
+/// Where `name` belongs in `state`, as far as `view` can tell. A group that is not configured has to go.
+#[must_use]
+pub fn place(state: &State, view: &View, name: &GroupName) -> Placement {
+    let Some(group) = state.groups.get(name) else {
+        return Placement::of(Intent::Rest("there is no such group".into()), "unknown", Vec::new());
+    };
+    let Some(config) = state.config.group(name) else {
+        return match &group.tenure {
+            Tenure::Owned(o) => {
+                Placement::of(leave(o, ReleaseReason::Removed), "not configured any more", Vec::new())
+            }
+            Tenure::Vacant(_) => {
+                Placement::of(Intent::Rest("removed".into()), "not configured any more", Vec::new())
+            }
+        };
+    };
+    let candidates = verdicts(state, view, name, group, config);
+    match &group.tenure {
+        Tenure::Owned(ownership) => owned(state, view, group, config, ownership, candidates),
+        Tenure::Vacant(proof) => vacant(group, config, proof, candidates),
+    }
+}
+
+fn verdicts(
+    state: &State,
+    view: &View,
+    name: &GroupName,
+    group: &Group,
+    config: &GroupConfig,
+) -> Vec<(NodeName, Verdict)> {
+    config.nodes.iter().map(|node| (node.clone(), verdict(state, view, name, group, config, node))).collect()
+}
+
+fn verdict(
+    state: &State,
+    view: &View,
+    name: &GroupName,
+    group: &Group,
+    config: &GroupConfig,
+    node: &NodeName,
+) -> Verdict {
+    let Some(id) = state.id_of(node) else { return Verdict::Unfit(Why::NoMember) };
+    let Some(about) = state.living(id) else { return Verdict::Unfit(Why::Down) };
+    match state.lives[&id].mode {
+        NodeMode::Active => {}
+        NodeMode::Standby => return Verdict::Unfit(Why::Standby),
+        NodeMode::Stopping(mode) => return Verdict::Unfit(Why::Stopping(mode)),
+    }
+    if !view.heard.contains(&about) {
+        return Verdict::Unfit(Why::Silent);
+    }
+    if let Some(why) = group.failed_on.get(&id) {
+        return Verdict::Unfit(Why::Failed(why.clone()));
+    }
+    match bound_by_policy(state, name, group, config, id) {
+        Some(why) => Verdict::Unfit(why),
+        None => Verdict::Fit(about),
+    }
+}
+
+/// What the policy has against a node that could otherwise own the group.
+fn bound_by_policy(
+    state: &State,
+    name: &GroupName,
+    group: &Group,
+    config: &GroupConfig,
+    id: NodeId,
+) -> Option<Why> {
+    if group.moved_to == Some(id) {
+        return None;
+    }
+    if group.parked_on.is_some_and(|parked| parked != id) {
+        return Some(Why::ParkedElsewhere);
+    }
+    if group.started {
+        let stays =
+            config.policy.failover == Failover::Stay && group.last_owner.is_some_and(|last| last != id);
+        return stays.then_some(Why::NotLast);
+    }
+    match config.policy.startup {
+        Startup::Home => {
+            let home = config.nodes.first().and_then(|home| state.id_of(home));
+            (home != Some(id)).then_some(Why::NotHome)
+        }
+        Startup::Distribute => state
+            .groups
+            .iter()
+            .find(|(other, g)| {
+                *other != name
+                    && matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == id)
+                    && state.config.group(other).is_some_and(|c| c.policy.startup == Startup::Distribute)
+            })
+            .map(|(other, _)| Why::CarriesAnother(other.clone())),
+        Startup::FirstAvailable | Startup::All => None,
+    }
+}
+
+/// The node to use among those that fit: where an operator moved the group, else the first of the list.
+fn best(group: &Group, candidates: &[(NodeName, Verdict)]) -> Option<IncarnationOf> {
+    let fit = || {
+        candidates.iter().filter_map(|(_, v)| if let Verdict::Fit(about) = v { Some(*about) } else { None })
+    };
+    fit().find(|about| group.moved_to == Some(about.node)).or_else(|| fit().next())
+}
+
+fn leave(ownership: &Ownership, reason: ReleaseReason) -> Intent {
+    match ownership.phase {
+        Phase::Releasing(_) => Intent::Underway,
+        _ => Intent::Release(reason),
+    }
+}
+
+fn owned(
+    state: &State,
+    view: &View,
+    group: &Group,
+    config: &GroupConfig,
+    ownership: &Ownership,
+    candidates: Vec<(NodeName, Verdict)>,
+) -> Placement {
+    let owner = ownership.owner;
+    let here = state.name_of(owner.node);
+    if state.living(owner.node) != Some(owner) || !view.heard.contains(&owner) {
+        return unproven(state, config, ownership, &here, candidates);
+    }
+    if let Phase::Stuck(why) = &ownership.phase {
+        let intent = Intent::Blocked {
+            reason: format!("{here} could not take it down: {why}"),
+            advice: format!("mend it there, then: regent group restart {}", config.name),
+        };
+        return Placement::of(intent, "a group that cannot be released stays blocked", candidates);
+    }
+    if let Phase::Releasing(reason) = &ownership.phase {
+        let rule = format!("{here} takes it down, because {reason}");
+        return Placement::of(Intent::Underway, rule, candidates);
+    }
+    if !group.enabled {
+        return Placement::of(leave(ownership, ReleaseReason::Disabled), "it is disabled", candidates);
+    }
+    let other = best(group, &candidates).filter(|to| to.node != owner.node);
+    match state.lives[&owner.node].mode {
+        NodeMode::Stopping(mode) if mode != StopMode::Forced => {
+            let rule = format!("{here} stops ({})", mode.word());
+            return Placement::of(leave(ownership, ReleaseReason::Stopping(mode)), rule, candidates);
+        }
+        NodeMode::Standby if other.is_some() => {
+            return Placement::of(
+                leave(ownership, ReleaseReason::Standby),
+                format!("{here} is on standby"),
+                candidates,
+            );
+        }
+        NodeMode::Standby => {
+            return Placement::of(
+                Intent::Stay,
+                format!("{here} is on standby, but nobody else can have it"),
+                candidates,
+            );
+        }
+        _ => {}
+    }
+    settled(group, config, ownership, &here, other, candidates)
+}
+
+/// Its owner is well and may keep it: only a move or a better node can change that.
+fn settled(
+    group: &Group,
+    config: &GroupConfig,
+    ownership: &Ownership,
+    here: &str,
+    other: Option<IncarnationOf>,
+    candidates: Vec<(NodeName, Verdict)>,
+) -> Placement {
+    if let Some(to) = other.filter(|to| group.moved_to == Some(to.node)) {
+        return Placement::of(
+            leave(ownership, ReleaseReason::Move(to.node)),
+            "an operator moved it",
+            candidates,
+        );
+    }
+    if ownership.phase == Phase::Acquiring {
+        return Placement::of(Intent::Underway, format!("{here} brings it up"), candidates);
+    }
+    let goes_home = config.policy.failback == Failback::Home && group.moved_to != Some(ownership.owner.node);
+    if let Some(to) = other.filter(|_| goes_home) {
+        let rule = "failback: a better node of its list has returned";
+        return Placement::of(leave(ownership, ReleaseReason::Reintegration(to.node)), rule, candidates);
+    }
+    let rule = if group.moved_to == Some(ownership.owner.node) {
+        format!("an operator moved it to {here}")
+    } else {
+        format!("{here} has it, and nothing asks it to move")
+    };
+    Placement::of(Intent::Stay, rule, candidates)
+}
+
+/// The owner is not heard, or its end is proven by less than the group needs.
+fn unproven(
+    state: &State,
+    config: &GroupConfig,
+    ownership: &Ownership,
+    here: &str,
+    candidates: Vec<(NodeName, Verdict)>,
+) -> Placement {
+    let word = |need: &Need| match need {
+        Need::Fenced => "a fence device's confirmation",
+        Need::LeaseEnded => "the end of its lease, promised by a majority of voters",
+    };
+    let needs: Vec<_> = config
+        .needs
+        .iter()
+        .filter(|need| !(ownership.without_lease && **need == Need::LeaseEnded))
+        .map(word)
+        .collect();
+    let over = state.is_ended(ownership.owner);
+    let what = if over {
+        "its lease has ended, but that is no proof for this group"
+    } else {
+        "nothing proves yet that it is gone"
+    };
+    let held =
+        if ownership.without_lease { "; it was left running without lease (stop --forced)" } else { "" };
+    let needed = if needs.is_empty() { String::new() } else { format!("{}, or ", needs.join(", or ")) };
+    let intent = Intent::Blocked {
+        reason: format!("{here} owned it and is silent: {what}{held}. Needed: {needed}{here} coming back"),
+        advice: format!("make sure that {here} is off, then: regent node confirm-dead {here}"),
+    };
+    Placement::of(intent, "no takeover without proof", candidates)
+}
+
+fn vacant(
+    group: &Group,
+    config: &GroupConfig,
+    proof: &Proof,
+    candidates: Vec<(NodeName, Verdict)>,
+) -> Placement {
+    if !group.enabled {
+        let rest = Intent::Rest(format!("disabled; to run it: regent group enable {}", config.name));
+        return Placement::of(rest, "it is disabled", candidates);
+    }
+    if let Some(to) = best(group, &candidates) {
+        let rule = if group.moved_to == Some(to.node) {
+            "an operator moved it".to_owned()
+        } else if group.started {
+            format!("failover: the first node of its list that can have it ({proof})")
+        } else {
+            "startup".to_owned()
+        };
+        return Placement::of(Intent::Assign(to), rule, candidates);
+    }
+    nowhere(group, config, candidates)
+}
+
+fn nowhere(group: &Group, config: &GroupConfig, candidates: Vec<(NodeName, Verdict)>) -> Placement {
+    let list: Vec<String> = candidates
+        .iter()
+        .filter_map(
+            |(node, v)| if let Verdict::Unfit(why) = v { Some(format!("{node} {why}")) } else { None },
+        )
+        .collect();
+    let reason = list.join("; ");
+    let all_failed = candidates.iter().all(|(_, v)| matches!(v, Verdict::Unfit(Why::Failed(_))));
+    let name = &config.name;
+    if group.parked_on.is_some() {
+        let rest = Intent::Rest(format!("{reason}; to run it now: regent group enable {name}"));
+        return Placement::of(rest, "it went down gracefully with its node", candidates);
+    }
+    let failed = candidates.iter().any(|(_, v)| matches!(v, Verdict::Unfit(Why::Failed(_))));
+    if all_failed || failed {
+        let intent =
+            Intent::Failed { reason, advice: format!("mend the cause, then: regent group enable {name}") };
+        return Placement::of(intent, "no node is left that can have it", candidates);
+    }
+    let elsewhere = candidates
+        .iter()
+        .find(|(_, v)| matches!(v, Verdict::Unfit(Why::NotHome | Why::NotLast | Why::CarriesAnother(_))))
+        .map(|(node, _)| format!("regent group move {name} {node}"));
+    let advice = elsewhere.unwrap_or_else(|| "start one of its nodes: regent node start".to_owned());
+    Placement::of(Intent::Blocked { reason, advice }, "no node is there that may have it", candidates)
+}

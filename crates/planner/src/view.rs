@@ -1,0 +1,53 @@
+//! What the leader knows beside the log: who is heard, who promised what, what fence devices confirmed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regent_model::ids::{IncarnationOf, NodeId};
+use regent_model::proof::Promise;
+use regent_model::state::State;
+
+/// Volatile knowledge. It decides what is *proposed*; what is *valid* the log alone decides.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// The voters of the replicated log.
+    pub voters: BTreeSet<NodeId>,
+    /// The incarnations that are heard, the observer's own included.
+    pub heard: BTreeSet<IncarnationOf>,
+    /// Promises that are durable, but whose silence has not yet lasted for a lease.
+    pub stored: BTreeSet<Promise>,
+    /// Promises that may be cited as proof.
+    pub matured: BTreeSet<Promise>,
+    /// Fence devices that have confirmed.
+    pub fenced: BTreeMap<IncarnationOf, String>,
+    /// Fence requests whose device failed or did not answer in time.
+    pub fence_failed: BTreeSet<IncarnationOf>,
+}
+
+impl View {
+    /// The promises about `about` that the log would accept, one per voter, if they are a majority.
+    #[must_use]
+    pub fn majority_matured(&self, state: &State, about: IncarnationOf) -> Option<Vec<Promise>> {
+        self.majority(state, about, &self.matured)
+    }
+
+    /// Whether a majority of voters has stopped acknowledging `about`: it cannot keep its lease.
+    #[must_use]
+    pub fn majority_suspects(&self, state: &State, about: IncarnationOf) -> bool {
+        let all: BTreeSet<Promise> = self.stored.union(&self.matured).copied().collect();
+        self.majority(state, about, &all).is_some()
+    }
+
+    fn majority(
+        &self,
+        state: &State,
+        about: IncarnationOf,
+        from: &BTreeSet<Promise>,
+    ) -> Option<Vec<Promise>> {
+        let by_voter: BTreeMap<NodeId, Promise> = from
+            .iter()
+            .filter(|p| state.promise_stands(p, about, &self.voters))
+            .map(|p| (p.voter, *p))
+            .collect();
+        (by_voter.len() > self.voters.len() / 2).then(|| by_voter.into_values().collect())
+    }
+}
