@@ -6,7 +6,7 @@ use regent_model::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
 /// "I live, and I wish to hold my lease for `lease` from the moment I sent this."
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Keepalive {
     /// Who.
     pub node: NodeId,
@@ -21,7 +21,7 @@ pub struct Keepalive {
 }
 
 /// "I heard your keepalive, and I have not promised to ignore you."
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Ack {
     /// The voter that acknowledges.
     pub voter: NodeId,
@@ -34,7 +34,7 @@ pub struct Ack {
 }
 
 /// One datagram between guards, before sealing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Frame {
     /// See [`Keepalive`].
     Keepalive(Keepalive),

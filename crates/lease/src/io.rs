@@ -68,20 +68,27 @@ pub enum FromDaemon {
     },
     /// The log holds a new epoch for what this group holds here (adopted after a restart, L6).
     Rename {
+        /// The incarnation that the adopt entry names; ignored if it is not the guard's.
+        incarnation: Incarnation,
         /// The group.
         group: GroupName,
         /// The new epoch of everything it holds.
         epoch: Epoch,
     },
-    /// The log says that this node's groups are held without lease (L10): from now on the end of the lease
-    /// lets go of nothing, and no new act is allowed.
-    HeldWithoutLease,
+    /// The log says that what this incarnation of this node holds, it holds without lease (L10). If it is the
+    /// guard's own: from now on the end of the lease lets go of nothing, no new act is allowed, and the lease is
+    /// not renewed. If it is an earlier one: what is held over from it stays until it is adopted
+    /// ([`FromDaemon::Rename`]) or dropped, and the guard's own incarnation seeks its lease as ever.
+    HeldWithoutLease {
+        /// Which of the node's lives.
+        incarnation: Incarnation,
+    },
     /// The daemon is still there. Without any message for [`crate::guard::DAEMON_ABSENCE_MAX`] the guard lets go.
     Alive,
 }
 
 /// The part of the applied log that a guard must know.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ClusterView {
     /// The index of the log up to which this is true; a smaller one is ignored.
     pub applied: u64,
@@ -91,8 +98,12 @@ pub struct ClusterView {
     pub peers: BTreeSet<NodeId>,
     /// The timers.
     pub timers: Timers,
-    /// The largest lease that any keepalive in use may carry (L1).
+    /// The largest lease that any keepalive in use may carry (L1); a keepalive that asks for more is not
+    /// acknowledged. After a restart it must not be smaller than in any view given before.
     pub largest_lease: Duration,
+    /// The incarnations that the log has registered and not ended, this node's own included. A voter promises
+    /// only about these; one that it sees here for the first time counts as acknowledged just now (L1).
+    pub registered: BTreeSet<IncarnationOf>,
     /// Incarnations that a committed `node_down` has ended (L9).
     pub dead: BTreeSet<IncarnationOf>,
 }
@@ -131,6 +142,15 @@ pub enum ToDaemon {
     LeaseValid {
         /// The incarnation.
         incarnation: Incarnation,
+    },
+    /// The lease is valid under the voters of the view with this index (L8): told once for every view, and again
+    /// after the daemon attached. Until then the lease is judged by the voters of the last view confirmed, and
+    /// nothing new may be acquired.
+    Confirmed {
+        /// The incarnation.
+        incarnation: Incarnation,
+        /// [`ClusterView::applied`] of the view.
+        applied: u64,
     },
     /// Letting go has begun; nothing may be acquired any more.
     LettingGo {
@@ -206,7 +226,7 @@ pub enum Effect {
         id: ActId,
         /// What.
         act: Act,
-        /// When the lease ends unless renewed: an act that begins after this moment must not begin.
+        /// When letting go begins unless the lease is renewed: an act that was not begun by then must not begin.
         not_after: Moment,
     },
     /// Let go of all this, in this order, showing each released ([`Input::Released`]); by `deadline` at the latest.
