@@ -1,1 +1,183 @@
-//! Placeholder while the floor is laid.
+//! What the command line asks and the node answers: JSON, one object per line, over the node's local socket.
+
+pub mod status;
+
+use std::path::Path;
+
+use regent_model::journal::Entry;
+use regent_model::state::StopMode;
+use regent_model::{GroupName, NodeName};
+use serde::{Deserialize, Serialize};
+
+pub use status::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
+
+/// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
+pub const SOCKET: &str = "/run/regent/api.sock";
+
+/// The environment variable that names the local socket.
+pub const SOCKET_VARIABLE: &str = "REGENT_SOCKET";
+
+/// The longest request or answer, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// The local socket of this process's environment.
+#[must_use]
+pub fn socket_path(variable: Option<String>) -> std::path::PathBuf {
+    Path::new(variable.as_deref().unwrap_or(SOCKET)).to_owned()
+}
+
+/// A question or an order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// The whole cluster, as this node sees it.
+    Status,
+    /// Journal entries of all nodes, in the order in which this node learnt of them.
+    Events {
+        /// Only those after this cursor; 0 = from the oldest kept.
+        after: u64,
+        /// At most this many; the newest are kept.
+        limit: usize,
+    },
+    /// The configuration in force.
+    Config,
+    /// Put a configuration in force.
+    Apply {
+        /// Its text.
+        text: String,
+        /// Only verify and show what would change.
+        dry_run: bool,
+    },
+    /// A group is to change.
+    Group {
+        /// Which.
+        group: String,
+        /// How.
+        verb: GroupVerb,
+    },
+    /// A node is to change.
+    Node {
+        /// Which; this one if absent.
+        node: Option<String>,
+        /// How.
+        verb: NodeVerb,
+    },
+    /// A person's word that a node is dead.
+    ConfirmDead {
+        /// Which.
+        node: String,
+        /// Who says so.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// Make a token with which one machine can join.
+    Token {
+        /// Whether it is to be a witness.
+        witness: bool,
+    },
+    /// A machine joins (the daemon of a member asks this for it).
+    Join {
+        /// Its name.
+        name: String,
+        /// One address per network.
+        addresses: Vec<std::net::IpAddr>,
+        /// Whether it is a witness.
+        witness: bool,
+    },
+}
+
+/// What can be done with a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GroupVerb {
+    /// Run it; forget earlier failures.
+    Enable,
+    /// Take it down and keep it down.
+    Disable,
+    /// Run it on this node.
+    Move {
+        /// The node.
+        to: String,
+    },
+    /// Take it down and bring it up again where it belongs.
+    Restart,
+}
+
+/// What can be done with a node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeVerb {
+    /// Leave the cluster.
+    Stop(StopMode),
+    /// Own groups again after standby.
+    Start,
+    /// Vote, but own nothing.
+    Standby,
+}
+
+/// An answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It was committed; what was done, in words.
+    Done(String),
+    /// It was refused or could not be done.
+    Refused(Refusal),
+    /// To [`Request::Status`].
+    Status(Box<Status>),
+    /// To [`Request::Events`].
+    Events {
+        /// The entries with their cursors.
+        entries: Vec<(u64, Entry)>,
+        /// The newest cursor.
+        last: u64,
+    },
+    /// To [`Request::Config`].
+    Config {
+        /// Its text.
+        text: String,
+        /// Its serial.
+        serial: u64,
+    },
+    /// To [`Request::Join`]: what a new member needs to begin.
+    Joined {
+        /// Its number.
+        id: u64,
+        /// The configuration's text, which names it.
+        config: String,
+    },
+}
+
+/// Why something was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refusal {
+    /// What happened, and where.
+    pub reason: String,
+    /// What to type next.
+    pub advice: String,
+}
+
+impl Answer {
+    /// A refusal.
+    #[must_use]
+    pub fn refused(reason: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::Refused(Refusal { reason: reason.into(), advice: advice.into() })
+    }
+}
+
+/// The name as the model wants it, or the refusal that says what is wrong with it.
+///
+/// # Errors
+/// When `text` is no name.
+pub fn group_name(text: &str) -> Result<GroupName, Answer> {
+    GroupName::new(text).map_err(|e| Answer::refused(format!("{text:?} is no group: {e}"), "regent status"))
+}
+
+/// As [`group_name`], for nodes.
+///
+/// # Errors
+/// When `text` is no name.
+pub fn node_name(text: &str) -> Result<NodeName, Answer> {
+    NodeName::new(text).map_err(|e| Answer::refused(format!("{text:?} is no node: {e}"), "regent status"))
+}

@@ -42,6 +42,8 @@ pub struct Entry {
     pub resource: Option<ResourceName>,
     /// The ownership, if it is about one.
     pub epoch: Option<Epoch>,
+    /// The log's index of the entry that it tells of, if it tells of one.
+    pub index: Option<u64>,
     /// What happened, in words.
     pub text: String,
     /// How long it took, for things that take time.

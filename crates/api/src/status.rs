@@ -1,0 +1,108 @@
+//! The whole cluster at one moment, as one node sees it.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeName, ResourceName};
+use serde::{Deserialize, Serialize};
+
+/// The whole cluster at one moment, as one node sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster.
+    pub cluster: String,
+    /// The node that answers.
+    pub node: NodeName,
+    /// The leader of the log, if one is known.
+    pub leader: Option<NodeName>,
+    /// Whether the answering node is in touch with a majority: if not, what follows may be stale.
+    pub quorate: bool,
+    /// The serial of the configuration in force.
+    pub config_serial: u64,
+    /// `takeover` as the user wrote it.
+    pub takeover: String,
+    /// The lease.
+    pub lease: Duration,
+    /// Every node and witness.
+    pub nodes: Vec<NodeStatus>,
+    /// Every group.
+    pub groups: Vec<GroupStatus>,
+    /// Fence requests that are not answered.
+    pub fencing: Vec<String>,
+}
+
+/// A node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its name.
+    pub name: NodeName,
+    /// Whether it only votes.
+    pub witness: bool,
+    /// Whether it votes (a learner does not).
+    pub voter: bool,
+    /// One of `up`, `standby`, `stopping`, `stopped`, `silent`, `down`, `not joined`.
+    pub state: String,
+    /// What else is to be said.
+    pub remark: String,
+    /// Its registered incarnation.
+    pub incarnation: Option<Incarnation>,
+    /// Its registered boot.
+    pub boot: Option<BootId>,
+    /// Whether it says that its lease is valid.
+    pub lease_valid: Option<bool>,
+    /// Its networks, as the answering node hears it.
+    pub networks: Vec<NetworkStatus>,
+    /// The version of its daemon.
+    pub version: Option<String>,
+}
+
+/// One network of a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkStatus {
+    /// The node's address on it.
+    pub address: IpAddr,
+    /// Whether it is heard there; absent for the answering node itself.
+    pub heard: Option<bool>,
+}
+
+/// A group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GroupStatus {
+    /// Its name.
+    pub name: GroupName,
+    /// One of `online`, `acquiring`, `releasing`, `offline`, `disabled`, `blocked`, `failed`, `stuck`, `unmanaged`.
+    pub state: String,
+    /// Who owns it.
+    pub owner: Option<NodeName>,
+    /// The current or last epoch.
+    pub epoch: Epoch,
+    /// Why the owner before can no longer act: the short word.
+    pub proof: String,
+    /// The same in words.
+    pub proof_text: String,
+    /// The policy.
+    pub policy: String,
+    /// Why it is where it is.
+    pub why: String,
+    /// What keeps it from running, if anything.
+    pub blocked: Option<String>,
+    /// What to type.
+    pub advice: Option<String>,
+    /// Every node of its list with the verdict on it.
+    pub nodes: Vec<(NodeName, String)>,
+    /// Its resources, in the order of acquiring, as the owner last told.
+    pub resources: Vec<ResourceStatus>,
+    /// What guarantees that there is one owner, and what that depends on.
+    pub guarantee: String,
+}
+
+/// A resource.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResourceStatus {
+    /// Its name.
+    pub name: ResourceName,
+    /// Its kind.
+    pub kind: String,
+    /// One of `running`, `acquiring`, `releasing`, `stopped`, `failed`, `slow`, `unknown`.
+    pub state: String,
+}
