@@ -13,6 +13,31 @@ use crate::ids::{ClusterName, GroupName, NodeName, ResourceName};
 use crate::proof::Need;
 use crate::timers::Timers;
 
+mod application;
+mod check_addresses;
+mod check_groups;
+mod check_members;
+mod check_proofs;
+mod draft;
+mod finding;
+mod group;
+mod guarantee;
+mod limits;
+mod members;
+mod parse;
+mod reader;
+mod resource;
+mod scalar;
+mod spelling;
+mod subnet;
+mod tree;
+
+pub use finding::{Finding, Parsed, Severity, Span};
+pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
+pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
+pub use parse::parse;
+pub use scalar::duration_text;
+
 /// The port for keepalives (UDP) and the node-to-node channel (TCP), unless the configuration says otherwise.
 pub const DEFAULT_PORT: u16 = 7410;
 

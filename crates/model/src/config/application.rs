@@ -1,0 +1,146 @@
+//! Reads `[[group.application]]`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::draft::ApplicationDraft;
+use super::finding::{Finding, Findings};
+use super::limits::{self, Monitor};
+use super::reader::{Reader, Zero};
+use super::scalar::{Refused, duration_text, refused};
+use super::tree::{At, Table};
+use super::{ApplicationConfig, MainProcess, MonitorTimes};
+use crate::ids::ResourceName;
+
+const MONITOR: MonitorTimes =
+    MonitorTimes { interval: Duration::from_secs(10), timeout: Duration::from_secs(20), failures: 2 };
+const START: Duration = Duration::from_secs(60);
+const STOP: Duration = Duration::from_secs(60);
+
+pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationDraft {
+    let mut reader = Reader::new("[[group.application]]", table, findings);
+    let name = reader.need_name("\"cache\"");
+    let start = reader.need_text("start", "\"/usr/local/etc/cache start\"");
+    let stop = reader.text("stop", "\"/usr/local/etc/cache stop\"");
+    let status = reader.text("status", "\"/usr/local/etc/cache status\"");
+    let monitor = limits::monitor(&mut reader, "application.monitor", MONITOR, true);
+    let main = main_process(&mut reader);
+    let user = reader.text("user", "\"postgres\"");
+    let user = reader.checked("user", user, user_name);
+    let start_timeout = reader.duration_or("start_timeout", START, "\"60s\"");
+    let stop_timeout = reader.duration_or("stop_timeout", STOP, "\"60s\"");
+    let lapse_grace = reader.duration("lapse_grace", Zero::Allowed, "\"50ms\"");
+    let limits = limits::limits(&mut reader);
+    for (key, text) in [("start", &start), ("stop", &stop), ("status", &status)] {
+        refuse_nul(key, text.as_ref(), &mut reader);
+    }
+    status_fits_start(&monitor, start_timeout, &mut reader);
+    let status = one_status(status, monitor.command, &mut reader);
+    reader.finish();
+    let config = (|| {
+        Some(ApplicationConfig {
+            name: ResourceName::new(name.as_ref()?.value.clone()).ok()?,
+            start: start?.value,
+            stop: stop.map(|s| s.value),
+            status: status.map(|s| s.value),
+            main,
+            user: user.map(|u| u.value),
+            monitor: monitor.times,
+            start_timeout,
+            stop_timeout,
+            lapse_grace: lapse_grace.as_ref().map_or(Duration::ZERO, |g| g.value),
+            limits,
+        })
+    })();
+    ApplicationDraft { name, lapse_grace, config }
+}
+
+fn refuse_nul(key: &str, text: Option<&At<String>>, reader: &mut Reader<'_>) {
+    if let Some(text) = text.filter(|t| t.value.contains('\0')) {
+        let finding = Finding::error(&text.span, format!("`{key}` holds a zero byte"))
+            .help("write the command as you would type it");
+        reader.findings.add(finding);
+    }
+}
+
+/// `status` and `monitor.command` are two names of one thing.
+fn one_status(
+    status: Option<At<String>>,
+    command: Option<At<String>>,
+    reader: &mut Reader<'_>,
+) -> Option<At<String>> {
+    if let (Some(status), Some(command)) = (&status, &command)
+        && status.value != command.value
+    {
+        let finding = Finding::error(
+            &command.span,
+            "`monitor.command` and `status` are the same thing, and differ here",
+        )
+        .help("keep one of them; it is asked after every start and stop, and at every interval")
+        .related(&status.span, "`status` is given here");
+        reader.findings.add(finding);
+    }
+    status.or(command)
+}
+
+/// The status is asked once inside the time limit of the start.
+fn status_fits_start(monitor: &Monitor, start_timeout: Duration, reader: &mut Reader<'_>) {
+    let Some(timeout) = monitor.timeout.as_ref().filter(|t| t.value > start_timeout) else { return };
+    let (timeout_text, start_text) = (duration_text(timeout.value), duration_text(start_timeout));
+    let message = format!(
+        "one status check may take {timeout_text}, but start and its first check together only {start_text}"
+    );
+    let finding = Finding::warning(&timeout.span, message)
+        .help("shorten `monitor.timeout`, or raise `start_timeout` above it");
+    reader.findings.add(finding);
+}
+
+/// `foreground`, `pid_file` and `main`: at most one of them says which process is the application.
+fn main_process(reader: &mut Reader<'_>) -> MainProcess {
+    let foreground = reader.flag("foreground");
+    let pid_file = reader.path("pid_file", "pid file", "\"/run/cache.pid\"");
+    let main = reader.choice("main", &[("child", MainWord::Child), ("cgroup", MainWord::Cgroup)]);
+    let child = [
+        main.as_ref().map(|m| (At::new(m.value == MainWord::Child, m.span.clone()), "main")),
+        foreground.map(|f| (f, "foreground")),
+    ];
+    let said: Vec<_> = child.into_iter().flatten().collect();
+    let is_child = said.iter().any(|(at, _)| at.value);
+    if let Some(pid_file) = pid_file {
+        // `foreground = false` beside a pid file says nothing new.
+        let rivals = said.iter().filter(|(at, key)| at.value || *key == "main");
+        for (at, key) in rivals {
+            contradiction(&at.span, key, &pid_file, reader);
+        }
+        return MainProcess::PidFile(pid_file.value);
+    }
+    if let [(main, _), (foreground, _)] = said.as_slice()
+        && main.value != foreground.value
+    {
+        let finding = Finding::error(&foreground.span, "`foreground` and `main` contradict each other")
+            .help("keep one: foreground = true when the start command stays, nothing when it forks and ends")
+            .related(&main.span, "`main` is given here");
+        reader.findings.add(finding);
+    }
+    if is_child { MainProcess::Child } else { MainProcess::Cgroup }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MainWord {
+    Child,
+    Cgroup,
+}
+
+fn contradiction(span: &super::finding::Span, key: &str, pid_file: &At<PathBuf>, reader: &mut Reader<'_>) {
+    let finding = Finding::error(span, format!("`{key}` and `pid_file` contradict each other"))
+        .help(format!("delete `{key}`: the pid file says which process is the application"))
+        .related(&pid_file.span, "the pid file is given here");
+    reader.findings.add(finding);
+}
+
+fn user_name(text: &str) -> Result<String, Refused> {
+    if !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-$".contains(c)) {
+        return Ok(text.to_string());
+    }
+    refused(format!("`{text}` is no name of a user"), "write a user of every node, for example \"postgres\"")
+}

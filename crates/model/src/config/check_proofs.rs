@@ -1,0 +1,138 @@
+//! Checks of what proves that a lost owner is gone: fence devices, needs, and the release budget.
+
+use std::time::Duration;
+
+use super::draft::{Draft, GroupDraft};
+use super::finding::{Finding, Findings, Span};
+use super::guarantee::{KILL_TIME, UNMOUNT_TIME};
+use super::scalar::duration_text;
+use super::timers_for_budget;
+use crate::proof::Need;
+use crate::timers::Timers;
+
+pub(super) fn check(draft: &Draft, findings: &mut Findings) {
+    for group in &draft.groups {
+        if !findings.broken_syntax {
+            fence_covers(draft, group, findings);
+            guard_alone(draft, group, findings);
+        }
+        if let Some(cluster) = &draft.cluster
+            && let Some(timers) = &cluster.timers
+        {
+            budget(group, timers, &cluster.takeover, cluster.takeover_span.as_ref(), findings);
+        }
+    }
+}
+
+/// A group that accepts nothing but fencing needs a device for each of its nodes.
+fn fence_covers(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
+    if group.needs != [Need::Fenced] || group.node_names().count() < 2 {
+        return;
+    }
+    let covered = |node: &str| {
+        draft.fences.iter().filter_map(|f| f.nodes.as_ref()).any(|l| l.value.iter().any(|n| n.value == node))
+    };
+    let bare: Vec<_> = group.node_names().map(|n| n.value.as_str()).filter(|n| !covered(n)).collect();
+    if bare.is_empty() {
+        return;
+    }
+    let names = bare.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ");
+    let quoted = bare.iter().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
+    let message =
+        format!("`{}` is taken over only after fencing, and no fence device can cut {names}", group.title());
+    let mut finding = Finding::warning(group.needs_span.as_ref().unwrap_or(group.place()), message).help(format!(
+        "if such a node is lost, the group stays blocked until it returns or you type `regent confirm-dead`. Add \
+         a [[fence]] with nodes = [{quoted}]"
+    ));
+    if group.needs_span.is_none()
+        && let Some(device) = group.filesystems.iter().find_map(|f| f.device.as_ref())
+    {
+        finding =
+            finding.related(&device.span, "a file system needs \"fenced\" unless `needs` says otherwise");
+    }
+    findings.add(finding);
+}
+
+/// A shared disk behind nothing but the guard.
+fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
+    let Some(span) = group.needs_span.as_ref().filter(|_| group.needs.contains(&Need::LeaseEnded)) else {
+        return;
+    };
+    if group.filesystems.is_empty() {
+        return;
+    }
+    let wait = draft
+        .cluster
+        .as_ref()
+        .and_then(|c| c.timers)
+        .map_or_else(|| "the lease".to_string(), |timers| duration_text(round_up_ms(timers.promise_wait())));
+    let message = format!(
+        "`{}` mounts a shared file system and is content with the end of a lease: only the guard, a process on \
+         the lost node, then keeps two nodes from writing it",
+        group.title()
+    );
+    let mut finding = Finding::warning(span, message).help(format!(
+        "a machine that is paused (by a hypervisor, a debugger, a stalled bus) for {wait} or longer still writes \
+         when it wakes, after the takeover: in the worst case the file system is destroyed. Write needs = \
+         [\"fenced\"] with a [[fence]] for each node"
+    ));
+    if let Some(device) = group.filesystems.iter().find_map(|f| f.device.as_ref()) {
+        finding = finding.related(&device.span, "the shared writer");
+    }
+    findings.add(finding);
+}
+
+/// The next whole millisecond.
+fn round_up_ms(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
+}
+
+/// Letting go must be possible between its beginning and the end of the lease.
+fn budget(
+    group: &GroupDraft,
+    timers: &Timers,
+    takeover: &str,
+    takeover_span: Option<&Span>,
+    findings: &mut Findings,
+) {
+    let grace = group.applications.iter().filter_map(|a| a.lapse_grace.as_ref()).max_by_key(|g| g.value);
+    let mounts = u32::try_from(group.filesystems.len()).unwrap_or(u32::MAX);
+    let rest = KILL_TIME + UNMOUNT_TIME.saturating_mul(mounts);
+    let need = rest + grace.map_or(Duration::ZERO, |g| g.value);
+    let budget = timers.release_budget();
+    if need <= budget {
+        return;
+    }
+    let unmount = match mounts {
+        0 => String::new(),
+        n => format!(" + unmount {n} x {}", duration_text(UNMOUNT_TIME)),
+    };
+    let sum = format!("kill {}{unmount} = {}", duration_text(KILL_TIME), duration_text(need));
+    let leaves = format!("takeover = \"{takeover}\" leaves {}", duration_text(budget));
+    let fits = timers_for_budget(need);
+    let slower = fits.map_or_else(String::new, |t| {
+        format!("takeover = \"{}ms\" or slower gives enough time", t.lease.as_millis())
+    });
+    let mut finding = match grace.filter(|g| !g.value.is_zero()) {
+        Some(grace) => {
+            let message =
+                format!("lapse_grace {} + {sum}, but {leaves} to let go", duration_text(grace.value));
+            let most = Duration::from_millis(
+                u64::try_from(budget.saturating_sub(rest).as_millis()).unwrap_or(u64::MAX),
+            );
+            let shorten = format!("write lapse_grace = \"{}ms\" or less", most.as_millis());
+            let help = if slower.is_empty() { shorten } else { format!("{shorten}; or {slower}") };
+            Finding::error(&grace.span, message).help(help)
+        }
+        None => {
+            let message = format!("`{}` lets go in {sum}, but {leaves}", group.title());
+            Finding::warning(group.place(), message).help(format!(
+                "a node that loses its lease is then reset more often than it would have to be; {slower}"
+            ))
+        }
+    };
+    if let Some(span) = takeover_span {
+        finding = finding.related(span, "this sets the time for letting go");
+    }
+    findings.add(finding);
+}

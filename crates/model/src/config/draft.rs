@@ -1,0 +1,147 @@
+//! What was read so far: the typed parts, and the places that the cross-checks point at.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::finding::Span;
+use super::tree::At;
+use super::{AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, NodeConfig, Policy, Timers};
+use crate::proof::Need;
+
+/// The whole file. A part that is wrong is missing here and was reported.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub(super) cluster: Option<ClusterDraft>,
+    pub(super) nodes: Vec<MemberDraft>,
+    pub(super) witnesses: Vec<MemberDraft>,
+    pub(super) fences: Vec<FenceDraft>,
+    pub(super) groups: Vec<GroupDraft>,
+}
+
+impl Draft {
+    /// Nodes, then witnesses.
+    pub(super) fn members(&self) -> impl Iterator<Item = &MemberDraft> {
+        self.nodes.iter().chain(&self.witnesses)
+    }
+
+    /// The node of that name.
+    pub(super) fn node(&self, name: &str) -> Option<&MemberDraft> {
+        self.nodes.iter().find(|n| n.name.as_ref().is_some_and(|at| at.value == name))
+    }
+
+    /// Whether some node's or witness's name could not be read, so that an unknown name may well be its.
+    pub(super) fn has_nameless_member(&self) -> bool {
+        self.members().any(|m| m.name.is_none())
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ClusterDraft {
+    pub(super) header: Span,
+    pub(super) name: Option<At<String>>,
+    pub(super) takeover: String,
+    /// Where `takeover` is written, if it is.
+    pub(super) takeover_span: Option<Span>,
+    /// `None` when `takeover` is wrong.
+    pub(super) timers: Option<Timers>,
+    pub(super) port: u16,
+}
+
+#[derive(Debug)]
+pub(super) struct MemberDraft {
+    pub(super) header: Span,
+    pub(super) name: Option<At<String>>,
+    /// One per network; `None` where it could not be read.
+    pub(super) addresses: Vec<Option<At<IpAddr>>>,
+    /// The list itself, if there is one.
+    pub(super) list: Option<Span>,
+    pub(super) config: Option<NodeConfig>,
+}
+
+impl MemberDraft {
+    /// Its name for a message.
+    pub(super) fn title(&self) -> &str {
+        self.name.as_ref().map_or("this one", |n| &n.value)
+    }
+
+    /// Every address that could be read.
+    pub(super) fn readable(&self) -> impl Iterator<Item = &At<IpAddr>> {
+        self.addresses.iter().flatten()
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct FenceDraft {
+    pub(super) name: Option<At<String>>,
+    pub(super) nodes: Option<At<Vec<At<String>>>>,
+    /// The keys of `plugs`.
+    pub(super) plugs: Vec<At<String>>,
+    pub(super) config: Option<FenceConfig>,
+}
+
+#[derive(Debug)]
+pub(super) struct GroupDraft {
+    pub(super) header: Span,
+    pub(super) name: Option<At<String>>,
+    pub(super) nodes: Option<At<Vec<At<String>>>>,
+    pub(super) policy: Option<At<Policy>>,
+    /// What the group accepts as proof.
+    pub(super) needs: Vec<Need>,
+    /// Where that is written, if it is.
+    pub(super) needs_span: Option<Span>,
+    pub(super) filesystems: Vec<FilesystemDraft>,
+    pub(super) addresses: Vec<AddressDraft>,
+    pub(super) applications: Vec<ApplicationDraft>,
+}
+
+impl GroupDraft {
+    /// Its name for a message.
+    pub(super) fn title(&self) -> &str {
+        self.name.as_ref().map_or("this group", |n| &n.value)
+    }
+
+    /// Where a finding about the group as a whole points.
+    pub(super) fn place(&self) -> &Span {
+        self.name.as_ref().map_or(&self.header, |n| &n.span)
+    }
+
+    /// The names of its nodes.
+    pub(super) fn node_names(&self) -> impl Iterator<Item = &At<String>> {
+        self.nodes.iter().flat_map(|list| &list.value)
+    }
+
+    /// The names of all its resources.
+    pub(super) fn resource_names(&self) -> impl Iterator<Item = &At<String>> {
+        let storage = self.filesystems.iter().filter_map(|f| f.name.as_ref());
+        let addresses = self.addresses.iter().filter_map(|a| a.name.as_ref());
+        storage.chain(addresses).chain(self.applications.iter().filter_map(|a| a.name.as_ref()))
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct FilesystemDraft {
+    /// Given, or made of the mount point (then with its place).
+    pub(super) name: Option<At<String>>,
+    pub(super) device: Option<At<PathBuf>>,
+    pub(super) mount: Option<At<PathBuf>>,
+    pub(super) config: Option<FilesystemConfig>,
+}
+
+#[derive(Debug)]
+pub(super) struct AddressDraft {
+    /// Given, or made of the address (then with its place).
+    pub(super) name: Option<At<String>>,
+    pub(super) address: Option<At<(IpAddr, u8)>>,
+    /// Whether an interface is named.
+    pub(super) has_interface: bool,
+    pub(super) config: Option<AddressConfig>,
+}
+
+#[derive(Debug)]
+pub(super) struct ApplicationDraft {
+    pub(super) name: Option<At<String>>,
+    /// Where it is written, if it is, and its value.
+    pub(super) lapse_grace: Option<At<Duration>>,
+    pub(super) config: Option<ApplicationConfig>,
+}

@@ -1,0 +1,113 @@
+//! Reads `[[group]]`: nodes, policy, needs and its resources.
+
+use super::draft::GroupDraft;
+use super::finding::{Finding, Findings, Span};
+use super::reader::Reader;
+use super::tree::{At, Table, Value};
+use super::{Failback, Failover, Policy, Startup, application, resource};
+use crate::proof::Need;
+
+pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
+    let mut reader = Reader::new("[[group]]", table, findings);
+    let header = reader.header.clone();
+    let name = reader.need_name("\"cacheha1\"");
+    reader.require("nodes", "[\"lx4\", \"lx5\"]");
+    let nodes = reader.texts("nodes", "[\"lx4\", \"lx5\"]");
+    let policy_written = reader.has("policy");
+    let policy = policy(&mut reader);
+    let policy = match (policy, policy_written) {
+        (None, false) => Some(At::new(Policy::CASCADING, header.clone())),
+        (policy, _) => policy,
+    };
+    let needs = needs(&mut reader);
+    let filesystems = reader.tables("filesystem", "group.filesystem");
+    let addresses = reader.tables("address", "group.address");
+    let applications = reader.tables("application", "group.application");
+    let findings = &mut *reader.findings;
+    let draft = GroupDraft {
+        header,
+        name,
+        nodes,
+        policy,
+        needs_span: needs.as_ref().map(|n| n.span.clone()),
+        needs: match needs {
+            Some(needs) => needs.value,
+            None if filesystems.is_empty() => vec![Need::Fenced, Need::LeaseEnded],
+            None => vec![Need::Fenced],
+        },
+        filesystems: filesystems.into_iter().map(|t| resource::filesystem(t, findings)).collect(),
+        addresses: addresses.into_iter().map(|t| resource::address(t, findings)).collect(),
+        applications: applications.into_iter().map(|t| application::application(t, findings)).collect(),
+    };
+    reader.finish();
+    draft
+}
+
+const TRIPLE: &str = "{ startup = \"home\", failover = \"next\", failback = \"never\" }";
+
+fn policy(reader: &mut Reader<'_>) -> Option<At<Policy>> {
+    let found = reader.take("policy")?;
+    match found.value {
+        Value::Text(text) => {
+            let words = [("cascading", Policy::CASCADING), ("rotating", Policy::ROTATING)];
+            reader.choose("policy", &At::new(text, found.span), &words)
+        }
+        Value::Table(table) => triple(table, reader.findings).map(|p| At::new(p, found.span)),
+        Value::Broken => None,
+        other => {
+            let message = format!("`policy` must be a word or the triple, not {}", other.kind());
+            let help = format!("write \"cascading\", \"rotating\" or {TRIPLE}");
+            reader.findings.add(Finding::error(&found.span, message).help(help));
+            None
+        }
+    }
+}
+
+fn triple(table: Table, findings: &mut Findings) -> Option<Policy> {
+    let mut reader = Reader::new("the policy", table, findings);
+    for (key, example) in [("startup", "\"home\""), ("failover", "\"next\""), ("failback", "\"never\"")] {
+        reader.require(key, example);
+    }
+    let startup = reader.choice(
+        "startup",
+        &[
+            ("home", Startup::Home),
+            ("first-available", Startup::FirstAvailable),
+            ("distribute", Startup::Distribute),
+            ("all", Startup::All),
+        ],
+    );
+    let failover = reader.choice("failover", &[("next", Failover::Next), ("stay", Failover::Stay)]);
+    let failback = reader.choice("failback", &[("home", Failback::Home), ("never", Failback::Never)]);
+    reader.finish();
+    Some(Policy { startup: startup?.value, failover: failover?.value, failback: failback?.value })
+}
+
+fn needs(reader: &mut Reader<'_>) -> Option<At<Vec<Need>>> {
+    const WORDS: [(&str, Need); 2] = [("fenced", Need::Fenced), ("lease-ended", Need::LeaseEnded)];
+    let list = reader.texts("needs", "[\"fenced\"]")?;
+    if list.value.is_empty() {
+        reader.findings.add_missing(
+            Finding::error(
+                &list.span,
+                "`needs` is empty: nothing would ever prove that a lost owner is gone",
+            )
+            .help("write needs = [\"fenced\"], or delete the line for the default"),
+        );
+        return None;
+    }
+    let mut needs: Vec<(Need, Span)> = Vec::new();
+    for text in &list.value {
+        let Some(need) = reader.choose("needs", text, &WORDS) else { continue };
+        match needs.iter().find(|(known, _)| *known == need.value) {
+            None => needs.push((need.value, need.span)),
+            Some((_, first)) => reader.findings.add(
+                Finding::error(&need.span, format!("`needs` names {:?} twice", need.value.word()))
+                    .help("keep one of them")
+                    .related(first, "first here"),
+            ),
+        }
+    }
+    needs.sort_by_key(|(need, _)| *need);
+    Some(At::new(needs.into_iter().map(|(need, _)| need).collect(), list.span))
+}

@@ -1,0 +1,184 @@
+//! What keeps a group at one owner, and how long its takeover may take: for `verify` and `status`.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Config, GroupConfig, duration_text};
+use crate::ids::{GroupName, NodeName};
+use crate::proof::Need;
+use crate::timers::Timers;
+
+/// What is set aside of the release budget for killing the processes of a group's control groups (measured on
+/// an idle machine: under 1 ms).
+pub const KILL_TIME: Duration = Duration::from_millis(5);
+
+/// The same for each unmount. What is not done by the end of the lease ends in a reset of the machine.
+pub const UNMOUNT_TIME: Duration = Duration::from_millis(10);
+
+/// Calls of a fence agent until a node is confirmed off: off, and status.
+const FENCE_CALLS: u32 = 2;
+
+/// What enforces that a lost owner no longer acts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Guarantee {
+    /// The guard: a small real-time process on the owner itself, which lets go before the lease ends.
+    Guard,
+    /// A fence device, which cut the owner off and confirmed it.
+    Fenced,
+}
+
+impl Guarantee {
+    /// The word that `verify` and `status` show.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Guard => "guard",
+            Self::Fenced => "fenced",
+        }
+    }
+}
+
+impl fmt::Display for Guarantee {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
+
+/// The guarantee of one group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct GroupGuarantee {
+    /// The group.
+    pub group: GroupName,
+    /// What enforces it: the weakest of what the group is content with.
+    pub class: Guarantee,
+    /// The words of every proof that it accepts for a takeover.
+    pub proofs: Vec<&'static str>,
+    /// All this in one sentence for the operator.
+    pub sentence: String,
+    /// From the loss of the owner to the moment at which the next node may act; `None` when there is no bound.
+    pub worst_case: Option<Duration>,
+    /// What acquiring may then take: the sum of the time limits of one attempt at each resource.
+    pub acquire_limit: Duration,
+}
+
+/// The guarantee of every group, in the order of the file.
+#[must_use]
+pub fn guarantees(config: &Config) -> Vec<GroupGuarantee> {
+    config.groups.iter().map(|group| guarantee(config, group)).collect()
+}
+
+fn guarantee(config: &Config, group: &GroupConfig) -> GroupGuarantee {
+    let by_lease = group.needs.contains(&Need::LeaseEnded);
+    let class = if by_lease { Guarantee::Guard } else { Guarantee::Fenced };
+    let mut proofs = vec!["released", "rebooted"];
+    proofs.extend(group.needs.iter().map(|need| need.word()));
+    let (worst_case, sentence) = if group.nodes.len() < 2 {
+        (None, "it has one node; nobody takes it over".to_string())
+    } else if config.nodes.len() + config.witnesses.len() < 3 {
+        let sentence = "no majority is left when a voter is lost: nothing is taken over until it returns; add a \
+                        witness";
+        (None, sentence.to_string())
+    } else if by_lease {
+        by_guard(config, group)
+    } else {
+        by_device(config, group)
+    };
+    GroupGuarantee {
+        group: group.name.clone(),
+        class,
+        proofs,
+        sentence,
+        worst_case,
+        acquire_limit: acquire_limit(group),
+    }
+}
+
+fn by_guard(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) {
+    // The leader's own end falls into the lease wait; one heartbeat pays for the commit that follows it.
+    let worst = config.timers.promise_wait() + config.timers.heartbeat;
+    let risk = if group.has_shared_writer() {
+        "; only that: a machine that was paused for longer may still write its disk after the takeover"
+    } else {
+        ""
+    };
+    let lets_go = duration_text(config.timers.release_begins);
+    let lease = duration_text(config.timers.lease);
+    let sentence = format!(
+        "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, by its \
+         guard{risk}"
+    );
+    (Some(worst), sentence)
+}
+
+fn by_device(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) {
+    let times: Option<Vec<_>> = group.nodes.iter().map(|node| fence_time(config, node)).collect();
+    let Some(worst_fence) = times.and_then(|t| t.into_iter().max()) else {
+        let bare: Vec<_> = group
+            .nodes
+            .iter()
+            .filter(|n| config.fences_of(n).next().is_none())
+            .map(ToString::to_string)
+            .collect();
+        let sentence = format!(
+            "no fence device can cut {}: a takeover from there waits until the node returns or the operator gives \
+             his word",
+            bare.join(", ")
+        );
+        return (None, sentence);
+    };
+    let noticed = config.timers.promise_begins().max(config.timers.election_witness);
+    let sentence = "a lost owner is cut off by a fence device, confirmed, before anybody else acts; if no device \
+                    confirms, the group stays blocked until the node returns";
+    (Some(noticed + worst_fence), sentence.to_string())
+}
+
+/// How long it may take to try every device of a node once; `None` when it has none.
+fn fence_time(config: &Config, node: &NodeName) -> Option<Duration> {
+    config
+        .fences_of(node)
+        .map(|fence| fence.timeout.saturating_mul(FENCE_CALLS))
+        .reduce(Duration::saturating_add)
+}
+
+fn acquire_limit(group: &GroupConfig) -> Duration {
+    let storage = group.filesystems.iter().map(|f| f.acquire_timeout);
+    let addresses = group.addresses.iter().map(|a| a.acquire_timeout);
+    let applications = group.applications.iter().map(|a| a.start_timeout);
+    storage.chain(addresses).chain(applications).fold(Duration::ZERO, Duration::saturating_add)
+}
+
+/// The shortest lease, in steps of 10 ms, that leaves at least `need` for letting go.
+#[must_use]
+pub fn timers_for_budget(need: Duration) -> Option<Timers> {
+    let at = |step: u64| Timers::for_lease(Duration::from_millis(step * 10)).ok();
+    let (mut low, mut high) = (12, 6_000);
+    while low < high {
+        let middle = u64::midpoint(low, high);
+        if at(middle).is_some_and(|t| t.release_budget() >= need) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    at(low).filter(|t| t.release_budget() >= need)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shortest_lease_that_fits_a_budget_is_found() {
+        for ms in [1, 29, 30, 149, 150, 500, 1900, 5000, 29_000] {
+            let need = Duration::from_millis(ms);
+            let fits = timers_for_budget(need).unwrap();
+            assert!(fits.release_budget() >= need);
+            let shorter = Timers::for_lease(fits.lease.saturating_sub(Duration::from_millis(10)));
+            assert!(shorter.is_err() || shorter.unwrap().release_budget() < need, "{ms} ms");
+        }
+        assert_eq!(timers_for_budget(Duration::from_secs(31)), None);
+    }
+}

@@ -1,0 +1,195 @@
+//! Reads `[cluster]`, `[[node]]`, `[[witness]]` and `[[fence]]`.
+
+use std::time::Duration;
+
+use super::draft::{ClusterDraft, FenceDraft, MemberDraft};
+use super::finding::{Finding, Findings};
+use super::reader::Reader;
+use super::tree::{At, Table, Value};
+use super::{DEFAULT_PORT, FenceAction, FenceConfig, NodeConfig, Timers, scalar};
+use crate::ids::NodeName;
+
+/// How long one call of a fence agent may take, unless the configuration says otherwise.
+const FENCE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Options that Regent itself gives to a fence agent.
+const FENCE_RESERVED: [&str; 4] = ["action", "plug", "port", "nodename"];
+
+pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
+    let mut reader = Reader::new("[cluster]", table, findings);
+    let header = reader.header.clone();
+    let name = reader.need_name("\"ward7\"");
+    let written = reader.has("takeover");
+    let takeover = takeover(&mut reader);
+    let port = reader.number("port", 1..=u32::from(u16::MAX), "7410");
+    reader.finish();
+    let timers = match (&takeover, written) {
+        (Some(takeover), _) => Some(takeover.value.1),
+        (None, true) => None,
+        (None, false) => Some(Timers::normal()),
+    };
+    ClusterDraft {
+        header,
+        name,
+        takeover_span: takeover.as_ref().map(|t| t.span.clone()),
+        takeover: takeover.map_or_else(|| "normal".to_string(), |t| t.value.0),
+        timers,
+        port: port.and_then(|p| u16::try_from(p.value).ok()).unwrap_or(DEFAULT_PORT),
+    }
+}
+
+fn takeover(reader: &mut Reader<'_>) -> Option<At<(String, Timers)>> {
+    const HELP: &str = "\"normal\"";
+    let profiles = [("fast", Timers::fast()), ("normal", Timers::normal()), ("slow", Timers::slow())];
+    let text = reader.text("takeover", HELP)?;
+    let span = text.span.clone();
+    if !text.value.starts_with(|c: char| c.is_ascii_digit()) {
+        let timers = reader.choose("takeover", &text, &profiles)?;
+        return Some(At::new((text.value, timers.value), span));
+    }
+    let word = text.value.clone();
+    let lease = reader.checked("takeover", Some(text), scalar::duration)?;
+    match Timers::for_lease(lease.value) {
+        Ok(timers) => Some(At::new((word, timers), span)),
+        Err(error) => {
+            let finding = Finding::error(&span, format!("`takeover`: {error}")).help(
+                "write \"fast\" (120 ms), \"normal\" (600 ms), \"slow\" (4 s) or a duration in between, \
+                 such as \"800ms\"",
+            );
+            reader.findings.add(finding);
+            None
+        }
+    }
+}
+
+pub(super) fn member(place: &'static str, table: Table, findings: &mut Findings) -> MemberDraft {
+    let mut reader = Reader::new(place, table, findings);
+    let header = reader.header.clone();
+    let name = reader.need_name("\"lx4\"");
+    let (list, addresses) = member_addresses(&mut reader);
+    reader.finish();
+    let all = addresses.iter().map(|a| a.as_ref().map(|at| at.value)).collect::<Option<Vec<_>>>();
+    let config = name
+        .as_ref()
+        .and_then(|n| NodeName::new(&n.value).ok())
+        .zip(all)
+        .map(|(name, addresses)| NodeConfig { name, addresses });
+    MemberDraft { header, name, addresses, list, config }
+}
+
+type Addresses = (Option<super::finding::Span>, Vec<Option<At<std::net::IpAddr>>>);
+
+fn member_addresses(reader: &mut Reader<'_>) -> Addresses {
+    const EXAMPLE: &str = "[\"10.77.0.4\", \"10.78.0.4\"]";
+    reader.require("addresses", EXAMPLE);
+    let Some(list) = reader.texts("addresses", EXAMPLE) else { return (None, Vec::new()) };
+    if list.value.is_empty() {
+        reader.findings.add_missing(
+            Finding::error(&list.span, "`addresses` is empty: the others could not reach it")
+                .help(format!("give one address per network: addresses = {EXAMPLE}")),
+        );
+    }
+    let read = |text: At<String>| {
+        let address = reader.checked("addresses", Some(text), scalar::address)?;
+        let refused = unusable(address.value);
+        if let Some((what, help)) = refused {
+            let message = format!("{} {what}", address.value);
+            reader.findings.add(Finding::error(&address.span, message).help(help));
+            return None;
+        }
+        Some(address)
+    };
+    (Some(list.span), list.value.into_iter().map(read).collect())
+}
+
+/// Why an address cannot be one machine's own.
+fn unusable(address: std::net::IpAddr) -> Option<(&'static str, &'static str)> {
+    const OWN: &str = "write the address that this machine has on that network";
+    if address.is_unspecified() {
+        return Some(("is no machine's address", OWN));
+    }
+    if address.is_multicast() {
+        return Some(("is a multicast address; keepalives go from one machine to one other", OWN));
+    }
+    match address {
+        std::net::IpAddr::V4(v4) if v4.is_broadcast() => Some(("is the broadcast address", OWN)),
+        std::net::IpAddr::V6(v6) if v6.is_unicast_link_local() => Some((
+            "is a link-local address, which means nothing without an interface",
+            "write a global or unique local address (fd...) of that interface",
+        )),
+        _ => None,
+    }
+}
+
+pub(super) fn fence(table: Table, findings: &mut Findings) -> FenceDraft {
+    let mut reader = Reader::new("[[fence]]", table, findings);
+    let name = reader.need_name("\"power\"");
+    let agent = reader.need_path("agent", "agent", "\"/usr/sbin/fence_ipmilan\"");
+    reader.require("nodes", "[\"lx4\", \"lx5\"]");
+    let nodes = reader.texts("nodes", "[\"lx4\", \"lx5\"]");
+    let plugs = free_table(&mut reader, "plugs", "{ lx4 = \"3\" }", &[]);
+    let options = free_table(&mut reader, "options", "{ ip = \"10.77.0.9\" }", &FENCE_RESERVED);
+    let action = reader.choice("action", &[("reboot", FenceAction::Reboot), ("off", FenceAction::Off)]);
+    let timeout = reader.duration_or("timeout", FENCE_TIMEOUT, "\"20s\"");
+    reader.finish();
+    let named =
+        |texts: &[At<String>]| texts.iter().map(|t| NodeName::new(&t.value).ok()).collect::<Option<Vec<_>>>();
+    let config = (|| {
+        Some(FenceConfig {
+            name: name.as_ref()?.value.clone(),
+            agent: agent?.value,
+            nodes: named(&nodes.as_ref()?.value)?,
+            plugs: plugs
+                .iter()
+                .map(|(node, plug)| Some((NodeName::new(&node.value).ok()?, plug.clone())))
+                .collect::<Option<_>>()?,
+            options: options.iter().map(|(key, value)| (key.value.clone(), value.clone())).collect(),
+            action: action.map_or(FenceAction::Reboot, |a| a.value),
+            timeout,
+        })
+    })();
+    FenceDraft { name, nodes, plugs: plugs.into_iter().map(|(node, _)| node).collect(), config }
+}
+
+/// A table with keys of the user's own; numbers and flags are taken as they are written.
+fn free_table(
+    reader: &mut Reader<'_>,
+    key: &'static str,
+    example: &str,
+    reserved: &[&str],
+) -> Vec<(At<String>, String)> {
+    let Some(table) = reader.table(key, example) else { return Vec::new() };
+    let mut inner = Reader::new("[[fence]]", table, reader.findings);
+    let mut pairs = Vec::new();
+    for (name, value) in inner.rest() {
+        let text = match value.value {
+            Value::Text(text) if !text.contains(['\n', '\0']) => text,
+            Value::Number(number) => number,
+            Value::Flag(flag) => flag.to_string(),
+            Value::Broken => continue,
+            other => {
+                let message =
+                    format!("`{key}.{}` must be a text in one line, not {}", name.value, other.kind());
+                let finding = Finding::error(&value.span, message).help(format!("write {key} = {example}"));
+                inner.findings.add(finding);
+                continue;
+            }
+        };
+        if name.value.is_empty() || name.value.contains(['=', '\n', '\0']) || name.value.starts_with('#') {
+            let message = format!("`{}` cannot be a key of `{key}`", name.value.escape_debug());
+            inner.findings.add(Finding::error(&name.span, message).help(format!("write {key} = {example}")));
+            continue;
+        }
+        if reserved.contains(&name.value.as_str()) {
+            let message = format!("`{}` is given to the agent by Regent itself", name.value);
+            inner.findings.add(
+                Finding::error(&name.span, message).help(
+                    "delete it; what the device calls a node stands in `plugs`, what to do in `action`",
+                ),
+            );
+            continue;
+        }
+        pairs.push((name, text));
+    }
+    pairs
+}

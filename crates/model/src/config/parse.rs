@@ -1,0 +1,92 @@
+//! Text to configuration.
+
+use std::sync::Arc;
+
+use super::draft::{ClusterDraft, Draft, GroupDraft};
+use super::finding::{Finding, Findings, Parsed};
+use super::reader::Reader;
+use super::tree::{self, Table};
+use super::{
+    Config, GroupConfig, check_addresses, check_groups, check_members, check_proofs, group, members,
+};
+use crate::ids::{ClusterName, GroupName, NodeName};
+
+/// Reads a configuration. Everything wrong with it is found in one go, each at its place; what is merely
+/// dangerous or surprising is found too. Never panics, whatever the text is.
+#[must_use]
+pub fn parse(text: &str) -> Parsed {
+    let mut findings = Findings::default();
+    let root = tree::read(text, &mut findings);
+    let draft = draft(root, &mut findings);
+    check_members::check(&draft, &mut findings);
+    check_groups::check(&draft, &mut findings);
+    check_addresses::check(&draft, &mut findings);
+    check_proofs::check(&draft, &mut findings);
+    let config = if findings.has_error() { None } else { config(draft) };
+    if config.is_none() && !findings.has_error() {
+        // A part was refused without a word: a fault of ours, which must not pass for a good file.
+        findings.add(
+            Finding::error(&(0..0), "this file was not understood")
+                .help("report it, with the file, as a fault of Regent"),
+        );
+    }
+    Parsed { config, findings: findings.sorted() }
+}
+
+fn draft(root: Table, findings: &mut Findings) -> Draft {
+    let mut reader = Reader::new("the file", root, findings);
+    let given = reader.has("cluster");
+    let cluster = reader.table("cluster", "a table: [cluster], and name = \"ward7\" on the next line");
+    let nodes = reader.tables("node", "node");
+    let witnesses = reader.tables("witness", "witness");
+    let fences = reader.tables("fence", "fence");
+    let groups = reader.tables("group", "group");
+    if !given {
+        reader.findings.add_missing(
+            Finding::error(&(0..0), "there is no table [cluster]")
+                .help("begin the file with [cluster] and, on the next line, name = \"ward7\""),
+        );
+    }
+    let findings = &mut *reader.findings;
+    let draft = Draft {
+        cluster: cluster.map(|t| members::cluster(t, findings)),
+        nodes: nodes.into_iter().map(|t| members::member("[[node]]", t, findings)).collect(),
+        witnesses: witnesses.into_iter().map(|t| members::member("[[witness]]", t, findings)).collect(),
+        fences: fences.into_iter().map(|t| members::fence(t, findings)).collect(),
+        groups: groups.into_iter().map(|t| group::group(t, findings)).collect(),
+    };
+    reader.finish();
+    draft
+}
+
+/// The configuration, when every part of the draft is there.
+fn config(draft: Draft) -> Option<Config> {
+    let ClusterDraft { name, takeover, timers, port, .. } = draft.cluster?;
+    let member = |m: super::draft::MemberDraft| m.config;
+    Some(Config {
+        cluster: ClusterName::new(name?.value).ok()?,
+        takeover,
+        timers: timers?,
+        port,
+        nodes: draft.nodes.into_iter().map(member).collect::<Option<_>>()?,
+        witnesses: draft.witnesses.into_iter().map(member).collect::<Option<_>>()?,
+        fences: draft.fences.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
+        groups: draft.groups.into_iter().map(|g| group_config(g).map(Arc::new)).collect::<Option<_>>()?,
+    })
+}
+
+fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
+    Some(GroupConfig {
+        name: GroupName::new(draft.name?.value).ok()?,
+        nodes: draft.nodes?.value.into_iter().map(|n| NodeName::new(n.value).ok()).collect::<Option<_>>()?,
+        policy: draft.policy?.value,
+        needs: draft.needs,
+        filesystems: draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
+        addresses: draft.addresses.into_iter().map(|a| a.config.map(Arc::new)).collect::<Option<_>>()?,
+        applications: draft
+            .applications
+            .into_iter()
+            .map(|a| a.config.map(Arc::new))
+            .collect::<Option<_>>()?,
+    })
+}

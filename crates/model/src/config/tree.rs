@@ -1,0 +1,158 @@
+//! The text as a tree of values with their places, as far as it can be understood.
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::finding::{Finding, Findings, Span};
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct At<T> {
+    pub(super) value: T,
+    pub(super) span: Span,
+}
+
+impl<T> At<T> {
+    pub(super) fn new(value: T, span: Span) -> Self {
+        Self { value, span }
+    }
+}
+
+/// A value of the text.
+#[derive(Debug)]
+pub(super) enum Value {
+    Text(String),
+    /// Anything scalar that is not a text: kept as it is written.
+    Number(String),
+    Flag(bool),
+    Date,
+    List(Vec<At<Value>>),
+    Table(Table),
+    /// Not understood, and already reported.
+    Broken,
+}
+
+impl Value {
+    pub(super) fn kind(&self) -> &'static str {
+        match self {
+            Self::Text(_) => "a text",
+            Self::Number(_) => "a number",
+            Self::Flag(_) => "true or false",
+            Self::Date => "a date",
+            Self::List(_) => "a list",
+            Self::Table(_) => "a table",
+            Self::Broken => "something broken",
+        }
+    }
+}
+
+/// A table: its header (or its braces), and its entries in the order of the text.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) header: Span,
+    pub(super) entries: Vec<(At<String>, At<Value>)>,
+}
+
+/// Reads `text`. Broken syntax is reported, and the rest is still read.
+pub(super) fn read(text: &str, findings: &mut Findings) -> Table {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let errors = errors
+        .into_iter()
+        .map(|e| At::new(e.message().to_string(), within(text, e.span().unwrap_or(0..0))))
+        .collect::<Vec<_>>();
+    let mut builder = Builder { text, errors, findings };
+    let tree = builder.table(table.get_ref(), 0..0);
+    let rest = std::mem::take(&mut builder.errors);
+    findings.broken_syntax = !rest.is_empty();
+    for error in &rest {
+        findings.add(syntax_finding(text, error));
+    }
+    tree
+}
+
+/// `span` made safe to slice `text` with.
+fn within(text: &str, span: Span) -> Span {
+    let start = text.floor_char_boundary(span.start.min(text.len()));
+    start..text.ceil_char_boundary(span.end.clamp(start, text.len()))
+}
+
+struct Builder<'a> {
+    text: &'a str,
+    errors: Vec<At<String>>,
+    findings: &'a mut Findings,
+}
+
+impl Builder<'_> {
+    fn table(&mut self, table: &DeTable<'_>, header: Span) -> Table {
+        let mut entries: Vec<_> = table
+            .iter()
+            .map(|(key, value)| {
+                let name = At::new(key.get_ref().to_string(), within(self.text, key.span()));
+                (name, self.value(value))
+            })
+            .collect();
+        entries.sort_by_key(|(key, _)| key.span.start);
+        Table { header, entries }
+    }
+
+    fn value(&mut self, value: &Spanned<DeValue<'_>>) -> At<Value> {
+        let span = within(self.text, value.span());
+        let value = match value.get_ref() {
+            DeValue::Array(array) => Value::List(array.iter().map(|v| self.value(v)).collect()),
+            DeValue::Table(table) => Value::Table(self.table(table, span.clone())),
+            scalar => self.broken_scalar(&span).unwrap_or_else(|| match scalar {
+                DeValue::String(text) => Value::Text(text.to_string()),
+                DeValue::Boolean(flag) => Value::Flag(*flag),
+                DeValue::Datetime(_) => Value::Date,
+                _ => Value::Number(self.text[span.clone()].to_string()),
+            }),
+        };
+        At::new(value, span)
+    }
+
+    /// Takes the syntax errors that concern the scalar at `span`; reports them as one.
+    fn broken_scalar(&mut self, span: &Span) -> Option<Value> {
+        let concerns = |e: &At<String>| {
+            let inside = e.span.start >= span.start && e.span.end <= span.end;
+            let value_error = e.value.starts_with("string values must be quoted")
+                || e.value.starts_with("invalid float")
+                || e.value.starts_with("invalid integer")
+                || e.value.starts_with("invalid boolean")
+                || e.value.starts_with("invalid datetime");
+            inside && value_error
+        };
+        let count = self.errors.len();
+        self.errors.retain(|e| !concerns(e));
+        if self.errors.len() == count {
+            return None;
+        }
+        let raw = self.text[span.clone()].trim();
+        if raw.is_empty() {
+            self.findings.add(
+                Finding::error(span, "the key has no value")
+                    .help("write the value after the `=`, or delete the line"),
+            );
+            return Some(Value::Broken);
+        }
+        self.findings.add(
+            Finding::error(span, format!("`{raw}` must stand in quotes"))
+                .help(format!("quote it: \"{}\"", raw.trim_matches(['"', '\'']))),
+        );
+        Some(Value::Text(raw.trim_matches(['"', '\'']).to_string()))
+    }
+}
+
+fn syntax_finding(text: &str, error: &At<String>) -> Finding {
+    let message = error.value.split(", expected").next().unwrap_or(&error.value);
+    let help = if message == "duplicate key" {
+        let key = &text[error.span.clone()];
+        return Finding::error(&error.span, format!("the key `{key}` is given a second time")).help(format!(
+            "keep one of them; several nodes or groups are written [[{key}]], each time anew"
+        ));
+    } else if let Some((_, expected)) = error.value.split_once(", expected ") {
+        format!("expected {expected} here")
+    } else {
+        "see toml.io for the form of the file; compare with the examples".to_string()
+    };
+    Finding::error(&error.span, format!("this is not TOML: {message}")).help(help)
+}
