@@ -1,1 +1,17 @@
-//! Placeholder while the floor is laid.
+//! Frames, sealing, replay windows and version skew: everything that Regent's processes say to each other.
+//!
+//! - [`key`]: the cluster's one key, and what is derived from it.
+//! - [`text`]: secrets and tokens as text that survives being copied by hand.
+//! - [`codec`]: values to bytes and back, bounded.
+//! - [`datagram`]: small sealed messages over UDP, with a replay window per sender and network.
+//! - [`channel`]: the reliable channel between two nodes: handshake, sealed frames, blocking links.
+//! - [`ipc`]: framing between the daemon and its guard on one machine.
+
+pub mod channel;
+pub mod codec;
+pub mod datagram;
+pub mod ipc;
+pub mod key;
+pub mod text;
+
+pub use key::{ClusterKey, Purpose};

@@ -1,0 +1,251 @@
+//! The handshake, on bytes alone.
+
+use std::fmt;
+
+use regent_model::NodeId;
+use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey, X25519};
+use ring::rand::SystemRandom;
+use ring::{digest, hmac};
+
+use super::hello::{CONFIRMATION_BYTES, FIELDS_BYTES, Fields, HELLO_BYTES, REPLY_BYTES};
+use super::hello::{What, common_version, tagged};
+use super::session::Session;
+use super::{ChannelError, Refusal, VERSION_MAX, VERSION_MIN};
+use crate::key::{self, ClusterKey, KEY_BYTES, NoRandomness, Purpose};
+
+const NOBODY: NodeId = NodeId(0);
+const HELLO_LABEL: &[u8] = b"regent channel hello";
+
+/// One side of the handshake: who it is, and which versions it speaks.
+#[derive(Clone)]
+pub struct Handshake {
+    subkey: [u8; KEY_BYTES],
+    me: NodeId,
+    versions: (u8, u8),
+}
+
+impl fmt::Debug for Handshake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Handshake(node {}, versions {:?})", self.me, self.versions)
+    }
+}
+
+/// A caller that waits for the reply.
+pub struct Initiator {
+    side: Handshake,
+    called: Option<NodeId>,
+    hello: [u8; HELLO_BYTES],
+    private: EphemeralPrivateKey,
+}
+
+/// A called node that waits for the confirmation.
+pub struct Responder {
+    secrets: Secrets,
+    peer: NodeId,
+    version: u8,
+}
+
+/// A hello that was not accepted.
+#[derive(Debug)]
+pub struct Rejected {
+    /// Why.
+    pub error: ChannelError,
+    /// What to send back before closing the stream; nothing to those who do not even speak Regent's language.
+    pub refusal: Option<Vec<u8>>,
+}
+
+/// What both sides derive once both ephemeral keys are known.
+struct Secrets {
+    from_initiator: [u8; KEY_BYTES],
+    from_responder: [u8; KEY_BYTES],
+    reply_tag: [u8; KEY_BYTES],
+    confirmation: [u8; KEY_BYTES],
+}
+
+impl Handshake {
+    /// A side of the handshake for the node `me`; `NodeId(0)` for a newcomer that has no number yet.
+    #[must_use]
+    pub fn new(key: &ClusterKey, me: NodeId) -> Self {
+        Self { subkey: key.subkey(Purpose::Channel), me, versions: (VERSION_MIN, VERSION_MAX) }
+    }
+
+    /// The same side, speaking only the versions from `oldest` to `newest`.
+    #[must_use]
+    pub fn with_versions(self, oldest: u8, newest: u8) -> Self {
+        Self { versions: (oldest, newest), ..self }
+    }
+
+    /// Calls the node `called`, or whoever answers: returns the hello to send.
+    ///
+    /// # Errors
+    /// When there are no random numbers.
+    pub fn initiate(&self, called: Option<NodeId>) -> Result<(Initiator, [u8; HELLO_BYTES]), ChannelError> {
+        let (private, public) = ephemeral()?;
+        let (what, versions, to) = (What::Hello, self.versions, called.unwrap_or(NOBODY));
+        let fields = Fields { what, versions, detail: 0, from: self.me, to, public }.to_bytes();
+        let hello = tagged(&fields, &key::sign(&self.subkey, &[HELLO_LABEL, &fields]));
+        Ok((Initiator { side: self.clone(), called, hello, private }, hello))
+    }
+
+    /// Answers a hello: returns the reply to send.
+    ///
+    /// # Errors
+    /// When the hello is not acceptable; see [`Rejected`].
+    pub fn respond(&self, hello: &[u8; HELLO_BYTES]) -> Result<(Responder, [u8; REPLY_BYTES]), Rejected> {
+        let quietly = |error| Rejected { error, refusal: None };
+        let refusing = |reason, error| Rejected { error, refusal: Some(self.refusal(reason).to_vec()) };
+        let theirs = Fields::parse(hello).map_err(quietly)?;
+        if theirs.what != What::Hello {
+            return Err(quietly(ChannelError::Malformed("hello")));
+        }
+        // Versions before the tag: a later version may compute its tag differently.
+        let version = common_version(self.versions, theirs.versions)
+            .map_err(|error| refusing(Refusal::Version, error))?;
+        let (fields, tag) = hello.split_at(FIELDS_BYTES);
+        let mut signed = HELLO_LABEL.to_vec();
+        signed.extend_from_slice(fields);
+        if !fits(&self.subkey, &signed, tag) {
+            return Err(refusing(Refusal::ForeignKey, ChannelError::ForeignKey));
+        }
+        if theirs.to != NOBODY && theirs.to != self.me {
+            let error = ChannelError::Misdirected { called: theirs.to };
+            return Err(refusing(Refusal::Misdirected, error));
+        }
+        let (private, public) = ephemeral().map_err(quietly)?;
+        let (what, to) = (What::Reply, theirs.from);
+        let ours = Fields { what, versions: self.versions, detail: version, from: self.me, to, public };
+        let fields = ours.to_bytes();
+        let secrets =
+            Secrets::agree(private, &theirs.public, &self.subkey, hello, &fields).map_err(quietly)?;
+        let reply = tagged(&fields, &secrets.reply_tag);
+        Ok((Responder { secrets, peer: theirs.from, version }, reply))
+    }
+
+    fn refusal(&self, reason: Refusal) -> [u8; REPLY_BYTES] {
+        let fields = Fields {
+            what: What::Refusal,
+            versions: self.versions,
+            detail: reason.to_byte(),
+            from: self.me,
+            to: NOBODY,
+            public: [0; KEY_BYTES],
+        };
+        tagged(&fields.to_bytes(), &[0; KEY_BYTES])
+    }
+}
+
+impl Initiator {
+    /// Takes the reply: returns the confirmation to send, and the open session.
+    ///
+    /// # Errors
+    /// When the other side refuses, or the reply is not acceptable.
+    pub fn finish(
+        self,
+        reply: &[u8; REPLY_BYTES],
+    ) -> Result<([u8; CONFIRMATION_BYTES], Session), ChannelError> {
+        let Self { side, called, hello, private } = self;
+        let theirs = Fields::parse(reply)?;
+        match theirs.what {
+            What::Reply => {}
+            What::Refusal if theirs.detail == Refusal::Version.to_byte() => {
+                return Err(ChannelError::Version { ours: side.versions, theirs: theirs.versions });
+            }
+            What::Refusal => return Err(ChannelError::Refused(Refusal::from_byte(theirs.detail))),
+            What::Hello => return Err(ChannelError::Malformed("reply")),
+        }
+        let version = common_version(side.versions, theirs.versions)?;
+        if theirs.detail != version || theirs.to != side.me {
+            return Err(ChannelError::Malformed("reply"));
+        }
+        let mut fields = [0; FIELDS_BYTES];
+        fields.copy_from_slice(&reply[..FIELDS_BYTES]);
+        let secrets = Secrets::agree(private, &theirs.public, &side.subkey, &hello, &fields)?;
+        if !same(&secrets.reply_tag, &reply[FIELDS_BYTES..]) {
+            return Err(ChannelError::ForeignKey);
+        }
+        if let Some(called) = called.filter(|called| *called != theirs.from) {
+            return Err(ChannelError::WrongPeer { called, answered: theirs.from });
+        }
+        let session = Session::new(theirs.from, version, &secrets.from_initiator, &secrets.from_responder);
+        Ok((secrets.confirmation, session))
+    }
+}
+
+impl Responder {
+    /// Who calls; shown only once [`Responder::finish`] succeeds.
+    #[must_use]
+    pub const fn claimed_peer(&self) -> NodeId {
+        self.peer
+    }
+
+    /// Takes the confirmation: returns the open session.
+    ///
+    /// # Errors
+    /// [`ChannelError::Unconfirmed`].
+    pub fn finish(self, confirmation: &[u8; CONFIRMATION_BYTES]) -> Result<Session, ChannelError> {
+        if !same(&self.secrets.confirmation, confirmation) {
+            return Err(ChannelError::Unconfirmed);
+        }
+        let Secrets { from_initiator, from_responder, .. } = &self.secrets;
+        Ok(Session::new(self.peer, self.version, from_responder, from_initiator))
+    }
+}
+
+impl fmt::Debug for Initiator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Initiator(node {} calls {:?})", self.side.me, self.called)
+    }
+}
+
+impl fmt::Debug for Responder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Responder(called by node {}, version {})", self.peer, self.version)
+    }
+}
+
+impl Secrets {
+    fn agree(
+        private: EphemeralPrivateKey,
+        public: &[u8; KEY_BYTES],
+        subkey: &[u8; KEY_BYTES],
+        hello: &[u8; HELLO_BYTES],
+        reply: &[u8; FIELDS_BYTES],
+    ) -> Result<Self, ChannelError> {
+        let mut said = digest::Context::new(&digest::SHA256);
+        said.update(hello);
+        said.update(reply);
+        let said = said.finish();
+        let public = UnparsedPublicKey::new(&X25519, public);
+        agreement::agree_ephemeral(private, &public, |shared| {
+            let prk = key::extract(subkey, shared);
+            let derive = |label: &[u8]| key::expand(&prk, &[b"regent channel ", label, said.as_ref()]);
+            Self {
+                from_initiator: derive(b"from initiator"),
+                from_responder: derive(b"from responder"),
+                reply_tag: derive(b"reply tag"),
+                confirmation: derive(b"confirmation"),
+            }
+        })
+        .map_err(|_| ChannelError::Malformed("ephemeral key"))
+    }
+}
+
+fn ephemeral() -> Result<(EphemeralPrivateKey, [u8; KEY_BYTES]), ChannelError> {
+    let no_randomness = |_| ChannelError::Randomness(NoRandomness);
+    let private = EphemeralPrivateKey::generate(&X25519, &SystemRandom::new()).map_err(no_randomness)?;
+    let public = private.compute_public_key().map_err(no_randomness)?;
+    let mut bytes = [0; KEY_BYTES];
+    bytes.copy_from_slice(public.as_ref());
+    Ok((private, bytes))
+}
+
+fn fits(key: &[u8; KEY_BYTES], message: &[u8], tag: &[u8]) -> bool {
+    hmac::verify(&hmac::Key::new(hmac::HMAC_SHA256, key), message, tag).is_ok()
+}
+
+/// Compares two derived tags in a time that does not tell where they differ: by the tags over them.
+fn same(expected: &[u8; KEY_BYTES], found: &[u8]) -> bool {
+    let tag = key::sign(expected, &[expected]);
+    let key = hmac::Key::new(hmac::HMAC_SHA256, expected);
+    hmac::verify(&key, found, &tag).is_ok()
+}

@@ -1,0 +1,109 @@
+//! Sealing datagrams.
+
+use std::fmt;
+
+use regent_model::NodeId;
+use ring::aead::{Aad, LessSafeKey};
+use serde::Serialize;
+
+use super::header::{Header, session_key};
+use super::{HEADER_BYTES, MESSAGE_MAX, NETWORKS_MAX, VERSION};
+use crate::codec::{self, CodecError};
+use crate::key::{ClusterKey, Purpose};
+
+/// Why a message was not sealed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SealError {
+    /// The message cannot be written, or is larger than [`MESSAGE_MAX`].
+    Codec(CodecError),
+    /// There is no network of this number, see [`NETWORKS_MAX`].
+    Network(u8),
+    /// All numbers of this session are used; a new session is needed.
+    Exhausted,
+}
+
+impl fmt::Display for SealError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Codec(error) => error.fmt(f),
+            Self::Network(network) => {
+                write!(f, "there is no network {network}; they are numbered 0 to {}", NETWORKS_MAX - 1)
+            }
+            Self::Exhausted => write!(f, "all numbers of this session are used; begin a new session"),
+        }
+    }
+}
+
+impl std::error::Error for SealError {}
+
+/// Seals the datagrams of one session of one sender.
+pub struct Sealer {
+    key: LessSafeKey,
+    sender: NodeId,
+    session: u64,
+    last: u64,
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sealer(node {}, session {}, {} sealed)", self.sender, self.session, self.last)
+    }
+}
+
+impl Sealer {
+    /// Begins a session. `session` must never have been used before by this sender under this key, and must be
+    /// larger than every one before: a number that is made durable before it is used, as an incarnation is.
+    /// Two sealers of one sender and session would repeat nonces, and so break the seal of both.
+    #[must_use]
+    pub fn new(key: &ClusterKey, sender: NodeId, session: u64) -> Self {
+        Self { key: session_key(&key.subkey(Purpose::Datagram), sender, session), sender, session, last: 0 }
+    }
+
+    /// The session.
+    #[must_use]
+    pub const fn session(&self) -> u64 {
+        self.session
+    }
+
+    /// Seals `message` of this `kind` (see [`kind`](super::kind)) for the node `to`, to be sent on `network`,
+    /// and leaves the whole datagram in `datagram`, whatever it held before. Allocates only when `datagram` has
+    /// less room than is needed.
+    ///
+    /// # Errors
+    /// See [`SealError`]; no number is then used, and `datagram` is empty.
+    pub fn seal_into<T: Serialize + ?Sized>(
+        &mut self,
+        kind: u8,
+        network: u8,
+        to: NodeId,
+        message: &T,
+        datagram: &mut Vec<u8>,
+    ) -> Result<(), SealError> {
+        datagram.clear();
+        if usize::from(network) >= NETWORKS_MAX {
+            return Err(SealError::Network(network));
+        }
+        let number = self.last.checked_add(1).ok_or(SealError::Exhausted)?;
+        let (sender, session) = (self.sender, self.session);
+        let header = Header { version: VERSION, kind, network, sender, to, session, number };
+        let bytes = header.to_bytes();
+        datagram.extend_from_slice(&bytes);
+        codec::encode_into(message, MESSAGE_MAX, datagram).map_err(|error| {
+            datagram.clear();
+            SealError::Codec(error)
+        })?;
+        let sealed = self.key.seal_in_place_separate_tag(
+            header.nonce(),
+            Aad::from(bytes),
+            &mut datagram[HEADER_BYTES..],
+        );
+        // Only a message beyond 2^36 bytes can fail here.
+        let Ok(tag) = sealed else {
+            datagram.clear();
+            return Err(SealError::Exhausted);
+        };
+        datagram.extend_from_slice(tag.as_ref());
+        self.last = number;
+        Ok(())
+    }
+}
