@@ -1,0 +1,229 @@
+use proptest::prelude::*;
+use regent_model::NodeId;
+use regent_wire::ClusterKey;
+use regent_wire::channel::{ChannelError, HELLO_BYTES, Handshake, MESSAGE_MAX, Refusal, Session};
+
+const CALLER: NodeId = NodeId(1);
+const CALLED: NodeId = NodeId(2);
+
+fn key(byte: u8) -> ClusterKey {
+    ClusterKey::from_bytes([byte; 32])
+}
+
+fn side(node: NodeId) -> Handshake {
+    Handshake::new(&key(42), node)
+}
+
+fn sessions() -> (Session, Session) {
+    let (initiator, hello) = side(CALLER).initiate(Some(CALLED)).unwrap();
+    let (responder, reply) = side(CALLED).respond(&hello).unwrap();
+    let (confirmation, caller) = initiator.finish(&reply).unwrap();
+    (caller, responder.finish(&confirmation).unwrap())
+}
+
+#[test]
+fn both_sides_know_each_other_and_speak_in_both_directions() {
+    let (mut caller, mut called) = sessions();
+    assert_eq!((caller.peer(), called.peer()), (CALLED, CALLER));
+    for round in 0..100_u8 {
+        called.push(&caller.seal(&[round; 100]).unwrap());
+        assert_eq!(called.open().unwrap(), Some(vec![round; 100]));
+        caller.push(&called.seal(&[round]).unwrap());
+        caller.push(&called.seal(&[]).unwrap());
+        assert_eq!(caller.open().unwrap(), Some(vec![round]));
+        assert_eq!(caller.open().unwrap(), Some(vec![]));
+        assert_eq!(caller.open().unwrap(), None);
+    }
+}
+
+proptest! {
+    #[test]
+    fn messages_arrive_whole_and_in_order_however_the_stream_cuts_them(
+        messages in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..400), 0..20),
+        cuts in prop::collection::vec(1_usize..300, 1..40),
+    ) {
+        let (mut caller, mut called) = sessions();
+        let stream: Vec<u8> = messages.iter().flat_map(|message| caller.seal(message).unwrap()).collect();
+        let (mut rest, mut received) = (&stream[..], Vec::new());
+        for cut in cuts.iter().cycle() {
+            let (now, later) = rest.split_at(rest.len().min(*cut));
+            called.push(now);
+            while let Some(message) = called.open().unwrap() {
+                received.push(message);
+            }
+            rest = later;
+            if rest.is_empty() { break; }
+        }
+        prop_assert_eq!(received, messages);
+    }
+
+    #[test]
+    fn a_changed_lost_repeated_or_reordered_frame_ends_the_channel(
+        bit in any::<prop::sample::Index>(), fault in 0..4_usize
+    ) {
+        let (mut caller, mut called) = sessions();
+        let (first, second) = (caller.seal(b"first").unwrap(), caller.seal(b"second").unwrap());
+        let stream = match fault {
+            0 => second.clone(),
+            1 => [&second[..], &first[..]].concat(),
+            2 => [&first[..], &first[..]].concat(),
+            _ => {
+                let mut changed = [&first[..], &second[..]].concat();
+                let bit = bit.index(changed.len() * 8);
+                changed[bit / 8] ^= 1 << (bit % 8);
+                changed
+            }
+        };
+        called.push(&stream);
+        let mut genuine = vec![b"second".to_vec(), b"first".to_vec()];
+        let end = loop {
+            match called.open() {
+                Ok(Some(message)) => prop_assert_eq!(Some(message), genuine.pop()),
+                // A length made larger waits for bytes that the seal will refuse.
+                Ok(None) => called.push(&[0; 1000]),
+                Err(error) => break error,
+            }
+        };
+        let ended = matches!(end, ChannelError::Tampered | ChannelError::TooLarge { .. });
+        prop_assert!(ended, "{end:?}");
+        called.push(&first);
+        prop_assert!(matches!(called.open(), Err(ChannelError::Broken)));
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_and_open_nothing(
+        bytes in prop::collection::vec(any::<u8>(), HELLO_BYTES), magic in any::<bool>(), what in 0..4_u8
+    ) {
+        let mut hello = [0; HELLO_BYTES];
+        hello.copy_from_slice(&bytes);
+        if magic {
+            hello[..5].copy_from_slice(&[b'R', b'G', b'C', b'H', what]);
+            (hello[5], hello[6]) = (1, 1);
+        }
+        prop_assert!(side(CALLED).respond(&hello).is_err());
+        let (initiator, _) = side(CALLER).initiate(None).unwrap();
+        prop_assert!(initiator.finish(&hello).is_err());
+        let (_, mut called) = sessions();
+        called.push(&bytes);
+        prop_assert!(!matches!(called.open(), Ok(Some(_))));
+    }
+}
+
+#[test]
+fn every_changed_bit_of_the_handshake_is_refused() {
+    let (_, hello) = side(CALLER).initiate(Some(CALLED)).unwrap();
+    for bit in 0..hello.len() * 8 {
+        let mut changed = hello;
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(side(CALLED).respond(&changed).is_err(), "hello, bit {bit}");
+    }
+    for bit in 0..hello.len() * 8 {
+        let (initiator, hello) = side(CALLER).initiate(Some(CALLED)).unwrap();
+        let (_, mut reply) = side(CALLED).respond(&hello).unwrap();
+        reply[bit / 8] ^= 1 << (bit % 8);
+        assert!(initiator.finish(&reply).is_err(), "reply, bit {bit}");
+    }
+    for bit in 0..32 * 8 {
+        let (initiator, hello) = side(CALLER).initiate(None).unwrap();
+        let (responder, reply) = side(CALLED).respond(&hello).unwrap();
+        let (mut confirmation, _) = initiator.finish(&reply).unwrap();
+        confirmation[bit / 8] ^= 1 << (bit % 8);
+        let end = responder.finish(&confirmation);
+        assert!(matches!(end, Err(ChannelError::Unconfirmed)), "confirmation, bit {bit}");
+    }
+}
+
+#[test]
+fn a_foreign_key_is_seen_by_both_sides() {
+    let (initiator, hello) = side(CALLER).initiate(Some(CALLED)).unwrap();
+    let rejected = Handshake::new(&key(43), CALLED).respond(&hello).unwrap_err();
+    assert!(matches!(rejected.error, ChannelError::ForeignKey));
+    let refusal = rejected.refusal.unwrap().try_into().unwrap();
+    let error = initiator.finish(&refusal).unwrap_err();
+    assert!(matches!(error, ChannelError::Refused(Refusal::ForeignKey)));
+}
+
+#[test]
+fn a_replayed_hello_opens_nothing() {
+    let (initiator, hello) = side(CALLER).initiate(Some(CALLED)).unwrap();
+    let (responder, reply) = side(CALLED).respond(&hello).unwrap();
+    let (confirmation, _) = initiator.finish(&reply).unwrap();
+    responder.finish(&confirmation).unwrap();
+    let (second, _) = side(CALLED).respond(&hello).unwrap();
+    assert!(matches!(second.finish(&confirmation), Err(ChannelError::Unconfirmed)));
+}
+
+#[test]
+fn a_reply_to_another_call_is_refused() {
+    let (_, recorded) = side(CALLER).initiate(Some(CALLED)).unwrap();
+    let (_, reply) = side(CALLED).respond(&recorded).unwrap();
+    let (initiator, _) = side(CALLER).initiate(Some(CALLED)).unwrap();
+    assert!(matches!(initiator.finish(&reply), Err(ChannelError::ForeignKey)));
+}
+
+#[test]
+fn a_hello_sent_back_to_its_caller_is_refused() {
+    let (initiator, hello) = side(CALLER).initiate(None).unwrap();
+    assert!(matches!(initiator.finish(&hello), Err(ChannelError::Malformed(_))));
+}
+
+#[test]
+fn the_wrong_node_is_noticed_by_whoever_is_called_and_by_the_caller() {
+    let (initiator, hello) = side(CALLER).initiate(Some(CALLED)).unwrap();
+    let rejected = side(NodeId(3)).respond(&hello).unwrap_err();
+    assert!(matches!(rejected.error, ChannelError::Misdirected { called: CALLED }));
+    let refusal = rejected.refusal.unwrap().try_into().unwrap();
+    let error = initiator.finish(&refusal).unwrap_err();
+    assert!(matches!(error, ChannelError::Refused(Refusal::Misdirected)));
+}
+
+#[test]
+fn a_newcomer_without_a_number_can_call_whoever_answers() {
+    let (initiator, hello) = side(NodeId(0)).initiate(None).unwrap();
+    let (responder, reply) = side(CALLED).respond(&hello).unwrap();
+    assert_eq!(responder.claimed_peer(), NodeId(0));
+    let (confirmation, session) = initiator.finish(&reply).unwrap();
+    assert_eq!(session.peer(), CALLED);
+    assert_eq!(responder.finish(&confirmation).unwrap().peer(), NodeId(0));
+}
+
+#[test]
+fn the_highest_common_version_is_spoken_or_both_say_what_they_speak() {
+    let common = |ours: (u8, u8), theirs: (u8, u8)| {
+        let (initiator, hello) = side(CALLER).with_versions(ours.0, ours.1).initiate(None).unwrap();
+        let accepted = side(CALLED).with_versions(theirs.0, theirs.1).respond(&hello);
+        let (responder, reply) = match accepted {
+            Ok(accepted) => accepted,
+            Err(rejected) => {
+                let error = rejected.error;
+                assert!(matches!(error, ChannelError::Version { .. }));
+                let refusal = rejected.refusal.unwrap().try_into().unwrap();
+                let seen = initiator.finish(&refusal).unwrap_err();
+                assert!(
+                    matches!(seen, ChannelError::Version { ours: o, theirs: t } if o == ours && t == theirs)
+                );
+                return None;
+            }
+        };
+        let (confirmation, session) = initiator.finish(&reply).unwrap();
+        let version = responder.finish(&confirmation).unwrap().version();
+        assert_eq!(version, session.version());
+        Some(version)
+    };
+    assert_eq!(common((1, 1), (1, 1)), Some(1));
+    assert_eq!(common((1, 3), (2, 5)), Some(3));
+    assert_eq!(common((2, 5), (1, 3)), Some(3));
+    assert_eq!(common((1, 1), (2, 3)), None);
+    assert_eq!(common((4, 6), (2, 3)), None);
+}
+
+#[test]
+fn a_frame_beyond_the_limit_is_neither_sealed_nor_waited_for() {
+    let (mut caller, mut called) = sessions();
+    let largest = vec![1; MESSAGE_MAX];
+    assert!(matches!(caller.seal(&[&largest[..], &[1]].concat()), Err(ChannelError::TooLarge { .. })));
+    called.push(&caller.seal(&largest).unwrap());
+    assert_eq!(called.open().unwrap(), Some(largest));
+    called.push(&u32::MAX.to_le_bytes());
+    assert!(matches!(called.open(), Err(ChannelError::TooLarge { .. })));
+}
