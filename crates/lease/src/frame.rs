@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use regent_model::ids::IncarnationOf;
 use regent_model::{Incarnation, NodeId};
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,14 @@ pub struct Keepalive {
     pub lease: Duration,
     /// Whether the incarnation wants to be acknowledged; a node that has let go or holds no lease only shows that it lives.
     pub renews: bool,
+}
+
+impl Keepalive {
+    /// Whose it is.
+    #[must_use]
+    pub fn about(&self) -> IncarnationOf {
+        IncarnationOf { node: self.node, incarnation: self.incarnation }
+    }
 }
 
 /// "I heard your keepalive, and I have not promised to ignore you."

@@ -104,8 +104,17 @@ pub struct ClusterView {
     /// The incarnations that the log has registered and not ended, this node's own included. A voter promises
     /// only about these; one that it sees here for the first time counts as acknowledged just now (L1).
     pub registered: BTreeSet<IncarnationOf>,
-    /// Incarnations that a committed `node_down` has ended (L9).
+    /// Incarnations that the log has ended, by whatever proof (L9); each stands for the older ones of its node too.
     pub dead: BTreeSet<IncarnationOf>,
+}
+
+impl ClusterView {
+    /// Whether the log has ended this incarnation: it, or a later one of the same node.
+    #[must_use]
+    pub fn has_ended(&self, about: IncarnationOf) -> bool {
+        let last = IncarnationOf { node: about.node, incarnation: Incarnation(u64::MAX) };
+        self.dead.range(about..=last).next().is_some()
+    }
 }
 
 /// What the guard tells the daemon.

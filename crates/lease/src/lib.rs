@@ -2,14 +2,19 @@
 //!
 //! - [`holder`]: one incarnation's right to act, renewed by acknowledged keepalives (rule 2, L3, L4, L11).
 //! - [`voter`]: whom this node acknowledges, and whom it has promised to acknowledge no more (L1, L2, L3, L5).
-//! - [`guard`]: both together with the release list, as the guard process and the simulator run them (L7, L12).
+//! - [`list`]: what must be let go when the lease ends (L12).
+//! - [`guard`]: all three together with the release list, as the guard process and the simulator run them (L7, L12).
 
 pub mod frame;
 pub mod guard;
 pub mod holder;
 pub mod io;
+pub mod list;
+pub mod mutants;
 pub mod voter;
 
 pub use frame::{Ack, Frame, Keepalive};
 pub use guard::Guard;
+pub use holder::Holder;
 pub use io::{Effect, FromDaemon, Input, ToDaemon};
+pub use voter::Voter;

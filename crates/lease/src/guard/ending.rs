@@ -1,0 +1,151 @@
+//! How an incarnation ends: why it lets go, in what order, until when, and what is left for the next one.
+
+use std::time::Duration;
+
+use regent_model::holding::Held;
+use regent_model::{Incarnation, Moment};
+
+use crate::guard::{DAEMON_ABSENCE_MAX, Guard};
+use crate::holder::{Bounds, Right};
+use crate::io::{Effect, ToDaemon};
+use crate::list::{HeldOver, Inherited};
+
+/// How long letting go may take where no lease limits it and the timers are not known yet.
+const RELEASE_BUDGET_UNKNOWN: Duration = Duration::from_secs(1);
+
+/// Letting go, from its beginning until the next incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) struct LettingGo {
+    pub(super) reason: String,
+    deadline: Moment,
+    released: Vec<(Held, Duration)>,
+}
+
+impl Guard {
+    /// What the next guard process of this boot must be told, should this one end now: to be kept, in memory that
+    /// outlives the process. The holdings must be kept before the effects of a step are carried out; a right that
+    /// is kept too late is too early an end, and does no harm.
+    #[must_use]
+    pub fn leaves(&self) -> Vec<HeldOver> {
+        let lapsed = Bounds { release_due: Moment(0), deadline: Moment(0) };
+        let lease = Inherited::Lease(self.holder.ends().unwrap_or(lapsed));
+        self.list.leaves(if self.without_lease { Inherited::WithoutLease } else { lease })
+    }
+
+    /// Looks at the clock, before anything else is done at `now`, and whether the incarnation goes on.
+    pub(super) fn look(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        self.holder.look(now);
+        if self.letting_go.is_none()
+            && let Some(reason) = self.reason_to_let_go(now)
+        {
+            self.begin_letting_go(now, reason, out);
+        }
+        let overdue = self.letting_go.as_ref().is_some_and(|letting_go| letting_go.deadline <= now);
+        if overdue && self.right() == Right::LettingGo && !self.list.is_empty() {
+            let left: Vec<_> = self.list.all().iter().map(|held| held.holding.to_string()).collect();
+            self.reset(format!("the lease has ended and these are still held: {}", left.join(", ")), out);
+        }
+    }
+
+    fn reason_to_let_go(&self, now: Moment) -> Option<String> {
+        if self.view.as_ref().is_some_and(|view| view.has_ended(self.own())) {
+            return Some("the log has ended this incarnation".into());
+        }
+        if self.right() == Right::LettingGo && !self.without_lease {
+            return Some("no majority of the voters has acknowledged this node in time".into());
+        }
+        if self.list.inherited_bounds().is_some_and(|bounds| bounds.release_due <= now) {
+            return Some("what an earlier incarnation held was not adopted while its lease lasted".into());
+        }
+        let absent = now.since(self.daemon_heard) >= DAEMON_ABSENCE_MAX;
+        (absent && self.needs_daemon())
+            .then(|| format!("the daemon was not heard for {} s", DAEMON_ABSENCE_MAX.as_secs()))
+    }
+
+    /// Whether something is held that a missing daemon puts at risk.
+    fn needs_daemon(&self) -> bool {
+        self.list.holds_by_lease() && !self.without_lease
+    }
+
+    pub(super) fn release_budget(&self) -> Duration {
+        self.view.as_ref().map_or(RELEASE_BUDGET_UNKNOWN, |view| view.timers.release_budget())
+    }
+
+    fn begin_letting_go(&mut self, now: Moment, reason: String, out: &mut Vec<Effect>) {
+        let deadline = self.limit().map_or(now + self.release_budget(), |limit| limit.deadline);
+        self.holder.let_go();
+        out.push(Effect::Tell(self.tell_letting_go(reason.clone())));
+        self.letting_go = Some(LettingGo { reason, deadline, released: Vec::new() });
+        self.release_held(out);
+    }
+
+    pub(super) fn tell_letting_go(&self, reason: String) -> ToDaemon {
+        ToDaemon::LettingGo { incarnation: self.incarnation(), reason }
+    }
+
+    /// Until when what is on the list may stay, if anything limits it: this incarnation's lease (L4), and that
+    /// of an earlier one for what is not adopted (L6).
+    fn limit(&self) -> Option<Bounds> {
+        let lease = self.holder.ends().filter(|_| !self.without_lease);
+        [lease, self.list.inherited_bounds()].into_iter().flatten().reduce(Bounds::earlier)
+    }
+
+    /// The log says that what this incarnation, or an earlier one, holds, it holds without lease (L10).
+    pub(super) fn held_without_lease(&mut self, incarnation: Incarnation) {
+        if self.letting_go.is_some() {
+            return;
+        }
+        if incarnation == self.incarnation() {
+            self.without_lease = true;
+        } else {
+            self.list.held_without_lease(incarnation);
+        }
+    }
+
+    /// Lets go of all that is held, once letting go has begun.
+    pub(super) fn release_held(&mut self, out: &mut Vec<Effect>) {
+        let Some(LettingGo { deadline, .. }) = self.letting_go else { return };
+        let held = self.list.release_held();
+        if !held.is_empty() {
+            out.push(Effect::LetGo { held, deadline });
+        }
+    }
+
+    pub(super) fn released(&mut self, held: Held, result: Result<Duration, String>, out: &mut Vec<Effect>) {
+        match result {
+            Ok(took) => {
+                if self.list.released(&held.holding) {
+                    self.letting_go.iter_mut().for_each(|l| l.released.push((held.clone(), took)));
+                }
+            }
+            Err(why) => self.reset(format!("{} could not be let go: {why}", held.holding), out),
+        }
+    }
+
+    pub(super) fn finish_letting_go(&mut self, out: &mut Vec<Effect>) {
+        let Some(letting_go) = &self.letting_go else { return };
+        if !self.list.is_empty() || self.right() != Right::LettingGo {
+            return;
+        }
+        let released = letting_go.released.clone();
+        let incarnation = self.incarnation();
+        self.holder.all_released();
+        out.push(Effect::Tell(ToDaemon::LetGo { incarnation, released }));
+        out.push(Effect::NewIncarnation);
+    }
+
+    fn reset(&mut self, reason: String, out: &mut Vec<Effect>) {
+        self.halted = true;
+        out.push(Effect::Reset { reason });
+    }
+
+    /// When this incarnation must begin to let go, or must have finished, if nothing happens before.
+    pub(super) fn next_ending(&self) -> Option<Moment> {
+        if let Some(letting_go) = &self.letting_go {
+            return (!self.list.is_empty()).then_some(letting_go.deadline);
+        }
+        let absence = self.needs_daemon().then(|| self.daemon_heard + DAEMON_ABSENCE_MAX);
+        let limit = self.limit().map(|limit| limit.release_due);
+        [absence, limit].into_iter().flatten().min()
+    }
+}

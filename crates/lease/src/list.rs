@@ -1,0 +1,240 @@
+//! The release list: everything that must be let go when the lease ends, known before it is acquired (L12).
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use regent_model::holding::{Held, Holding};
+use regent_model::{Epoch, GroupName, Incarnation};
+use serde::{Deserialize, Serialize};
+
+use crate::holder::Bounds;
+use crate::io::ActId;
+
+/// What is being done with a holding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum State {
+    /// It is held.
+    Held,
+    /// The act that acquires it is under way; if the act fails, the holding is in the state it was in before.
+    Acting { id: ActId, held_before: bool },
+    /// It is being let go.
+    Releasing,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Entry {
+    group: GroupName,
+    epoch: Epoch,
+    state: State,
+    /// The incarnation that acquired or adopted it.
+    by: Incarnation,
+    /// By what right it is still there, if `by` is an earlier incarnation.
+    inherited: Option<Inherited>,
+}
+
+/// By what right that which an earlier incarnation held is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Inherited {
+    /// By that incarnation's lease, while it lasts.
+    Lease(Bounds),
+    /// The log said that it is held without lease (L10).
+    WithoutLease,
+}
+
+/// One thing that a guard process leaves to the next one of the same boot.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct HeldOver {
+    /// What.
+    pub held: Held,
+    /// The incarnation that acquired or adopted it.
+    pub by: Incarnation,
+    /// By what right.
+    pub right: Inherited,
+}
+
+/// The release list of one incarnation.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct ReleaseList {
+    entries: BTreeMap<Holding, Entry>,
+}
+
+impl ReleaseList {
+    /// What earlier incarnations left behind.
+    #[must_use]
+    pub fn inherit(left: Vec<HeldOver>) -> Self {
+        let entry = |HeldOver { held: Held { group, epoch, holding }, by, right }| {
+            (holding, Entry { group, epoch, state: State::Held, by, inherited: Some(right) })
+        };
+        Self { entries: left.into_iter().map(entry).collect() }
+    }
+
+    /// What to leave behind; `right` is that by which the present incarnation holds.
+    #[must_use]
+    pub fn leaves(&self, right: Inherited) -> Vec<HeldOver> {
+        let left = |(holding, entry): (&Holding, &Entry)| HeldOver {
+            held: entry.held(holding),
+            by: entry.by,
+            right: entry.inherited.unwrap_or(right),
+        };
+        self.entries.iter().map(left).collect()
+    }
+
+    /// Whether nothing is held and nothing is being acquired.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Until when what is inherited may stay, if anything limits it.
+    #[must_use]
+    pub fn inherited_bounds(&self) -> Option<Bounds> {
+        let bounds = |entry: &Entry| match entry.inherited? {
+            Inherited::Lease(bounds) => Some(bounds),
+            Inherited::WithoutLease => None,
+        };
+        self.entries.values().filter_map(bounds).reduce(Bounds::earlier)
+    }
+
+    /// Whether something is held by a lease: of this incarnation, or of an earlier one.
+    #[must_use]
+    pub fn holds_by_lease(&self) -> bool {
+        self.entries.values().any(|entry| entry.inherited != Some(Inherited::WithoutLease))
+    }
+
+    /// The log says that what this earlier incarnation held is held without lease (L10).
+    pub fn held_without_lease(&mut self, by: Incarnation) {
+        for entry in self.entries.values_mut().filter(|e| e.by == by && e.inherited.is_some()) {
+            entry.inherited = Some(Inherited::WithoutLease);
+        }
+    }
+
+    /// Everything on the list.
+    #[must_use]
+    pub fn all(&self) -> Vec<Held> {
+        self.entries.iter().map(|(holding, entry)| entry.held(holding)).collect()
+    }
+
+    /// Puts a holding on the list, or renews the epoch of one that is there.
+    ///
+    /// # Errors
+    /// When another group holds it, or when it is being let go. The list is not changed.
+    pub fn hold(&mut self, by: Incarnation, held: Held) -> Result<(), String> {
+        self.put(by, held, |before| before.unwrap_or(State::Held))
+    }
+
+    /// Puts the holding of an act on the list, before the act is performed.
+    ///
+    /// # Errors
+    /// As for [`ReleaseList::hold`], and when an act for the same holding is under way.
+    pub fn begin_act(&mut self, by: Incarnation, id: ActId, held: Held) -> Result<(), String> {
+        if let Some(Entry { state: State::Acting { id, .. }, .. }) = self.entries.get(&held.holding) {
+            return Err(format!("{}: act {} for it is under way", held.holding, id.0));
+        }
+        self.put(by, held, |before| State::Acting { id, held_before: before.is_some() })
+    }
+
+    fn put(
+        &mut self,
+        by: Incarnation,
+        held: Held,
+        state: impl FnOnce(Option<State>) -> State,
+    ) -> Result<(), String> {
+        let before = self.entries.get(&held.holding);
+        if let Some(entry) = before {
+            if entry.group != held.group {
+                return Err(format!("{} is held for group {} here", held.holding, entry.group));
+            }
+            if entry.state == State::Releasing {
+                return Err(format!("{} is being let go", held.holding));
+            }
+        }
+        let state = state(before.map(|entry| entry.state));
+        let entry = Entry { group: held.group, epoch: held.epoch, state, by, inherited: None };
+        self.entries.insert(held.holding, entry);
+        Ok(())
+    }
+
+    /// An act is over. One that failed has left nothing behind. Says whether there was such an act.
+    pub fn end_act(&mut self, id: ActId, done: bool) -> bool {
+        let found = self.entries.iter().find_map(|(holding, entry)| match entry.state {
+            State::Acting { id: acting, held_before } if acting == id => Some((holding.clone(), held_before)),
+            _ => None,
+        });
+        let Some((holding, held_before)) = found else { return false };
+        if !done && !held_before {
+            self.entries.remove(&holding);
+        } else if let Some(entry) = self.entries.get_mut(&holding) {
+            entry.state = State::Held;
+        }
+        true
+    }
+
+    /// Takes off what was shown to be released. What is not on the list is dropped already.
+    ///
+    /// # Errors
+    /// When it is held under another ownership, or still being acquired. The list is not changed.
+    pub fn drop(&mut self, held: &Held) -> Result<(), String> {
+        let Some(entry) = self.entries.get(&held.holding) else { return Ok(()) };
+        if entry.held(&held.holding) != *held {
+            return Err(format!(
+                "{} is held for group {} under epoch {}",
+                held.holding, entry.group, entry.epoch
+            ));
+        }
+        if let State::Acting { id, .. } = entry.state {
+            return Err(format!("{}: act {} for it is under way", held.holding, id.0));
+        }
+        self.entries.remove(&held.holding);
+        Ok(())
+    }
+
+    /// The log says that what this group holds is `by`'s now, under a new epoch (L6). The right by which it was
+    /// inherited limits it until [`ReleaseList::own_adopted`]; `without_lease` replaces one that has no limit.
+    pub fn adopt(&mut self, by: Incarnation, group: &GroupName, epoch: Epoch, without_lease: Bounds) {
+        for entry in self.entries.values_mut().filter(|e| e.group == *group && e.epoch <= epoch) {
+            entry.epoch = epoch;
+            entry.by = by;
+            if entry.inherited == Some(Inherited::WithoutLease) {
+                entry.inherited = Some(Inherited::Lease(without_lease));
+            }
+        }
+    }
+
+    /// What the log says is `by`'s is from now on limited by its lease alone.
+    pub fn own_adopted(&mut self, by: Incarnation, adopted_or_not: bool) {
+        for entry in self.entries.values_mut().filter(|e| e.by == by || adopted_or_not) {
+            entry.inherited = None;
+        }
+    }
+
+    /// Marks everything that is held as being let go, and gives it in the order to do so: addresses, processes,
+    /// mounts, of these the innermost first. What is being acquired follows when its act is over.
+    pub fn release_held(&mut self) -> Vec<Held> {
+        let mut held = Vec::new();
+        for (holding, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.state == State::Held) {
+            entry.state = State::Releasing;
+            held.push(entry.held(holding));
+        }
+        held.sort_by_key(|h| (h.holding.release_rank(), Reverse(mount_depth(&h.holding))));
+        held
+    }
+
+    /// Takes off what was let go. Says whether it was on the list to be let go.
+    pub fn released(&mut self, holding: &Holding) -> bool {
+        let releasing = self.entries.get(holding).is_some_and(|entry| entry.state == State::Releasing);
+        releasing && self.entries.remove(holding).is_some()
+    }
+}
+
+impl Entry {
+    fn held(&self, holding: &Holding) -> Held {
+        Held { group: self.group.clone(), epoch: self.epoch, holding: holding.clone() }
+    }
+}
+
+fn mount_depth(holding: &Holding) -> usize {
+    match holding {
+        Holding::Mount { mount, .. } => mount.components().count(),
+        Holding::Address { .. } | Holding::Cgroup { .. } => 0,
+    }
+}

@@ -1,0 +1,91 @@
+//! Switching one condition off, to show that the checkers notice. A build without the feature `mutants` has
+//! nothing to switch: there `off` is a constant `false`.
+
+/// The conditions of the four rules, each at the one line that implements it. Those marked *log* are kept by
+/// whoever applies the replicated log; they are listed here so that every checker speaks of the same ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// L1: what a voter has not heard since it started counts as acknowledged at its start, or at first sight.
+    L1RestartWait,
+    /// L1: a promise is durable before it counts, and a restarted voter keeps it (*log*, with the store).
+    L1DurablePromise,
+    /// L2: acknowledging ends before the promise is stored.
+    L2StopBeforeStoring,
+    /// L2: a promised incarnation is not acknowledged.
+    L2PromiseEndsAcks,
+    /// L3: the wait is stretched for a holder's slow and a voter's fast clock.
+    L3Stretch,
+    /// L3: the stretch covers both clocks, not only the voter's own.
+    L3BothClocks,
+    /// L3: the wait follows the lease that the keepalive carried, not the one configured now.
+    L3OwnLease,
+    /// L4: letting go begins early enough to be finished when the lease ends.
+    L4FinishInTime,
+    /// L5: only a committed entry withdraws a promise; a voter does not forget it by itself.
+    L5OnlyTheLogWithdraws,
+    /// L5: a withdrawal names a round; a later promise about the same incarnation stands.
+    L5Round,
+    /// L5: an epoch entry that cites a withdrawn promise does nothing (*log*).
+    L5CitedWithdrawn,
+    /// L6: what is held over from an earlier incarnation stays only if the log has adopted it.
+    L6Adopt,
+    /// L6: an adopt entry is void unless the old epoch is still current (*log*).
+    L6StillCurrent,
+    /// L7: a node's guard speaks for the node's vote about itself, so no promise is made about it.
+    L7OwnVote,
+    /// L8: nothing new is acquired until the lease is valid under the current voters.
+    L8CurrentVoters,
+    /// L8: voters change one at a time (*log*).
+    L8OneAtATime,
+    /// L8: the next change waits until every owner has confirmed its lease under this one (*log*).
+    L8Barrier,
+    /// L9: an incarnation that the log has ended is never acknowledged again.
+    L9DeadStayDead,
+    /// L10: what is held without lease is no ground for new acts.
+    L10NoNewActs,
+    /// L10: `lease-ended` is no proof for what is held without lease (*log*).
+    L10NoLeaseProof,
+    /// L11: a lapsed lease is final for its incarnation.
+    L11LapseIsFinal,
+    /// L12: the guard gates every acquisition.
+    L12Gate,
+}
+
+/// Which condition is switched off, if any.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Mutants {
+    #[cfg(any(test, feature = "mutants"))]
+    off: Option<Condition>,
+}
+
+impl Mutants {
+    /// Every condition holds.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            #[cfg(any(test, feature = "mutants"))]
+            off: None,
+        }
+    }
+
+    /// Every condition but this one holds.
+    #[cfg(any(test, feature = "mutants"))]
+    #[must_use]
+    pub const fn without(condition: Condition) -> Self {
+        Self { off: Some(condition) }
+    }
+
+    /// Whether this condition is switched off.
+    #[cfg(any(test, feature = "mutants"))]
+    #[must_use]
+    pub fn off(self, condition: Condition) -> bool {
+        self.off == Some(condition)
+    }
+
+    /// Whether this condition is switched off: never.
+    #[cfg(not(any(test, feature = "mutants")))]
+    #[must_use]
+    pub const fn off(self, _condition: Condition) -> bool {
+        false
+    }
+}
