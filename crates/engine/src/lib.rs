@@ -1,1 +1,30 @@
-//! Placeholder while the floor is laid.
+//! One node's brain: what is heard, said, decided and done, as a function of inputs and the time handed in.
+//!
+//! [`Engine::step`] takes one [`Input`] and gives [`Effects`]: what to make durable, what to send, what to run,
+//! what to tell the guard, what to answer. The same engine runs under the daemon and in the simulator.
+//!
+//! - [`consensus`]: the replicated log, by the library.
+//! - [`engine`]: the dispatch, and what applying an entry sets in motion.
+//! - [`sequencer`]: one group on its owner: steps in order, monitors, restarts, release.
+//! - [`leading`]: what only the leader does.
+//! - [`vote`]: promises, from the guard to the log.
+//! - [`life`]: this node's own life: registering, adopting, stopping.
+//! - [`requests`]: what the command line asks.
+//! - [`chronicle`]: the event journal of all nodes.
+
+mod answers;
+mod applied;
+mod chronicle;
+pub mod consensus;
+pub mod engine;
+pub mod io;
+mod leading;
+mod life;
+mod proposals;
+mod requests;
+mod sequencer;
+mod timeline;
+mod vote;
+
+pub use engine::Engine;
+pub use io::{Effects, Identity, Input, PeerMessage, Restored};

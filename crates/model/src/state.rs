@@ -12,7 +12,7 @@ use crate::config::Config;
 use crate::ids::{BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName};
 use crate::proof::{Promise, Proof};
 
-pub use command::{Command, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
+pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
 
 /// How many answered proposals are remembered, so that a retried one is applied once.
 const PROPOSALS_REMEMBERED: usize = 1024;

@@ -1,0 +1,212 @@
+//! The answer to `status`.
+
+use regent_api::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
+use regent_model::config::guarantees;
+use regent_model::ids::{GroupName, NodeId, NodeName};
+use regent_model::state::{Group, NodeMode, Phase, Tenure};
+use regent_model::{Incarnation, config::GroupConfig};
+use regent_planner::{Intent, Placement, Verdict, place};
+
+use crate::engine::Engine;
+use crate::io::ResourceWord;
+
+impl Engine {
+    /// The whole cluster, as this node sees it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let config = &self.state.config;
+        let configured =
+            config.nodes.iter().map(|n| (n, false)).chain(config.witnesses.iter().map(|n| (n, true)));
+        Status {
+            cluster: config.cluster.to_string(),
+            node: self.me.name.clone(),
+            leader: self.consensus.leader().and_then(|id| Some(self.state.members.get(&id)?.name.clone())),
+            quorate: self.is_quorate(),
+            config_serial: self.state.config_serial,
+            takeover: config.takeover.clone(),
+            lease: config.timers.lease,
+            nodes: configured.map(|(n, witness)| self.node_status(n, witness)).collect(),
+            groups: config.groups.iter().map(|g| self.group_status(g)).collect(),
+            fencing: self
+                .state
+                .fence_requests
+                .iter()
+                .map(|(about, r)| {
+                    format!(
+                        "{} by {} (attempt {}, operated by {})",
+                        self.state.name_of(about.node),
+                        r.device,
+                        r.attempt,
+                        self.state.name_of(r.by)
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    /// Whether a majority of voters is heard, this node included.
+    fn is_quorate(&self) -> bool {
+        let voters = self.consensus.voters();
+        let there = voters.iter().filter(|id| **id == self.me.id || self.heard.contains_key(id)).count();
+        !voters.is_empty() && there > voters.len() / 2 && self.consensus.leader().is_some()
+    }
+
+    fn node_status(&self, node: &regent_model::config::NodeConfig, witness: bool) -> NodeStatus {
+        let id = self.state.id_of(&node.name);
+        let life = id.and_then(|id| self.state.lives.get(&id));
+        let (state, remark) = self.node_state(id);
+        let facts = id.and_then(|id| self.facts.get(&id)).map(|(_, f)| f);
+        let me = id == Some(self.me.id);
+        let heard = id.and_then(|id| self.networks.get(&id));
+        NodeStatus {
+            name: node.name.clone(),
+            witness,
+            voter: id.is_some_and(|id| self.consensus.voters().contains(&id)),
+            state: state.to_owned(),
+            remark,
+            incarnation: life.map(|l| l.incarnation),
+            boot: life.map(|l| l.boot.clone()),
+            lease_valid: if me {
+                Some(self.guard.lease_valid)
+            } else {
+                facts.filter(|_| id.is_some_and(|id| self.heard.contains_key(&id))).map(|f| f.lease_valid)
+            },
+            networks: node
+                .addresses
+                .iter()
+                .enumerate()
+                .map(|(at, address)| NetworkStatus {
+                    address: *address,
+                    heard: (!me).then(|| heard.and_then(|h| h.get(at)).copied().unwrap_or(false)),
+                })
+                .collect(),
+            version: if me { Some(self.me.version.clone()) } else { facts.map(|f| f.version.clone()) },
+        }
+    }
+
+    fn node_state(&self, id: Option<NodeId>) -> (&'static str, String) {
+        let Some(id) = id else { return ("not joined", "regent join TOKEN there".to_owned()) };
+        let Some(life) = self.state.lives.get(&id) else { return ("down", "it was never up".to_owned()) };
+        let ended = self.state.living(id).is_none();
+        let heard: Option<&Incarnation> = self.heard.get(&id);
+        let here = id == self.me.id || heard.is_some();
+        match (life.mode, ended, here) {
+            (NodeMode::Stopping(mode), true, _) => ("stopped", format!("stopped with --{}", mode.word())),
+            (NodeMode::Stopping(mode), false, false) => {
+                ("stopped", format!("stopped with --{}", mode.word()))
+            }
+            (NodeMode::Stopping(mode), false, true) => ("stopping", format!("stops with --{}", mode.word())),
+            (_, true, true) => ("up", "it has begun a new life that is not registered yet".to_owned()),
+            (_, true, false) => ("down", String::new()),
+            (_, false, false) => ("silent", "not heard on any network; nothing is proven yet".to_owned()),
+            (NodeMode::Standby, false, true) => ("standby", String::new()),
+            (NodeMode::Active, false, true) => ("up", String::new()),
+        }
+    }
+
+    fn group_status(&self, config: &GroupConfig) -> GroupStatus {
+        let name = &config.name;
+        let group = &self.state.groups[name];
+        let placement = place(&self.state, &self.view(), name);
+        let (blocked, advice) = match &placement.intent {
+            Intent::Blocked { reason, advice } | Intent::Failed { reason, advice } => {
+                (Some(reason.clone()), Some(advice.clone()))
+            }
+            Intent::Rest(reason) => (Some(reason.clone()), None),
+            _ => (None, None),
+        };
+        let (owner, proof) = match &group.tenure {
+            Tenure::Owned(o) => (self.state.members.get(&o.owner.node).map(|m| m.name.clone()), &o.proof),
+            Tenure::Vacant(proof) => (None, proof),
+        };
+        GroupStatus {
+            name: name.clone(),
+            state: group_word(group, &placement).to_owned(),
+            owner,
+            epoch: group.epoch,
+            proof: proof.word().to_owned(),
+            proof_text: proof.to_string(),
+            policy: policy_words(config),
+            why: placement.rule.clone(),
+            blocked,
+            advice,
+            nodes: placement
+                .candidates
+                .iter()
+                .map(|(node, v)| (node.clone(), self.verdict_words(group, node, v)))
+                .collect(),
+            resources: self.resource_states(config, group),
+            guarantee: guarantees(&self.state.config)
+                .into_iter()
+                .find(|g| &g.group == name)
+                .map(|g| g.sentence)
+                .unwrap_or_default(),
+        }
+    }
+
+    fn verdict_words(&self, group: &Group, node: &NodeName, verdict: &Verdict) -> String {
+        let owns = matches!(&group.tenure, Tenure::Owned(o) if self.state.id_of(node) == Some(o.owner.node));
+        match verdict {
+            _ if owns => "owns it".to_owned(),
+            Verdict::Fit(_) => "could have it".to_owned(),
+            Verdict::Unfit(why) => why.to_string(),
+        }
+    }
+
+    fn resource_states(&self, config: &GroupConfig, group: &Group) -> Vec<ResourceStatus> {
+        let told = match &group.tenure {
+            Tenure::Vacant(_) => Vec::new(),
+            Tenure::Owned(o) if o.owner.node == self.me.id => self.told_here(&config.name),
+            Tenure::Owned(o) => self
+                .facts
+                .get(&o.owner.node)
+                .filter(|_| self.heard.contains_key(&o.owner.node))
+                .and_then(|(_, f)| f.resources.get(&config.name).cloned())
+                .unwrap_or_default(),
+        };
+        let vacant = matches!(group.tenure, Tenure::Vacant(_));
+        config
+            .resources()
+            .iter()
+            .map(|resource| {
+                let word = told.iter().find(|(name, _)| name == resource.name()).map(|(_, w)| w.word());
+                ResourceStatus {
+                    name: resource.name().clone(),
+                    kind: resource.kind().to_owned(),
+                    state: word.unwrap_or(if vacant { "stopped" } else { "unknown" }).to_owned(),
+                }
+            })
+            .collect()
+    }
+
+    fn told_here(&self, name: &GroupName) -> Vec<(regent_model::ResourceName, ResourceWord)> {
+        self.sequencers.get(name).map(crate::sequencer::Sequencer::words).unwrap_or_default()
+    }
+}
+
+fn group_word(group: &Group, placement: &Placement) -> &'static str {
+    match (&group.tenure, &placement.intent) {
+        (Tenure::Owned(o), Intent::Blocked { .. }) if o.without_lease => "unmanaged",
+        (Tenure::Owned(o), Intent::Blocked { .. }) if matches!(o.phase, Phase::Stuck(_)) => "stuck",
+        (_, Intent::Blocked { .. }) => "blocked",
+        (_, Intent::Failed { .. }) => "failed",
+        (Tenure::Owned(o), _) => match o.phase {
+            Phase::Acquiring => "acquiring",
+            Phase::Online => "online",
+            Phase::Releasing(_) => "releasing",
+            Phase::Stuck(_) => "stuck",
+        },
+        (Tenure::Vacant(_), _) if !group.enabled => "disabled",
+        (Tenure::Vacant(_), _) => "offline",
+    }
+}
+
+fn policy_words(config: &GroupConfig) -> String {
+    config.policy.preset().map_or_else(
+        || {
+            let p = config.policy;
+            format!("{:?} / {:?} / {:?}", p.startup, p.failover, p.failback)
+        },
+        str::to_owned,
+    )
+}

@@ -1,0 +1,164 @@
+//! What a committed entry sets in motion on this node.
+
+use regent_lease::FromDaemon;
+use regent_model::action::{FenceRun, RunId};
+use regent_model::ids::IncarnationOf;
+use regent_model::journal::Level;
+use regent_model::proof::Proof;
+use regent_model::state::{Change, FenceRequest, Proposal, State, Tenure};
+
+use crate::consensus::Committed;
+use crate::engine::{Engine, FenceWork};
+use crate::io::PeerMessage;
+
+impl Engine {
+    pub(crate) fn apply(&mut self, committed: Committed) {
+        match committed {
+            Committed::Proposal { index, data } => match postcard::from_bytes::<Proposal>(&data) {
+                Ok(proposal) => self.apply_proposal(index, &proposal),
+                Err(error) => {
+                    let text = format!("entry {index} of the log was written by a newer version: {error}");
+                    self.tell(Level::Error, "unknown_entry", text);
+                }
+            },
+            Committed::Members => self.members_changed_at = self.consensus.applied() + 1,
+            Committed::Snapshot { index, data } => self.install(index, &data),
+        }
+    }
+
+    fn install(&mut self, index: u64, data: &[u8]) {
+        match postcard::from_bytes::<State>(data) {
+            Ok(state) => {
+                self.state = state;
+                self.members_changed_at = index;
+                self.tell(Level::Step, "snapshot", format!("took over the whole state as of entry {index}"));
+                self.forget_promises_of_the_ended();
+            }
+            Err(error) => panic!("the leader's snapshot at entry {index} is no state: {error}"),
+        }
+    }
+
+    fn apply_proposal(&mut self, index: u64, proposal: &Proposal) {
+        let voters = self.consensus.voters();
+        let changes = self.state.apply(proposal, &voters);
+        self.decided.remove(&proposal.command);
+        if index > self.told_up_to {
+            for change in &changes {
+                self.tell_change(index, change);
+            }
+        }
+        for change in &changes {
+            self.react(change);
+        }
+        if let Some(pending) = self.proposals.open.remove(&proposal.id) {
+            self.answer_applied(pending.waiting, &changes);
+        }
+    }
+
+    fn react(&mut self, change: &Change) {
+        match change {
+            Change::NodeDown(about, _) => {
+                self.forget_promises_of_the_ended();
+                self.fenced.remove(about);
+            }
+            Change::Withdrawn(promise) => self.promise_withdrawn(*promise),
+            Change::FenceRequested(about, request) => self.fence_requested(*about, request),
+            Change::HeldWithoutLease(about) if Some(*about) == self.my_life() => {
+                self.sequencers.clear();
+                self.out.guard.push(FromDaemon::HeldWithoutLease { incarnation: about.incarnation });
+            }
+            Change::Assigned(group, ownership)
+                if ownership.proof == Proof::Adopted && Some(ownership.owner) == self.my_life() =>
+            {
+                self.out.guard.push(FromDaemon::Rename {
+                    incarnation: ownership.owner.incarnation,
+                    group: group.clone(),
+                    epoch: ownership.epoch,
+                });
+            }
+            Change::ConfigChanged => self.decided.clear(),
+            _ => {}
+        }
+    }
+
+    fn fence_requested(&mut self, about: IncarnationOf, request: &FenceRequest) {
+        self.fence_failed.remove(&about);
+        self.fence_asked.insert(about, self.now);
+        if request.by != self.me.id {
+            return;
+        }
+        let device = self.state.config.fences.iter().find(|f| f.name == request.device).cloned();
+        let victim = self.state.members.get(&about.node).map(|m| m.name.clone());
+        let (Some(device), Some(victim)) = (device, victim) else { return };
+        let id = self.numbers.next();
+        let work =
+            FenceWork { about, attempt: request.attempt, device: device.name.clone(), began: self.now };
+        self.fence_work.insert(id, work);
+        self.out.fence.push(FenceRun { id, victim, device });
+    }
+
+    pub(crate) fn fence_done(&mut self, id: RunId, result: Result<(), String>) {
+        let Some(work) = self.fence_work.remove(&id) else { return };
+        let took = self.now.since(work.began);
+        let who = self.state.name_of(work.about.node);
+        let (level, text) = match &result {
+            Ok(()) => (Level::Notice, format!("{} confirms: {who} is off", work.device)),
+            Err(why) => (Level::Error, format!("{} could not cut {who}: {why}", work.device)),
+        };
+        self.write(level, "fence", text, |e| e.took = Some(took));
+        let result = result.map(|()| work.device.clone());
+        let message =
+            PeerMessage::Fenced { about: work.about, attempt: work.attempt, result: result.clone() };
+        self.broadcast(&message);
+        self.fence_result(work.about, work.attempt, result);
+    }
+
+    pub(crate) fn fence_result(
+        &mut self,
+        about: IncarnationOf,
+        attempt: u32,
+        result: Result<String, String>,
+    ) {
+        if self.state.fence_requests.get(&about).is_none_or(|r| r.attempt != attempt) {
+            return;
+        }
+        match result {
+            Ok(device) => {
+                self.fenced.insert(about, device);
+            }
+            Err(_) => {
+                self.fence_failed.insert(about);
+            }
+        }
+    }
+
+    /// A confirmation may be lost on the way: say it until the log has it.
+    pub(crate) fn repeat_fence_results(&mut self) {
+        let results: Vec<PeerMessage> = self
+            .fenced
+            .iter()
+            .filter_map(|(about, device)| {
+                let request = self.state.fence_requests.get(about)?;
+                (request.by == self.me.id).then(|| PeerMessage::Fenced {
+                    about: *about,
+                    attempt: request.attempt,
+                    result: Ok(device.clone()),
+                })
+            })
+            .collect();
+        for message in results {
+            self.broadcast(&message);
+        }
+        let state = &self.state;
+        self.fenced.retain(|about, _| state.fence_requests.contains_key(about));
+    }
+
+    /// Whether this node owns nothing, in any of its lives.
+    pub(crate) fn owns_nothing(&self) -> bool {
+        !self
+            .state
+            .groups
+            .values()
+            .any(|g| matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == self.me.id))
+    }
+}

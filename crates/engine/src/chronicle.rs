@@ -1,0 +1,107 @@
+//! The event journal of all nodes: each numbers its own entries, and all tell each other what the others miss.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use regent_model::journal::Entry;
+use regent_model::{NodeId, NodeName};
+
+use crate::io::PeerMessage;
+
+/// How many entries are kept in memory, of all nodes together.
+const KEPT_MAX: usize = 4_000;
+
+/// How many entries one message carries.
+const PER_MESSAGE_MAX: usize = 64;
+
+/// The merged journal as this node knows it.
+pub(crate) struct Chronicle {
+    me: NodeName,
+    /// All entries in the order of learning of them, with a cursor that only grows.
+    entries: VecDeque<(u64, Entry)>,
+    cursor: u64,
+    /// The last number known, per node.
+    last: BTreeMap<NodeName, u64>,
+    fresh: Vec<Entry>,
+}
+
+impl Chronicle {
+    pub(crate) fn new(me: NodeName, kept: Vec<Entry>) -> Self {
+        let mut chronicle =
+            Self { me, entries: VecDeque::new(), cursor: 0, last: BTreeMap::new(), fresh: Vec::new() };
+        for entry in kept {
+            chronicle.learn(entry);
+        }
+        chronicle
+    }
+
+    /// The highest index of the log that an own entry tells of: older entries were told before a restart.
+    pub(crate) fn told_up_to(&self) -> u64 {
+        self.entries.iter().filter(|(_, e)| e.node == self.me).filter_map(|(_, e)| e.index).max().unwrap_or(0)
+    }
+
+    /// Numbers and keeps an entry of this node.
+    pub(crate) fn write(&mut self, mut entry: Entry) {
+        entry.number = self.own_last() + 1;
+        self.last.insert(self.me.clone(), entry.number);
+        self.fresh.push(entry.clone());
+        self.keep(entry);
+    }
+
+    /// The new entries of this node, to be written to the file and sent to the peers.
+    pub(crate) fn take_fresh(&mut self) -> Vec<Entry> {
+        std::mem::take(&mut self.fresh)
+    }
+
+    fn keep(&mut self, entry: Entry) {
+        self.cursor += 1;
+        self.entries.push_back((self.cursor, entry));
+        if self.entries.len() > KEPT_MAX {
+            self.entries.pop_front();
+        }
+    }
+
+    /// Takes an entry of another node, or of this node's own file; one known before is left.
+    pub(crate) fn learn(&mut self, entry: Entry) -> bool {
+        let last = self.last.entry(entry.node.clone()).or_insert(0);
+        if entry.number <= *last {
+            return false;
+        }
+        *last = entry.number;
+        self.keep(entry);
+        true
+    }
+
+    pub(crate) fn last_of(&self, node: &NodeName) -> u64 {
+        self.last.get(node).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn own_last(&self) -> u64 {
+        self.last_of(&self.me)
+    }
+
+    /// What to answer to a peer that knows our entries up to `after`.
+    pub(crate) fn own_after(&self, after: u64) -> Option<PeerMessage> {
+        let entries: Vec<Entry> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| e.node == self.me && e.number > after)
+            .take(PER_MESSAGE_MAX)
+            .map(|(_, e)| e.clone())
+            .collect();
+        (!entries.is_empty()).then_some(PeerMessage::Journal(entries))
+    }
+
+    /// What to ask a peer that says its newest entry is `last`.
+    pub(crate) fn missing(&self, peer: NodeId, name: &NodeName, last: u64) -> Option<(NodeId, PeerMessage)> {
+        let known = self.last_of(name);
+        (known < last).then_some((peer, PeerMessage::JournalAfter(known)))
+    }
+
+    /// The newest `limit` entries after the cursor, and the newest cursor.
+    pub(crate) fn after(&self, cursor: u64, limit: usize) -> (Vec<(u64, Entry)>, u64) {
+        let mut found: Vec<_> =
+            self.entries.iter().rev().take_while(|(c, _)| *c > cursor).take(limit).cloned().collect();
+        found.reverse();
+        (found, self.cursor)
+    }
+}

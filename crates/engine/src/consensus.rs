@@ -1,0 +1,403 @@
+//! The replicated log, by the `raft` library, behind one small door: nothing outside this module names its types.
+//!
+//! Two habits of the library are contained here. It draws random election timeouts: after every call the timeout
+//! is set again from our own rank (the standby asks first, then the witness, then the owner), so that runs repeat.
+//! And it panics where its storage breaks a promise: that is meant to end the daemon, whose guard then lets go in
+//! time; nobody catches it.
+
+mod message;
+mod mirror;
+
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
+
+use protobuf::Message as _;
+use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState};
+use raft::{Config, ProgressState, RawNode, StateRole};
+use regent_model::state::State;
+use regent_model::timers::Timers;
+use regent_model::{Moment, NodeId};
+use regent_store::{Record, Recovered};
+
+pub use message::RaftMessage;
+use mirror::Mirror;
+
+/// How many applied entries stay in the log before a snapshot replaces them.
+const ENTRIES_KEPT_MAX: u64 = 2_000;
+
+/// Where a new cluster's log begins: the founding state counts as entry 1 of term 1 (a pre-vote of nodes at
+/// term 0 would make the library panic).
+const FOUNDING: u64 = 1;
+
+/// What the log wants done. Everything but `held back` may be done at once.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// To be sent now.
+    pub(crate) send: Vec<(NodeId, RaftMessage)>,
+    /// To be made durable; answer with [`Consensus::persisted`] and this number.
+    pub(crate) persist: Option<(u64, Vec<Record>)>,
+    /// Committed, in order.
+    pub(crate) committed: Vec<Committed>,
+}
+
+/// A committed entry.
+#[derive(Debug)]
+pub(crate) enum Committed {
+    /// A proposal of ours.
+    Proposal {
+        /// Its place in the log.
+        index: u64,
+        /// Its bytes.
+        data: Vec<u8>,
+    },
+    /// The voters or learners changed (already in force).
+    Members,
+    /// The leader sent its whole state: this replaces ours.
+    Snapshot {
+        /// The place in the log that it stands for.
+        index: u64,
+        /// Its bytes.
+        data: Vec<u8>,
+    },
+}
+
+/// When this node asks to be elected, by what it is; the smaller, the earlier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Rank {
+    /// It owns nothing and could: it will be the new owner anyway.
+    Standby,
+    /// It only votes.
+    Witness,
+    /// It owns groups: better that somebody else decides about it.
+    Owner,
+}
+
+/// One node's part in the replicated log.
+pub(crate) struct Consensus {
+    raft: RawNode<Mirror>,
+    timers: Timers,
+    rank: Rank,
+    place: u64,
+    seed: u64,
+    elections_fired: u64,
+    next_tick: Moment,
+    waiting: VecDeque<Unpersisted>,
+    durable: HardState,
+}
+
+/// A batch of the library that is not durable yet, with what must not be sent before it is.
+struct Unpersisted {
+    number: u64,
+    done: bool,
+    held_back: Vec<RaftMessage>,
+}
+
+impl Consensus {
+    /// Goes on with what was recovered; an empty store begins with `founders`, or as a learner that waits to be
+    /// told everything if there are none. The records returned must be durable before anything else happens.
+    pub(crate) fn new(
+        me: NodeId,
+        place: u64,
+        recovered: &Recovered,
+        founders: Option<(&BTreeSet<NodeId>, Vec<u8>)>,
+        timers: Timers,
+        seed: u64,
+        now: Moment,
+    ) -> (Self, Vec<Record>) {
+        let (mirror, records) = match founders {
+            Some((voters, data)) if recovered.is_empty() => Mirror::founded(voters, data, FOUNDING),
+            _ => (Mirror::recovered(recovered), Vec::new()),
+        };
+        let applied = mirror.snapshot_index();
+        let durable = mirror.hard_state().clone();
+        let config = Config {
+            id: me.0,
+            election_tick: election_ticks(&timers, timers.election_standby) - 1,
+            heartbeat_tick: 2,
+            applied,
+            max_size_per_msg: 1 << 20,
+            max_inflight_msgs: 64,
+            check_quorum: true,
+            pre_vote: true,
+            max_committed_size_per_ready: 1 << 20,
+            ..Config::default()
+        };
+        let logger = slog::Logger::root(slog::Discard, slog::o!());
+        let raft = RawNode::new(&config, mirror, &logger)
+            .unwrap_or_else(|e| panic!("the recovered log of node {me} is refused by consensus: {e}"));
+        let mut consensus = Self {
+            raft,
+            timers,
+            rank: Rank::Standby,
+            place,
+            seed,
+            elections_fired: 0,
+            next_tick: now,
+            waiting: VecDeque::new(),
+            durable,
+        };
+        consensus.set_timeout();
+        (consensus, records)
+    }
+
+    fn tick_interval(&self) -> Duration {
+        self.timers.heartbeat / 2
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub(crate) fn next_tick(&self) -> Moment {
+        self.next_tick
+    }
+
+    /// Lets time pass. Late ticks are counted once, not made up for in a burst.
+    pub(crate) fn tick(&mut self, now: Moment) {
+        if now < self.next_tick {
+            return;
+        }
+        self.next_tick = now + self.tick_interval();
+        let follows = self.raft.raft.state != StateRole::Leader;
+        self.raft.tick();
+        if follows && self.raft.raft.election_elapsed == 0 {
+            self.elections_fired += 1;
+        }
+        self.set_timeout();
+    }
+
+    /// Takes a message of a peer. One that the library refuses is dropped: the sender repeats what matters.
+    pub(crate) fn step(&mut self, message: RaftMessage) {
+        let _refused = self.raft.step(message.into_library());
+        self.set_timeout();
+    }
+
+    /// Takes the rank and timers from now on.
+    pub(crate) fn set_rank(&mut self, rank: Rank, place: u64, timers: Timers) {
+        self.rank = rank;
+        self.place = place;
+        self.timers = timers;
+        self.set_timeout();
+    }
+
+    fn set_timeout(&mut self) {
+        let base = match self.rank {
+            Rank::Standby => election_ticks(&self.timers, self.timers.election_standby),
+            Rank::Witness => election_ticks(&self.timers, self.timers.election_witness),
+            Rank::Owner => {
+                let step = self.timers.election_witness - self.timers.election_standby;
+                election_ticks(&self.timers, self.timers.election_witness + step)
+            }
+        };
+        // Equal ranks are told apart by their place in the configuration; a second try within one silence adds
+        // some ticks of its own, so that two that met once do not meet for ever.
+        let again = if self.elections_fired == 0 {
+            0
+        } else {
+            mix(self.seed ^ self.place.rotate_left(32) ^ self.elections_fired) % 4
+        };
+        let ticks = base as u64 + self.place + again;
+        self.raft.raft.set_randomized_election_timeout(usize::try_from(ticks).unwrap_or(usize::MAX));
+        if self.raft.raft.leader_id != raft::INVALID_ID {
+            self.elections_fired = 0;
+        }
+    }
+
+    /// Appends a proposal, if this node leads. Whether it commits is only known when it is applied.
+    pub(crate) fn propose(&mut self, data: Vec<u8>) -> bool {
+        let accepted = self.leads() && self.raft.propose(Vec::new(), data).is_ok();
+        self.set_timeout();
+        accepted
+    }
+
+    /// Proposes that `node` becomes a voter or a learner, if this node leads and no change is under way.
+    pub(crate) fn change_member(&mut self, node: NodeId, votes: bool) -> bool {
+        let mut change = ConfChange::default();
+        change.set_node_id(node.0);
+        change.set_change_type(if votes { ConfChangeType::AddNode } else { ConfChangeType::AddLearnerNode });
+        self.leads()
+            && !self.raft.raft.has_pending_conf()
+            && self.raft.propose_conf_change(Vec::new(), change).is_ok()
+    }
+
+    /// Proposes that `node` leaves the log.
+    pub(crate) fn remove_member(&mut self, node: NodeId) -> bool {
+        let mut change = ConfChange::default();
+        change.set_node_id(node.0);
+        change.set_change_type(ConfChangeType::RemoveNode);
+        self.leads()
+            && !self.raft.raft.has_pending_conf()
+            && self.raft.propose_conf_change(Vec::new(), change).is_ok()
+    }
+
+    /// Hands the lead to `node`, which takes it when it has the whole log.
+    pub(crate) fn transfer(&mut self, node: NodeId) {
+        if self.leads() && self.raft.raft.lead_transferee.is_none() {
+            self.raft.transfer_leader(node.0);
+        }
+    }
+
+    /// Whether this node leads.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft.raft.state == StateRole::Leader
+    }
+
+    /// Whether this node leads and has applied everything that was committed before its term.
+    pub(crate) fn leads_with_all_applied(&self) -> bool {
+        self.leads() && self.raft.raft.apply_to_current_term()
+    }
+
+    /// The leader, if one is known.
+    pub(crate) fn leader(&self) -> Option<NodeId> {
+        let id = self.raft.raft.leader_id;
+        (id != raft::INVALID_ID).then_some(NodeId(id))
+    }
+
+    /// The current term.
+    pub(crate) fn term(&self) -> u64 {
+        self.raft.raft.term
+    }
+
+    /// Whether `node` has (nearly) the whole log, as this leader knows.
+    pub(crate) fn is_caught_up(&self, node: NodeId) -> bool {
+        let last = self.raft.raft.raft_log.last_index();
+        self.raft
+            .raft
+            .prs()
+            .get(node.0)
+            .is_some_and(|p| p.state == ProgressState::Replicate && p.recent_active && p.matched + 2 >= last)
+    }
+
+    /// The voters in force.
+    pub(crate) fn voters(&self) -> BTreeSet<NodeId> {
+        self.raft.store().conf_state().voters.iter().map(|id| NodeId(*id)).collect()
+    }
+
+    /// The learners in force.
+    pub(crate) fn learners(&self) -> BTreeSet<NodeId> {
+        self.raft.store().conf_state().learners.iter().map(|id| NodeId(*id)).collect()
+    }
+
+    /// The index up to which everything was handed out as committed.
+    pub(crate) fn applied(&self) -> u64 {
+        self.raft.raft.raft_log.applied
+    }
+
+    /// Says that the batch with this number (and every earlier one) is durable.
+    pub(crate) fn persisted(&mut self, number: u64) -> Vec<(NodeId, RaftMessage)> {
+        if let Some(batch) = self.waiting.iter_mut().find(|b| b.number == number) {
+            batch.done = true;
+        }
+        self.release_done()
+    }
+
+    fn release_done(&mut self) -> Vec<(NodeId, RaftMessage)> {
+        let mut send = Vec::new();
+        while self.waiting.front().is_some_and(|b| b.done) {
+            let Some(batch) = self.waiting.pop_front() else { break };
+            self.raft.on_persist_ready(batch.number);
+            send.extend(batch.held_back.into_iter().map(|m| (m.to(), m)));
+        }
+        self.set_timeout();
+        send
+    }
+
+    /// Takes everything that the library wants done; call it after every other call until it is empty.
+    pub(crate) fn output(&mut self) -> Option<Output> {
+        if !self.raft.has_ready() {
+            return None;
+        }
+        let mut ready = self.raft.ready();
+        let mut output = Output::default();
+        let addressed = |m: raft::eraftpb::Message| RaftMessage::from_library(&m);
+        output.send.extend(ready.take_messages().into_iter().map(addressed).map(|m| (m.to(), m)));
+        let mut records = Vec::new();
+        if *ready.snapshot() != raft::eraftpb::Snapshot::default() {
+            let snapshot = ready.snapshot().clone();
+            records.push(mirror::snapshot_record(&snapshot));
+            output.committed.push(Committed::Snapshot {
+                index: snapshot.get_metadata().index,
+                data: snapshot.get_data().to_vec(),
+            });
+            self.raft.mut_store().install(snapshot);
+        }
+        records.extend(self.raft.mut_store().append(ready.entries()));
+        if let Some(hard) = ready.hs() {
+            self.raft.mut_store().set_hard_state(hard.clone());
+            // A commit index alone needs no write of its own: after a restart the leader tells it again.
+            let vote_changed = hard.term != self.durable.term || hard.vote != self.durable.vote;
+            if vote_changed || !records.is_empty() {
+                self.durable = hard.clone();
+                records.push(Record::HardState { term: hard.term, vote: hard.vote, commit: hard.commit });
+            }
+        }
+        let held_back: Vec<_> = ready.take_persisted_messages().into_iter().map(addressed).collect();
+        let number = ready.number();
+        let committed = ready.take_committed_entries();
+        self.raft.advance_append_async(ready);
+        self.waiting.push_back(Unpersisted { number, done: records.is_empty(), held_back });
+        if !records.is_empty() {
+            output.persist = Some((number, records));
+        }
+        output.send.extend(self.release_done());
+        for entry in committed {
+            self.hand_out(entry, &mut output.committed);
+        }
+        self.set_timeout();
+        Some(output)
+    }
+
+    fn hand_out(&mut self, entry: Entry, committed: &mut Vec<Committed>) {
+        let index = entry.index;
+        match entry.get_entry_type() {
+            EntryType::EntryNormal if entry.data.is_empty() => {}
+            EntryType::EntryNormal => {
+                committed.push(Committed::Proposal { index, data: entry.data.to_vec() })
+            }
+            EntryType::EntryConfChange => {
+                let mut change = ConfChange::default();
+                if change.merge_from_bytes(&entry.data).is_ok() {
+                    let conf_state = self.raft.apply_conf_change(&change);
+                    self.members_follow(conf_state);
+                }
+                committed.push(Committed::Members);
+            }
+            EntryType::EntryConfChangeV2 => {
+                let mut change = ConfChangeV2::default();
+                if change.merge_from_bytes(&entry.data).is_ok() {
+                    let conf_state = self.raft.apply_conf_change(&change);
+                    self.members_follow(conf_state);
+                }
+                committed.push(Committed::Members);
+            }
+        }
+        self.raft.advance_apply_to(index);
+    }
+
+    /// A change that the library refuses (it is none any more) leaves the members as they are.
+    fn members_follow(&mut self, conf_state: raft::Result<ConfState>) {
+        if let Ok(conf_state) = conf_state {
+            self.raft.mut_store().set_conf_state(conf_state);
+        }
+    }
+
+    /// Replaces the applied part of the log by the state it led to, when it has grown long.
+    pub(crate) fn compact(&mut self, state: &State) -> Option<Vec<Record>> {
+        let applied = self.applied();
+        if applied < self.raft.store().snapshot_index() + ENTRIES_KEPT_MAX {
+            return None;
+        }
+        let data = postcard::to_stdvec(state).ok()?;
+        Some(vec![self.raft.mut_store().compact(applied, data)])
+    }
+}
+
+fn election_ticks(timers: &Timers, timeout: Duration) -> usize {
+    let tick = (timers.heartbeat / 2).as_nanos();
+    usize::try_from(timeout.as_nanos().div_ceil(tick)).unwrap_or(usize::MAX).max(4)
+}
+
+/// A well-mixed number from a plain one (the finalizer of splitmix64).
+fn mix(seed: u64) -> u64 {
+    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}

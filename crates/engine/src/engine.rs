@@ -1,0 +1,444 @@
+//! The dispatch: one input in, effects out. What an input sets in motion is settled before the step ends.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use regent_lease::FromDaemon;
+use regent_lease::io::ClusterView;
+use regent_model::action::{Notice, RunId};
+use regent_model::holding::Held;
+use regent_model::ids::{IncarnationOf, NodeId, Round};
+use regent_model::journal::{Entry, Level};
+use regent_model::proof::Promise;
+use regent_model::state::{Command, State};
+use regent_model::{BootId, GroupName, Incarnation, Moment};
+use regent_planner::View;
+use regent_store::Record;
+
+use crate::chronicle::Chronicle;
+use crate::consensus::Consensus;
+use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
+use crate::proposals::Proposals;
+use crate::sequencer::{RunNumbers, Sequencer};
+
+/// How many times a settling step may go round before something is wrong with the engine.
+const SETTLE_ROUNDS_MAX: u32 = 1_000;
+
+/// What this node knows of its guard.
+#[derive(Debug, Default)]
+pub(crate) struct GuardView {
+    pub(crate) attached: bool,
+    pub(crate) incarnation: Option<Incarnation>,
+    pub(crate) boot: BootId,
+    pub(crate) clean: bool,
+    pub(crate) lease_valid: bool,
+    pub(crate) letting_go: bool,
+    pub(crate) confirmed: u64,
+    pub(crate) held: Vec<Held>,
+}
+
+/// A fence device at work on behalf of this node.
+pub(crate) struct FenceWork {
+    pub(crate) about: IncarnationOf,
+    pub(crate) attempt: u32,
+    pub(crate) device: String,
+    pub(crate) began: Moment,
+}
+
+/// What to do when a batch is durable.
+pub(crate) enum OnDurable {
+    /// Tell consensus.
+    Log(u64),
+    /// Tell the guard and the peers.
+    Promise(Promise),
+    /// Nothing.
+    Nothing,
+}
+
+/// One node's brain.
+pub struct Engine {
+    pub(crate) me: Identity,
+    pub(crate) now: Moment,
+    pub(crate) wall_ms: u64,
+    pub(crate) consensus: Consensus,
+    pub(crate) state: State,
+    /// The index at which the voters last changed (L8).
+    pub(crate) members_changed_at: u64,
+    pub(crate) guard: GuardView,
+    pub(crate) guard_told: Option<ClusterView>,
+    pub(crate) heard: BTreeMap<NodeId, Incarnation>,
+    pub(crate) networks: BTreeMap<NodeId, Vec<bool>>,
+    pub(crate) facts: BTreeMap<NodeId, (Moment, Facts)>,
+    /// Promises of all voters, and whether they may be cited.
+    pub(crate) promises: BTreeMap<Promise, bool>,
+    /// This voter's own durable promises that are not withdrawn.
+    pub(crate) own_promises: BTreeSet<Promise>,
+    pub(crate) next_round: Round,
+    pub(crate) fenced: BTreeMap<IncarnationOf, String>,
+    pub(crate) fence_failed: BTreeSet<IncarnationOf>,
+    pub(crate) fence_asked: BTreeMap<IncarnationOf, Moment>,
+    pub(crate) fence_work: BTreeMap<RunId, FenceWork>,
+    pub(crate) sequencers: BTreeMap<GroupName, Sequencer>,
+    pub(crate) numbers: RunNumbers,
+    pub(crate) proposals: Proposals,
+    pub(crate) decided: BTreeMap<Command, Moment>,
+    pub(crate) batches: BTreeMap<BatchId, OnDurable>,
+    pub(crate) next_batch: u64,
+    pub(crate) chronicle: Chronicle,
+    pub(crate) told_up_to: u64,
+    pub(crate) next_facts: Moment,
+    pub(crate) last_transfer: Moment,
+    pub(crate) peers_told: BTreeMap<NodeId, Vec<std::net::IpAddr>>,
+    pub(crate) was_leader: Option<NodeId>,
+    pub(crate) leaving: bool,
+    pub(crate) out: Effects,
+}
+
+impl Engine {
+    /// An engine that goes on with what was restored.
+    ///
+    /// # Panics
+    /// When the recovered snapshot is not a state: the store checks sums, so this is a fault of the program.
+    #[must_use]
+    pub fn new(me: Identity, restored: Restored, seed: u64, now: Moment) -> (Self, Effects) {
+        let recovered = &restored.recovered;
+        let state = match &recovered.snapshot {
+            Some(snapshot) => postcard::from_bytes(&snapshot.data)
+                .unwrap_or_else(|e| panic!("the recovered snapshot is no state: {e}")),
+            None => {
+                let founding = restored.founding.as_ref().map(|(state, _)| state.clone());
+                founding.unwrap_or_else(|| panic!("an empty store needs a founding state"))
+            }
+        };
+        let founders =
+            restored.founding.as_ref().filter(|(_, voters)| !voters.is_empty()).map(|(state, voters)| {
+                let data =
+                    postcard::to_stdvec(state).unwrap_or_else(|e| panic!("a state cannot be encoded: {e}"));
+                (voters, data)
+            });
+        let (consensus, records) =
+            Consensus::new(me.id, me.id.0, recovered, founders, state.config.timers, seed ^ me.id.0, now);
+        let chronicle = Chronicle::new(me.name.clone(), restored.journal);
+        let told_up_to = chronicle.told_up_to();
+        let mut engine = Self {
+            proposals: Proposals::new(me.id, me.session),
+            me,
+            now,
+            wall_ms: 0,
+            consensus,
+            state,
+            members_changed_at: 0,
+            guard: GuardView::default(),
+            guard_told: None,
+            heard: BTreeMap::new(),
+            networks: BTreeMap::new(),
+            facts: BTreeMap::new(),
+            promises: BTreeMap::new(),
+            own_promises: recovered.promises.clone(),
+            next_round: recovered.largest_round.next(),
+            fenced: BTreeMap::new(),
+            fence_failed: BTreeSet::new(),
+            fence_asked: BTreeMap::new(),
+            fence_work: BTreeMap::new(),
+            sequencers: BTreeMap::new(),
+            numbers: RunNumbers::default(),
+            decided: BTreeMap::new(),
+            batches: BTreeMap::new(),
+            next_batch: 0,
+            chronicle,
+            told_up_to,
+            next_facts: now,
+            last_transfer: now,
+            peers_told: BTreeMap::new(),
+            was_leader: None,
+            leaving: false,
+            out: Effects::default(),
+        };
+        if !records.is_empty() {
+            engine.persist(records, OnDurable::Nothing);
+        }
+        engine.tell(
+            Level::Step,
+            "daemon_start",
+            format!("daemon {} of {} began", engine.me.session, engine.me.name),
+        );
+        engine.settle();
+        let effects = engine.take_effects();
+        (engine, effects)
+    }
+
+    /// Takes one input. `wall_ms` is only written into the journal.
+    pub fn step(&mut self, now: Moment, wall_ms: u64, input: Input) -> Effects {
+        assert!(now >= self.now, "time went back from {} to {now}", self.now);
+        self.now = now;
+        self.wall_ms = wall_ms;
+        self.take(input);
+        self.settle();
+        self.take_effects()
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Tick => self.tick(),
+            Input::Guard(said) => self.guard_said(said),
+            Input::Networks(networks) => self.networks = networks,
+            Input::Peer { from, message } => self.peer_said(from, message),
+            Input::Persisted(id) => self.persisted(id),
+            Input::Done { id, outcome, steps } => self.agent_done(id, outcome, steps),
+            Input::Fenced { id, result } => self.fence_done(id, result),
+            Input::Notice(Notice::Exited { group, epoch, resource, how }) => {
+                self.application_exited(&group, epoch, &resource, &how);
+            }
+            Input::Request { id, request } => self.request(id, request),
+        }
+    }
+
+    /// When [`Input::Tick`] has something to do, at the latest.
+    #[must_use]
+    pub fn next_wake(&self) -> Moment {
+        let sequencers = self.sequencers.values().filter_map(Sequencer::next_wake).min();
+        let fixed = self.consensus.next_tick().min(self.next_facts);
+        sequencers.map_or(fixed, |at| at.min(fixed))
+    }
+
+    /// The state that this node has applied.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Whether this node leads the log.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        self.consensus.leads()
+    }
+
+    /// The voters of the log, as applied here.
+    #[must_use]
+    pub fn voters(&self) -> BTreeSet<NodeId> {
+        self.consensus.voters()
+    }
+
+    /// How far this node has applied the log.
+    #[must_use]
+    pub fn applied(&self) -> u64 {
+        self.consensus.applied()
+    }
+
+    fn tick(&mut self) {
+        self.consensus.tick(self.now);
+        if self.now >= self.next_facts {
+            self.next_facts = self.now + self.state.config.timers.heartbeat;
+            self.heartbeat();
+        }
+        self.proposals_again();
+    }
+
+    /// What is said again and again.
+    fn heartbeat(&mut self) {
+        if self.guard.attached {
+            self.out.guard.push(FromDaemon::Alive);
+        }
+        let facts = PeerMessage::Facts(self.own_facts());
+        self.broadcast(&facts);
+        self.repeat_promises();
+        self.repeat_fence_results();
+    }
+
+    fn own_facts(&self) -> Facts {
+        Facts {
+            incarnation: self.guard.incarnation,
+            boot: self.guard.boot.clone(),
+            lease_valid: self.guard.lease_valid,
+            confirmed: self.guard.confirmed,
+            resources: self.sequencers.iter().map(|(name, s)| (name.clone(), s.words())).collect(),
+            journal_last: self.chronicle.own_last(),
+            version: self.me.version.clone(),
+        }
+    }
+
+    fn peer_said(&mut self, from: NodeId, message: PeerMessage) {
+        match message {
+            PeerMessage::Raft(raft) if raft.from() == from && raft.to() == self.me.id => {
+                self.consensus.step(raft)
+            }
+            PeerMessage::Raft(_) => {}
+            PeerMessage::Propose(proposal) => {
+                let data = postcard::to_stdvec(&proposal).unwrap_or_default();
+                if !data.is_empty() {
+                    self.consensus.propose(data);
+                }
+            }
+            PeerMessage::Promised { promise, matured } => self.peer_promised(from, promise, matured),
+            PeerMessage::Facts(facts) => self.peer_facts(from, facts),
+            PeerMessage::Fenced { about, attempt, result } => self.fence_result(about, attempt, result),
+            PeerMessage::Journal(entries) => {
+                let name = self.state.name_of(from);
+                for entry in entries.into_iter().filter(|e| e.node.as_str() == name) {
+                    self.chronicle.learn(entry);
+                }
+            }
+            PeerMessage::JournalAfter(after) => {
+                if let Some(answer) = self.chronicle.own_after(after) {
+                    self.out.send.push((from, answer));
+                }
+            }
+        }
+    }
+
+    fn peer_facts(&mut self, from: NodeId, facts: Facts) {
+        if let Some(member) = self.state.members.get(&from) {
+            let name = member.name.clone();
+            self.out.send.extend(self.chronicle.missing(from, &name, facts.journal_last));
+        }
+        self.facts.insert(from, (self.now, facts));
+    }
+
+    /// Works off everything that an input set in motion.
+    fn settle(&mut self) {
+        for round in 0.. {
+            assert!(round < SETTLE_ROUNDS_MAX, "the engine does not settle");
+            let moved = self.drain_log();
+            self.follow_life();
+            self.follow_groups();
+            let decided = self.lead();
+            self.tell_guard();
+            if !moved && !decided {
+                break;
+            }
+        }
+        self.told_leader();
+        self.tell_peers();
+    }
+
+    fn drain_log(&mut self) -> bool {
+        let mut moved = false;
+        while let Some(output) = self.consensus.output() {
+            moved = true;
+            let send = output.send.into_iter().map(|(to, m)| (to, PeerMessage::Raft(m)));
+            self.out.send.extend(send);
+            if let Some((number, records)) = output.persist {
+                self.persist(records, OnDurable::Log(number));
+            }
+            for committed in output.committed {
+                self.apply(committed);
+            }
+        }
+        if let Some(records) = self.consensus.compact(&self.state) {
+            self.persist(records, OnDurable::Nothing);
+        }
+        moved
+    }
+
+    pub(crate) fn persist(&mut self, records: Vec<Record>, then: OnDurable) {
+        self.next_batch += 1;
+        let id = BatchId(self.next_batch);
+        self.batches.insert(id, then);
+        self.out.persist.push((id, records));
+    }
+
+    fn persisted(&mut self, id: BatchId) {
+        match self.batches.remove(&id) {
+            Some(OnDurable::Log(number)) => {
+                let send = self.consensus.persisted(number);
+                self.out.send.extend(send.into_iter().map(|(to, m)| (to, PeerMessage::Raft(m))));
+            }
+            Some(OnDurable::Promise(promise)) => self.promise_durable(promise),
+            Some(OnDurable::Nothing) | None => {}
+        }
+    }
+
+    /// Everyone that messages go to: the members, without this node.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        self.state.members.keys().copied().filter(|id| *id != self.me.id).collect()
+    }
+
+    pub(crate) fn broadcast(&mut self, message: &PeerMessage) {
+        for to in self.others() {
+            self.out.send.push((to, message.clone()));
+        }
+    }
+
+    /// Tells the daemon whom to keep a channel to.
+    fn tell_peers(&mut self) {
+        let address = |name| self.state.config.member(name).map(|n| n.addresses.clone());
+        let mut peers: BTreeMap<NodeId, Vec<std::net::IpAddr>> = self
+            .state
+            .members
+            .iter()
+            .filter(|(id, _)| **id != self.me.id)
+            .filter_map(|(id, m)| Some((*id, address(&m.name)?)))
+            .collect();
+        // A node that joins knows its peers from the configuration before the log tells it their numbers.
+        if self.state.members.is_empty() {
+            peers.clear();
+        }
+        if peers != self.peers_told {
+            self.peers_told.clone_from(&peers);
+            self.out.peers = Some(peers);
+        }
+    }
+
+    /// What the planner goes by.
+    pub(crate) fn view(&self) -> View {
+        let mut heard: BTreeSet<IncarnationOf> = self
+            .heard
+            .iter()
+            .map(|(node, incarnation)| IncarnationOf { node: *node, incarnation: *incarnation })
+            .collect();
+        heard.extend(self.my_life());
+        View {
+            voters: self.consensus.voters(),
+            heard,
+            stored: self.promises.iter().filter(|(_, matured)| !**matured).map(|(p, _)| *p).collect(),
+            matured: self.promises.iter().filter(|(_, matured)| **matured).map(|(p, _)| *p).collect(),
+            fenced: self.fenced.clone(),
+            fence_failed: self.fence_failed.clone(),
+        }
+    }
+
+    /// This node's incarnation, once the guard told it.
+    pub(crate) fn my_life(&self) -> Option<IncarnationOf> {
+        Some(IncarnationOf { node: self.me.id, incarnation: self.guard.incarnation? })
+    }
+
+    /// Writes a journal entry about the node.
+    pub(crate) fn tell(&mut self, level: Level, kind: &str, text: impl Into<String>) {
+        self.write(level, kind, text.into(), |_| {});
+    }
+
+    /// Writes a journal entry with more to it.
+    pub(crate) fn write(&mut self, level: Level, kind: &str, text: String, more: impl FnOnce(&mut Entry)) {
+        let mut entry = Entry {
+            node: self.me.name.clone(),
+            number: 0,
+            at: self.now,
+            wall_ms: self.wall_ms,
+            level,
+            kind: kind.to_owned(),
+            group: None,
+            resource: None,
+            epoch: None,
+            index: None,
+            text,
+            took: None,
+            evidence: String::new(),
+        };
+        more(&mut entry);
+        self.chronicle.write(entry);
+    }
+
+    fn take_effects(&mut self) -> Effects {
+        let fresh = self.chronicle.take_fresh();
+        if !fresh.is_empty() {
+            self.broadcast(&PeerMessage::Journal(fresh.clone()));
+            self.out.journal = fresh;
+        }
+        std::mem::take(&mut self.out)
+    }
+
+    /// How long something unanswered is left before it is said again.
+    pub(crate) fn patience(&self) -> Duration {
+        (self.state.config.timers.heartbeat * 2).max(Duration::from_millis(50))
+    }
+}

@@ -1,0 +1,220 @@
+//! What goes into an engine and what comes out of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regent_api::{Answer, Request};
+use regent_lease::{FromDaemon, ToDaemon};
+use regent_model::action::{FenceRun, Notice, Outcome, Run, RunId};
+use regent_model::ids::IncarnationOf;
+use regent_model::journal::{Entry, Level};
+use regent_model::proof::Promise;
+use regent_model::state::{Proposal, State};
+use regent_model::{BootId, GroupName, Incarnation, NodeId, NodeName, ResourceName};
+use regent_store::{Record, Recovered};
+use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+use crate::consensus::RaftMessage;
+
+/// Who an engine is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its number in the log.
+    pub id: NodeId,
+    /// Its name.
+    pub name: NodeName,
+    /// A number that no daemon of this node had before: it tells apart what a daemon and its predecessor proposed.
+    pub session: u64,
+    /// The version of the daemon, for `status`.
+    pub version: String,
+}
+
+/// What an engine begins with.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// The durable state. Its boot and incarnation are the guard's to tell.
+    pub recovered: Recovered,
+    /// For a founder of the cluster with an empty store: the state all founders begin with, and who votes in it.
+    pub founding: Option<(State, BTreeSet<NodeId>)>,
+    /// This node's own journal entries that are kept, oldest first.
+    pub journal: Vec<Entry>,
+}
+
+/// Names a request until it is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Names a batch of records until it is durable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BatchId(pub u64);
+
+/// What happens to an engine.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// Time has passed.
+    Tick,
+    /// The guard says something.
+    Guard(ToDaemon),
+    /// The guard's report on which networks each peer was heard lately, in the order of the networks.
+    Networks(BTreeMap<NodeId, Vec<bool>>),
+    /// A peer says something; the channel has made sure that it is this peer.
+    Peer {
+        /// Who.
+        from: NodeId,
+        /// What.
+        message: PeerMessage,
+    },
+    /// This batch is durable.
+    Persisted(BatchId),
+    /// An agent's answer.
+    Done {
+        /// To which run.
+        id: RunId,
+        /// What it found or did.
+        outcome: Outcome,
+        /// What it did on the way, for the journal.
+        steps: Vec<StepTaken>,
+    },
+    /// A fence device's answer.
+    Fenced {
+        /// To which run.
+        id: RunId,
+        /// Whether the power is confirmed to be off; if not, why.
+        result: Result<(), String>,
+    },
+    /// An agent says something unasked.
+    Notice(Notice),
+    /// The command line asks.
+    Request {
+        /// The number to answer with.
+        id: RequestId,
+        /// What.
+        request: Request,
+    },
+}
+
+/// One thing that an agent did on the way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepTaken {
+    /// How much it matters.
+    pub level: Level,
+    /// What it did.
+    pub text: String,
+    /// How long it took.
+    pub took: Duration,
+    /// Evidence.
+    pub evidence: String,
+}
+
+/// What engines say to each other over the channel. Everything may be lost, doubled or late: whoever says
+/// something that matters says it again until it sees the effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PeerMessage {
+    /// Of the replicated log.
+    Raft(RaftMessage),
+    /// "Put this into the log", to the leader.
+    Propose(Proposal),
+    /// "I have promised", to everyone.
+    Promised {
+        /// What.
+        promise: Promise,
+        /// Whether the silence has lasted for a lease: whether it may be cited.
+        matured: bool,
+    },
+    /// "This is how I am", to everyone, again and again.
+    Facts(Facts),
+    /// "The device that you wanted me to use says", to everyone.
+    Fenced {
+        /// Whose power.
+        about: IncarnationOf,
+        /// Which attempt.
+        attempt: u32,
+        /// The device, if it confirmed; else why not.
+        result: Result<String, String>,
+    },
+    /// "My journal goes on like this."
+    Journal(Vec<Entry>),
+    /// "Send me your journal after this number."
+    JournalAfter(u64),
+}
+
+/// How a node is, in its own words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// Its guard's incarnation, once known.
+    pub incarnation: Option<Incarnation>,
+    /// Its boot.
+    pub boot: BootId,
+    /// Whether its lease is valid.
+    pub lease_valid: bool,
+    /// The index of the view under which its lease was last confirmed (L8).
+    pub confirmed: u64,
+    /// The resources of the groups it owns.
+    pub resources: BTreeMap<GroupName, Vec<(ResourceName, ResourceWord)>>,
+    /// The number of its newest journal entry.
+    pub journal_last: u64,
+    /// The version of its daemon.
+    pub version: String,
+}
+
+/// The state of a resource on its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResourceWord {
+    /// It runs.
+    Running,
+    /// It is being looked at or brought up.
+    Acquiring,
+    /// It is being taken down.
+    Releasing,
+    /// It does not run.
+    Stopped,
+    /// It failed.
+    Failed,
+}
+
+impl ResourceWord {
+    /// The word in `status`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Acquiring => "acquiring",
+            Self::Releasing => "releasing",
+            Self::Stopped => "stopped",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// How the daemon is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leave {
+    /// Nothing is held: guard and daemon end.
+    Empty,
+    /// Everything stays up where it is, without lease.
+    LeaveRunning,
+}
+
+/// What an engine wants done. The order within each list matters; the lists may be worked off at the same time,
+/// because the engine itself holds back what must wait for something durable.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Make these durable, batch by batch, in order, and answer each with [`Input::Persisted`].
+    pub persist: Vec<(BatchId, Vec<Record>)>,
+    /// Send these.
+    pub send: Vec<(NodeId, PeerMessage)>,
+    /// Tell the guard.
+    pub guard: Vec<FromDaemon>,
+    /// Let the agents do this.
+    pub run: Vec<Run>,
+    /// Let a fence device do this.
+    pub fence: Vec<FenceRun>,
+    /// Answer the command line.
+    pub answer: Vec<(RequestId, Answer)>,
+    /// Append to the journal file.
+    pub journal: Vec<Entry>,
+    /// Everyone to keep a channel to, with their addresses, when that changed.
+    pub peers: Option<BTreeMap<NodeId, Vec<std::net::IpAddr>>>,
+    /// End the daemon.
+    pub leave: Option<Leave>,
+}

@@ -1,0 +1,162 @@
+//! What only the leader does: deciding, changing the voters, and giving the lead to who should have it.
+
+use regent_model::NodeId;
+use regent_model::journal::Level;
+use regent_model::state::{NodeMode, Tenure};
+use regent_planner::decide;
+
+use crate::consensus::Rank;
+use crate::engine::Engine;
+
+/// How much longer than its own timeout a fence device's operator may stay silent before another is asked.
+const FENCE_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Engine {
+    /// Decides what should be put into the log next. True if something was.
+    pub(crate) fn lead(&mut self) -> bool {
+        self.consensus.set_rank(self.rank_of(self.me.id), self.place(), self.state.config.timers);
+        if !self.consensus.leads_with_all_applied() {
+            self.decided.clear();
+            return false;
+        }
+        self.watch_fences();
+        let patience = self.patience();
+        let now = self.now;
+        self.decided.retain(|_, at| now.since(*at) <= patience);
+        let mut decided = false;
+        for command in decide(&self.state, &self.view()) {
+            if self.decided.contains_key(&command) {
+                continue;
+            }
+            self.decided.insert(command.clone(), now);
+            self.propose(command);
+            decided = true;
+        }
+        self.lead_members();
+        if !decided {
+            self.give_lead_away();
+        }
+        decided
+    }
+
+    /// A device whose operator does not answer has failed, as far as this leader is concerned.
+    fn watch_fences(&mut self) {
+        let now = self.now;
+        for (about, request) in &self.state.fence_requests {
+            let asked = *self.fence_asked.entry(*about).or_insert(now);
+            let device = self.state.config.fences.iter().find(|f| f.name == request.device);
+            // status, off, status again: three calls of the agent.
+            let patience = device.map_or(FENCE_GRACE, |d| d.timeout * 3 + FENCE_GRACE);
+            if now.since(asked) > patience {
+                self.fence_failed.insert(*about);
+            }
+        }
+        let state = &self.state;
+        self.fence_asked.retain(|about, _| state.fence_requests.contains_key(about));
+    }
+
+    pub(crate) fn rank_of(&self, node: NodeId) -> Rank {
+        let owns =
+            self.state.groups.values().any(|g| matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == node));
+        let witness = self.state.members.get(&node).is_some_and(|m| m.witness);
+        match (owns, witness) {
+            (true, _) => Rank::Owner,
+            (false, true) => Rank::Witness,
+            (false, false) => Rank::Standby,
+        }
+    }
+
+    /// This node's place among the voters of its own rank: the first of them asks first.
+    fn place(&self) -> u64 {
+        let rank = self.rank_of(self.me.id);
+        let before = self
+            .consensus
+            .voters()
+            .into_iter()
+            .filter(|id| *id < self.me.id && self.rank_of(*id) == rank)
+            .count();
+        before as u64
+    }
+
+    /// Voters change one at a time, and the next change waits until every owner's lease is confirmed under the
+    /// voters in force (L8).
+    fn lead_members(&mut self) {
+        let (voters, learners) = (self.consensus.voters(), self.consensus.learners());
+        let known = |id: &NodeId| voters.contains(id) || learners.contains(id);
+        if let Some(new) = self.state.members.keys().find(|id| !known(id)) {
+            self.consensus.change_member(*new, false);
+            return;
+        }
+        if let Some(gone) = voters.union(&learners).find(|id| !self.state.members.contains_key(id)) {
+            if self.owners_confirmed() {
+                self.consensus.remove_member(*gone);
+            }
+            return;
+        }
+        let ready: Vec<NodeId> = learners
+            .iter()
+            .copied()
+            .filter(|id| self.state.members[id].votes && self.consensus.is_caught_up(*id))
+            .collect();
+        // Two voters are fewer than one: each alone would stop the other. The pair comes only on the way to three.
+        let makes_a_pair = voters.len() == 1 && ready.len() < 2;
+        if let Some(next) = ready.first().filter(|_| !makes_a_pair && self.owners_confirmed()) {
+            self.consensus.change_member(*next, true);
+        }
+    }
+
+    fn owners_confirmed(&self) -> bool {
+        self.state.groups.values().all(|g| match &g.tenure {
+            Tenure::Vacant(_) => true,
+            Tenure::Owned(o) if self.state.is_ended(o.owner) => true,
+            Tenure::Owned(o) if o.owner.node == self.me.id => self.guard.confirmed >= self.members_changed_at,
+            Tenure::Owned(o) => {
+                self.facts.get(&o.owner.node).is_some_and(|(_, f)| f.confirmed >= self.members_changed_at)
+            }
+        })
+    }
+
+    /// The lead belongs to a node that owns nothing and could take over: it then decides without a detour.
+    fn give_lead_away(&mut self) {
+        let wait = self.state.config.timers.lease * 2;
+        if self.now.since(self.last_transfer) < wait {
+            return;
+        }
+        let mine = self.rank_of(self.me.id);
+        let better = self
+            .consensus
+            .voters()
+            .into_iter()
+            .filter(|id| *id != self.me.id && self.rank_of(*id) < mine)
+            .filter(|id| {
+                let living = self.state.living(*id);
+                let heard = living.is_some_and(|l| self.heard.get(&l.node) == Some(&l.incarnation));
+                let stays =
+                    self.state.lives.get(id).is_some_and(|l| !matches!(l.mode, NodeMode::Stopping(_)));
+                heard && stays && self.consensus.is_caught_up(*id)
+            })
+            .min_by_key(|id| (self.rank_of(*id), *id));
+        if let Some(to) = better {
+            self.last_transfer = self.now;
+            self.consensus.transfer(to);
+        }
+    }
+
+    /// Notes in the journal who leads, when that changes.
+    pub(crate) fn told_leader(&mut self) {
+        let leader = self.consensus.leader();
+        if leader == self.was_leader {
+            return;
+        }
+        self.was_leader = leader;
+        if leader == Some(self.me.id) {
+            self.fence_asked.clear();
+            self.fence_failed.clear();
+            self.tell(
+                Level::Step,
+                "leader",
+                format!("{} leads, term {}", self.me.name, self.consensus.term()),
+            );
+        }
+    }
+}

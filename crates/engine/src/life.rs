@@ -1,0 +1,339 @@
+//! This node's own life: what the guard says, registering, adopting, carrying out what the log gave it, stopping.
+
+use std::collections::BTreeSet;
+
+use regent_lease::io::ClusterView;
+use regent_lease::{FromDaemon, ToDaemon};
+use regent_model::action::{Outcome, RunId};
+use regent_model::ids::{Epoch, GroupName, IncarnationOf, ResourceName};
+use regent_model::journal::Level;
+use regent_model::state::{Command, NodeMode, Ownership, Phase, ReleaseReason, StopMode, Tenure};
+
+use crate::engine::Engine;
+use crate::io::{Leave, StepTaken};
+use crate::sequencer::{Sequencer, Task, Wish};
+
+impl Engine {
+    pub(crate) fn guard_said(&mut self, said: ToDaemon) {
+        match said {
+            ToDaemon::Welcome { incarnation, boot, held, clean } => {
+                if self.guard.incarnation != Some(incarnation) {
+                    self.guard.lease_valid = false;
+                    self.guard.letting_go = false;
+                    self.sequencers.clear();
+                    self.tell(Level::Step, "incarnation", format!("incarnation {incarnation} of the guard"));
+                }
+                self.guard.attached = true;
+                self.guard.incarnation = Some(incarnation);
+                self.guard.boot = boot;
+                self.guard.clean = clean;
+                self.guard.held = held;
+            }
+            ToDaemon::StorePromise(promise) => self.store_promise(promise),
+            ToDaemon::PromiseMatured(promise) => self.promise_matured(promise),
+            ToDaemon::PromisedButAlive(promise) => self.promised_but_alive(promise),
+            ToDaemon::PeerHeard(about) => self.peer_heard(about),
+            ToDaemon::PeerSilent { peer, silence } => {
+                if self.heard.get(&peer.node) == Some(&peer.incarnation) {
+                    self.heard.remove(&peer.node);
+                    let who = self.state.name_of(peer.node);
+                    let text = format!("{who} was not heard on any network for {} ms", silence.as_millis());
+                    self.tell(Level::Step, "peer_silent", text);
+                }
+            }
+            ToDaemon::LeaseValid { incarnation } => {
+                if self.guard.incarnation == Some(incarnation) && !self.guard.lease_valid {
+                    self.guard.lease_valid = true;
+                    self.tell(Level::Step, "lease", format!("lease of incarnation {incarnation} is valid"));
+                }
+            }
+            ToDaemon::Confirmed { incarnation, applied } => {
+                if self.guard.incarnation == Some(incarnation) {
+                    self.guard.confirmed = self.guard.confirmed.max(applied);
+                }
+            }
+            ToDaemon::LettingGo { incarnation, reason } => {
+                if self.guard.incarnation == Some(incarnation) {
+                    self.guard.letting_go = true;
+                    self.guard.lease_valid = false;
+                    self.sequencers.clear();
+                    self.tell(Level::Error, "letting_go", format!("letting go of everything: {reason}"));
+                }
+            }
+            ToDaemon::LetGo { incarnation, released } => {
+                for (held, took) in &released {
+                    let text = format!("let go of {}", held.holding);
+                    self.write(Level::Notice, "let_go", text, |e| {
+                        e.group = Some(held.group.clone());
+                        e.epoch = Some(held.epoch);
+                        e.took = Some(*took);
+                    });
+                }
+                self.tell(
+                    Level::Notice,
+                    "let_go",
+                    format!("incarnation {incarnation} holds nothing any more"),
+                );
+            }
+            ToDaemon::Done { .. } => {}
+        }
+    }
+
+    fn peer_heard(&mut self, about: IncarnationOf) {
+        let before = self.heard.insert(about.node, about.incarnation);
+        if before != Some(about.incarnation) {
+            let who = self.state.name_of(about.node);
+            self.tell(Level::Step, "peer_heard", format!("{who} is heard"));
+        }
+    }
+
+    /// Registers this life, and adopts what an earlier life of this machine left running (L6).
+    pub(crate) fn follow_life(&mut self) {
+        let Some(life) = self.my_life() else { return };
+        if !self.state.members.contains_key(&self.me.id) || self.leaving {
+            return;
+        }
+        let registered = self.state.lives.get(&self.me.id).map(|l| l.incarnation);
+        if registered.is_none_or(|last| last < life.incarnation) {
+            let boot = self.guard.boot.clone();
+            self.propose(Command::NodeUp { about: life, boot, clean: self.guard.clean });
+            return;
+        }
+        let left: Vec<(GroupName, Epoch)> = self
+            .state
+            .groups
+            .iter()
+            .filter_map(|(name, g)| match &g.tenure {
+                Tenure::Owned(o) if o.owner.node == self.me.id && o.owner != life => {
+                    Some((name.clone(), o.epoch))
+                }
+                _ => None,
+            })
+            .collect();
+        for (group, epoch) in left {
+            self.propose(Command::Adopt { group, epoch, to: life });
+        }
+        self.follow_mode(life);
+    }
+
+    /// Leaves when the log says that this node stops, and nothing keeps it.
+    fn follow_mode(&mut self, life: IncarnationOf) {
+        let Some(NodeMode::Stopping(mode)) = self.state.lives.get(&self.me.id).map(|l| l.mode) else {
+            return;
+        };
+        if self.state.living(self.me.id) != Some(life) {
+            return;
+        }
+        let leave = match mode {
+            StopMode::Forced => {
+                let held = self.state.owned_by(life).all(|(_, o)| o.without_lease);
+                held.then_some(Leave::LeaveRunning)
+            }
+            StopMode::Graceful | StopMode::Takeover => {
+                (self.owns_nothing() && self.sequencers.is_empty()).then_some(Leave::Empty)
+            }
+        };
+        if let Some(leave) = leave {
+            self.leaving = true;
+            self.tell(Level::Notice, "node_stop", format!("{} leaves ({})", self.me.name, mode.word()));
+            self.out.leave = Some(leave);
+        }
+    }
+
+    /// Lets the sequencers follow what the log says about this node's groups.
+    pub(crate) fn follow_groups(&mut self) {
+        let Some(life) = self.my_life() else { return };
+        let mine: Vec<(GroupName, Ownership)> =
+            self.state.owned_by(life).map(|(name, o)| (name.clone(), o.clone())).collect();
+        let current: BTreeSet<(&GroupName, Epoch)> = mine.iter().map(|(name, o)| (name, o.epoch)).collect();
+        self.sequencers.retain(|name, s| current.contains(&(name, s.epoch())));
+        let may_act = self.guard.lease_valid && !self.guard.letting_go;
+        for (name, ownership) in mine {
+            if ownership.without_lease || !may_act || self.leaving {
+                continue;
+            }
+            if !self.sequencers.contains_key(&name) {
+                self.begin(&name, &ownership);
+            }
+            if matches!(ownership.phase, Phase::Releasing(_)) {
+                if let Some(sequencer) = self.sequencers.get_mut(&name) {
+                    sequencer.release();
+                }
+            }
+            self.advance(&name);
+        }
+    }
+
+    fn begin(&mut self, name: &GroupName, ownership: &Ownership) {
+        let Some(config) = self.state.config.group(name).cloned() else {
+            // Taken out of the configuration while its owner was away: there is nothing left to say how to release it.
+            return;
+        };
+        let task = Task {
+            group: name.clone(),
+            epoch: ownership.epoch,
+            node: self.me.name.clone(),
+            resources: config.resources(),
+            environment: self.environment(name, ownership),
+        };
+        let sequencer = match &ownership.phase {
+            Phase::Acquiring | Phase::Online => Sequencer::acquire(task, self.now),
+            Phase::Releasing(_) => Sequencer::release_all(task, self.now),
+            Phase::Stuck(_) => return,
+        };
+        self.sequencers.insert(name.clone(), sequencer);
+    }
+
+    /// Lets one sequencer go on, and carries its wishes out.
+    pub(crate) fn advance(&mut self, name: &GroupName) {
+        let mut wishes = Vec::new();
+        if let Some(sequencer) = self.sequencers.get_mut(name) {
+            sequencer.advance(self.now, &mut self.numbers, &mut wishes);
+        }
+        self.carry_out(name, wishes);
+    }
+
+    fn carry_out(&mut self, name: &GroupName, wishes: Vec<Wish>) {
+        let Some(epoch) = self.sequencers.get(name).map(Sequencer::epoch) else { return };
+        let phase = self.state.ownership(name).filter(|o| o.epoch == epoch).map(|o| o.phase.clone());
+        for wish in wishes {
+            match wish {
+                Wish::Run(run) => self.out.run.push(run),
+                Wish::Online if phase == Some(Phase::Online) => {}
+                Wish::Online => self.propose(Command::Online { group: name.clone(), epoch }),
+                Wish::Released(failure) => {
+                    self.propose(Command::Released { group: name.clone(), epoch, failure })
+                }
+                Wish::Stuck(reason) => self.propose(Command::Stuck { group: name.clone(), epoch, reason }),
+                Wish::Tell { level, kind, resource, text, took, evidence } => {
+                    let group = Some(name.clone());
+                    self.write(level, kind, text, |e| {
+                        e.group = group;
+                        e.resource = resource;
+                        e.epoch = Some(epoch);
+                        e.took = took;
+                        e.evidence = evidence;
+                    });
+                }
+            }
+        }
+    }
+
+    pub(crate) fn agent_done(&mut self, id: RunId, outcome: Outcome, steps: Vec<StepTaken>) {
+        let Some(name) = self.sequencers.iter().find(|(_, s)| s.waits_for(id)).map(|(name, _)| name.clone())
+        else {
+            return;
+        };
+        let mut wishes = Vec::new();
+        if let Some(sequencer) = self.sequencers.get_mut(&name) {
+            sequencer.steps(id, steps, &mut wishes);
+            sequencer.done(self.now, id, outcome, &mut wishes);
+        }
+        self.carry_out(&name, wishes);
+    }
+
+    pub(crate) fn application_exited(
+        &mut self,
+        group: &GroupName,
+        epoch: Epoch,
+        resource: &ResourceName,
+        how: &str,
+    ) {
+        let mut wishes = Vec::new();
+        if let Some(sequencer) = self.sequencers.get_mut(group).filter(|s| s.epoch() == epoch) {
+            sequencer.exited(self.now, resource, how, &mut wishes);
+        }
+        self.carry_out(group, wishes);
+    }
+
+    /// What scripts are told (`REGENT_*`).
+    fn environment(&self, name: &GroupName, ownership: &Ownership) -> Vec<(String, String)> {
+        let config = &self.state.config;
+        let service: Vec<String> = config
+            .group(name)
+            .map(|g| g.addresses.iter().map(|a| a.address.to_string()).collect())
+            .unwrap_or_default();
+        let node = config.member(&self.me.name).into_iter().flat_map(|n| n.addresses.iter());
+        let others = config
+            .groups
+            .iter()
+            .filter(|g| &g.name != name)
+            .filter(|g| self.state.ownership(&g.name).is_some_and(|o| o.owner.node == self.me.id))
+            .flat_map(|g| g.addresses.iter().map(|a| &a.address));
+        let excluded: Vec<String> =
+            node.chain(others).map(ToString::to_string).filter(|a| !service.contains(a)).collect();
+        let (event, reason) = self.event_of(ownership);
+        [
+            ("REGENT_CLUSTER", config.cluster.to_string()),
+            ("REGENT_NODE", self.me.name.to_string()),
+            ("REGENT_GROUP", name.to_string()),
+            ("REGENT_EPOCH", ownership.epoch.to_string()),
+            ("REGENT_PROOF", ownership.proof.word().to_owned()),
+            ("REGENT_EVENT", event.to_owned()),
+            ("REGENT_REASON", reason),
+            ("REGENT_SERVICE_ADDRESSES", service.join(" ")),
+            ("REGENT_EXCLUDED_ADDRESSES", excluded.join(" ")),
+        ]
+        .map(|(key, value)| (key.to_owned(), value))
+        .to_vec()
+    }
+
+    fn event_of(&self, ownership: &Ownership) -> (&'static str, String) {
+        if let Phase::Releasing(reason) = &ownership.phase {
+            let event = match reason {
+                ReleaseReason::Reintegration(_) => "reintegration",
+                ReleaseReason::Failed(_) => "failover",
+                _ => "stop",
+            };
+            return (event, reason.to_string());
+        }
+        match ownership.previous {
+            None => ("start", "first ownership".to_owned()),
+            Some(node) if node == self.me.id => ("start", ownership.proof.to_string()),
+            Some(node) => {
+                let home = self.state.config.groups.iter().any(|g| {
+                    g.nodes.first() == Some(&self.me.name)
+                        && self.state.ownership(&g.name).is_some_and(|o| o.epoch == ownership.epoch)
+                });
+                let released = ownership.proof == regent_model::proof::Proof::Released;
+                let event = match (released, home) {
+                    (true, true) => "reintegration",
+                    (true, false) => "move",
+                    (false, _) => "failover",
+                };
+                (event, format!("{}: {}", self.state.name_of(node), ownership.proof))
+            }
+        }
+    }
+
+    /// Tells the guard what the log says, when that has changed.
+    pub(crate) fn tell_guard(&mut self) {
+        if !self.guard.attached && self.guard_told.is_some() {
+            return;
+        }
+        let state = &self.state;
+        let view = ClusterView {
+            applied: self.consensus.applied(),
+            voters: self.consensus.voters(),
+            peers: self.others().into_iter().collect(),
+            timers: state.config.timers,
+            largest_lease: state.largest_lease,
+            dead: state.ended.iter().map(|(n, i)| IncarnationOf { node: *n, incarnation: *i }).collect(),
+            registered: state.lives.keys().filter_map(|n| state.living(*n)).collect(),
+        };
+        let Some(told) = &self.guard_told else {
+            self.out.guard.push(FromDaemon::Attach {
+                promises: self.own_promises.iter().filter(|p| !state.is_ended(p.about)).copied().collect(),
+                next_round: self.next_round,
+                cluster: view.clone(),
+            });
+            self.guard_told = Some(view);
+            return;
+        };
+        if *told == (ClusterView { applied: told.applied, ..view.clone() }) {
+            return;
+        }
+        self.out.guard.push(FromDaemon::Configure(view.clone()));
+        self.guard_told = Some(view);
+    }
+}

@@ -1,0 +1,269 @@
+//! What the command line asks.
+
+use std::net::IpAddr;
+
+use regent_api::{Answer, GroupVerb, NodeVerb, Request, group_name, node_name};
+use regent_model::config::{self, Severity};
+use regent_model::ids::{GroupName, NodeId};
+use regent_model::state::{Change, Command, Member, NewConfig, NodeMode, StopMode};
+
+use crate::engine::Engine;
+use crate::io::RequestId;
+use crate::proposals::Waiting;
+
+impl Engine {
+    pub(crate) fn request(&mut self, id: RequestId, request: Request) {
+        let answer = match request {
+            Request::Status => Some(Answer::Status(Box::new(self.status()))),
+            Request::Events { after, limit } => {
+                let (entries, last) = self.chronicle.after(after, limit);
+                Some(Answer::Events { entries, last })
+            }
+            Request::Config => Some(Answer::Config {
+                text: self.state.config_text.clone(),
+                serial: self.state.config_serial,
+            }),
+            Request::Apply { text, dry_run } => self.apply_config(id, text, dry_run),
+            Request::Group { group, verb } => self.group_request(id, &group, verb),
+            Request::Node { node, verb } => self.node_request(id, node.as_deref(), verb),
+            Request::ConfirmDead { node, who, why } => self.confirm_dead(id, &node, who, why),
+            Request::Join { name, addresses, witness } => self.join(id, &name, addresses, witness),
+            Request::Token { .. } => {
+                Some(Answer::refused("tokens are made by the daemon, not by the engine", "regent token"))
+            }
+        };
+        if let Some(answer) = answer {
+            self.out.answer.push((id, answer));
+        }
+    }
+
+    fn group_request(&mut self, id: RequestId, group: &str, verb: GroupVerb) -> Option<Answer> {
+        let name = match self.known_group(group) {
+            Ok(name) => name,
+            Err(answer) => return Some(answer),
+        };
+        let (command, words) = match verb {
+            GroupVerb::Enable => (Command::Enable(name.clone()), format!("{name} is enabled")),
+            GroupVerb::Disable => (Command::Disable(name.clone()), format!("{name} is disabled")),
+            GroupVerb::Restart => (Command::Restart(name.clone()), format!("{name} is being restarted")),
+            GroupVerb::Move { to } => {
+                let node = match self.known_node(&to) {
+                    Ok(node) => node,
+                    Err(answer) => return Some(answer),
+                };
+                if let Some(refusal) = self.cannot_move(&name, node) {
+                    return Some(refusal);
+                }
+                (Command::Move { group: name.clone(), to: node }, format!("{name} is to run on {to}"))
+            }
+        };
+        self.propose_for(command, Waiting::Request(id, words));
+        None
+    }
+
+    /// Why a group cannot be moved to a node now, if it cannot.
+    fn cannot_move(&self, name: &GroupName, node: NodeId) -> Option<Answer> {
+        let to = self.state.name_of(node);
+        let listed = self.state.config.group(name).is_some_and(|g| g.nodes.iter().any(|n| n.as_str() == to));
+        if !listed {
+            let advice = format!("add {to} to its nodes in the configuration, then: regent apply FILE");
+            return Some(Answer::refused(format!("{to} is not in the node list of {name}"), advice));
+        }
+        let placement = regent_planner::place(&self.state, &self.view(), name);
+        let verdict = placement.candidates.iter().find(|(n, _)| n.as_str() == to).map(|(_, v)| v);
+        match verdict {
+            Some(regent_planner::Verdict::Unfit(
+                why @ (regent_planner::Why::Down
+                | regent_planner::Why::NoMember
+                | regent_planner::Why::Silent
+                | regent_planner::Why::Standby
+                | regent_planner::Why::Stopping(_)),
+            )) => Some(Answer::refused(format!("{name} cannot move to {to}: it {why}"), "regent status")),
+            _ => None,
+        }
+    }
+
+    fn node_request(&mut self, id: RequestId, node: Option<&str>, verb: NodeVerb) -> Option<Answer> {
+        let node = match node.map_or(Ok(self.me.id), |name| self.known_node(name)) {
+            Ok(node) => node,
+            Err(answer) => return Some(answer),
+        };
+        let name = self.state.name_of(node);
+        let Some(life) = self.state.living(node) else {
+            let advice = format!("on {name}: regent node start");
+            return Some(Answer::refused(format!("{name} is not up"), advice));
+        };
+        let (mode, words) = match verb {
+            NodeVerb::Start => (NodeMode::Active, format!("{name} may own groups")),
+            NodeVerb::Standby => (NodeMode::Standby, format!("{name} is on standby")),
+            NodeVerb::Stop(mode) => (NodeMode::Stopping(mode), format!("{name} stops ({})", mode.word())),
+        };
+        if verb == NodeVerb::Stop(StopMode::Forced) {
+            self.propose(Command::HoldWithoutLease { about: life });
+        }
+        self.propose_for(Command::SetMode { node, mode }, Waiting::Request(id, words));
+        None
+    }
+
+    fn confirm_dead(&mut self, id: RequestId, node: &str, who: String, why: String) -> Option<Answer> {
+        let node = match self.known_node(node) {
+            Ok(node) => node,
+            Err(answer) => return Some(answer),
+        };
+        let name = self.state.name_of(node);
+        let owner = self.state.groups.values().find_map(|g| match &g.tenure {
+            regent_model::state::Tenure::Owned(o) if o.owner.node == node => Some(o.owner),
+            _ => None,
+        });
+        let Some(about) = owner.or_else(|| self.state.living(node)) else {
+            return Some(Answer::refused(
+                format!("{name} is over already and owns nothing"),
+                "regent status",
+            ));
+        };
+        if self.heard.contains_key(&node) || node == self.me.id {
+            let advice = format!("stop it first: regent node stop {name} --takeover");
+            return Some(Answer::refused(format!("{name} is heard: it is not dead"), advice));
+        }
+        let words = format!("the word of {who} that {name} is dead is recorded");
+        self.propose_for(Command::ConfirmDead { about, who, why }, Waiting::Request(id, words));
+        None
+    }
+
+    fn apply_config(&mut self, id: RequestId, text: String, dry_run: bool) -> Option<Answer> {
+        let parsed = config::parse(&text);
+        let Some(config) = parsed.config else {
+            let errors: Vec<String> = parsed
+                .findings
+                .iter()
+                .filter(|f| f.severity == Severity::Error)
+                .map(|f| format!("line {}: {}", f.line_and_column(&text).0, f.message))
+                .collect();
+            return Some(Answer::refused(errors.join("\n"), "regent verify FILE"));
+        };
+        if config.cluster != self.state.config.cluster {
+            let reason = format!("this is the cluster {}, not {}", self.state.config.cluster, config.cluster);
+            return Some(Answer::refused(reason, "give cluster.name the name of this cluster"));
+        }
+        let names = || config.nodes.iter().chain(&config.witnesses).map(|n| &n.name);
+        if let Some(stranger) = names().find(|name| self.state.id_of(name).is_none()) {
+            let advice = format!("on {stranger}: regent join TOKEN (a token: regent token)");
+            return Some(Answer::refused(format!("{stranger} has not joined this cluster"), advice));
+        }
+        if let Some(gone) = self.state.members.values().find(|m| names().all(|n| n != &m.name)) {
+            let reason = format!("{} is a member, and the file does not name it", gone.name);
+            return Some(Answer::refused(reason, "add its [[node]] or [[witness]] again"));
+        }
+        if text == self.state.config_text {
+            return Some(Answer::Done("nothing changes: this configuration is in force".to_owned()));
+        }
+        if dry_run {
+            return Some(Answer::Done("it can be applied".to_owned()));
+        }
+        let new = NewConfig { replaces: self.state.config_serial, text, config };
+        let words = format!("configuration {} is in force", new.replaces + 1);
+        self.propose_for(Command::SetConfig(Box::new(new)), Waiting::Request(id, words));
+        None
+    }
+
+    fn join(&mut self, id: RequestId, name: &str, addresses: Vec<IpAddr>, witness: bool) -> Option<Answer> {
+        let name = match node_name(name) {
+            Ok(name) => name,
+            Err(answer) => return Some(answer),
+        };
+        let highest =
+            self.state.members.keys().chain(self.state.lives.keys()).chain(self.state.ended.keys()).max();
+        let number = highest.map_or(NodeId(1), |id| id.next());
+        let member = Member { name: name.clone(), witness, votes: true };
+        if let Some(known) = self.state.config.member(&name) {
+            if known.addresses != addresses {
+                let reason = format!(
+                    "{name} is configured with the addresses {:?}, not {addresses:?}",
+                    known.addresses
+                );
+                return Some(Answer::refused(reason, "join with those, or change the configuration first"));
+            }
+            self.propose_for(Command::AddMember { id: number, member }, Waiting::Joined(id, number));
+            return None;
+        }
+        let table = if witness { "witness" } else { "node" };
+        let list: Vec<String> = addresses.iter().map(|a| format!("\"{a}\"")).collect();
+        let text = format!(
+            "{}\n[[{table}]]\nname = \"{name}\"\naddresses = [{}]\n",
+            self.state.config_text.trim_end(),
+            list.join(", ")
+        );
+        let parsed = config::parse(&text);
+        let Some(config) = parsed.config else {
+            let errors: Vec<&str> = parsed.findings.iter().map(|f| f.message.as_str()).collect();
+            return Some(Answer::refused(
+                format!("{name} cannot join: {}", errors.join("; ")),
+                "regent verify FILE",
+            ));
+        };
+        let new = NewConfig { replaces: self.state.config_serial, text, config };
+        let waiting = Waiting::Joining(id, Box::new((number, member)));
+        self.propose_for(Command::SetConfig(Box::new(new)), waiting);
+        None
+    }
+
+    fn known_group(&self, text: &str) -> Result<GroupName, Answer> {
+        let name = group_name(text)?;
+        if self.state.groups.contains_key(&name) {
+            return Ok(name);
+        }
+        let known: Vec<&str> = self.state.groups.keys().map(GroupName::as_str).collect();
+        Err(Answer::refused(
+            format!("there is no group {name}"),
+            format!("the groups are: {}", known.join(", ")),
+        ))
+    }
+
+    fn known_node(&self, text: &str) -> Result<NodeId, Answer> {
+        let name = node_name(text)?;
+        self.state.id_of(&name).ok_or_else(|| {
+            let known: Vec<&str> = self.state.members.values().map(|m| m.name.as_str()).collect();
+            Answer::refused(
+                format!("there is no node {name}"),
+                format!("the nodes are: {}", known.join(", ")),
+            )
+        })
+    }
+
+    /// What somebody waited for was applied.
+    pub(crate) fn answer_applied(&mut self, waiting: Waiting, changes: &[Change]) {
+        let void =
+            changes.iter().find_map(|c| if let Change::Void(why) = c { Some(why.clone()) } else { None });
+        let refused = |why: String| Answer::refused(why, "regent status");
+        match waiting {
+            Waiting::Nobody => {}
+            Waiting::Request(id, words) => {
+                self.out.answer.push((id, void.map_or(Answer::Done(words), refused)));
+            }
+            Waiting::Joining(id, new) => match void {
+                Some(why) => self.out.answer.push((id, refused(why))),
+                None => {
+                    let (number, member) = *new;
+                    self.propose_for(Command::AddMember { id: number, member }, Waiting::Joined(id, number));
+                }
+            },
+            Waiting::Joined(id, number) => {
+                let config = self.state.config_text.clone();
+                let answer = void.map_or(Answer::Joined { id: number.0, config }, refused);
+                self.out.answer.push((id, answer));
+            }
+        }
+    }
+
+    /// What somebody waited for was not applied in time.
+    pub(crate) fn answer_no_majority(&mut self, waiting: Waiting) {
+        let (Waiting::Request(id, _) | Waiting::Joining(id, _) | Waiting::Joined(id, _)) = waiting else {
+            return;
+        };
+        let voters = self.consensus.voters().len();
+        let reason = format!(
+            "no majority of the {voters} voters answered: nothing was changed, as far as this node can tell"
+        );
+        self.out.answer.push((id, Answer::refused(reason, "regent status shows which nodes are silent")));
+    }
+}

@@ -1,0 +1,469 @@
+//! One group on its owner: acquired step by step, watched, restarted where it failed, released in reverse order.
+//!
+//! Steps run strictly one after the other, each done before the next, each with a deadline. The stages:
+//!
+//! ```text
+//! Acquiring --all run--> Online --monitor fails--> Mending --released down to it--> Acquiring
+//!     |                    |                          |
+//!     +--a step fails------+--told to release---------+--restarts used up--> Releasing --> Released
+//!                                                                               +--a step fails--> Stuck
+//! ```
+
+mod slots;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use regent_model::action::{Failure, Op, Outcome, Resource, Run, RunId};
+use regent_model::ids::{Epoch, GroupName, ResourceName};
+use regent_model::journal::Level;
+use regent_model::{Moment, NodeName};
+
+use crate::io::{ResourceWord, StepTaken};
+use slots::Slot;
+
+/// How much longer than its deadline an agent may take to say so, before its answer is not waited for any more.
+const ANSWER_GRACE: Duration = Duration::from_secs(2);
+
+/// What a sequencer wants.
+#[derive(Debug)]
+pub(crate) enum Wish {
+    /// Let an agent do this.
+    Run(Run),
+    /// Everything runs: tell the log.
+    Online,
+    /// Everything is shown to be down: tell the log, and why it had to come down, if it failed here.
+    Released(Option<String>),
+    /// Something cannot be taken down: tell the log.
+    Stuck(String),
+    /// Tell the journal.
+    Tell {
+        level: Level,
+        kind: &'static str,
+        resource: Option<ResourceName>,
+        text: String,
+        took: Option<Duration>,
+        evidence: String,
+    },
+}
+
+/// Where a sequencer is. `at` is the slot being worked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Stage {
+    /// Bringing up slot `at`; those before it run.
+    Acquiring { at: usize },
+    /// Everything runs.
+    Online,
+    /// Taking down from the last slot to slot `to`, in order to bring it up again.
+    Mending { at: usize, to: usize },
+    /// Taking everything down.
+    Releasing { at: usize, failure: Option<String> },
+    /// All down.
+    Released,
+    /// Slot `at` could not be taken down.
+    Stuck,
+}
+
+/// The sequencer of one ownership.
+pub(crate) struct Sequencer {
+    group: GroupName,
+    epoch: Epoch,
+    node: NodeName,
+    environment: Vec<(String, String)>,
+    slots: Vec<Slot>,
+    stage: Stage,
+    current: Option<Current>,
+    monitors: BTreeMap<RunId, (usize, Moment)>,
+    began: Moment,
+    told_online: bool,
+}
+
+/// The step that runs now.
+struct Current {
+    id: RunId,
+    slot: usize,
+    op: Op,
+    began: Moment,
+    give_up: Moment,
+}
+
+/// Numbers the runs of a node.
+#[derive(Debug, Default)]
+pub(crate) struct RunNumbers(u64);
+
+impl RunNumbers {
+    pub(crate) fn next(&mut self) -> RunId {
+        self.0 += 1;
+        RunId(self.0)
+    }
+}
+
+/// What makes a sequencer.
+pub(crate) struct Task {
+    pub(crate) group: GroupName,
+    pub(crate) epoch: Epoch,
+    pub(crate) node: NodeName,
+    pub(crate) resources: Vec<Resource>,
+    pub(crate) environment: Vec<(String, String)>,
+}
+
+impl Sequencer {
+    /// Begins to bring the group up. Every resource is probed first: what already runs is adopted.
+    pub(crate) fn acquire(task: Task, now: Moment) -> Self {
+        Self::new(task, Stage::Acquiring { at: 0 }, now)
+    }
+
+    /// Begins to take the group down, whatever of it is up.
+    pub(crate) fn release_all(task: Task, now: Moment) -> Self {
+        let last = task.resources.len();
+        Self::new(task, Stage::Releasing { at: last, failure: None }, now)
+    }
+
+    fn new(task: Task, stage: Stage, now: Moment) -> Self {
+        Self {
+            group: task.group,
+            epoch: task.epoch,
+            node: task.node,
+            environment: task.environment,
+            slots: task.resources.into_iter().map(Slot::new).collect(),
+            stage,
+            current: None,
+            monitors: BTreeMap::new(),
+            began: now,
+            told_online: false,
+        }
+    }
+
+    pub(crate) fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+
+    /// The state of each resource, for `status`.
+    pub(crate) fn words(&self) -> Vec<(ResourceName, ResourceWord)> {
+        self.slots.iter().map(|s| (s.resource.name().clone(), s.word)).collect()
+    }
+
+    /// The log says that the group comes down.
+    pub(crate) fn release(&mut self) {
+        if matches!(self.stage, Stage::Releasing { .. } | Stage::Released) {
+            return;
+        }
+        self.begin_release(None);
+    }
+
+    fn begin_release(&mut self, failure: Option<String>) {
+        self.current = None;
+        self.monitors.clear();
+        self.stage = Stage::Releasing { at: self.slots.len(), failure };
+    }
+
+    /// Goes on as far as it can at `now`.
+    pub(crate) fn advance(&mut self, now: Moment, numbers: &mut RunNumbers, wishes: &mut Vec<Wish>) {
+        if let Some(overdue) = self.current.as_ref().filter(|c| now >= c.give_up).map(|c| c.id) {
+            self.done(now, overdue, no_answer(), wishes);
+        }
+        let silent: Vec<RunId> =
+            self.monitors.iter().filter(|(_, (_, give_up))| now >= *give_up).map(|(id, _)| *id).collect();
+        for id in silent {
+            self.done(now, id, no_answer(), wishes);
+        }
+        while self.current.is_none() {
+            let next = match self.stage.clone() {
+                Stage::Acquiring { at } if at == self.slots.len() => {
+                    self.come_online(now, wishes);
+                    None
+                }
+                Stage::Acquiring { at } => {
+                    let op = if self.slots[at].probed { Op::Acquire } else { Op::Probe };
+                    self.slots[at].word = ResourceWord::Acquiring;
+                    Some((at, op))
+                }
+                Stage::Mending { at, to } if at == to => {
+                    self.stage = Stage::Acquiring { at: to };
+                    continue;
+                }
+                Stage::Releasing { at: 0, failure } => {
+                    self.stage = Stage::Released;
+                    wishes.push(Wish::Released(failure));
+                    None
+                }
+                Stage::Mending { at, .. } | Stage::Releasing { at, .. } => {
+                    self.slots[at - 1].word = ResourceWord::Releasing;
+                    Some((at - 1, Op::Release))
+                }
+                Stage::Online | Stage::Released | Stage::Stuck => None,
+            };
+            let Some((slot, op)) = next else { break };
+            self.run(now, slot, op, numbers, wishes);
+        }
+        if self.stage == Stage::Online {
+            self.monitor(now, numbers, wishes);
+        }
+    }
+
+    fn run(&mut self, now: Moment, slot: usize, op: Op, numbers: &mut RunNumbers, wishes: &mut Vec<Wish>) {
+        let id = numbers.next();
+        let deadline = self.slots[slot].deadline(op);
+        self.current = Some(Current { id, slot, op, began: now, give_up: now + deadline + ANSWER_GRACE });
+        wishes.push(Wish::Run(self.order(id, slot, op, deadline)));
+    }
+
+    fn order(&self, id: RunId, slot: usize, op: Op, deadline: Duration) -> Run {
+        let resource = self.slots[slot].resource.clone();
+        let mut environment = self.environment.clone();
+        environment.push(("REGENT_RESOURCE".into(), resource.name().to_string()));
+        Run { id, group: self.group.clone(), epoch: self.epoch, resource, op, deadline, environment }
+    }
+
+    fn come_online(&mut self, now: Moment, wishes: &mut Vec<Wish>) {
+        self.stage = Stage::Online;
+        for slot in &mut self.slots {
+            slot.next_monitor = now + slot.times.interval;
+        }
+        let text = if self.told_online { "restarted" } else { "online" };
+        wishes.push(self.tell(
+            Level::Notice,
+            "online",
+            None,
+            text.into(),
+            Some(now.since(self.began)),
+            String::new(),
+        ));
+        if !std::mem::replace(&mut self.told_online, true) {
+            wishes.push(Wish::Online);
+        }
+    }
+
+    fn monitor(&mut self, now: Moment, numbers: &mut RunNumbers, wishes: &mut Vec<Wish>) {
+        for at in 0..self.slots.len() {
+            let busy = self.monitors.values().any(|(slot, _)| *slot == at);
+            let slot = &self.slots[at];
+            if busy || slot.times.interval.is_zero() || now < slot.next_monitor {
+                continue;
+            }
+            let id = numbers.next();
+            let deadline = slot.deadline(Op::Monitor);
+            self.monitors.insert(id, (at, now + deadline + ANSWER_GRACE));
+            wishes.push(Wish::Run(self.order(id, at, Op::Monitor, deadline)));
+        }
+    }
+
+    /// Whether the answer to this run is waited for.
+    pub(crate) fn waits_for(&self, id: RunId) -> bool {
+        self.monitors.contains_key(&id) || self.current.as_ref().is_some_and(|c| c.id == id)
+    }
+
+    /// What the agent did on the way, for the journal. Of a check only what deserves attention.
+    pub(crate) fn steps(&self, id: RunId, steps: Vec<StepTaken>, wishes: &mut Vec<Wish>) {
+        let slot = self.monitors.get(&id).map(|(slot, _)| *slot);
+        let Some(at) = slot.or(self.current.as_ref().filter(|c| c.id == id).map(|c| c.slot)) else { return };
+        let watched = slot.is_some();
+        for step in steps.into_iter().filter(|s| !watched || s.level > Level::Step) {
+            wishes.push(self.tell_slot(step.level, "step", at, step.text, step.took, &step.evidence));
+        }
+    }
+
+    /// Takes an agent's answer; one to a question that is not open any more is ignored.
+    pub(crate) fn done(&mut self, now: Moment, id: RunId, outcome: Outcome, wishes: &mut Vec<Wish>) {
+        if let Some((slot, _)) = self.monitors.remove(&id) {
+            self.monitored(now, slot, outcome, wishes);
+            return;
+        }
+        let Some(current) = self.current.take_if(|c| c.id == id) else { return };
+        let took = now.since(current.began);
+        let slot = current.slot;
+        match (current.op, outcome) {
+            (Op::Probe, Outcome::Running) => {
+                self.slots[slot].word = ResourceWord::Running;
+                let name = self.described(slot);
+                wishes.push(self.tell_slot(
+                    Level::Step,
+                    "adopt",
+                    slot,
+                    format!("{name} runs already: adopted"),
+                    took,
+                    "",
+                ));
+                self.stage = Stage::Acquiring { at: slot + 1 };
+            }
+            (Op::Probe, Outcome::Stopped) => self.slots[slot].probed = true,
+            (Op::Probe, Outcome::Failed(failure)) => {
+                let text = format!("{} is in a doubtful state: {}", self.described(slot), failure.reason);
+                wishes.push(self.tell_slot(Level::Warning, "probe", slot, text, took, &failure.evidence));
+                self.slots[slot].probed = true;
+            }
+            (Op::Acquire, Outcome::Running) => {
+                self.slots[slot].word = ResourceWord::Running;
+                let name = self.described(slot);
+                wishes.push(self.tell_slot(Level::Step, "acquire", slot, format!("{name} is up"), took, ""));
+                self.stage = Stage::Acquiring { at: slot + 1 };
+            }
+            (Op::Acquire, outcome) => self.acquire_failed(slot, outcome, took, wishes),
+            (Op::Release, Outcome::Stopped) => {
+                self.slots[slot].stopped();
+                let name = self.described(slot);
+                wishes.push(self.tell_slot(
+                    Level::Step,
+                    "release",
+                    slot,
+                    format!("{name} is down"),
+                    took,
+                    "",
+                ));
+                match &mut self.stage {
+                    Stage::Mending { at, .. } | Stage::Releasing { at, .. } => *at = slot,
+                    _ => {}
+                }
+            }
+            (Op::Release, outcome) => self.release_failed(slot, outcome, took, wishes),
+            (Op::Monitor, _) => {}
+        }
+    }
+
+    fn acquire_failed(&mut self, slot: usize, outcome: Outcome, took: Duration, wishes: &mut Vec<Wish>) {
+        let failure = as_failure(outcome, "it was started and does not run");
+        self.slots[slot].word = ResourceWord::Failed;
+        self.slots[slot].attempts += 1;
+        let again = self.slots[slot].attempts <= self.slots[slot].limits.retries;
+        let what = self.described(slot);
+        let next = if again { "; trying again here" } else { "" };
+        let text = format!("{what} could not be brought up: {}{next}", failure.reason);
+        wishes.push(self.tell_slot(Level::Error, "acquire_failed", slot, text, took, &failure.evidence));
+        if again {
+            self.stage = Stage::Mending { at: slot + 1, to: slot };
+        } else {
+            self.begin_release_from(slot + 1, format!("{what}: {}", failure.reason));
+        }
+    }
+
+    /// Releases the slots below `at`: those above were never acquired.
+    fn begin_release_from(&mut self, at: usize, failure: String) {
+        self.begin_release(Some(failure));
+        if let Stage::Releasing { at: from, .. } = &mut self.stage {
+            *from = at;
+        }
+    }
+
+    fn release_failed(&mut self, slot: usize, outcome: Outcome, took: Duration, wishes: &mut Vec<Wish>) {
+        let failure = as_failure(outcome, "it was stopped and still runs");
+        self.slots[slot].word = ResourceWord::Failed;
+        self.stage = Stage::Stuck;
+        let text = format!("{} could not be taken down: {}", self.described(slot), failure.reason);
+        wishes.push(self.tell_slot(
+            Level::Error,
+            "release_failed",
+            slot,
+            text.clone(),
+            took,
+            &failure.evidence,
+        ));
+        wishes.push(Wish::Stuck(text));
+    }
+
+    fn monitored(&mut self, now: Moment, at: usize, outcome: Outcome, wishes: &mut Vec<Wish>) {
+        if self.stage != Stage::Online {
+            return;
+        }
+        self.slots[at].next_monitor = now + self.slots[at].times.interval;
+        if outcome == Outcome::Running {
+            self.slots[at].failures = 0;
+            self.slots[at].word = ResourceWord::Running;
+            return;
+        }
+        let failure = as_failure(outcome, "it does not run");
+        self.slots[at].failures += 1;
+        let (count, limit) = (self.slots[at].failures, self.slots[at].times.failures.max(1));
+        let text = format!("{} is not well ({count} of {limit}): {}", self.described(at), failure.reason);
+        wishes.push(self.tell_slot(Level::Warning, "monitor", at, text, Duration::ZERO, &failure.evidence));
+        if count >= limit {
+            self.failed(now, at, &failure.reason, wishes);
+        }
+    }
+
+    /// The main process of an application has ended: no monitor needs to be asked.
+    pub(crate) fn exited(&mut self, now: Moment, resource: &ResourceName, how: &str, wishes: &mut Vec<Wish>) {
+        let Some(at) = self.slots.iter().position(|s| s.resource.name() == resource) else { return };
+        if self.stage != Stage::Online {
+            return;
+        }
+        let text = format!("{} has ended: {how}", self.described(at));
+        wishes.push(self.tell_slot(Level::Warning, "exited", at, text, Duration::ZERO, ""));
+        self.failed(now, at, how, wishes);
+    }
+
+    /// Slot `at` failed while online: it and what stands on it are restarted, as often as is allowed.
+    fn failed(&mut self, now: Moment, at: usize, why: &str, wishes: &mut Vec<Wish>) {
+        let what = self.described(at);
+        self.monitors.clear();
+        self.slots[at].word = ResourceWord::Failed;
+        self.began = now;
+        if self.slots[at].may_restart(now) {
+            let text = format!("{what} failed; restarting it here");
+            wishes.push(self.tell_slot(Level::Notice, "restart", at, text, Duration::ZERO, ""));
+            self.current = None;
+            self.stage = Stage::Mending { at: self.slots.len(), to: at };
+        } else {
+            let text = format!("{what} failed, and its restarts are used up");
+            wishes.push(self.tell_slot(Level::Error, "gave_up", at, text, Duration::ZERO, ""));
+            self.begin_release(Some(format!("{what}: {why}")));
+        }
+    }
+
+    /// When something is due, at the latest.
+    pub(crate) fn next_wake(&self) -> Option<Moment> {
+        let current = self.current.as_ref().map(|c| c.give_up);
+        let answers = self.monitors.values().map(|(_, give_up)| *give_up).min();
+        let monitors = (self.stage == Stage::Online)
+            .then(|| {
+                let watched = self.slots.iter().enumerate().filter(|(at, s)| {
+                    !s.times.interval.is_zero() && !self.monitors.values().any(|(slot, _)| slot == at)
+                });
+                watched.map(|(_, s)| s.next_monitor).min()
+            })
+            .flatten();
+        [current, answers, monitors].into_iter().flatten().min()
+    }
+
+    fn described(&self, slot: usize) -> String {
+        let resource = &self.slots[slot].resource;
+        format!("{} {}", resource.kind(), resource.name())
+    }
+
+    fn tell_slot(
+        &self,
+        level: Level,
+        kind: &'static str,
+        slot: usize,
+        text: String,
+        took: Duration,
+        evidence: &str,
+    ) -> Wish {
+        let took = (took > Duration::ZERO).then_some(took);
+        let name = self.slots[slot].resource.name().clone();
+        self.tell(level, kind, Some(name), text, took, evidence.to_owned())
+    }
+
+    fn tell(
+        &self,
+        level: Level,
+        kind: &'static str,
+        resource: Option<ResourceName>,
+        text: String,
+        took: Option<Duration>,
+        evidence: String,
+    ) -> Wish {
+        let text = if resource.is_none() { format!("{} {text} on {}", self.group, self.node) } else { text };
+        Wish::Tell { level, kind, resource, text, took, evidence }
+    }
+}
+
+fn as_failure(outcome: Outcome, otherwise: &str) -> Failure {
+    match outcome {
+        Outcome::Failed(failure) => failure,
+        Outcome::Running | Outcome::Stopped => Failure::because(otherwise),
+    }
+}
+
+fn no_answer() -> Outcome {
+    Outcome::Failed(Failure { timed_out: true, ..Failure::because("no answer within the deadline") })
+}

@@ -1,0 +1,128 @@
+//! What the journal says of each change of the replicated state.
+
+use regent_model::GroupName;
+use regent_model::ids::NodeId;
+use regent_model::journal::Level;
+use regent_model::state::{Change, NodeMode, Ownership, Phase};
+
+use crate::engine::Engine;
+
+impl Engine {
+    /// Every member applies every change; to keep the merged journal readable, a change is told by the node it is
+    /// about if that is this one, or else by the leader.
+    pub(crate) fn tell_change(&mut self, index: u64, change: &Change) {
+        match change {
+            Change::Void(_) => {}
+            Change::NodeDown(about, proof) if self.consensus.leads() => {
+                let text = format!("{} is down: {proof}", self.state.name_of(about.node));
+                self.tell_indexed(index, Level::Notice, "node_down", text, None);
+            }
+            Change::NodeUp(about) if about.node == self.me.id => {
+                let text = format!("{} is up, incarnation {}", self.me.name, about.incarnation);
+                self.tell_indexed(index, Level::Notice, "node_up", text, None);
+            }
+            Change::Assigned(group, ownership) if ownership.owner.node == self.me.id => {
+                self.tell_assigned(index, group, ownership);
+            }
+            Change::PhaseChanged(group, ownership) if ownership.owner.node == self.me.id => {
+                self.tell_phase(index, group, ownership);
+            }
+            Change::Vacated(group, proof) if self.consensus.leads() => {
+                let text = format!("{group} has no owner: {proof}");
+                self.tell_indexed(index, Level::Step, "vacated", text, Some((group, None)));
+            }
+            Change::FailedOn(group, node, why) if *node == self.me.id => {
+                let text = format!("{group} cannot run on {}: {why}", self.me.name);
+                self.tell_indexed(index, Level::Error, "group_failed", text, Some((group, None)));
+            }
+            Change::Mode(node, mode) if *node == self.me.id => {
+                let text = format!("{} {}", self.me.name, mode_words(*mode));
+                self.tell_indexed(index, Level::Notice, "node_mode", text, None);
+            }
+            Change::FenceRequested(about, request) if request.by == self.me.id => {
+                let text = format!(
+                    "cutting the power of {} by {} (attempt {})",
+                    self.state.name_of(about.node),
+                    request.device,
+                    request.attempt
+                );
+                self.tell_indexed(index, Level::Notice, "fence_request", text, None);
+            }
+            Change::HeldWithoutLease(about) if about.node == self.me.id => {
+                let text = format!("what {} owns is held without lease from now on", self.me.name);
+                self.tell_indexed(index, Level::Warning, "held_without_lease", text, None);
+            }
+            Change::Withdrawn(promise) if promise.voter == self.me.id => {
+                let text =
+                    format!("{} is heard again: promise withdrawn", self.state.name_of(promise.about.node));
+                self.tell_indexed(index, Level::Step, "withdrawn", text, None);
+            }
+            Change::ConfigChanged if self.consensus.leads() => {
+                let text = format!("configuration {} is in force", self.state.config_serial);
+                self.tell_indexed(index, Level::Notice, "config", text, None);
+            }
+            Change::MemberAdded(node) if self.consensus.leads() => {
+                self.tell_member(index, *node, "is a member")
+            }
+            Change::MemberRemoved(node) if self.consensus.leads() => {
+                self.tell_member(index, *node, "is no member any more");
+            }
+            _ => {}
+        }
+    }
+
+    fn tell_member(&mut self, index: u64, node: NodeId, words: &str) {
+        let text = format!("{} {words}", self.state.name_of(node));
+        self.tell_indexed(index, Level::Notice, "member", text, None);
+    }
+
+    fn tell_assigned(&mut self, index: u64, group: &GroupName, ownership: &Ownership) {
+        let from =
+            ownership.previous.map_or_else(String::new, |n| format!(" after {}", self.state.name_of(n)));
+        let text = format!(
+            "{} owns {group} from now on, epoch {}{from}; proof: {}",
+            self.me.name, ownership.epoch, ownership.proof
+        );
+        let about = Some((group, Some(ownership)));
+        self.tell_indexed(index, Level::Notice, "assigned", text, about);
+    }
+
+    fn tell_phase(&mut self, index: u64, group: &GroupName, ownership: &Ownership) {
+        let about = Some((group, Some(ownership)));
+        match &ownership.phase {
+            Phase::Releasing(reason) => {
+                let text = format!("{} takes {group} down: {reason}", self.me.name);
+                self.tell_indexed(index, Level::Notice, "release_begins", text, about);
+            }
+            Phase::Stuck(why) => {
+                let text = format!("{group} is stuck on {}: {why}", self.me.name);
+                self.tell_indexed(index, Level::Error, "stuck", text, about);
+            }
+            // The sequencer told it when it happened; the log only agrees.
+            Phase::Acquiring | Phase::Online => {}
+        }
+    }
+
+    fn tell_indexed(
+        &mut self,
+        index: u64,
+        level: Level,
+        kind: &str,
+        text: String,
+        about: Option<(&GroupName, Option<&Ownership>)>,
+    ) {
+        self.write(level, kind, text, |e| {
+            e.index = Some(index);
+            e.group = about.map(|(group, _)| group.clone());
+            e.epoch = about.and_then(|(_, o)| o).map(|o| o.epoch);
+        });
+    }
+}
+
+fn mode_words(mode: NodeMode) -> String {
+    match mode {
+        NodeMode::Active => "may own groups".to_owned(),
+        NodeMode::Standby => "is on standby".to_owned(),
+        NodeMode::Stopping(how) => format!("is to stop ({})", how.word()),
+    }
+}
