@@ -1,1 +1,42 @@
-//! Placeholder while the floor is laid.
+//! A whole cluster on one machine: namespaces, SAN, power switch.
+//!
+//! A lab is made of *machines*: nodes, witnesses and a client. Each is a set of namespaces with a first process of
+//! its own. One process per lab, the *fabric*, owns what machines share: the switches of the networks, the SAN, and
+//! the power. Its mounts and its network are its own, so that nothing shows on the host but processes, control
+//! groups, loop devices and the lab's folder; and everything of the lab dies with it.
+//!
+//! [`Lab::up`] starts one, [`Lab`] works its switches, [`dispatch`] answers the lab's own commands in whichever
+//! executable [`LabSpec::executable`] names.
+
+mod cgroup;
+mod clock;
+mod dispatch;
+mod error;
+pub mod fabric;
+mod fence;
+mod folder;
+mod init;
+mod lab;
+mod loopdev;
+mod machine;
+mod protocol;
+mod run;
+mod san;
+mod spec;
+mod switch;
+mod sys;
+
+pub use clock::now_ns;
+pub use dispatch::dispatch;
+pub use error::{LabError, Result};
+pub use fence::{AGENT as FENCE_AGENT, SOCKET as POWER_SOCKET, fence_agent, reset_self};
+pub use folder::{DEFAULT_BASE, Folder, Record, all_labs, base};
+pub use lab::{Lab, down};
+pub use protocol::{Answer, LabStatus, MachineStatus, NetworkStatus, Power, Request};
+pub use run::{exit_code, spawn_in};
+pub use san::{DiskState, Overlap, SanEvent, SanLog, SanRequest, two_writers};
+pub use spec::{
+    CLIENT, Cidr, DEFAULT_DEVICE, DISK_MIB, DiskSpec, LAB_NAME_BYTES_MAX, LabSpec, MachineSpec, Role,
+    SeedFile, check_lab_name,
+};
+pub use switch::Direction;

@@ -1,0 +1,210 @@
+//! The lab's folder: what is where, and the record that lets anyone clean up.
+
+use std::fs::{self, File};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Doing, LabError, Result};
+use crate::spec::{LabSpec, check_lab_name};
+
+/// Where labs live unless `REGENT_LAB_DIR` says otherwise.
+pub const DEFAULT_BASE: &str = "/run/regent-lab";
+
+/// The folder of one lab.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Folder(PathBuf);
+
+/// Everything needed to use a lab, and to clean up after one whose fabric is gone.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// What the lab consists of.
+    pub spec: LabSpec,
+    /// The process number of the fabric.
+    pub fabric: i32,
+    /// The lab's control group, as a path on the host.
+    pub cgroup: PathBuf,
+}
+
+impl Folder {
+    /// The folder of the lab of that name: below `REGENT_LAB_DIR`, or below `/run/regent-lab`.
+    ///
+    /// # Errors
+    /// When the name cannot be a lab's.
+    pub fn of(name: &str) -> Result<Self> {
+        check_lab_name(name)?;
+        Ok(Self(base().join(name)))
+    }
+
+    /// A folder known by its path.
+    #[must_use]
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self(path.into())
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the folder; nobody but root can look inside, for it holds the cluster's key.
+    pub(crate) fn create(&self) -> Result<()> {
+        if let Some(parent) = self.0.parent() {
+            fs::create_dir_all(parent).doing(|| format!("make the folder {}", parent.display()))?;
+        }
+        match fs::DirBuilder::new().mode(0o700).create(&self.0) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+                Err(LabError::new(format!("there is a lab named {name} already, in {}", self.0.display()))
+                    .hint(format!("remove it with `regent lab down --name {name}`, or use another --name")))
+            }
+            other => other.doing(|| format!("make the folder {}", self.0.display())),
+        }
+    }
+
+    pub(crate) fn spec_file(&self) -> PathBuf {
+        self.0.join("spec.json")
+    }
+
+    pub(crate) fn record_file(&self) -> PathBuf {
+        self.0.join("lab.json")
+    }
+
+    /// What the SAN writes about every request, one line each.
+    #[must_use]
+    pub fn san_log(&self) -> PathBuf {
+        self.0.join("san.log")
+    }
+
+    /// What the fabric has to say.
+    #[must_use]
+    pub fn fabric_log(&self) -> PathBuf {
+        self.0.join("fabric.log")
+    }
+
+    /// The image behind a shared disk. Only read it, and only while no node writes.
+    #[must_use]
+    pub fn image(&self, disk: usize) -> PathBuf {
+        self.0.join(format!("disk{disk}.img"))
+    }
+
+    /// The folder of one machine.
+    #[must_use]
+    pub fn machine(&self, name: &str) -> PathBuf {
+        self.0.join("machines").join(name)
+    }
+
+    /// What a machine's first process and its command printed, over all boots.
+    #[must_use]
+    pub fn console(&self, machine: &str) -> PathBuf {
+        self.machine(machine).join("console.log")
+    }
+
+    /// Where the host sees a persistent folder of a machine.
+    #[must_use]
+    pub fn persistent(&self, machine: &str, path: &Path) -> PathBuf {
+        self.machine(machine).join("persistent").join(path.strip_prefix("/").unwrap_or(path))
+    }
+
+    /// Where the machines' programs are pinned; only the fabric and what it starts see anything there.
+    pub(crate) fn programs(&self) -> PathBuf {
+        self.0.join("programs")
+    }
+
+    pub(crate) fn san_mount(&self, machine: &str) -> PathBuf {
+        self.machine(machine).join("san")
+    }
+
+    /// One line per loop device that was ever bound: its number and tag.
+    pub(crate) fn loops(&self) -> PathBuf {
+        self.0.join("loops")
+    }
+
+    /// The tag of a machine's loop devices. Loop devices know no namespace; their tag says whose they are.
+    pub(crate) fn loop_tag(&self, machine: &str) -> String {
+        use std::os::unix::ffi::OsStrExt;
+        let whose = crc32c::crc32c(self.0.as_os_str().as_bytes());
+        let mut tag = format!("regent-lab:{whose:08x}:{machine}");
+        tag.truncate(63);
+        tag
+    }
+
+    /// Reads the record.
+    ///
+    /// # Errors
+    /// When there is no such lab, or its record cannot be read.
+    pub fn record(&self) -> Result<Record> {
+        let path = self.record_file();
+        let text = fs::read(&path).map_err(|error| {
+            if error.kind() == std::io::ErrorKind::NotFound {
+                let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+                LabError::new(format!("there is no lab in {}", self.0.display()))
+                    .hint(format!("start one with `regent lab up --name {name}`"))
+            } else {
+                LabError::new(format!("cannot read {}: {error}", path.display()))
+            }
+        })?;
+        serde_json::from_slice(&text).doing(|| format!("understand {}", path.display()))
+    }
+
+    pub(crate) fn write_json<T: Serialize>(&self, path: &Path, value: &T) -> Result<()> {
+        let text = serde_json::to_vec_pretty(value).doing(|| format!("write {}", path.display()))?;
+        let new = path.with_extension("new");
+        fs::write(&new, text).doing(|| format!("write {}", new.display()))?;
+        fs::rename(&new, path).doing(|| format!("write {}", path.display()))
+    }
+
+    /// Listens on a socket in `folder`. The short way in keeps long paths within a socket address.
+    pub(crate) fn listen(folder: &Path, name: &str) -> Result<UnixListener> {
+        let path = folder.join(name);
+        let short = open_folder(folder)?;
+        UnixListener::bind(format!("/proc/self/fd/{}/{name}", short.as_raw_fd()))
+            .doing(|| format!("listen on {}", path.display()))
+    }
+
+    /// Connects to the socket of the fabric.
+    pub(crate) fn connect(&self) -> Result<UnixStream> {
+        let short = open_folder(&self.0).map_err(|_| {
+            let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+            LabError::new(format!("there is no lab in {}", self.0.display()))
+                .hint(format!("start one with `regent lab up --name {name}`"))
+        })?;
+        UnixStream::connect(format!("/proc/self/fd/{}/{CONTROL}", short.as_raw_fd())).map_err(|error| {
+            let name = self.0.file_name().unwrap_or_default().to_string_lossy();
+            LabError::new(format!("the lab in {} does not answer: {error}", self.0.display()))
+                .hint(format!("clear it away with `regent lab down --name {name}`"))
+        })
+    }
+}
+
+/// The name of the fabric's socket in the lab's folder.
+pub(crate) const CONTROL: &str = "control.sock";
+/// The name of a machine's power switch socket in the machine's folder.
+pub(crate) const POWER: &str = "power.sock";
+
+fn open_folder(folder: &Path) -> Result<File> {
+    fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_DIRECTORY)
+        .open(folder)
+        .doing(|| format!("open {}", folder.display()))
+}
+
+/// Where the labs of this machine live.
+#[must_use]
+pub fn base() -> PathBuf {
+    std::env::var_os("REGENT_LAB_DIR").map_or_else(|| DEFAULT_BASE.into(), PathBuf::from)
+}
+
+/// The names of all labs of this machine, running or broken.
+#[must_use]
+pub fn all_labs() -> Vec<String> {
+    let Ok(entries) = fs::read_dir(base()) else { return Vec::new() };
+    let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    names.sort();
+    names
+}

@@ -1,0 +1,336 @@
+//! A lab from outside: start it, work its switches, run commands in it, end it.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use crate::cgroup;
+use crate::error::{Doing, LabError, Result};
+use crate::folder::Folder;
+use crate::loopdev;
+use crate::machine::DEATH_PATIENCE;
+use crate::protocol::{Answer, LabStatus, Request};
+use crate::run::{command_of, output_of, pick, spawn_in};
+use crate::san::{DiskState, SanLog};
+use crate::spec::LabSpec;
+use crate::switch::Direction;
+
+/// How long the fabric may take to answer anything.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running lab.
+#[derive(Debug)]
+pub struct Lab {
+    folder: Folder,
+    /// Closing it ends the lab.
+    leash: Option<UnixStream>,
+}
+
+impl Lab {
+    /// Builds a lab that stays when this process ends; [`Lab::down`] ends it.
+    ///
+    /// # Errors
+    /// What kept it from being built; nothing of it is left then.
+    pub fn up(spec: &LabSpec) -> Result<Self> {
+        Self::start(spec, false)
+    }
+
+    /// Builds a lab that goes down when the returned value is dropped, and when this process ends in any way.
+    ///
+    /// # Errors
+    /// What kept it from being built; nothing of it is left then.
+    pub fn up_leashed(spec: &LabSpec) -> Result<Self> {
+        Self::start(spec, true)
+    }
+
+    fn start(spec: &LabSpec, leashed: bool) -> Result<Self> {
+        spec.check()?;
+        let group = cgroup::of_lab(&spec.name)?;
+        if !cgroup::is_empty(&group) {
+            return Err(LabError::new(format!("processes of a lab named {} are still there", spec.name))
+                .hint(format!(
+                    "remove it with `regent lab down --name {0}`, or use another --name",
+                    spec.name
+                )));
+        }
+        let folder = Folder::of(&spec.name)?;
+        folder.create()?;
+        let started = launch(&folder, spec, leashed);
+        if started.is_err() {
+            clear_away(&folder);
+        }
+        let leash = started?;
+        Ok(Self { folder, leash: leashed.then_some(leash) })
+    }
+
+    /// The lab of that name, if it is there.
+    ///
+    /// # Errors
+    /// When there is none or it does not answer.
+    pub fn attach(name: &str) -> Result<Self> {
+        let folder = Folder::of(name)?;
+        folder.connect()?;
+        Ok(Self { folder, leash: None })
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Sends one request to the fabric.
+    ///
+    /// # Errors
+    /// When the fabric does not answer, or what it answers.
+    pub fn ask(&self, request: &Request) -> Result<Answer> {
+        let stream = self.folder.connect()?;
+        let doing = || format!("talk to the lab in {}", self.folder.path().display());
+        stream.set_read_timeout(Some(PATIENCE)).doing(doing)?;
+        let mut line = serde_json::to_string(request).doing(doing)?;
+        line.push('\n');
+        (&stream).write_all(line.as_bytes()).doing(doing)?;
+        let mut answer = String::new();
+        BufReader::new(&stream).read_line(&mut answer).doing(doing)?;
+        match serde_json::from_str(&answer).doing(doing)? {
+            Answer::Failed { why } => Err(LabError::new(why)),
+            answer => Ok(answer),
+        }
+    }
+
+    fn order(&self, request: &Request) -> Result<u64> {
+        match self.ask(request)? {
+            Answer::Done { at } => Ok(at),
+            _ => Err(LabError::new("the lab gave another answer than was asked for")),
+        }
+    }
+
+    /// The lab at this moment.
+    ///
+    /// # Errors
+    /// When the fabric does not answer.
+    pub fn status(&self) -> Result<LabStatus> {
+        match self.ask(&Request::Status)? {
+            Answer::Status(status) => Ok(status),
+            _ => Err(LabError::new("the lab gave another answer than was asked for")),
+        }
+    }
+
+    /// Cuts a machine's power: SAN port and network ports first, then every process. Gives the time of the cut
+    /// (ns of `CLOCK_MONOTONIC`), and does not wait for the rest to be cleared away.
+    ///
+    /// # Errors
+    /// When there is no such machine.
+    pub fn off(&self, machine: &str) -> Result<u64> {
+        self.order(&Request::Off { machine: machine.to_owned(), wait: false })
+    }
+
+    /// The same, and waits until nothing of the machine is left.
+    ///
+    /// # Errors
+    /// When there is no such machine, or something of it stays.
+    pub fn off_and_wait(&self, machine: &str) -> Result<u64> {
+        self.order(&Request::Off { machine: machine.to_owned(), wait: true })
+    }
+
+    /// Boots a machine; its command has been started when this returns.
+    ///
+    /// # Errors
+    /// When it is on, or cannot boot.
+    pub fn on(&self, machine: &str) -> Result<u64> {
+        self.order(&Request::On { machine: machine.to_owned() })
+    }
+
+    /// Swallows a machine's frames, on one network or on all; the carrier stays.
+    ///
+    /// # Errors
+    /// When the machine is off or not on that network.
+    pub fn cut(&self, machine: &str, network: Option<usize>) -> Result<u64> {
+        self.cut_direction(machine, network, Direction::Both)
+    }
+
+    /// Swallows only the frames to a machine, or only those from it.
+    ///
+    /// # Errors
+    /// When the machine is off or not on that network.
+    pub fn cut_direction(&self, machine: &str, network: Option<usize>, direction: Direction) -> Result<u64> {
+        self.order(&Request::Cut { machine: machine.to_owned(), network, direction })
+    }
+
+    /// Undoes cuts, on one network or on all.
+    ///
+    /// # Errors
+    /// When the machine is off or not on that network.
+    pub fn heal(&self, machine: &str, network: Option<usize>) -> Result<u64> {
+        self.order(&Request::Heal { machine: machine.to_owned(), network })
+    }
+
+    /// Freezes a machine's processes. With `silent` its ports are cut too, as those of a real paused machine
+    /// would be: without it the kernel, which is the host's, still answers ARP and acknowledges TCP for it.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn pause(&self, machine: &str, silent: bool) -> Result<u64> {
+        self.order(&Request::Pause { machine: machine.to_owned(), silent })
+    }
+
+    /// Thaws a machine's processes and heals what pausing has cut.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn resume(&self, machine: &str) -> Result<u64> {
+        self.order(&Request::Resume { machine: machine.to_owned() })
+    }
+
+    /// Sets the switch in a node's SAN port, for all shared disks.
+    ///
+    /// # Errors
+    /// When the machine is off or has no disk.
+    pub fn disk(&self, machine: &str, state: DiskState) -> Result<u64> {
+        self.order(&Request::Disk { machine: machine.to_owned(), state })
+    }
+
+    /// Starts a command in a machine; see [`spawn_in`].
+    ///
+    /// # Errors
+    /// When the machine is off or has no such program.
+    pub fn spawn(&self, machine: &str, command: Command) -> Result<Child> {
+        spawn_in(pick(&self.status()?, machine)?, command)
+    }
+
+    /// Runs a command in a machine with this process's standard input, output and error. Gives its exit code.
+    ///
+    /// # Errors
+    /// When the machine is off or has no such program.
+    pub fn run(&self, machine: &str, words: &[impl AsRef<std::ffi::OsStr>]) -> Result<i32> {
+        let mut child = self.spawn(machine, command_of(words)?)?;
+        let ended = child.wait().doing(|| format!("wait for a command on {machine}"))?;
+        Ok(crate::run::exit_code(ended))
+    }
+
+    /// Runs a command in a machine and collects what it says.
+    ///
+    /// # Errors
+    /// When the machine is off or has no such program.
+    pub fn output(&self, machine: &str, words: &[impl AsRef<std::ffi::OsStr>]) -> Result<Output> {
+        output_of(pick(&self.status()?, machine)?, command_of(words)?)
+    }
+
+    /// Everything the SAN has served so far.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub fn san_log(&self) -> Result<SanLog> {
+        SanLog::read(&self.folder.san_log())
+    }
+
+    /// Ends the lab. Nothing of it is left.
+    ///
+    /// # Errors
+    /// When something does not go away.
+    pub fn down(mut self) -> Result<()> {
+        self.leash = None;
+        down(&self.folder)
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        if self.leash.take().is_some() {
+            let _seen_by_who_looks = down(&self.folder);
+        }
+    }
+}
+
+fn launch(folder: &Folder, spec: &LabSpec, leashed: bool) -> Result<UnixStream> {
+    folder.write_json(&folder.spec_file(), spec)?;
+    let (ours, theirs) = UnixStream::pair().doing(|| "make a socket pair".into())?;
+    let log = folder.fabric_log();
+    let log = fs::File::create(&log).doing(|| format!("make {}", log.display()))?;
+    let mut command = Command::new(&spec.executable);
+    command.args(&spec.words).arg("fabric").arg(folder.path()).args(leashed.then_some("--leashed"));
+    command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs))).stderr(log);
+    command.stdout(Stdio::null()).process_group(0);
+    let mut child = command.spawn().doing(|| format!("start the lab with {}", spec.executable.display()))?;
+    drop(command); // it holds a copy of the fabric's end
+    let mut said = String::new();
+    ours.set_read_timeout(Some(PATIENCE)).doing(|| "set a timeout".into())?;
+    let heard = BufReader::new(&ours).read_line(&mut said);
+    if said == "ready\n" {
+        // Whoever waits for this process's children will not be surprised by the fabric.
+        let _reaper = std::thread::Builder::new().name("fabric".into()).spawn(move || child.wait());
+        return Ok(ours);
+    }
+    drop(ours);
+    let ended = child.wait();
+    let log = fs::read_to_string(folder.fabric_log()).unwrap_or_default();
+    Err(match (said.trim(), heard) {
+        ("", Err(error)) => LabError::new(format!("the lab does not get ready: {error}")),
+        ("", Ok(_)) => {
+            let ended = ended.map_or_else(|e| e.to_string(), |s| s.to_string());
+            LabError::new(format!("the lab's fabric ended before it was ready ({ended}) {}", log.trim()))
+        }
+        (why, _) => LabError::new(why),
+    })
+}
+
+/// Ends the lab in `folder`, whether its fabric lives, hangs or is gone.
+///
+/// # Errors
+/// When there is no such lab, or something does not go away.
+pub fn down(folder: &Folder) -> Result<()> {
+    let path = folder.path().display();
+    if !folder.path().exists() {
+        return Err(LabError::new(format!("there is no lab in {path}"))
+            .hint("`regent lab status` shows the labs there are"));
+    }
+    if let Ok(record) = folder.record() {
+        ask_to_end(folder, record.fabric);
+    }
+    clear_away(folder);
+    if folder.path().exists() {
+        return Err(LabError::new(format!("something of the lab in {path} does not go away"))
+            .hint("try `regent lab down` again; see also the kernel's messages (dmesg)"));
+    }
+    Ok(())
+}
+
+/// Asks the fabric to end the lab, and waits until it is gone.
+fn ask_to_end(folder: &Folder, fabric: i32) {
+    let Some(pid) = Pid::from_raw(fabric) else { return };
+    let Ok(handle) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+    let lab = Lab { folder: folder.clone(), leash: None };
+    if lab.order(&Request::Down).is_err() {
+        return;
+    }
+    let mut fds = [rustix::event::PollFd::new(&handle, rustix::event::PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: 60, tv_nsec: 0 };
+    let _killed_below_if_it_stays = rustix::event::poll(&mut fds, Some(&limit));
+}
+
+/// Removes everything a lab may have left: processes, loop devices, control groups, the folder. The folder stays
+/// if anything else does, so that it can be tried again.
+pub(crate) fn clear_away(folder: &Folder) {
+    let mut clean = true;
+    if let Ok(record) = folder.record() {
+        cgroup::kill(&record.cgroup);
+        clean &= cgroup::wait_empty(&record.cgroup, DEATH_PATIENCE);
+        clean &= loopdev::detach_all(folder, DEATH_PATIENCE).is_empty();
+        clean &= cgroup::remove(&record.cgroup);
+        if let Some(all) = record.cgroup.parent() {
+            let _others_use_it = fs::remove_dir(all);
+        }
+    }
+    if clean {
+        let _shown_by_its_existence = fs::remove_dir_all(folder.path());
+        if let Some(base) = folder.path().parent().filter(|b| *b == Path::new(crate::folder::DEFAULT_BASE)) {
+            let _others_use_it = fs::remove_dir(base);
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! A port of the SAN: what one node's requests go through, and the switch in it.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use fuser::{Errno, ReplyData, ReplyEmpty, ReplyWrite};
+use serde::{Deserialize, Serialize};
+
+use super::journal::{Journal, Kind};
+use crate::clock::now_ns;
+
+/// What a port does with the requests of its node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DiskState {
+    /// It serves them.
+    Ok,
+    /// It serves each of them after so many milliseconds.
+    Slow(u64),
+    /// It keeps them, and serves them in order when it is `Ok` again.
+    Hang,
+    /// It refuses them: I/O error. Those it kept are refused too.
+    Error,
+    /// The same, because the node has no power.
+    Cut,
+}
+
+impl std::fmt::Display for DiskState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ok => write!(f, "ok"),
+            Self::Slow(ms) => write!(f, "slow ({ms} ms)"),
+            Self::Hang => write!(f, "hang"),
+            Self::Error => write!(f, "error"),
+            Self::Cut => write!(f, "cut"),
+        }
+    }
+}
+
+/// A shared disk: its image on the host.
+pub(crate) struct Disk {
+    pub(crate) image: File,
+    pub(crate) bytes: u64,
+}
+
+/// One node's port.
+pub(crate) struct Port {
+    node: String,
+    pub(crate) disks: Vec<Arc<Disk>>,
+    journal: Arc<Journal>,
+    /// Held for reading while a request touches an image: whoever has it for writing knows that none does.
+    state: RwLock<(DiskState, u64)>,
+    kept: Mutex<Vec<Request>>,
+}
+
+/// A request of the node's kernel that waits for its answer.
+pub(super) enum Request {
+    Read { disk: usize, offset: u64, length: u32, reply: ReplyData },
+    Write { disk: usize, offset: u64, data: Vec<u8>, reply: ReplyWrite },
+    Flush { reply: ReplyEmpty },
+}
+
+impl Request {
+    fn refuse(self) {
+        match self {
+            Self::Read { reply, .. } => reply.error(Errno::EIO),
+            Self::Write { reply, .. } => reply.error(Errno::EIO),
+            Self::Flush { reply } => reply.error(Errno::EIO),
+        }
+    }
+}
+
+impl Port {
+    /// A port that is cut: its node has no power yet.
+    pub(crate) fn new(node: &str, disks: Vec<Arc<Disk>>, journal: Arc<Journal>) -> Self {
+        let state = RwLock::new((DiskState::Cut, 0));
+        Self { node: node.to_owned(), disks, journal, state, kept: Mutex::new(Vec::new()) }
+    }
+
+    pub(crate) fn state(&self) -> DiskState {
+        self.state.read().unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Sets the switch. When this returns, no request under the old state touches an image any more. Gives the
+    /// time from which on the new state held.
+    pub(crate) fn switch(&self, to: DiskState) -> u64 {
+        self.switch_for_boot(to, None)
+    }
+
+    /// The same at the beginning of a boot, whose number goes into the journal.
+    pub(crate) fn power_on(&self, boot: u64) {
+        self.switch_for_boot(DiskState::Ok, Some(boot));
+    }
+
+    fn switch_for_boot(&self, to: DiskState, boot: Option<u64>) -> u64 {
+        let (at, kept) = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.0 = to;
+            state.1 = boot.unwrap_or(state.1);
+            let at = now_ns();
+            self.journal.switched(at, &self.node, state.1, to);
+            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+            (at, if to == DiskState::Hang { Vec::new() } else { std::mem::take(&mut *kept) })
+        };
+        for request in kept {
+            self.submit(request);
+        }
+        at
+    }
+
+    /// Serves, delays, keeps or refuses a request, whichever the switch says.
+    pub(super) fn submit(&self, request: Request) {
+        let mut delayed = false;
+        loop {
+            let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
+            match state.0 {
+                DiskState::Slow(ms) if !delayed => {
+                    drop(state);
+                    std::thread::sleep(Duration::from_millis(ms));
+                    delayed = true;
+                }
+                DiskState::Ok | DiskState::Slow(_) => return self.serve(request, state.1),
+                DiskState::Hang => {
+                    self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(request);
+                    return;
+                }
+                DiskState::Error | DiskState::Cut => return request.refuse(),
+            }
+        }
+    }
+
+    /// Called with the state held for reading.
+    fn serve(&self, request: Request, boot: u64) {
+        let began = now_ns();
+        match request {
+            Request::Read { disk, offset, length, reply } => match self.read(disk, offset, length) {
+                Ok(data) => {
+                    if offset < FIRST_BLOCK {
+                        let kind = Kind::ReadFirstBlock;
+                        self.journal.request(
+                            kind,
+                            (began, now_ns()),
+                            &self.node,
+                            boot,
+                            (disk, offset, length),
+                        );
+                    }
+                    reply.data(&data);
+                }
+                Err(_) => reply.error(Errno::EIO),
+            },
+            Request::Write { disk, offset, data, reply } => {
+                let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+                match self.write(disk, offset, &data) {
+                    Ok(()) => {
+                        let range = (disk, offset, length);
+                        self.journal.request(Kind::Write, (began, now_ns()), &self.node, boot, range);
+                        reply.written(length);
+                    }
+                    Err(_) => reply.error(Errno::EIO),
+                }
+            }
+            Request::Flush { reply } => reply.ok(),
+        }
+    }
+
+    fn disk(&self, disk: usize) -> io::Result<&Disk> {
+        self.disks.get(disk).map(AsRef::as_ref).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn read(&self, disk: usize, offset: u64, length: u32) -> io::Result<Vec<u8>> {
+        let disk = self.disk(disk)?;
+        let length = u64::from(length).min(disk.bytes.saturating_sub(offset));
+        let mut data = vec![0; usize::try_from(length).map_err(io::Error::other)?];
+        disk.image.read_exact_at(&mut data, offset)?;
+        Ok(data)
+    }
+
+    fn write(&self, disk: usize, offset: u64, data: &[u8]) -> io::Result<()> {
+        let disk = self.disk(disk)?;
+        if offset.saturating_add(data.len() as u64) > disk.bytes {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        disk.image.write_all_at(data, offset)
+    }
+}
+
+/// A file system keeps the block of its superblock in memory while it is mounted, so reading it from the disk
+/// means looking at the disk anew.
+const FIRST_BLOCK: u64 = 4096;

@@ -1,0 +1,132 @@
+//! The SAN: power cuts lose what a node had in memory and nothing else, and two writers are seen.
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use regent_lab::{DiskState, Lab, two_writers};
+use support::{eventually, sh, sh_output, up};
+
+const MOUNT: &str = "mkdir -p /mnt/d && mount -t ext4 /dev/san0 /mnt/d";
+
+fn image(lab: &Lab) -> Vec<u8> {
+    std::fs::read(lab.folder().image(0)).unwrap()
+}
+
+#[test]
+fn after_a_power_cut_the_image_stays_and_the_peer_finds_what_was_synced() {
+    let lab = up("cut");
+    sh(&lab, "lx4", MOUNT);
+    sh(
+        &lab,
+        "lx4",
+        "cp /usr/bin/env /mnt/d/synced && sync /mnt/d/synced /mnt/d && echo lost > /mnt/d/unsynced",
+    );
+    // A writer that is busy at the moment of the cut.
+    let mut busy = std::process::Command::new("sh");
+    busy.args([
+        "-c",
+        "while :; do dd if=/dev/zero of=/mnt/d/busy bs=64k count=16 conv=notrunc,fsync 2>/dev/null; done",
+    ]);
+    let mut busy = lab.spawn("lx4", busy).unwrap();
+    std::thread::sleep(Duration::from_millis(150));
+    let at = lab.off("lx4").unwrap();
+    let before = image(&lab);
+    busy.wait().unwrap();
+    lab.off_and_wait("lx4").unwrap();
+    assert!(before == image(&lab), "something was written after the cut");
+    let log = lab.san_log().unwrap();
+    assert!(log.writes().count() > 10);
+    assert!(log.writes().all(|w| w.ended <= at), "a write ended after the cut was confirmed");
+    let began = Instant::now();
+    sh(&lab, "lx5", MOUNT);
+    assert!(began.elapsed() < Duration::from_secs(5));
+    sh(&lab, "lx5", "cmp /usr/bin/env /mnt/d/synced");
+    assert!(
+        !sh_output(&lab, "lx5", "grep -q lost /mnt/d/unsynced").status.success(),
+        "a cut loses what was not synced"
+    );
+    sh(&lab, "lx5", "umount /mnt/d && e2fsck -fn /dev/san0");
+    assert_eq!(two_writers(&lab.san_log().unwrap()), []);
+}
+
+#[test]
+fn a_disk_goes_there_and_back_without_a_stale_block() {
+    let lab = up("pingpong");
+    for round in 0..3 {
+        for node in ["lx4", "lx5"] {
+            let script = format!(
+                "{MOUNT}; cat /mnt/d/list 2>/dev/null | wc -l; echo {node} {round} >> /mnt/d/list; umount /mnt/d"
+            );
+            let expected = round * 2 + usize::from(node == "lx5");
+            assert_eq!(sh(&lab, node, &script), expected.to_string());
+        }
+    }
+    assert_eq!(two_writers(&lab.san_log().unwrap()), []);
+    sh(&lab, "lx5", "e2fsck -fn /dev/san0");
+}
+
+#[test]
+fn a_double_mount_is_seen() {
+    let lab = up("double");
+    sh(&lab, "lx4", MOUNT);
+    sh(&lab, "lx5", MOUNT);
+    sh(&lab, "lx4", "echo a > /mnt/d/a; sync");
+    sh(&lab, "lx5", "echo b > /mnt/d/b; sync");
+    let seen = two_writers(&lab.san_log().unwrap());
+    assert!(!seen.is_empty());
+}
+
+#[test]
+fn an_erroring_disk_errors_and_a_hanging_one_hangs_until_it_is_well() {
+    let lab = up("switches");
+    let write = "dd if=/dev/zero of=/dev/san0 bs=4k count=1 seek=99 oflag=direct conv=notrunc 2>&1";
+    sh(&lab, "lx4", write);
+    lab.disk("lx4", DiskState::Error).unwrap();
+    assert!(!sh_output(&lab, "lx4", write).status.success());
+    sh(&lab, "lx5", write);
+    lab.disk("lx4", DiskState::Slow(120)).unwrap();
+    let began = Instant::now();
+    sh(&lab, "lx4", write);
+    assert!(began.elapsed() >= Duration::from_millis(120));
+    lab.disk("lx4", DiskState::Hang).unwrap();
+    let mut hung = std::process::Command::new("sh");
+    hung.args(["-c", write]);
+    let mut hung = lab.spawn("lx4", hung).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(hung.try_wait().unwrap().is_none(), "it hangs");
+    sh(&lab, "lx5", write); // and nobody else does
+    assert_eq!(lab.status().unwrap().machine("lx4").unwrap().disk, Some(DiskState::Hang));
+    lab.disk("lx4", DiskState::Ok).unwrap();
+    assert!(hung.wait().unwrap().success());
+    assert!(lab.disk("wit", DiskState::Hang).unwrap_err().to_string().contains("no shared disk"));
+    assert!(lab.disk("lx4", DiskState::Cut).is_err());
+}
+
+#[test]
+fn a_node_with_a_hanging_disk_can_be_powered_off_and_on() {
+    let lab = up("hung");
+    sh(&lab, "lx4", MOUNT);
+    lab.disk("lx4", DiskState::Hang).unwrap();
+    let mut stuck = std::process::Command::new("sh");
+    stuck.args(["-c", "echo x > /mnt/d/x; sync"]);
+    let mut stuck = lab.spawn("lx4", stuck).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let began = Instant::now();
+    lab.off("lx4").unwrap();
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    stuck.wait().unwrap();
+    lab.on("lx4").unwrap();
+    sh(&lab, "lx4", &format!("{MOUNT}; touch /mnt/d/y; umount /mnt/d"));
+}
+
+#[test]
+fn a_read_only_loop_device_does_not_stick() {
+    let lab = up("setro");
+    for _ in 0..2 {
+        sh(&lab, "lx4", "test $(blockdev --getro /dev/san0) = 0; blockdev --setro /dev/san0");
+        lab.off_and_wait("lx4").unwrap();
+        lab.on("lx4").unwrap();
+    }
+    eventually("writable", Duration::from_secs(1), || sh(&lab, "lx4", "blockdev --getro /dev/san0") == "0");
+}
