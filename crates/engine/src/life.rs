@@ -99,6 +99,11 @@ impl Engine {
             self.propose(Command::NodeUp { about: life, boot, clean: self.guard.clean });
             return;
         }
+        self.follow_mode(life);
+        // What is adopted is limited by this incarnation's lease from then on: it must have one.
+        if !self.guard.lease_valid {
+            return;
+        }
         let left: Vec<(GroupName, Epoch)> = self
             .state
             .groups
@@ -113,7 +118,6 @@ impl Engine {
         for (group, epoch) in left {
             self.propose(Command::Adopt { group, epoch, to: life });
         }
-        self.follow_mode(life);
     }
 
     /// Leaves when the log says that this node stops, and nothing keeps it.
