@@ -32,7 +32,7 @@ mod spelling;
 mod subnet;
 mod tree;
 
-pub use finding::{Finding, Parsed, Severity, Span};
+pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
 pub use parse::parse;
@@ -63,6 +63,23 @@ pub struct Config {
 }
 
 impl Config {
+    /// The cluster in one line: its name, and how many of everything.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let count = |n: usize, one: &str| {
+            let plural = if one.ends_with('s') { "es" } else { "s" };
+            format!("{n} {one}{}", if n == 1 { "" } else { plural })
+        };
+        let parts = [
+            (self.nodes.len(), "node"),
+            (self.witnesses.len(), "witness"),
+            (self.fences.len(), "fence device"),
+            (self.groups.len(), "group"),
+        ];
+        let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, one)| count(*n, one)).collect();
+        format!("cluster {}, {}", self.cluster, parts.join(", "))
+    }
+
     /// The group of that name.
     #[must_use]
     pub fn group(&self, name: &GroupName) -> Option<&Arc<GroupConfig>> {

@@ -86,7 +86,9 @@ fn reachable(
     }
     let (address, prefix) = at.value;
     let nodes: Vec<_> = group.node_names().filter_map(|n| draft.node(&n.value)).collect();
-    if nodes.iter().any(|n| n.list.is_none() || n.addresses.iter().any(Option::is_none)) {
+    // Where a node's addresses are wrong themselves, nothing more is said about them.
+    let wrong = |own: &Option<At<IpAddr>>| own.as_ref().is_none_or(|own| own.value.is_loopback());
+    if nodes.iter().any(|n| n.list.is_none() || n.addresses.iter().any(wrong)) {
         return;
     }
     let outside: Vec<_> = nodes

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use super::draft::{Draft, GroupDraft};
 use super::finding::{Finding, Findings, Span};
-use super::guarantee::{KILL_TIME, UNMOUNT_TIME};
+use super::guarantee::{KILL_TIME, UNMOUNT_TIME, round_up_ms, timers_for_budget};
 use super::scalar::duration_text;
-use super::timers_for_budget;
 use crate::proof::Need;
 use crate::timers::Timers;
 
@@ -32,7 +31,11 @@ fn fence_covers(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     let covered = |node: &str| {
         draft.fences.iter().filter_map(|f| f.nodes.as_ref()).any(|l| l.value.iter().any(|n| n.value == node))
     };
-    let bare: Vec<_> = group.node_names().map(|n| n.value.as_str()).filter(|n| !covered(n)).collect();
+    let bare: Vec<_> = group
+        .node_names()
+        .map(|n| n.value.as_str())
+        .filter(|n| draft.node(n).is_some() && !covered(n))
+        .collect();
     if bare.is_empty() {
         return;
     }
@@ -41,8 +44,9 @@ fn fence_covers(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     let message =
         format!("`{}` is taken over only after fencing, and no fence device can cut {names}", group.title());
     let mut finding = Finding::warning(group.needs_span.as_ref().unwrap_or(group.place()), message).help(format!(
-        "if such a node is lost, the group stays blocked until it returns or you type `regent confirm-dead`. Add \
-         a [[fence]] with nodes = [{quoted}]"
+        "if such a node is lost, the group stays blocked until it returns, or until you have made sure yourself and \
+         type `regent confirm-dead {}`. Add a [[fence]] with nodes = [{quoted}]",
+        bare.first().unwrap_or(&"NODE")
     ));
     if group.needs_span.is_none()
         && let Some(device) = group.filesystems.iter().find_map(|f| f.device.as_ref())
@@ -80,11 +84,6 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
         finding = finding.related(&device.span, "the shared writer");
     }
     findings.add(finding);
-}
-
-/// The next whole millisecond.
-fn round_up_ms(duration: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
 }
 
 /// Letting go must be possible between its beginning and the end of the lease.

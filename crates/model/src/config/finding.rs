@@ -71,13 +71,19 @@ impl Finding {
         self
     }
 
-    /// The line (from 1) and the column (from 1, in characters) of the culprit in `text`.
+    /// The line and the column of the culprit in `text`; see [`line_and_column`].
     #[must_use]
     pub fn line_and_column(&self, text: &str) -> (usize, usize) {
-        let before = text.get(..self.span.start).unwrap_or(text);
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+        line_and_column(text, self.span.start)
     }
+}
+
+/// The line (from 1) and the column (from 1, in characters) of the byte at `offset`.
+#[must_use]
+pub fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
+    let before = &text[..text.floor_char_boundary(offset)];
+    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+    (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
 }
 
 /// What [`super::parse`] made of a text.
@@ -103,6 +109,8 @@ pub(super) struct Findings {
     list: Vec<Finding>,
     /// The text is broken somewhere: what seems to be missing may just not have been understood.
     pub(super) broken_syntax: bool,
+    /// Something in the tree is a fault that its reader must report.
+    pub(super) unreadable: bool,
 }
 
 impl Findings {

@@ -47,6 +47,7 @@ const TRIPLE: &str = "{ startup = \"home\", failover = \"next\", failback = \"ne
 
 fn policy(reader: &mut Reader<'_>) -> Option<At<Policy>> {
     let found = reader.take("policy")?;
+    let found = reader.quoted(found);
     match found.value {
         Value::Text(text) => {
             let words = [("cascading", Policy::CASCADING), ("rotating", Policy::ROTATING)];

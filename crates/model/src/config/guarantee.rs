@@ -110,7 +110,7 @@ fn by_guard(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) 
         "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, by its \
          guard{risk}"
     );
-    (Some(worst), sentence)
+    (Some(round_up_ms(worst)), sentence)
 }
 
 fn by_device(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) {
@@ -123,8 +123,8 @@ fn by_device(config: &Config, group: &GroupConfig) -> (Option<Duration>, String)
             .map(ToString::to_string)
             .collect();
         let sentence = format!(
-            "no fence device can cut {}: a takeover from there waits until the node returns or the operator gives \
-             his word",
+            "no fence device can cut {}: a takeover from there waits until the node returns or the operator \
+             confirms it dead",
             bare.join(", ")
         );
         return (None, sentence);
@@ -132,7 +132,12 @@ fn by_device(config: &Config, group: &GroupConfig) -> (Option<Duration>, String)
     let noticed = config.timers.promise_begins().max(config.timers.election_witness);
     let sentence = "a lost owner is cut off by a fence device, confirmed, before anybody else acts; if no device \
                     confirms, the group stays blocked until the node returns";
-    (Some(noticed + worst_fence), sentence.to_string())
+    (Some(round_up_ms(noticed + worst_fence)), sentence.to_string())
+}
+
+/// The next whole millisecond.
+pub(super) fn round_up_ms(duration: Duration) -> Duration {
+    Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
 }
 
 /// How long it may take to try every device of a node once; `None` when it has none.

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::draft::{ClusterDraft, FenceDraft, MemberDraft};
 use super::finding::{Finding, Findings};
-use super::reader::Reader;
+use super::reader::{Reader, Zero};
 use super::tree::{At, Table, Value};
-use super::{DEFAULT_PORT, FenceAction, FenceConfig, NodeConfig, Timers, scalar};
+use super::{DEFAULT_PORT, FenceAction, FenceConfig, NodeConfig, Timers, scalar, spelling};
 use crate::ids::NodeName;
 
 /// How long one call of a fence agent may take, unless the configuration says otherwise.
@@ -14,6 +14,9 @@ const FENCE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Options that Regent itself gives to a fence agent.
 const FENCE_RESERVED: [&str; 4] = ["action", "plug", "port", "nodename"];
+
+const TAKEOVER_HELP: &str = "write \"fast\" (120 ms), \"normal\" (600 ms), \"slow\" (4 s) or a duration in \
+                             between, such as \"800ms\"";
 
 pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
     let mut reader = Reader::new("[cluster]", table, findings);
@@ -39,24 +42,28 @@ pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
 }
 
 fn takeover(reader: &mut Reader<'_>) -> Option<At<(String, Timers)>> {
-    const HELP: &str = "\"normal\"";
     let profiles = [("fast", Timers::fast()), ("normal", Timers::normal()), ("slow", Timers::slow())];
-    let text = reader.text("takeover", HELP)?;
-    let span = text.span.clone();
-    if !text.value.starts_with(|c: char| c.is_ascii_digit()) {
-        let timers = reader.choose("takeover", &text, &profiles)?;
-        return Some(At::new((text.value, timers.value), span));
+    if reader.is_number("takeover") {
+        reader.duration("takeover", Zero::Refused, "\"800ms\"");
+        return None;
     }
-    let word = text.value.clone();
+    let text = reader.text("takeover", "\"normal\"")?;
+    let At { value: word, span } = text.clone();
+    if let Some((_, timers)) = profiles.iter().find(|(name, _)| *name == word) {
+        return Some(At::new((word, *timers), span));
+    }
+    if !word.starts_with(|c: char| c.is_ascii_digit()) {
+        let near = spelling::nearest(&word, &profiles.map(|(name, _)| name));
+        let meant = near.map_or_else(String::new, |near| format!("did you mean \"{near}\"? Otherwise "));
+        let message = format!("`takeover` cannot be \"{}\"", word.escape_debug());
+        reader.findings.add(Finding::error(&span, message).help(format!("{meant}{TAKEOVER_HELP}")));
+        return None;
+    }
     let lease = reader.checked("takeover", Some(text), scalar::duration)?;
     match Timers::for_lease(lease.value) {
         Ok(timers) => Some(At::new((word, timers), span)),
         Err(error) => {
-            let finding = Finding::error(&span, format!("`takeover`: {error}")).help(
-                "write \"fast\" (120 ms), \"normal\" (600 ms), \"slow\" (4 s) or a duration in between, \
-                 such as \"800ms\"",
-            );
-            reader.findings.add(finding);
+            reader.findings.add(Finding::error(&span, format!("`takeover`: {error}")).help(TAKEOVER_HELP));
             None
         }
     }
@@ -162,6 +169,7 @@ fn free_table(
     let mut inner = Reader::new("[[fence]]", table, reader.findings);
     let mut pairs = Vec::new();
     for (name, value) in inner.rest() {
+        let value = inner.quoted(value);
         let text = match value.value {
             Value::Text(text) if !text.contains(['\n', '\0']) => text,
             Value::Number(number) => number,

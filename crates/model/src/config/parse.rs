@@ -22,7 +22,7 @@ pub fn parse(text: &str) -> Parsed {
     check_groups::check(&draft, &mut findings);
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
-    let config = if findings.has_error() { None } else { config(draft) };
+    let config = if findings.has_error() || findings.unreadable { None } else { config(draft) };
     if config.is_none() && !findings.has_error() {
         // A part was refused without a word: a fault of ours, which must not pass for a good file.
         findings.add(

@@ -47,6 +47,11 @@ impl<'a> Reader<'a> {
         self.entries.iter().any(|(name, _)| name.value == key)
     }
 
+    /// Whether the value of `key` is a bare number.
+    pub(super) fn is_number(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::Number(_)))
+    }
+
     /// Notes that `key` must be there; if it is not, [`Reader::finish`] says so.
     pub(super) fn require(&mut self, key: &'static str, example: &str) {
         if !self.has(key) {
@@ -67,9 +72,20 @@ impl<'a> Reader<'a> {
         self.findings.add(Finding::error(span, format!("`{key}`: {}", why.message)).help(why.help));
     }
 
+    /// A text that lacks its quotes becomes a text, after that was said.
+    pub(super) fn quoted(&mut self, found: At<Value>) -> At<Value> {
+        let Value::Bare(raw) = found.value else { return found };
+        self.findings.add(
+            Finding::error(&found.span, format!("`{}` must stand in quotes", raw.escape_debug()))
+                .help(format!("quote it: {raw:?}")),
+        );
+        At::new(Value::Text(raw), found.span)
+    }
+
     /// A text. An empty one is refused.
     pub(super) fn text(&mut self, key: &'static str, example: &str) -> Option<At<String>> {
         let found = self.take(key)?;
+        let found = self.quoted(found);
         match found.value {
             Value::Text(text) if text.trim().is_empty() => {
                 self.findings.add(
@@ -137,6 +153,7 @@ impl<'a> Reader<'a> {
     /// A duration.
     pub(super) fn duration(&mut self, key: &'static str, zero: Zero, example: &str) -> Option<At<Duration>> {
         let found = self.take(key)?;
+        let found = self.quoted(found);
         match &found.value {
             Value::Text(text) => {
                 let at = At::new(text.clone(), found.span.clone());
@@ -244,7 +261,7 @@ impl<'a> Reader<'a> {
         let found = self.take(key)?;
         let Value::List(items) = found.value else {
             let help = match &found.value {
-                Value::Text(text) => format!("[{text:?}]"),
+                Value::Text(text) | Value::Bare(text) => format!("[{text:?}]"),
                 _ => example.to_string(),
             };
             self.wrong_type(key, "a list of texts", &found, &help);
@@ -252,6 +269,7 @@ impl<'a> Reader<'a> {
         };
         let mut texts = Vec::new();
         for item in items {
+            let item = self.quoted(item);
             match item.value {
                 Value::Text(text) => texts.push(At::new(text, item.span)),
                 _ => self.wrong_type(key, "a list of texts in quotes", &item, example),

@@ -26,9 +26,9 @@ const ADDRESS_ACQUIRE: Duration = Duration::from_secs(10);
 const ADDRESS_RELEASE: Duration = Duration::from_secs(10);
 
 /// Directories that a machine needs for itself.
-const SYSTEM: [&str; 17] = [
-    "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys",
-    "/tmp", "/usr", "/var", "/var/lib", "/var/run",
+const SYSTEM: [&str; 15] = [
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/root", "/run", "/sbin", "/sys", "/usr",
+    "/var", "/var/lib", "/var/run",
 ];
 
 /// Types that do not live on one shared block device.
@@ -135,6 +135,7 @@ fn mount_options(reader: &mut Reader<'_>) -> String {
         other => vec![At::new(other, found.span)],
     };
     for item in items {
+        let item = reader.quoted(item);
         match item.value {
             Value::Text(text) if !text.contains(|c: char| c.is_whitespace() || c == '\0') => parts.push(text),
             Value::Broken => {}

@@ -33,6 +33,9 @@ const ALIASES: &[(&str, &str)] = &[
     ("params", "options"),
 ];
 
+/// Longer words are not compared: that would take long, and nobody misspells them.
+const WORD_BYTES_MAX: usize = 64;
+
 /// The word of `known` that `word` was most likely meant to be.
 pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let word = word.to_ascii_lowercase().replace('-', "_");
@@ -41,10 +44,13 @@ pub(super) fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
         .iter()
         .filter(|(from, _)| *from == word)
         .find_map(|(_, to)| known.iter().find(|k| *k == to).copied());
-    if alias.is_some() || word.len() > 64 {
+    if alias.is_some() || word.len() > WORD_BYTES_MAX {
         return alias;
     }
     let close = |k: &str| {
+        if k.len() > WORD_BYTES_MAX {
+            return None;
+        }
         let allowed = if k.len().min(word.len()) <= 3 { 1 } else { 2 };
         let distance = distance(&word, &plain(k));
         (distance <= allowed).then_some(distance)

@@ -22,6 +22,8 @@ impl<T> At<T> {
 #[derive(Debug)]
 pub(super) enum Value {
     Text(String),
+    /// A text that lacks its quotes: a fault, to be reported by who reads it.
+    Bare(String),
     /// Anything scalar that is not a text: kept as it is written.
     Number(String),
     Flag(bool),
@@ -36,6 +38,7 @@ impl Value {
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "a text",
+            Self::Bare(_) => "a text (which would need quotes)",
             Self::Number(_) => "a number",
             Self::Flag(_) => "true or false",
             Self::Date => "a date",
@@ -110,7 +113,7 @@ impl Builder<'_> {
         At::new(value, span)
     }
 
-    /// Takes the syntax errors that concern the scalar at `span`; reports them as one.
+    /// Takes the syntax errors that concern the scalar at `span`, and makes one fault of them.
     fn broken_scalar(&mut self, span: &Span) -> Option<Value> {
         let concerns = |e: &At<String>| {
             let inside = e.span.start >= span.start && e.span.end <= span.end;
@@ -134,11 +137,8 @@ impl Builder<'_> {
             );
             return Some(Value::Broken);
         }
-        self.findings.add(
-            Finding::error(span, format!("`{raw}` must stand in quotes"))
-                .help(format!("quote it: \"{}\"", raw.trim_matches(['"', '\'']))),
-        );
-        Some(Value::Text(raw.trim_matches(['"', '\'']).to_string()))
+        self.findings.unreadable = true;
+        Some(Value::Bare(raw.trim_matches(['"', '\'']).to_string()))
     }
 }
 
@@ -146,9 +146,13 @@ fn syntax_finding(text: &str, error: &At<String>) -> Finding {
     let message = error.value.split(", expected").next().unwrap_or(&error.value);
     let help = if message == "duplicate key" {
         let key = &text[error.span.clone()];
-        return Finding::error(&error.span, format!("the key `{key}` is given a second time")).help(format!(
-            "keep one of them; several nodes or groups are written [[{key}]], each time anew"
-        ));
+        let line = text[..error.span.start].lines().next_back().unwrap_or_default();
+        let help = if line.trim_start().starts_with('[') {
+            format!("keep one of them; where there are several, each begins with double brackets: [[{key}]]")
+        } else {
+            "keep one of them".to_string()
+        };
+        return Finding::error(&error.span, format!("the key `{key}` is given a second time")).help(help);
     } else if let Some((_, expected)) = error.value.split_once(", expected ") {
         format!("expected {expected} here")
     } else {

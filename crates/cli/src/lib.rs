@@ -1,0 +1,3 @@
+//! What the `regent` command prints and asks, apart from its command line.
+
+pub mod verify;

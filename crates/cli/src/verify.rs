@@ -1,0 +1,162 @@
+//! `regent verify`: every finding at its line, and for a valid file what follows from it.
+
+use std::fmt::Write as _;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use regent_model::config::{
+    Config, Finding, GroupGuarantee, Parsed, Severity, Span, duration_text, guarantees,
+};
+use serde_json::{Value, json};
+
+/// Everything `regent verify` prints for the file at `path` with that `text`: the findings, errors first, a line
+/// with their counts and, for a valid file, the timers with their inequality and the guarantee of each group.
+#[must_use]
+pub fn render(path: &str, text: &str, parsed: &Parsed, color: bool) -> String {
+    let path = &printable(path);
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let mut out = String::new();
+    for finding in &parsed.findings {
+        out.push_str(&renderer.render(&[report(path, text, finding)]));
+        out.push_str("\n\n");
+    }
+    let _ = writeln!(out, "{}", conclusion(path, parsed));
+    if let Some(config) = &parsed.config {
+        out.push_str(&derived(config));
+    }
+    out
+}
+
+fn report<'a>(path: &'a str, text: &'a str, finding: &'a Finding) -> Group<'a> {
+    let level = match finding.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+        Severity::Note => Level::NOTE,
+    };
+    let primary = AnnotationKind::Primary.span(finding.span.clone());
+    let related = finding
+        .related
+        .iter()
+        .map(|(span, label)| AnnotationKind::Context.span(span.clone()).label(printable(label)));
+    let snippet = Snippet::source(text).path(path).annotation(primary).annotations(related);
+    let group = level.primary_title(printable(&finding.message)).element(snippet);
+    if finding.help.is_empty() { group } else { group.element(Level::HELP.message(printable(&finding.help))) }
+}
+
+/// The text without what a terminal would take for a command: findings quote the file.
+fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
+fn conclusion(path: &str, parsed: &Parsed) -> String {
+    let counted = |severity: Severity| match parsed.count(severity) {
+        0 => None,
+        1 => Some(format!("1 {severity}")),
+        n => Some(format!("{n} {severity}s")),
+    };
+    let counts: Vec<_> =
+        [Severity::Error, Severity::Warning, Severity::Note].into_iter().filter_map(counted).collect();
+    let counts = if counts.is_empty() { "nothing to complain about".to_string() } else { counts.join(", ") };
+    match &parsed.config {
+        Some(config) => format!("{path} is valid: {}; {counts}", config.summary()),
+        None => format!("{path} is refused: {counts}"),
+    }
+}
+
+fn derived(config: &Config) -> String {
+    let mut out = format!("\ntimers derived from takeover = \"{}\"\n", config.takeover);
+    for line in config.timers.explain() {
+        let _ = writeln!(out, "  {line}");
+    }
+    let groups = guarantees(config);
+    if !groups.is_empty() {
+        out.push_str("\ngroups\n");
+    }
+    for group in &groups {
+        out.push_str(&guarantee(group));
+    }
+    out
+}
+
+/// The lines of one group's guarantee.
+#[must_use]
+pub fn guarantee(group: &GroupGuarantee) -> String {
+    let bound = match group.worst_case {
+        Some(worst) => {
+            format!("the next node may act at most {} after the owner is lost", duration_text(worst))
+        }
+        None => "no bound on a takeover".to_string(),
+    };
+    let mut out = format!("  {} [{}]: {bound}\n", group.group, group.class);
+    let _ = writeln!(out, "    {}", group.sentence);
+    let _ = writeln!(
+        out,
+        "    accepted as proof: {}; then at most {} for one attempt at acquiring",
+        group.proofs.join(", "),
+        duration_text(group.acquire_limit)
+    );
+    out
+}
+
+/// The same for programs. Lines and columns count from 1, columns in characters; durations are milliseconds.
+#[must_use]
+pub fn verify_json(path: &str, text: &str, parsed: &Parsed) -> Value {
+    let findings: Vec<_> = parsed.findings.iter().map(|f| finding_json(text, f)).collect();
+    json!({
+        "path": path,
+        "valid": parsed.config.is_some(),
+        "errors": parsed.count(Severity::Error),
+        "warnings": parsed.count(Severity::Warning),
+        "notes": parsed.count(Severity::Note),
+        "findings": findings,
+        "timers": parsed.config.as_ref().map(timers_json),
+        "groups": parsed.config.as_ref().map(|c| guarantees(c).iter().map(group_json).collect::<Vec<_>>()),
+    })
+}
+
+fn finding_json(text: &str, finding: &Finding) -> Value {
+    let related: Vec<_> = finding
+        .related
+        .iter()
+        .map(|(span, label)| json!({ "at": place_json(text, span), "label": label }))
+        .collect();
+    json!({
+        "severity": finding.severity,
+        "at": place_json(text, &finding.span),
+        "message": finding.message,
+        "help": finding.help,
+        "related": related,
+    })
+}
+
+fn place_json(text: &str, span: &Span) -> Value {
+    let (line, column) = regent_model::config::line_and_column(text, span.start);
+    let (end_line, end_column) = regent_model::config::line_and_column(text, span.end);
+    json!({ "line": line, "column": column, "end_line": end_line, "end_column": end_column })
+}
+
+fn timers_json(config: &Config) -> Value {
+    let t = &config.timers;
+    let ms = |d: std::time::Duration| d.as_micros() as f64 / 1000.0;
+    json!({
+        "takeover": config.takeover,
+        "heartbeat_ms": ms(t.heartbeat),
+        "lease_ms": ms(t.lease),
+        "release_begins_ms": ms(t.release_begins),
+        "release_budget_ms": ms(t.release_budget()),
+        "election_standby_ms": ms(t.election_standby),
+        "election_witness_ms": ms(t.election_witness),
+        "takeover_wait_ms": ms(t.promise_wait()),
+        "inequality": t.explain(),
+    })
+}
+
+fn group_json(group: &GroupGuarantee) -> Value {
+    json!({
+        "group": group.group,
+        "class": group.class,
+        "proofs": group.proofs,
+        "sentence": group.sentence,
+        "worst_case_ms": group.worst_case.map(|d| d.as_millis()),
+        "acquire_limit_ms": group.acquire_limit.as_millis(),
+    })
+}

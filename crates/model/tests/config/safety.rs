@@ -1,0 +1,108 @@
+//! What proves that a lost owner is gone, what it risks, and what fits the timers.
+
+use super::*;
+use regent_model::config::{Guarantee, guarantees};
+use regent_model::proof::Need;
+
+const FENCE: &str =
+    "[[fence]]\nname = \"power\"\nagent = \"/usr/sbin/fence_ipmilan\"\nnodes = [\"lx4\", \"lx5\"]\n";
+
+/// [`GOOD`] with a line more in its group `db`.
+fn group(line: &str) -> String {
+    with("policy = \"cascading\"\n", &format!("policy = \"cascading\"\n{line}\n"))
+}
+
+#[test]
+fn a_file_system_needs_fencing_unless_the_user_says_otherwise() {
+    let config = good(GOOD);
+    assert_eq!(config.groups[0].needs, [Need::Fenced]);
+    assert_eq!(config.groups[1].needs, [Need::Fenced, Need::LeaseEnded]);
+    refused(&group("needs = []"), "[]", "nothing would ever prove", "[\"fenced\"]");
+    refused(&group("needs = [\"lease\"]"), "\"lease\"", "cannot be", "did you mean \"lease-ended\"?");
+    refused(&group("needs = \"fenced\""), "\"fenced\"", "must be a list", "needs = [\"fenced\"]");
+    refused(&group("needs = [\"fenced\", \"fenced\"]"), "\"fenced\"", "twice", "keep one");
+}
+
+#[test]
+fn a_group_that_nobody_can_fence_is_warned_of() {
+    warned(&with(FENCE, ""), "\"db\"", "no fence device can cut `lx4`, `lx5`", "confirm-dead lx4");
+    let half = with("nodes = [\"lx4\", \"lx5\"]\n\n[[group]]", "nodes = [\"lx4\"]\n\n[[group]]");
+    warned(&half, "\"db\"", "no fence device can cut `lx5`", "nodes = [\"lx5\"]");
+    let web = with(FENCE, "")
+        .replace("nodes = [\"lx5\", \"lx4\"]", "nodes = [\"lx5\", \"lx4\"]\nneeds = [\"fenced\"]");
+    assert_eq!(parse(&web).count(Severity::Warning), 2);
+}
+
+#[test]
+fn a_shared_disk_behind_the_guard_alone_says_what_it_risks() {
+    let needs = "[\"fenced\", \"lease-ended\"]";
+    let risky = group(&format!("needs = {needs}"));
+    warned(&risky, needs, "only the guard", "for 602 ms or longer still writes");
+    let config = good(&risky);
+    let said = &guarantees(&config)[0];
+    assert_eq!(said.class, Guarantee::Guard);
+    assert!(said.sentence.contains("paused"), "{}", said.sentence);
+}
+
+#[test]
+fn letting_go_must_fit_between_its_beginning_and_the_end_of_the_lease() {
+    let grace =
+        |value: &str| with("name = \"cache\"\n", &format!("name = \"cache\"\nlapse_grace = \"{value}\"\n"));
+    good(&grace("134ms"));
+    refused(
+        &grace("135ms"),
+        "\"135ms\"",
+        "lapse_grace 135 ms + kill 5 ms + unmount 1 x 10 ms = 150 ms, but takeover = \"normal\" leaves 149.4 ms",
+        "write lapse_grace = \"134ms\" or less; or takeover = \"610ms\" or slower",
+    );
+    good(&grace("135ms").replace("\"normal\"", "\"610ms\""));
+    refused(&grace("1h"), "\"1h\"", "lapse_grace 60 m", "lapse_grace = \"134ms\" or less");
+    let mounts: String = ["a", "b", "c"]
+        .map(|n| format!("[[group.filesystem]]\ndevice = \"/dev/{n}\"\nmount = \"/{n}\"\ntype = \"xfs\"\n"))
+        .concat();
+    let many = with("\"normal\"", "\"fast\"").replacen(
+        "[[group.address]]",
+        &format!("{mounts}[[group.address]]"),
+        1,
+    );
+    warned(&many, "\"db\"", "kill 5 ms + unmount 4 x 10 ms = 45 ms", "is then reset more often");
+}
+
+#[test]
+fn the_guarantee_of_each_group_names_its_class_proofs_and_worst_case() {
+    let config = good(GOOD);
+    let said = guarantees(&config);
+    assert_eq!(said.len(), 2);
+    assert_eq!(
+        (said[0].class, said[0].proofs.as_slice()),
+        (Guarantee::Fenced, &["released", "rebooted", "fenced"][..])
+    );
+    // Noticed after promise_begins (450.9 ms), then off and status, 20 s each.
+    assert_eq!(said[0].worst_case.map(|d| d.as_millis()), Some(40_451));
+    assert_eq!(said[1].class, Guarantee::Guard);
+    assert_eq!(said[1].proofs, ["released", "rebooted", "fenced", "lease-ended"]);
+    // The lease on the fastest clock (601.2 ms), and a heartbeat for the commit.
+    assert_eq!(said[1].worst_case.map(|d| d.as_millis()), Some(702));
+    assert_eq!(said[0].acquire_limit.as_secs(), 60 + 10 + 60);
+    let unfenced = guarantees(&good(&with(FENCE, "")));
+    assert_eq!(unfenced[0].worst_case, None);
+    assert!(unfenced[0].sentence.contains("no fence device can cut lx4, lx5"));
+}
+
+#[test]
+fn the_examples_are_good() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut seen = Vec::new();
+    for entry in std::fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|e| e == "toml") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let parsed = parse(&text);
+            assert!(parsed.findings.is_empty(), "{}:\n{}", path.display(), listed(&text, &parsed));
+            seen.push(path.file_name().unwrap().to_string_lossy().into_owned());
+        }
+    }
+    for name in ["ward7.toml", "postgresql.toml"] {
+        assert!(seen.iter().any(|s| s == name), "{name} is not among {seen:?}");
+    }
+}
