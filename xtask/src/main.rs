@@ -1,2 +1,50 @@
-//! The `regent` command.
-fn main() {}
+//! The habits of the project, each one command: `cargo xtask demo`, `test`, `sim`, `tidy`, `deny`, `setup`.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a habit speaks to the person who has it")]
+
+mod deny;
+mod needs;
+mod run;
+mod tests;
+mod tidy;
+
+use std::process::ExitCode;
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  demo              a whole cluster on this machine: power cut, takeover, nothing lost (about a minute)
+  test [--quick]    everything that CI checks; --quick leaves out the lab and the simulator
+  sim [--seeds N] [--seed S --verbose] [--mutants]
+                    the simulator: whole clusters in virtual time, with faults
+  tidy              the rules of the house: arrows, lengths, words
+  deny              licences and known advisories of the dependencies
+  setup             install the Debian packages that demo and test need
+
+demo and test call setup themselves. They need root (namespaces, mounts, loop devices).
+";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let rest: Vec<&str> = args.iter().skip(1).map(String::as_str).collect();
+    let result = match args.first().map(String::as_str) {
+        Some("demo") => tests::demo(),
+        Some("test") => tests::all(rest.contains(&"--quick")),
+        Some("sim") => tests::simulate(&rest),
+        Some("tidy") => tidy::check(),
+        Some("deny") => deny::check(),
+        Some("setup") => needs::install(&needs::TESTS),
+        Some("help" | "--help" | "-h") | None => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => Err(format!("there is no command {other:?}\n\n{HELP}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("\nxtask: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}

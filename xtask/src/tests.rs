@@ -1,0 +1,61 @@
+//! The demo, the tests and the simulator.
+
+use crate::needs;
+use crate::run::{cargo, step, target};
+use crate::{deny, tidy};
+
+/// How many seeds of the simulator CI runs.
+const SEEDS_IN_CI: &str = "2000";
+
+/// The whole story, on this machine.
+///
+/// # Errors
+/// When something of it fails, or an acknowledged write is missing at its end.
+pub(crate) fn demo() -> Result<(), String> {
+    needs::install(&needs::DEMO)?;
+    build()?;
+    let regent = target().join("debug/regent");
+    step("the demo", &regent.to_string_lossy(), &["lab", "demo"])
+}
+
+fn build() -> Result<(), String> {
+    let args = ["build", "--quiet", "--workspace", "--bins"];
+    step("building (some minutes the first time)", &cargo(), &args)
+}
+
+/// Everything that CI checks.
+///
+/// # Errors
+/// When something of it fails.
+pub(crate) fn all(quick: bool) -> Result<(), String> {
+    needs::install(&needs::TESTS)?;
+    println!("\n== the rules of the house");
+    tidy::check()?;
+    println!("\n== dependencies");
+    deny::check()?;
+    let cargo = cargo();
+    step("format", &cargo, &["fmt", "--all", "--check"])?;
+    step("lints", &cargo, &["clippy", "--quiet", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    build()?;
+    let pure = ["test", "--quiet", "--workspace", "--exclude", "regent-cli"];
+    step("tests of every crate", &cargo, &pure)?;
+    step("tests of the command line", &cargo, &["test", "--quiet", "-p", "regent-cli", "--lib", "--bins"])?;
+    if quick {
+        return Ok(());
+    }
+    simulate(&["--seeds", SEEDS_IN_CI])?;
+    // One lab at a time: they measure, and there are two cores.
+    let lab = ["test", "-p", "regent-cli", "--test", "lab", "--", "--test-threads", "1"];
+    step("whole clusters in the lab, with real services", &cargo, &lab)
+}
+
+/// The simulator.
+///
+/// # Errors
+/// When a seed shows a violation; its replay command is printed.
+pub(crate) fn simulate(args: &[&str]) -> Result<(), String> {
+    let mut all =
+        vec!["run", "--quiet", "--profile", "sim", "-p", "regent-sim", "--features", "mutants", "--"];
+    all.extend(args);
+    step("the simulator", &cargo(), &all)
+}
