@@ -105,7 +105,7 @@ impl Consensus {
         now: Moment,
     ) -> (Self, Vec<Record>) {
         let (mirror, records) = match founders {
-            Some((voters, data)) if recovered.is_empty() => Mirror::founded(voters, data, FOUNDING),
+            Some((voters, data)) if recovered.snapshot.is_none() => Mirror::founded(voters, data, FOUNDING),
             _ => (Mirror::recovered(recovered), Vec::new()),
         };
         let applied = mirror.snapshot_index();
@@ -325,7 +325,7 @@ impl Consensus {
             let vote_changed = hard.term != self.durable.term || hard.vote != self.durable.vote;
             if vote_changed || !records.is_empty() {
                 self.durable = hard.clone();
-                records.push(Record::HardState { term: hard.term, vote: hard.vote, commit: hard.commit });
+                records.push(mirror::hard_state_record(hard));
             }
         }
         let held_back: Vec<_> = ready.take_persisted_messages().into_iter().map(addressed).collect();

@@ -26,8 +26,7 @@ impl Mirror {
         let mut hard_state = HardState::default();
         hard_state.term = index;
         hard_state.commit = index;
-        let records =
-            vec![snapshot_record(&snapshot), Record::HardState { term: index, vote: 0, commit: index }];
+        let records = vec![snapshot_record(&snapshot), hard_state_record(&hard_state)];
         (Self { hard_state, conf_state, snapshot, entries: Vec::new() }, records)
     }
 
@@ -186,7 +185,17 @@ pub(super) fn snapshot_record(snapshot: &Snapshot) -> Record {
     let conf = meta.get_conf_state();
     let conf_state = postcard::to_stdvec(&(&conf.voters, &conf.learners))
         .unwrap_or_else(|e| panic!("two lists of numbers cannot be encoded: {e}"));
-    Record::Snapshot { index: meta.index, term: meta.term, conf_state, data: snapshot.get_data().to_vec() }
+    Record::Snapshot(regent_store::Snapshot {
+        index: meta.index,
+        term: meta.term,
+        conf_state,
+        data: snapshot.get_data().to_vec(),
+    })
+}
+
+/// The record of a hard state.
+pub(super) fn hard_state_record(hard: &HardState) -> Record {
+    Record::HardState(regent_store::HardState { term: hard.term, vote: hard.vote, commit: hard.commit })
 }
 
 fn decode_conf_state(bytes: &[u8]) -> ConfState {
@@ -198,13 +207,13 @@ fn decode_conf_state(bytes: &[u8]) -> ConfState {
 }
 
 fn entry_record(e: &Entry) -> Record {
-    Record::Entry {
+    Record::Entry(regent_store::Entry {
         index: e.index,
         term: e.term,
         kind: entry_kind(e.get_entry_type()),
         data: e.data.to_vec(),
         context: e.context.to_vec(),
-    }
+    })
 }
 
 /// The number of an entry's kind in our encodings.
