@@ -8,8 +8,9 @@ use regent_model::config::{
 };
 use serde_json::{Value, json};
 
-/// Everything `regent verify` prints for the file at `path` with that `text`: the findings, errors first, a line
-/// with their counts and, for a valid file, the timers with their inequality and the guarantee of each group.
+/// Everything `regent verify` prints for the file at `path` with that `text`: the findings, errors first, a
+/// line with their counts and, for a valid file, the timers with their inequality and the guarantee of each
+/// group.
 #[must_use]
 pub fn render(path: &str, text: &str, parsed: &Parsed, color: bool) -> String {
     let path = &printable(path);

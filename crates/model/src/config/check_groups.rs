@@ -19,8 +19,9 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         nesting(group, findings);
     }
     more_rotating_than_nodes(draft, findings);
-    for (at, group) in draft.groups.iter().enumerate() {
-        for earlier in &draft.groups[..at] {
+    let with_storage: Vec<_> = draft.groups.iter().filter(|g| !g.filesystems.is_empty()).collect();
+    for (at, group) in with_storage.iter().enumerate() {
+        for earlier in &with_storage[..at] {
             apart(earlier, group, findings);
         }
     }

@@ -269,8 +269,8 @@ fn survives(draft: &Draft, findings: &mut Findings) {
                 "two nodes without a third vote: the second node stays a learner and cannot outvote anybody",
             )
             .help(
-                "when the first node is lost, nothing is taken over until it returns. Add a [[witness]] on any \
-                 third machine (it needs no disk and no service): `regent witness` there",
+                "when the first node is lost, nothing is taken over until it returns. Add a [[witness]] on \
+                 any third machine (it needs no disk and no service): `regent witness` there",
             ),
         ),
         _ => {}

@@ -43,9 +43,10 @@ fn fence_covers(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     let quoted = bare.iter().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
     let message =
         format!("`{}` is taken over only after fencing, and no fence device can cut {names}", group.title());
-    let mut finding = Finding::warning(group.needs_span.as_ref().unwrap_or(group.place()), message).help(format!(
-        "if such a node is lost, the group stays blocked until it returns, or until you have made sure yourself and \
-         type `regent confirm-dead {}`. Add a [[fence]] with nodes = [{quoted}]",
+    let place = group.needs_span.as_ref().unwrap_or(group.place());
+    let mut finding = Finding::warning(place, message).help(format!(
+        "if such a node is lost, the group stays blocked until it returns, or until you have made sure yourself \
+         and type `regent confirm-dead {}`. Add a [[fence]] with nodes = [{quoted}]",
         bare.first().unwrap_or(&"NODE")
     ));
     if group.needs_span.is_none()
@@ -71,14 +72,14 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
         .and_then(|c| c.timers)
         .map_or_else(|| "the lease".to_string(), |timers| duration_text(round_up_ms(timers.promise_wait())));
     let message = format!(
-        "`{}` mounts a shared file system and is content with the end of a lease: only the guard, a process on \
-         the lost node, then keeps two nodes from writing it",
+        "`{}` mounts a shared file system and is content with the end of a lease: only the guard, a process \
+         on the lost node, then keeps two nodes from writing it",
         group.title()
     );
     let mut finding = Finding::warning(span, message).help(format!(
-        "a machine that is paused (by a hypervisor, a debugger, a stalled bus) for {wait} or longer still writes \
-         when it wakes, after the takeover: in the worst case the file system is destroyed. Write needs = \
-         [\"fenced\"] with a [[fence]] for each node"
+        "a machine that is paused (by a hypervisor, a debugger, a stalled bus) for {wait} or longer still \
+         writes when it wakes, after the takeover: in the worst case the file system is destroyed. Write needs \
+         = [\"fenced\"] with a [[fence]] for each node"
     ));
     if let Some(device) = group.filesystems.iter().find_map(|f| f.device.as_ref()) {
         finding = finding.related(&device.span, "the shared writer");

@@ -58,7 +58,8 @@ pub struct GroupGuarantee {
     pub proofs: Vec<&'static str>,
     /// All this in one sentence for the operator.
     pub sentence: String,
-    /// From the loss of the owner to the moment at which the next node may act; `None` when there is no bound.
+    /// From the loss of the owner to the moment at which the next node may act; `None` when there is no
+    /// bound.
     pub worst_case: Option<Duration>,
     /// What acquiring may then take: the sum of the time limits of one attempt at each resource.
     pub acquire_limit: Duration,
@@ -78,8 +79,8 @@ fn guarantee(config: &Config, group: &GroupConfig) -> GroupGuarantee {
     let (worst_case, sentence) = if group.nodes.len() < 2 {
         (None, "it has one node; nobody takes it over".to_string())
     } else if config.nodes.len() + config.witnesses.len() < 3 {
-        let sentence = "no majority is left when a voter is lost: nothing is taken over until it returns; add a \
-                        witness";
+        let sentence = "no majority is left when a voter is lost: nothing is taken over until it returns; add \
+                        a witness";
         (None, sentence.to_string())
     } else if by_lease {
         by_guard(config, group)
@@ -107,8 +108,8 @@ fn by_guard(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) 
     let lets_go = duration_text(config.timers.release_begins);
     let lease = duration_text(config.timers.lease);
     let sentence = format!(
-        "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, by its \
-         guard{risk}"
+        "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, by \
+         its guard{risk}"
     );
     (Some(round_up_ms(worst)), sentence)
 }
@@ -130,8 +131,8 @@ fn by_device(config: &Config, group: &GroupConfig) -> (Option<Duration>, String)
         return (None, sentence);
     };
     let noticed = config.timers.promise_begins().max(config.timers.election_witness);
-    let sentence = "a lost owner is cut off by a fence device, confirmed, before anybody else acts; if no device \
-                    confirms, the group stays blocked until the node returns";
+    let sentence = "a lost owner is cut off by a fence device, confirmed, before anybody else acts; if no \
+                    device confirms, the group stays blocked until the node returns";
     (Some(round_up_ms(noticed + worst_fence)), sentence.to_string())
 }
 

@@ -10,7 +10,8 @@ use super::{MonitorTimes, RestartLimits};
 
 /// Retries of a failed acquire on the same node, unless the configuration says otherwise.
 pub const DEFAULT_RETRIES: u32 = 1;
-/// Local restarts after a monitored failure within [`DEFAULT_WINDOW`], unless the configuration says otherwise.
+/// Local restarts after a monitored failure within [`DEFAULT_WINDOW`], unless the configuration says
+/// otherwise.
 pub const DEFAULT_RESTARTS: u32 = 2;
 /// The window that counts local restarts, unless the configuration says otherwise.
 pub const DEFAULT_WINDOW: Duration = Duration::from_secs(600);

@@ -1,4 +1,4 @@
-//! Reads one table key by key: wrong types, missing keys and unknown keys are found here, once for all tables.
+//! Reads one table key by key: wrong types, missing and unknown keys are found here, once for all tables.
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(place: &'static str, table: Table, findings: &'a mut Findings) -> Self {
-        let Table { header, entries } = table;
+        let Table { header, entries, .. } = table;
         Self { place, header, entries, known: Vec::new(), missing: Vec::new(), findings }
     }
 
@@ -294,6 +294,14 @@ impl<'a> Reader<'a> {
     pub(super) fn tables(&mut self, key: &'static str, header: &str) -> Vec<Table> {
         let Some(found) = self.take(key) else { return Vec::new() };
         match found.value {
+            Value::Table(table) if table.implied => {
+                let message = format!("what stands in a {header} comes after its [[{header}]]");
+                self.findings.add(
+                    Finding::error(&table.header, message)
+                        .help(format!("write [[{header}]] and its name above this line")),
+                );
+                vec![table]
+            }
             Value::Table(table) => {
                 let message = format!("there can be several of these: [{header}] needs double brackets");
                 self.findings.add(Finding::error(&table.header, message).help(format!("write [[{header}]]")));

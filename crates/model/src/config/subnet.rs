@@ -41,7 +41,8 @@ pub(super) fn network_text(address: IpAddr, prefix: u8) -> String {
     }
 }
 
-/// Whether it is the first address of its subnet, which names the network (IPv4) or any of its routers (IPv6).
+/// Whether it is the first address of its subnet, which names the network (IPv4) or any of its routers
+/// (IPv6).
 pub(super) fn is_network(address: IpAddr, prefix: u8) -> bool {
     prefix < bits(address) - 1 && number(address) & host_mask(address, prefix) == 0
 }

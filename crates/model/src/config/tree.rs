@@ -54,6 +54,8 @@ impl Value {
 pub(super) struct Table {
     pub(super) header: Span,
     pub(super) entries: Vec<(At<String>, At<Value>)>,
+    /// It has neither header nor braces: it exists because something was put into it (`[[group.address]]`).
+    pub(super) implied: bool,
 }
 
 /// Reads `text`. Broken syntax is reported, and the rest is still read.
@@ -95,7 +97,8 @@ impl Builder<'_> {
             })
             .collect();
         entries.sort_by_key(|(key, _)| key.span.start);
-        Table { header, entries }
+        let implied = !self.text[header.clone()].starts_with(['[', '{']);
+        Table { header, entries, implied }
     }
 
     fn value(&mut self, value: &Spanned<DeValue<'_>>) -> At<Value> {
@@ -146,7 +149,7 @@ fn syntax_finding(text: &str, error: &At<String>) -> Finding {
     let message = error.value.split(", expected").next().unwrap_or(&error.value);
     let help = if message == "duplicate key" {
         let key = &text[error.span.clone()];
-        let line = text[..error.span.start].lines().next_back().unwrap_or_default();
+        let line = text[..error.span.start].rsplit('\n').next().unwrap_or_default();
         let help = if line.trim_start().starts_with('[') {
             format!("keep one of them; where there are several, each begins with double brackets: [[{key}]]")
         } else {

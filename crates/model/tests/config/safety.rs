@@ -102,7 +102,57 @@ fn the_examples_are_good() {
             seen.push(path.file_name().unwrap().to_string_lossy().into_owned());
         }
     }
-    for name in ["ward7.toml", "postgresql.toml"] {
+    for name in ["ward7.toml", "postgresql.toml", "every-key.toml"] {
         assert!(seen.iter().any(|s| s == name), "{name} is not among {seen:?}");
     }
+}
+
+#[test]
+fn the_example_of_every_key_has_every_key_and_states_the_defaults() {
+    let example = include_str!("../../../../examples/every-key.toml");
+    let mut tables = 0;
+    for (at, line) in example.lines().enumerate().filter(|(_, l)| l.trim_start().starts_with('[')) {
+        let text: String = example
+            .lines()
+            .enumerate()
+            .map(|(n, l)| if n == at { format!("{l}\nqqqqqqqqqqqq = 1\n") } else { format!("{l}\n") })
+            .collect();
+        let parsed = parse(&text);
+        let unknown = parsed.findings.iter().find(|f| f.message.contains("qqqqqqqqqqqq"));
+        let Some(unknown) = unknown else { panic!("{line}: {}", listed(&text, &parsed)) };
+        let (_, keys) = unknown.help.split_once("allowed here: ").unwrap();
+        for key in keys.split(", ").filter(|k| !["filesystem", "address", "application"].contains(k)) {
+            let written = |l: &str| l.trim_start().split_once('=').is_some_and(|(k, _)| k.trim() == key);
+            assert!(example.lines().any(written), "{key} of {line} is not in the example");
+        }
+        tables += 1;
+    }
+    assert_eq!(tables, 11);
+    // Without the lines marked as defaults, the same configuration comes out.
+    let bare: String = example
+        .lines()
+        .filter(|l| l.trim_start().starts_with('#') || !l.contains("(default)") || l.contains("lapse_grace"))
+        .filter(|l| {
+            !["status ", "stop ", "user ", "interface ", "options ", "plugs "]
+                .iter()
+                .any(|k| l.trim_start().starts_with(k))
+        })
+        .map(|l| format!("{l}\n"))
+        .collect();
+    let mut full = good(example);
+    let reduced = good(&bare);
+    full.fences = full.fences.iter().map(|f| std::sync::Arc::new(without_extras(f))).collect();
+    let db = std::sync::Arc::make_mut(&mut full.groups[0]);
+    std::sync::Arc::make_mut(&mut db.filesystems[0]).options.clear();
+    std::sync::Arc::make_mut(&mut db.addresses[0]).interface = None;
+    let cache = std::sync::Arc::make_mut(&mut db.applications[0]);
+    (cache.status, cache.stop, cache.user) = (None, None, None);
+    assert_eq!(full, reduced);
+}
+
+fn without_extras(fence: &regent_model::config::FenceConfig) -> regent_model::config::FenceConfig {
+    let mut fence = fence.clone();
+    fence.plugs.clear();
+    fence.options.clear();
+    fence
 }

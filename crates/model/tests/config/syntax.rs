@@ -45,6 +45,14 @@ fn broken_syntax_is_shown_and_the_rest_is_still_checked() {
 #[test]
 fn a_key_given_twice_is_found_at_the_second() {
     refused(&with("type = \"ext4\"", "type = \"ext4\"\ntype = \"xfs\""), "type", "a second time", "keep one");
+    refused(
+        "[cluster]\nname = \"w\"\nname = \"v\"\n[[node]]\nname = \"n\"\naddresses = [\"10.0.0.1\"]\n",
+        "name",
+        "a second time",
+        "keep one of them",
+    );
+    let early = parse("[cluster]\nname = \"w\"\n[[group.address]]\naddress = \"10.0.0.1/8\"\n");
+    assert!(early.findings.iter().any(|f| f.message == "what stands in a group comes after its [[group]]"));
     let single = GOOD.replace("[[node]]", "[node]");
     let parsed = parse(&single);
     let list = listed(&single, &parsed);
