@@ -45,8 +45,8 @@ fn fence_covers(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
         format!("`{}` is taken over only after fencing, and no fence device can cut {names}", group.title());
     let place = group.needs_span.as_ref().unwrap_or(group.place());
     let mut finding = Finding::warning(place, message).help(format!(
-        "if such a node is lost, the group stays blocked until it returns, or until you have made sure yourself \
-         and type `regent confirm-dead {}`. Add a [[fence]] with nodes = [{quoted}]",
+        "if such a node is lost, the group stays blocked until it returns, or until you have made sure \
+         yourself and type `regent confirm-dead {}`. Add a [[fence]] with nodes = [{quoted}]",
         bare.first().unwrap_or(&"NODE")
     ));
     if group.needs_span.is_none()
@@ -78,8 +78,8 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     );
     let mut finding = Finding::warning(span, message).help(format!(
         "a machine that is paused (by a hypervisor, a debugger, a stalled bus) for {wait} or longer still \
-         writes when it wakes, after the takeover: in the worst case the file system is destroyed. Write needs \
-         = [\"fenced\"] with a [[fence]] for each node"
+         writes when it wakes, after the takeover: in the worst case the file system is destroyed. Write \
+         needs = [\"fenced\"] with a [[fence]] for each node"
     ));
     if let Some(device) = group.filesystems.iter().find_map(|f| f.device.as_ref()) {
         finding = finding.related(&device.span, "the shared writer");

@@ -79,8 +79,8 @@ fn guarantee(config: &Config, group: &GroupConfig) -> GroupGuarantee {
     let (worst_case, sentence) = if group.nodes.len() < 2 {
         (None, "it has one node; nobody takes it over".to_string())
     } else if config.nodes.len() + config.witnesses.len() < 3 {
-        let sentence = "no majority is left when a voter is lost: nothing is taken over until it returns; add \
-                        a witness";
+        let sentence = "no majority is left when a voter is lost: nothing is taken over until it returns; \
+                        add a witness";
         (None, sentence.to_string())
     } else if by_lease {
         by_guard(config, group)
@@ -108,8 +108,8 @@ fn by_guard(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) 
     let lets_go = duration_text(config.timers.release_begins);
     let lease = duration_text(config.timers.lease);
     let sentence = format!(
-        "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, by \
-         its guard{risk}"
+        "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, \
+         by its guard{risk}"
     );
     (Some(round_up_ms(worst)), sentence)
 }
