@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -16,7 +18,7 @@ use crate::folder::Folder;
 use crate::loopdev;
 use crate::machine::DEATH_PATIENCE;
 use crate::protocol::{Answer, LabStatus, Request};
-use crate::run::{command_of, output_of, pick, spawn_in};
+use crate::run::{command_of, first_process, output_of, pick, spawn_in};
 use crate::san::{DiskState, SanLog};
 use crate::spec::LabSpec;
 use crate::switch::Direction;
@@ -77,6 +79,10 @@ impl Lab {
         let folder = Folder::of(name)?;
         folder.connect()?;
         Ok(Self { folder, leash: None })
+    }
+
+    pub(crate) fn in_folder(folder: Folder) -> Self {
+        Self { folder, leash: None }
     }
 
     /// Its folder.
@@ -220,6 +226,36 @@ impl Lab {
     /// When the machine is off or has no such program.
     pub fn output(&self, machine: &str, words: &[impl AsRef<std::ffi::OsStr>]) -> Result<Output> {
         output_of(pick(&self.status()?, machine)?, command_of(words)?)
+    }
+
+    /// Runs `work` in a thread of this process whose network is a machine's; its files are this process's. The
+    /// thread's result is there unless this function failed.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn thread_on<T: Send + 'static>(
+        &self,
+        machine: &str,
+        name: &str,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<JoinHandle<Option<T>>> {
+        let handle = first_process(pick(&self.status()?, machine)?)?;
+        let (tell, told) = std::sync::mpsc::channel();
+        let (machine, name) = (machine.to_owned(), name.to_owned());
+        let enter = move || format!("enter the network of {machine}");
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let entered = rustix::thread::move_into_thread_name_spaces(
+                handle.as_fd(),
+                rustix::thread::ThreadNameSpaceType::NETWORK,
+            );
+            drop(handle);
+            let inside = entered.is_ok();
+            let _who_waits_is_there = tell.send(entered);
+            inside.then(work)
+        });
+        let thread = thread.doing(|| "start a thread".into())?;
+        told.recv().map_err(|_| LabError::new("a thread died"))?.doing(enter)?;
+        Ok(thread)
     }
 
     /// Everything the SAN has served so far.
