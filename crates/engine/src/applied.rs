@@ -83,6 +83,7 @@ impl Engine {
 
     fn fence_requested(&mut self, about: IncarnationOf, request: &FenceRequest) {
         self.fence_failed.remove(&about);
+        self.fence_refused.remove(&about);
         self.fence_asked.insert(about, self.now);
         if request.by != self.me.id {
             return;
@@ -127,7 +128,7 @@ impl Engine {
                 self.fenced.insert(about, device);
             }
             Err(_) => {
-                self.fence_failed.insert(about);
+                self.fence_refused.insert(about);
             }
         }
     }

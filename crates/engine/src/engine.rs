@@ -76,6 +76,8 @@ pub struct Engine {
     pub(crate) next_round: Round,
     pub(crate) fenced: BTreeMap<IncarnationOf, String>,
     pub(crate) fence_failed: BTreeSet<IncarnationOf>,
+    /// The device said that it could not: the next attempt may have to wait.
+    pub(crate) fence_refused: BTreeSet<IncarnationOf>,
     pub(crate) fence_asked: BTreeMap<IncarnationOf, Moment>,
     pub(crate) fence_work: BTreeMap<RunId, FenceWork>,
     pub(crate) sequencers: BTreeMap<GroupName, Sequencer>,
@@ -138,6 +140,7 @@ impl Engine {
             next_round: recovered.largest_round.next(),
             fenced: BTreeMap::new(),
             fence_failed: BTreeSet::new(),
+            fence_refused: BTreeSet::new(),
             fence_asked: BTreeMap::new(),
             fence_work: BTreeMap::new(),
             sequencers: BTreeMap::new(),

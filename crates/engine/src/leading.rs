@@ -11,6 +11,9 @@ use crate::engine::Engine;
 /// How much longer than its own timeout a fence device's operator may stay silent before another is asked.
 const FENCE_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
 
+/// How long to wait before a device that refused is asked again, once all were asked.
+const FENCE_PAUSE: std::time::Duration = std::time::Duration::from_secs(3);
+
 impl Engine {
     /// Decides what should be put into the log next. True if something was.
     pub(crate) fn lead(&mut self) -> bool {
@@ -46,8 +49,14 @@ impl Engine {
             let asked = *self.fence_asked.entry(*about).or_insert(now);
             let device = self.state.config.fences.iter().find(|f| f.name == request.device);
             // status, off, status again: three calls of the agent.
-            let patience = device.map_or(FENCE_GRACE, |d| d.timeout * 3 + FENCE_GRACE);
-            if now.since(asked) > patience {
+            let silent = now.since(asked) > device.map_or(FENCE_GRACE, |d| d.timeout * 3 + FENCE_GRACE);
+            let victim = self.state.name_of(about.node);
+            let devices =
+                self.state.config.fences.iter().filter(|f| f.nodes.iter().any(|n| n.as_str() == victim));
+            let tried_all = request.attempt as usize >= devices.count();
+            let refused =
+                self.fence_refused.contains(about) && (!tried_all || now.since(asked) > FENCE_PAUSE);
+            if silent || refused {
                 self.fence_failed.insert(*about);
             }
         }

@@ -159,10 +159,10 @@ impl Engine {
             if !self.sequencers.contains_key(&name) {
                 self.begin(&name, &ownership);
             }
-            if matches!(ownership.phase, Phase::Releasing(_)) {
-                if let Some(sequencer) = self.sequencers.get_mut(&name) {
-                    sequencer.release();
-                }
+            if matches!(ownership.phase, Phase::Releasing(_))
+                && let Some(sequencer) = self.sequencers.get_mut(&name)
+            {
+                sequencer.release();
             }
             self.advance(&name);
         }

@@ -85,9 +85,10 @@ fn end(
 /// A request to cut the power of `about`, if it is suspected by a majority and owns something that needs it.
 fn fence(state: &State, view: &View, about: IncarnationOf) -> Option<Command> {
     let suspected = state.is_ended(about) || view.majority_suspects(state, about);
-    let needed = state
-        .owned_by(about)
-        .any(|(name, _)| state.config.group(name).is_some_and(|g| g.needs.contains(&Need::Fenced)));
+    // What was left running on purpose (`stop --forced`) is not answered by cutting the power under it.
+    let needed = state.owned_by(about).any(|(name, o)| {
+        !o.without_lease && state.config.group(name).is_some_and(|g| g.needs.contains(&Need::Fenced))
+    });
     if !suspected || !needed {
         return None;
     }

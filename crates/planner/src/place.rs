@@ -72,7 +72,7 @@ impl fmt::Display for Why {
             Self::Silent => write!(f, "is not heard on any network"),
             Self::Standby => write!(f, "is on standby"),
             Self::Stopping(mode) => write!(f, "was stopped ({})", mode.word()),
-            Self::Failed(why) => write!(f, "the group failed there: {why}"),
+            Self::Failed(why) => write!(f, "could not run it: {why}"),
             Self::NotHome => write!(f, "is not its home node, and it starts at home only"),
             Self::CarriesAnother(group) => write!(f, "carries the rotating group {group}"),
             Self::NotLast => write!(f, "is not where it ran, and it does not fail over"),
@@ -250,7 +250,11 @@ fn owned(
     }
     let other = best(group, &candidates).filter(|to| to.node != owner.node);
     match state.lives[&owner.node].mode {
-        NodeMode::Stopping(mode) if mode != StopMode::Forced => {
+        NodeMode::Stopping(StopMode::Forced) => {
+            let rule = format!("{here} stops and leaves it running");
+            return Placement::of(Intent::Stay, rule, candidates);
+        }
+        NodeMode::Stopping(mode) => {
             let rule = format!("{here} stops ({})", mode.word());
             return Placement::of(leave(ownership, ReleaseReason::Stopping(mode)), rule, candidates);
         }
@@ -268,7 +272,7 @@ fn owned(
                 candidates,
             );
         }
-        _ => {}
+        NodeMode::Active => {}
     }
     settled(group, config, ownership, &here, other, candidates)
 }
@@ -293,7 +297,17 @@ fn settled(
         return Placement::of(Intent::Underway, format!("{here} brings it up"), candidates);
     }
     let goes_home = config.policy.failback == Failback::Home && group.moved_to != Some(ownership.owner.node);
-    if let Some(to) = other.filter(|_| goes_home) {
+    // Without the operator's move, the best node is the first of the list: a better one stands before the owner.
+    let better = |to: &IncarnationOf| {
+        candidates.iter().map(|(node, verdict)| (node.as_str(), verdict)).find_map(|(node, verdict)| {
+            match verdict {
+                _ if node == here => Some(false),
+                Verdict::Fit(about) if about == to => Some(true),
+                _ => None,
+            }
+        }) == Some(true)
+    };
+    if let Some(to) = other.filter(|to| goes_home && better(to)) {
         let rule = "failback: a better node of its list has returned";
         return Placement::of(leave(ownership, ReleaseReason::Reintegration(to.node)), rule, candidates);
     }
@@ -323,6 +337,10 @@ fn unproven(
         .filter(|need| !(ownership.without_lease && **need == Need::LeaseEnded))
         .map(word)
         .collect();
+    if state.living(ownership.owner.node).is_some_and(|life| life != ownership.owner) {
+        let rule = format!("{here} is back in the same boot and adopts what it left running");
+        return Placement::of(Intent::Underway, rule, candidates);
+    }
     let over = state.is_ended(ownership.owner);
     let what = if over {
         "its lease has ended, but that is no proof for this group"

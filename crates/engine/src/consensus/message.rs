@@ -120,8 +120,7 @@ impl RaftMessage {
         m.commit = self.commit;
         m.commit_term = self.commit_term;
         if let Some(s) = self.snapshot {
-            let mut snapshot = eraftpb::Snapshot::default();
-            snapshot.data = s.data.into();
+            let mut snapshot = eraftpb::Snapshot { data: s.data.into(), ..eraftpb::Snapshot::default() };
             let meta = snapshot.mut_metadata();
             meta.index = s.index;
             meta.term = s.term;

@@ -20,12 +20,9 @@ pub(super) struct Mirror {
 impl Mirror {
     /// A log that begins with a founding state known to all founders.
     pub(super) fn founded(voters: &BTreeSet<NodeId>, data: Vec<u8>, index: u64) -> (Self, Vec<Record>) {
-        let mut conf_state = ConfState::default();
-        conf_state.voters = voters.iter().map(|v| v.0).collect();
+        let conf_state = ConfState { voters: voters.iter().map(|v| v.0).collect(), ..ConfState::default() };
         let snapshot = snapshot(index, index, conf_state.clone(), data);
-        let mut hard_state = HardState::default();
-        hard_state.term = index;
-        hard_state.commit = index;
+        let hard_state = HardState { term: index, commit: index, ..HardState::default() };
         let records = vec![snapshot_record(&snapshot), hard_state_record(&hard_state)];
         (Self { hard_state, conf_state, snapshot, entries: Vec::new() }, records)
     }
@@ -39,10 +36,12 @@ impl Mirror {
             }
             None => (Snapshot::default(), ConfState::default()),
         };
-        let mut hard_state = HardState::default();
-        hard_state.term = recovered.hard_state.term;
-        hard_state.vote = recovered.hard_state.vote;
-        hard_state.commit = recovered.hard_state.commit.max(snapshot.get_metadata().index);
+        let hard_state = HardState {
+            term: recovered.hard_state.term,
+            vote: recovered.hard_state.vote,
+            commit: recovered.hard_state.commit.max(snapshot.get_metadata().index),
+            ..HardState::default()
+        };
         let entries: Vec<Entry> = recovered
             .entries
             .iter()
@@ -171,8 +170,7 @@ impl Storage for Mirror {
 }
 
 fn snapshot(index: u64, term: u64, conf_state: ConfState, data: Vec<u8>) -> Snapshot {
-    let mut snapshot = Snapshot::default();
-    snapshot.data = data.into();
+    let mut snapshot = Snapshot { data: data.into(), ..Snapshot::default() };
     snapshot.mut_metadata().index = index;
     snapshot.mut_metadata().term = term;
     snapshot.mut_metadata().set_conf_state(conf_state);
@@ -200,10 +198,7 @@ pub(super) fn hard_state_record(hard: &HardState) -> Record {
 
 fn decode_conf_state(bytes: &[u8]) -> ConfState {
     let (voters, learners) = postcard::from_bytes(bytes).unwrap_or_default();
-    let mut conf_state = ConfState::default();
-    conf_state.voters = voters;
-    conf_state.learners = learners;
-    conf_state
+    ConfState { voters, learners, ..ConfState::default() }
 }
 
 fn entry_record(e: &Entry) -> Record {
@@ -227,15 +222,10 @@ pub(super) fn entry_kind(kind: EntryType) -> u8 {
 
 /// The library's form of an entry.
 pub(super) fn entry(kind: u8, term: u64, index: u64, data: Vec<u8>, context: Vec<u8>) -> Entry {
-    let mut e = Entry::default();
-    e.set_entry_type(match kind {
+    let entry_type = match kind {
         1 => EntryType::EntryConfChange,
         2 => EntryType::EntryConfChangeV2,
         _ => EntryType::EntryNormal,
-    });
-    e.term = term;
-    e.index = index;
-    e.data = data.into();
-    e.context = context.into();
-    e
+    };
+    Entry { entry_type, term, index, data: data.into(), context: context.into(), ..Entry::default() }
 }

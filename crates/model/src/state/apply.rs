@@ -96,11 +96,10 @@ impl State {
             return void(format!("incarnation {about} is over"));
         }
         let before = self.lives.get(&about.node).cloned();
-        if let Some(life) = &before {
-            if life.incarnation >= about.incarnation {
+        if let Some(life) = &before
+            && life.incarnation >= about.incarnation {
                 return void(format!("incarnation {} is registered", life.incarnation));
             }
-        }
         let mode = match before.as_ref().map(|l| l.mode) {
             Some(NodeMode::Standby) => NodeMode::Standby,
             _ => NodeMode::Active,
@@ -360,11 +359,10 @@ impl State {
             }
             changes.push(Change::FailedOn(name.clone(), ownership.owner.node, why.to_owned()));
         }
-        if let Some(group) = self.groups.get_mut(name) {
-            if !group.enabled {
+        if let Some(group) = self.groups.get_mut(name)
+            && !group.enabled {
                 group.started = false;
             }
-        }
         changes.extend(self.vacate(name, Proof::Released));
         changes
     }
@@ -401,11 +399,10 @@ impl State {
             return void(format!("{about} is over"));
         }
         for group in self.groups.values_mut() {
-            if let Tenure::Owned(o) = &mut group.tenure {
-                if o.owner == about {
+            if let Tenure::Owned(o) = &mut group.tenure
+                && o.owner == about {
                     o.without_lease = true;
                 }
-            }
         }
         vec![Change::HeldWithoutLease(about)]
     }
@@ -459,11 +456,10 @@ impl State {
 
     fn restart(&mut self, name: &GroupName) -> Changes {
         let mut changes = self.enable(name);
-        if let Some(ownership) = self.ownership(name).cloned() {
-            if matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_)) {
+        if let Some(ownership) = self.ownership(name).cloned()
+            && matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_)) {
                 changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
             }
-        }
         changes
     }
 
