@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::folder::Folder;
 use crate::loopdev;
 use crate::machine::DEATH_PATIENCE;
 use crate::protocol::{Answer, LabStatus, Request};
-use crate::run::{command_of, first_process, output_of, pick, spawn_in};
+use crate::run::{Running, command_of, first_process, output_of, pick, spawn_in};
 use crate::san::{DiskState, SanLog};
 use crate::spec::LabSpec;
 use crate::switch::Direction;
@@ -206,7 +206,7 @@ impl Lab {
     ///
     /// # Errors
     /// When the machine is off or has no such program.
-    pub fn spawn(&self, machine: &str, command: Command) -> Result<Child> {
+    pub fn spawn(&self, machine: &str, command: Command) -> Result<Running> {
         spawn_in(pick(&self.status()?, machine)?, command)
     }
 
@@ -215,9 +215,7 @@ impl Lab {
     /// # Errors
     /// When the machine is off or has no such program.
     pub fn run(&self, machine: &str, words: &[impl AsRef<std::ffi::OsStr>]) -> Result<i32> {
-        let mut child = self.spawn(machine, command_of(words)?)?;
-        let ended = child.wait().doing(|| format!("wait for a command on {machine}"))?;
-        Ok(crate::run::exit_code(ended))
+        Ok(crate::run::exit_code(self.spawn(machine, command_of(words)?)?.wait()?))
     }
 
     /// Runs a command in a machine and collects what it says.

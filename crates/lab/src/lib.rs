@@ -36,7 +36,7 @@ pub use fence::{AGENT as FENCE_AGENT, SOCKET as POWER_SOCKET, fence_agent, reset
 pub use folder::{DEFAULT_BASE, Folder, Record, all_labs, base};
 pub use lab::{Lab, down};
 pub use protocol::{Answer, LabStatus, MachineStatus, NetworkStatus, Power, Request};
-pub use run::{exit_code, spawn_in};
+pub use run::{Running, exit_code, spawn_in};
 pub use san::{DiskState, Overlap, SanEvent, SanLog, SanRequest, two_writers};
 pub use spec::{
     CLIENT, Cidr, DEFAULT_DEVICE, DISK_MIB, DiskSpec, LAB_NAME_BYTES_MAX, LabSpec, MachineSpec, Role,

@@ -115,7 +115,12 @@ pub fn doubles(holdings: &[Holding]) -> Vec<Double> {
         for two in &holdings[i + 1..] {
             let (from, to) = (one.from.max(two.from), one.to.min(two.to));
             if one.address == two.address && one.node != two.node && from < to {
-                found.push(Double { address: one.address, nodes: [one.node.clone(), two.node.clone()], from, to });
+                found.push(Double {
+                    address: one.address,
+                    nodes: [one.node.clone(), two.node.clone()],
+                    from,
+                    to,
+                });
             }
         }
     }
@@ -145,7 +150,8 @@ impl Watch {
         }
         let mut blind = Vec::new();
         for (node, eye) in &self.eyes {
-            let carried = if is_dead(&eye.life) { Err(io::ErrorKind::NotFound.into()) } else { carried(&eye.route) };
+            let carried =
+                if is_dead(&eye.life) { Err(io::ErrorKind::NotFound.into()) } else { carried(&eye.route) };
             let now = now_ns();
             let carried = carried.unwrap_or_else(|_| {
                 blind.push(node.clone());
@@ -280,7 +286,8 @@ mod tests {
     fn a_holding_ends_when_the_power_is_cut() {
         let cut = SanEvent::Switch { at: 7, node: "a".into(), to: DiskState::Cut };
         let log = SanLog { events: vec![cut] };
-        let ended = end_with_power(vec![holding("a", 0, 12), holding("b", 0, 12), holding("a", 20, 30)], &log);
+        let ended =
+            end_with_power(vec![holding("a", 0, 12), holding("b", 0, 12), holding("a", 20, 30)], &log);
         assert_eq!(ended.iter().map(|h| h.to).collect::<Vec<_>>(), [7, 12, 30]);
     }
 }

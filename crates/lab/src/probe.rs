@@ -111,7 +111,13 @@ impl Probe {
     ///
     /// # Errors
     /// When the machine is off.
-    pub fn start(lab: &Lab, machine: &str, to: SocketAddr, protocol: Protocol, every: Duration) -> Result<Self> {
+    pub fn start(
+        lab: &Lab,
+        machine: &str,
+        to: SocketAddr,
+        protocol: Protocol,
+        every: Duration,
+    ) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let series = Arc::new(Mutex::new(Series { began: now_ns(), ..Series::default() }));
         let (ending, kept) = (Arc::clone(&stop), Arc::clone(&series));

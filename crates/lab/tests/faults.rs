@@ -3,13 +3,13 @@
 mod support;
 
 use std::net::{IpAddr, SocketAddr};
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use regent_lab::ledger::{LEDGER_PORT, LedgerWriter, audit, read_ledger};
 use regent_lab::observe::{Observer, doubles};
 use regent_lab::probe::{Probe, Protocol};
-use regent_lab::{Direction, Lab, Power, now_ns, two_writers};
+use regent_lab::{Direction, Lab, Power, Running, now_ns, two_writers};
 use support::{eventually, pings, sh, sh_output, up};
 
 const SERVICE: &str = "10.77.0.100";
@@ -20,7 +20,7 @@ fn service() -> SocketAddr {
 }
 
 /// Acquires by hand what a cluster would: disk, address, ledger.
-fn acquire(lab: &Lab, node: &str, epoch: u32) -> Child {
+fn acquire(lab: &Lab, node: &str, epoch: u32) -> Running {
     sh(lab, node, "mkdir -p /mnt/d && mount -t ext4 /dev/san0 /mnt/d");
     sh(lab, node, &format!("ip addr add {SERVICE}/24 dev eth0"));
     // What a cluster announces: clients learn the new owner at once.
@@ -30,7 +30,14 @@ fn acquire(lab: &Lab, node: &str, epoch: u32) -> Child {
         s.send(b'\\xff'*6+m+struct.pack('!HHHBBH',0x806,1,0x800,6,4,1)+m+a+b'\\0'*6+a)";
     sh(lab, node, &format!("python3 -c \"{announce}\""));
     let mut ledger = Command::new("regent-lab-hand");
-    ledger.args(["ledger", "serve", "--listen", &format!("{SERVICE}:{LEDGER_PORT}"), "--file", "/mnt/d/ledger"]);
+    ledger.args([
+        "ledger",
+        "serve",
+        "--listen",
+        &format!("{SERVICE}:{LEDGER_PORT}"),
+        "--file",
+        "/mnt/d/ledger",
+    ]);
     ledger.env("REGENT_NODE", node).env("REGENT_EPOCH", epoch.to_string());
     lab.spawn(node, ledger).unwrap()
 }
@@ -51,8 +58,7 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
         assert!(began.elapsed() < Duration::from_millis(250), "a cut took {:?}", began.elapsed());
         cuts.push((at, to));
         let next = acquire(&lab, to, epoch as u32 + 2);
-        ledger.wait().unwrap();
-        ledger = next;
+        std::mem::replace(&mut ledger, next).wait().unwrap();
         let before = writer.count().0;
         eventually("the client goes on", Duration::from_secs(10), || writer.count().0 > before + 50);
         if lab.status().unwrap().machine(from).unwrap().power != Power::On {
@@ -61,7 +67,11 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
     }
     let stored = read_ledger(&lab, "client", service()).unwrap();
     let acknowledged = writer.stop();
-    let stored = if acknowledged.len() > stored.len() { read_ledger(&lab, "client", service()).unwrap() } else { stored };
+    let stored = if acknowledged.len() > stored.len() {
+        read_ledger(&lab, "client", service()).unwrap()
+    } else {
+        stored
+    };
     let audit = audit(&acknowledged, &stored);
     assert!(audit.is_clean() && audit.acknowledged > 150, "{audit:?}");
     let series = probe.stop();
@@ -69,9 +79,9 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
         let first = series.first_after(*at).unwrap();
         assert!(first.who.starts_with(to), "{first:?} after the cut at {at}");
     }
-    let late = series.replies.iter().filter(|r| cuts.iter().any(|(at, to)| {
-        r.sent > *at && r.sent < at + 50_000_000 && !r.who.starts_with(to)
-    }));
+    let late = series.replies.iter().filter(|r| {
+        cuts.iter().any(|(at, to)| r.sent > *at && r.sent < at + 50_000_000 && !r.who.starts_with(to))
+    });
     assert_eq!(late.count(), 0, "a dead node answers nobody");
     let holdings = observer.stop();
     assert!(holdings.len() >= 4, "{holdings:?}");
@@ -84,9 +94,14 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
 #[test]
 fn two_nodes_with_one_address_are_seen() {
     let lab = up("doubles");
-    let observer = Observer::start(&lab, &[SERVICE.parse().unwrap(), "fd77::100".parse().unwrap()], EVERY).unwrap();
+    let observer =
+        Observer::start(&lab, &[SERVICE.parse().unwrap(), "fd77::100".parse().unwrap()], EVERY).unwrap();
     for node in ["lx4", "lx5"] {
-        sh(&lab, node, &format!("ip addr add {SERVICE}/32 dev eth0; ip addr add fd77::100/128 dev eth0 nodad"));
+        sh(
+            &lab,
+            node,
+            &format!("ip addr add {SERVICE}/32 dev eth0; ip addr add fd77::100/128 dev eth0 nodad"),
+        );
     }
     std::thread::sleep(Duration::from_millis(150));
     sh(&lab, "lx4", &format!("ip addr del {SERVICE}/32 dev eth0"));
@@ -117,12 +132,14 @@ fn arrives(lab: &Lab, from: &str, to: &str, address: &str) -> bool {
     );
     let mut command = Command::new("python3");
     command.args(["-c", &listen]);
-    let mut listener = lab.spawn(to, command).unwrap();
+    let listener = lab.spawn(to, command).unwrap();
     eventually("the listener is bound", Duration::from_secs(5), || {
         sh_output(lab, to, "grep -q :03E7 /proc/net/udp").status.success()
     });
     // Known neighbours: a lost answer to ARP must not be mistaken for a lost datagram.
-    let send = format!("import socket\nsocket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b'x',('{address}',999))");
+    let send = format!(
+        "import socket\nsocket.socket(socket.AF_INET,socket.SOCK_DGRAM).sendto(b'x',('{address}',999))"
+    );
     lab.output(from, &["python3", "-c", &send]).unwrap();
     listener.wait().unwrap().success()
 }
@@ -150,7 +167,7 @@ fn a_paused_machine_stands_still_and_answers_nobody_if_silent() {
     let lab = up("pause");
     let mut counter = Command::new("sh");
     counter.args(["-c", "while :; do echo x >> /var/lib/regent/count; sleep 0.01; done"]);
-    let mut counter = lab.spawn("lx4", counter).unwrap();
+    let counter = lab.spawn("lx4", counter).unwrap();
     let file = lab.folder().persistent("lx4", "/var/lib/regent/count".as_ref());
     let size = || std::fs::metadata(&file).map_or(0, |m| m.len());
     eventually("it counts", Duration::from_secs(5), || size() > 10);

@@ -40,14 +40,14 @@ fn down_clears_away_what_a_killed_fabric_leaves() {
     let lab = Lab::up(&spec).unwrap();
     sh(&lab, "lx4", "mkdir -p /mnt/d && mount /dev/san0 /mnt/d && echo x > /mnt/d/x");
     let fabric = rustix::process::Pid::from_raw(lab.status().unwrap().fabric).unwrap();
-    let mut client = lab.spawn("client", {
+    let client = lab.spawn("client", {
         let mut command = std::process::Command::new("sleep");
         command.arg("1000");
         command
     });
     rustix::process::kill_process(fabric, rustix::process::Signal::KILL).unwrap();
     // Everything dies with the fabric, even what was started later.
-    client.as_mut().unwrap().wait().unwrap();
+    client.unwrap().wait().unwrap();
     let folder = lab.folder().clone();
     assert!(Lab::attach(&spec.name).unwrap_err().to_string().contains("regent lab down"));
     regent_lab::down(&folder).unwrap();

@@ -28,7 +28,7 @@ fn after_a_power_cut_the_image_stays_and_the_peer_finds_what_was_synced() {
         "-c",
         "while :; do dd if=/dev/zero of=/mnt/d/busy bs=64k count=16 conv=notrunc,fsync 2>/dev/null; done",
     ]);
-    let mut busy = lab.spawn("lx4", busy).unwrap();
+    let busy = lab.spawn("lx4", busy).unwrap();
     std::thread::sleep(Duration::from_millis(150));
     let at = lab.off("lx4").unwrap();
     let before = image(&lab);
@@ -92,9 +92,9 @@ fn an_erroring_disk_errors_and_a_hanging_one_hangs_until_it_is_well() {
     lab.disk("lx4", DiskState::Hang).unwrap();
     let mut hung = std::process::Command::new("sh");
     hung.args(["-c", write]);
-    let mut hung = lab.spawn("lx4", hung).unwrap();
+    let hung = lab.spawn("lx4", hung).unwrap();
     std::thread::sleep(Duration::from_millis(300));
-    assert!(hung.try_wait().unwrap().is_none(), "it hangs");
+    assert!(!hung.has_ended(), "it hangs");
     sh(&lab, "lx5", write); // and nobody else does
     assert_eq!(lab.status().unwrap().machine("lx4").unwrap().disk, Some(DiskState::Hang));
     lab.disk("lx4", DiskState::Ok).unwrap();
@@ -110,7 +110,7 @@ fn a_node_with_a_hanging_disk_can_be_powered_off_and_on() {
     lab.disk("lx4", DiskState::Hang).unwrap();
     let mut stuck = std::process::Command::new("sh");
     stuck.args(["-c", "echo x > /mnt/d/x; sync"]);
-    let mut stuck = lab.spawn("lx4", stuck).unwrap();
+    let stuck = lab.spawn("lx4", stuck).unwrap();
     std::thread::sleep(Duration::from_millis(100));
     let began = Instant::now();
     lab.off("lx4").unwrap();

@@ -44,9 +44,7 @@ impl Server {
         let (fail, failed) = std::sync::mpsc::channel();
         let (udp, who) = (self.udp, self.who.clone());
         let thread = |name: &str| std::thread::Builder::new().name(name.into());
-        thread("answer")
-            .spawn(move || answer(&udp, &who))
-            .doing(|| "start a thread".into())?;
+        thread("answer").spawn(move || answer(&udp, &who)).doing(|| "start a thread".into())?;
         let node = self.who.split(' ').next().unwrap_or_default().to_owned();
         let (tcp, store) = (self.tcp, self.store);
         thread("accept")
@@ -120,7 +118,8 @@ fn converse(stream: &TcpStream, store: &Mutex<Store>, node: &str) -> Result<()> 
 pub fn serve_ledger(file: &Path, address: SocketAddr) -> Result<()> {
     let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
     let node = std::env::var("REGENT_NODE").ok().filter(|n| !n.is_empty()).unwrap_or_else(host);
-    let epoch = std::env::var("REGENT_EPOCH").ok().filter(|e| !e.is_empty()).unwrap_or_else(|| "-".to_owned());
+    let epoch =
+        std::env::var("REGENT_EPOCH").ok().filter(|e| !e.is_empty()).unwrap_or_else(|| "-".to_owned());
     let epoch = epoch.replace(' ', "");
     Server::open(file, address, &node, &epoch)?.serve()
 }

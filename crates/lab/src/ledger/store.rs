@@ -29,7 +29,8 @@ impl Store {
     /// Opens or makes the ledger, and cuts off a record that was torn when the power went.
     pub(super) fn open(path: &Path) -> Result<(Self, u64)> {
         let doing = || format!("open the ledger {}", path.display());
-        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).doing(doing)?;
+        let mut file =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).doing(doing)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).doing(doing)?;
         let Recovered { numbers, torn } = parse(&bytes, path)?;
