@@ -1,5 +1,6 @@
 //! The fabric: the one process of a lab that owns the switch, the SAN and the power.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -20,7 +21,7 @@ use crate::folder::{CONTROL, Folder, POWER, Record};
 use crate::machine::{Job, Machine, Shared};
 use crate::protocol::{Answer, LabStatus, Power, Request};
 use crate::san::{Disk, DiskState, Journal, Port, serve_port};
-use crate::spec::{LabSpec, Role};
+use crate::spec::{LabSpec, MachineSpec, Role};
 use crate::switch::Switch;
 use crate::sys;
 
@@ -95,21 +96,22 @@ fn build(folder: &Folder, spec: LabSpec, main: mpsc::Sender<Job>) -> Result<Arc<
     sys::own_mounts_and_network().doing(|| "make namespaces (the lab needs root)".into())?;
     leave_foreign_mounts()?;
     pin_programs(folder, &spec)?;
-    for machine in &spec.machines {
-        seed(folder, &spec, machine)?;
-    }
     let switch = Switch::build(spec.networks())?;
-    let disks = make_disks(folder, &spec)?;
+    let mut disks = Vec::new();
+    for (number, disk) in spec.disks.iter().enumerate() {
+        disks.push(make_image(&folder.image(number), disk.mib, disk.ext4.then_some(None))?);
+    }
     let journal = Arc::new(Journal::open(&folder.san_log())?);
     let shared = Arc::new(Shared { spec, folder: folder.clone(), cgroup, switch, main });
     let mut machines = Vec::new();
     for (index, machine) in shared.spec.machines.iter().enumerate() {
         let port = (machine.role == Role::Node && !disks.is_empty())
-            .then(|| Arc::new(Port::new(&machine.name, disks.clone(), Arc::clone(&journal))));
+            .then(|| Arc::new(Port::new(&machine.name, disks.clone(), Some(Arc::clone(&journal)))));
+        let own = make_own_disk(folder, &shared.spec, machine)?;
         if let Some(port) = &port {
             serve_port(Arc::clone(port), &folder.san_mount(&machine.name))?;
         }
-        machines.push(Machine::new(index, machine.clone(), port));
+        machines.push(Machine::new(index, machine.clone(), port, own));
     }
     Ok(Arc::new(Fabric { shared, machines, ending: AtomicBool::new(false) }))
 }
@@ -147,42 +149,44 @@ fn pin_programs(folder: &Folder, spec: &LabSpec) -> Result<()> {
     Ok(())
 }
 
-/// Makes a machine's folder with its persistent folders and what belongs there.
-fn seed(folder: &Folder, spec: &LabSpec, machine: &crate::spec::MachineSpec) -> Result<()> {
+/// Makes a machine's folder, and its own disk with its persistent folders and what belongs there.
+fn make_own_disk(folder: &Folder, spec: &LabSpec, machine: &MachineSpec) -> Result<Arc<Port>> {
+    let seeds = folder.seeds(&machine.name);
+    let inside = |path: &Path| seeds.join(path.strip_prefix("/").unwrap_or(path));
     for persistent in &spec.persistent {
-        let path = folder.persistent(&machine.name, persistent);
+        let path = inside(persistent);
         fs::create_dir_all(&path).doing(|| format!("make {}", path.display()))?;
     }
     let common = spec.files.iter().filter(|_| machine.role != Role::Client);
     for file in common.chain(&machine.files) {
         if spec.persistent.iter().any(|p| file.path.starts_with(p)) {
-            crate::init::write_seed(&folder.persistent(&machine.name, &file.path), file)?;
+            crate::init::write_seed(&inside(&file.path), file)?;
         }
     }
-    Ok(())
+    let disk = make_image(&folder.own_image(&machine.name), spec.own_disk_mib, Some(Some(&seeds)))?;
+    let port = Arc::new(Port::new(&machine.name, vec![disk], None));
+    serve_port(Arc::clone(&port), &folder.own_mount(&machine.name))?;
+    Ok(port)
 }
 
-fn make_disks(folder: &Folder, spec: &LabSpec) -> Result<Vec<Arc<Disk>>> {
-    let mut disks = Vec::new();
-    for (number, disk) in spec.disks.iter().enumerate() {
-        let path = folder.image(number);
-        let bytes = u64::from(disk.mib) << 20;
-        let image = File::options().read(true).write(true).create_new(true).open(&path);
-        let image = image.doing(|| format!("make {}", path.display()))?;
-        image.set_len(bytes).doing(|| format!("make {}", path.display()))?;
-        if disk.ext4 {
-            format_ext4(&path)?;
-        }
-        disks.push(Arc::new(Disk { image, bytes }));
+/// Makes an image, with ext4 on it if wanted, with the contents of a folder if one is given.
+fn make_image(path: &Path, mib: u32, ext4: Option<Option<&Path>>) -> Result<Arc<Disk>> {
+    let bytes = u64::from(mib) << 20;
+    let image = File::options().read(true).write(true).create_new(true).open(path);
+    let image = image.doing(|| format!("make {}", path.display()))?;
+    image.set_len(bytes).doing(|| format!("make {}", path.display()))?;
+    if let Some(contents) = ext4 {
+        format_ext4(path, contents)?;
     }
-    Ok(disks)
+    Ok(Arc::new(Disk { image, bytes }))
 }
 
 /// Nothing is left to be initialised later: no thread of the kernel writes to the disk by itself.
-fn format_ext4(image: &Path) -> Result<()> {
+fn format_ext4(image: &Path, contents: Option<&Path>) -> Result<()> {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let output = Command::new("mkfs.ext4")
         .args(["-q", "-F", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"])
+        .args(contents.map(|folder| [OsStr::new("-d"), folder.as_os_str()]).into_iter().flatten())
         .arg(image)
         .env("PATH", path)
         .stdin(Stdio::null())

@@ -104,10 +104,18 @@ impl Folder {
         self.machine(machine).join("console.log")
     }
 
-    /// Where the host sees a persistent folder of a machine.
-    #[must_use]
-    pub fn persistent(&self, machine: &str, path: &Path) -> PathBuf {
-        self.machine(machine).join("persistent").join(path.strip_prefix("/").unwrap_or(path))
+    /// What a machine's own disk holds when it is new.
+    pub(crate) fn seeds(&self, machine: &str) -> PathBuf {
+        self.machine(machine).join("seeds")
+    }
+
+    /// The image of a machine's own disk.
+    pub(crate) fn own_image(&self, machine: &str) -> PathBuf {
+        self.machine(machine).join("disk.img")
+    }
+
+    pub(crate) fn own_mount(&self, machine: &str) -> PathBuf {
+        self.machine(machine).join("disk")
     }
 
     /// Where the machines' programs are pinned; only the fabric and what it starts see anything there.

@@ -14,6 +14,7 @@ use rustix::process::{WaitOptions, pivot_root, wait};
 
 use crate::error::{Doing, LabError, Result};
 use crate::folder::{Folder, POWER};
+use crate::machine::OWN_DISK;
 use crate::protocol::BootOrder;
 use crate::spec::SeedFile;
 use crate::switch::ip_batch;
@@ -231,10 +232,14 @@ fn volatile(root: &Path, order: &BootOrder) -> Result<()> {
 fn own_files(root: &Path, order: &BootOrder, folder: &Folder) -> Result<()> {
     let inside = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
     let name = &order.machine.name;
+    let disk = PathBuf::from("own"); // beside the root, in memory
+    fs::create_dir(&disk).doing(|| "make a mount point".into())?;
+    mount(inside(Path::new(OWN_DISK)), &disk, "ext4", MountFlags::NOATIME, c"")
+        .doing(|| format!("mount the disk of {name}"))?;
     for persistent in &order.persistent {
         let target = inside(persistent);
         fs::create_dir_all(&target).doing(|| format!("make {}", persistent.display()))?;
-        let source = folder.persistent(name, persistent);
+        let source = disk.join(persistent.strip_prefix("/").unwrap_or(persistent));
         mount_bind(&source, &target).doing(|| format!("mount {}", persistent.display()))?;
     }
     let bind_file = |source: &Path, target: &Path| {

@@ -26,6 +26,8 @@ use crate::sys::{Born, spawn_machine};
 
 /// How long a boot may take; a busy host is slow.
 const BOOT_PATIENCE: Duration = Duration::from_secs(30);
+/// A machine's own disk, in the machine.
+pub(crate) const OWN_DISK: &str = "/dev/disk0";
 /// How long clearing away may take before it is called stuck.
 pub(crate) const DEATH_PATIENCE: Duration = Duration::from_secs(20);
 
@@ -46,7 +48,10 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 pub(crate) struct Machine {
     pub(crate) index: usize,
     pub(crate) spec: MachineSpec,
+    /// Its way to the shared disks, if it has one.
     pub(crate) port: Option<Arc<Port>>,
+    /// Its way to its own disk.
+    own: Arc<Port>,
     live: Mutex<Live>,
     changed: Condvar,
 }
@@ -69,7 +74,7 @@ struct Live {
 }
 
 impl Machine {
-    pub(crate) fn new(index: usize, spec: MachineSpec, port: Option<Arc<Port>>) -> Arc<Self> {
+    pub(crate) fn new(index: usize, spec: MachineSpec, port: Option<Arc<Port>>, own: Arc<Port>) -> Arc<Self> {
         let live = Live {
             power: Power::Off,
             boot: 0,
@@ -85,7 +90,7 @@ impl Machine {
             watched: false,
             trouble: None,
         };
-        Arc::new(Self { index, spec, port, live: Mutex::new(live), changed: Condvar::new() })
+        Arc::new(Self { index, spec, port, own, live: Mutex::new(live), changed: Condvar::new() })
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
@@ -180,15 +185,19 @@ impl Machine {
             let live = self.live();
             (live.boot, live.boot_id.clone(), live.env.clone())
         };
-        if let Some(port) = &self.port {
+        for port in self.port.iter().chain([&self.own]) {
             port.power_on(boot);
         }
-        let mut devices = Vec::new();
+        let (folder, name) = (&shared.folder, &self.spec.name);
+        let mut files = vec![(PathBuf::from(OWN_DISK), folder.own_mount(name).join("disk0"))];
         for (number, disk) in shared.spec.disks.iter().enumerate().filter(|_| self.port.is_some()) {
-            let file = shared.folder.san_mount(&self.spec.name).join(format!("disk{number}"));
-            let minor = loopdev::attach(&file, &shared.folder, &self.spec.name)?;
+            files.push((disk.device.clone(), folder.san_mount(name).join(format!("disk{number}"))));
+        }
+        let mut devices = Vec::new();
+        for (device, file) in files {
+            let minor = loopdev::attach(&file, folder, name)?;
             self.live().loops.push(minor);
-            devices.push((disk.device.clone(), loopdev::MAJOR, minor));
+            devices.push((device, loopdev::MAJOR, minor));
         }
         let (ours, theirs) = UnixStream::pair().doing(|| "make a socket pair".into())?;
         ours.set_read_timeout(Some(BOOT_PATIENCE)).doing(|| "set a timeout".into())?;
@@ -288,6 +297,7 @@ impl Machine {
             return Ok(now_ns());
         }
         let at = self.port.as_ref().map(|port| port.switch(DiskState::Cut));
+        self.own.switch(DiskState::Cut);
         let mut result = Ok(());
         for (_, port) in &live.ports {
             result = result.and(shared.switch.cut(port, Direction::Both));

@@ -128,8 +128,11 @@ pub struct LabSpec {
     pub machines: Vec<MachineSpec>,
     /// The shared disks.
     pub disks: Vec<DiskSpec>,
-    /// Folders of a machine that outlive a power cut; everything else is as new after each boot.
+    /// Folders of a machine that outlive a power cut, as far as their files were synced: they lie on a disk of its
+    /// own. Everything else is as new after each boot.
     pub persistent: Vec<PathBuf>,
+    /// The size of each machine's own disk in MiB.
+    pub own_disk_mib: u32,
     /// Executables of the host that every machine finds in `/usr/local/bin`. The lab's own is always there.
     pub programs: Vec<PathBuf>,
     /// Files that every machine but the client finds.
@@ -215,6 +218,7 @@ impl LabSpec {
             machines: Vec::new(),
             disks: Vec::new(),
             persistent: vec!["/var/lib/regent".into(), "/etc/regent".into()],
+            own_disk_mib: 128,
             programs: Vec::new(),
             files: Vec::new(),
         }
@@ -269,15 +273,13 @@ impl LabSpec {
         if self.networks() > 8 || self.machines.len() > 64 {
             return Err(LabError::new("a lab has at most 8 networks and 64 machines"));
         }
+        let sizes = self.disks.iter().map(|d| (d.device.display().to_string(), d.mib));
+        let own = ("a machine's own disk".to_owned(), self.own_disk_mib);
+        if let Some((disk, mib)) = sizes.chain([own]).find(|(_, mib)| !DISK_MIB.contains(mib)) {
+            let (low, high) = (DISK_MIB.start(), DISK_MIB.end());
+            return Err(LabError::new(format!("{disk} has {mib} MiB; a disk of the lab has {low} to {high}")));
+        }
         for disk in &self.disks {
-            if !DISK_MIB.contains(&disk.mib) {
-                let (low, high) = (DISK_MIB.start(), DISK_MIB.end());
-                return Err(LabError::new(format!(
-                    "the disk {} has {} MiB; a disk of the lab has {low} to {high}",
-                    disk.device.display(),
-                    disk.mib
-                )));
-            }
             if disk.device.parent().is_none_or(|p| !p.starts_with("/dev")) {
                 let device = disk.device.display();
                 return Err(LabError::new(format!(

@@ -79,7 +79,7 @@ fn a_machine_comes_back_new_but_keeps_its_persistent_folders() {
     sh(
         &lab,
         "lx4",
-        "echo a > /var/lib/regent/kept; echo b > /tmp/gone; echo c > /run/gone; echo d > /root/gone",
+        "cd /var/lib/regent; echo a > kept; sync kept .; echo lost > lost; echo b > /tmp/gone; echo c > /run/gone; echo d > /root/gone",
     );
     sh(&lab, "lx4", "test $(cat /proc/sys/kernel/random/boot_id) = $REGENT_BOOT_ID");
     lab.off_and_wait("lx4").unwrap();
@@ -92,7 +92,11 @@ fn a_machine_comes_back_new_but_keeps_its_persistent_folders() {
     assert_ne!(before.machine("lx4").unwrap().boot_id, after.machine("lx4").unwrap().boot_id);
     assert_eq!(after.machine("lx4").unwrap().boot, 2);
     assert_eq!(
-        sh(&lab, "lx4", "cat /var/lib/regent/kept; ls -A /tmp; ls /run/gone /root/gone 2>/dev/null || true"),
+        sh(
+            &lab,
+            "lx4",
+            "cat /var/lib/regent/kept; ! grep lost /var/lib/regent/lost 2>/dev/null; ls -A /tmp; ls /run/gone /root/gone 2>/dev/null || true"
+        ),
         "a"
     );
     assert!(pings(&lab, "client", "10.77.0.4"));

@@ -50,7 +50,7 @@ pub(crate) struct Disk {
 pub(crate) struct Port {
     node: String,
     pub(crate) disks: Vec<Arc<Disk>>,
-    journal: Arc<Journal>,
+    journal: Option<Arc<Journal>>,
     /// Held for reading while a request touches an image: whoever has it for writing knows that none does.
     state: RwLock<(DiskState, u64)>,
     kept: Mutex<Vec<Request>>,
@@ -74,8 +74,8 @@ impl Request {
 }
 
 impl Port {
-    /// A port that is cut: its node has no power yet.
-    pub(crate) fn new(node: &str, disks: Vec<Arc<Disk>>, journal: Arc<Journal>) -> Self {
+    /// A port that is cut: its node has no power yet. Without a journal nothing is noted: nobody shares the disks.
+    pub(crate) fn new(node: &str, disks: Vec<Arc<Disk>>, journal: Option<Arc<Journal>>) -> Self {
         let state = RwLock::new((DiskState::Cut, 0));
         Self { node: node.to_owned(), disks, journal, state, kept: Mutex::new(Vec::new()) }
     }
@@ -101,7 +101,9 @@ impl Port {
             state.0 = to;
             state.1 = boot.unwrap_or(state.1);
             let at = now_ns();
-            self.journal.switched(at, &self.node, state.1, to);
+            if let Some(journal) = &self.journal {
+                journal.switched(at, &self.node, state.1, to);
+            }
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
             (at, if to == DiskState::Hang { Vec::new() } else { std::mem::take(&mut *kept) })
         };
@@ -139,14 +141,7 @@ impl Port {
             Request::Read { disk, offset, length, reply } => match self.read(disk, offset, length) {
                 Ok(data) => {
                     if offset < FIRST_BLOCK {
-                        let kind = Kind::ReadFirstBlock;
-                        self.journal.request(
-                            kind,
-                            (began, now_ns()),
-                            &self.node,
-                            boot,
-                            (disk, offset, length),
-                        );
+                        self.note(Kind::ReadFirstBlock, began, boot, (disk, offset, length));
                     }
                     reply.data(&data);
                 }
@@ -156,14 +151,19 @@ impl Port {
                 let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
                 match self.write(disk, offset, &data) {
                     Ok(()) => {
-                        let range = (disk, offset, length);
-                        self.journal.request(Kind::Write, (began, now_ns()), &self.node, boot, range);
+                        self.note(Kind::Write, began, boot, (disk, offset, length));
                         reply.written(length);
                     }
                     Err(_) => reply.error(Errno::EIO),
                 }
             }
             Request::Flush { reply } => reply.ok(),
+        }
+    }
+
+    fn note(&self, kind: Kind, began: u64, boot: u64, range: (usize, u64, u32)) {
+        if let Some(journal) = &self.journal {
+            journal.request(kind, (began, now_ns()), &self.node, boot, range);
         }
     }
 
