@@ -1,0 +1,59 @@
+//! What daemon and guard say to each other, over the framing of [`regent_wire::ipc`].
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use regent_lease::{FromDaemon, ToDaemon};
+use regent_model::NodeId;
+use regent_wire::datagram::Counts;
+use serde::{Deserialize, Serialize};
+
+/// The daemon's side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ToGuard {
+    /// Of the lease.
+    Lease(FromDaemon),
+    /// Where everybody is. The guard exchanges datagrams with exactly these peers.
+    Addresses {
+        /// This node's own addresses, one per network.
+        own: Vec<IpAddr>,
+        /// Every peer's addresses, in the same order of networks.
+        peers: BTreeMap<NodeId, Vec<IpAddr>>,
+    },
+    /// The node leaves: the guard ends as soon as it holds nothing.
+    Bye {
+        /// What is held without lease stays up, and the guard ends at once.
+        leave_running: bool,
+    },
+}
+
+/// The guard's side.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FromGuard {
+    /// Of the lease.
+    Lease(ToDaemon),
+    /// On which networks each peer was heard lately; told whenever it changes, and to every new daemon.
+    Networks(BTreeMap<NodeId, Vec<bool>>),
+    /// How the guard itself is; told every few seconds when something changed.
+    Health(Health),
+}
+
+/// How a guard is.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Health {
+    /// Datagrams accepted and refused.
+    pub datagrams: Counts,
+    /// Datagrams that the kernel did not take.
+    pub unsent: u64,
+    /// Which of the own addresses have a socket.
+    pub bound: Vec<bool>,
+    /// How often the guard woke later than half a heartbeat.
+    pub late: u64,
+    /// The worst lateness so far.
+    pub worst_lateness: Duration,
+    /// Whether the kernel granted real-time scheduling.
+    pub realtime: bool,
+    /// Whether the kernel granted locked memory.
+    pub locked: bool,
+}

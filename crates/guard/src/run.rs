@@ -1,0 +1,97 @@
+//! A guard from its start to its end.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+
+use regent_lease::Guard;
+use regent_model::Incarnation;
+use rustix::fs::{FlockOperation, flock};
+
+use crate::daemon_line::DaemonLine;
+use crate::durable::Counter;
+use crate::envelope::Health;
+use crate::held::{self, Mirror};
+use crate::keeper::{Course, Keeper};
+use crate::networks::Networks;
+use crate::reset::ResetLine;
+use crate::workers::Workers;
+use crate::{NodeIdentity, Paths, clock, identity, realtime, sys};
+
+/// The exit code of a guard that cannot begin: starting it again will not help.
+pub const REFUSED: u8 = 3;
+
+/// Runs the guard of this machine until the node leaves.
+///
+/// # Errors
+/// In words, with what to type: why it could not begin. Nothing is held by it then.
+pub fn run(paths: &Paths) -> Result<(), String> {
+    let identity = NodeIdentity::read(&paths.identity())?;
+    let key = identity::read_key(&paths.key)?;
+    let boot = identity::boot_id()?;
+    fs::create_dir_all(&paths.run).map_err(|e| format!("cannot make {}: {e}", paths.run.display()))?;
+    let _lock = lock(&paths.guard_lock())?;
+    let signals = sys::signals_as_file(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])
+        .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let reset = ResetLine::from_environment();
+    realtime::spare_from_oom(-1000);
+    let left = held::read(&paths.held(), &boot)?;
+    let counter = Counter::new(paths.incarnation());
+    let incarnation = Incarnation(counter.next()?);
+    let workers = Workers::start(counter)?;
+    let line = DaemonLine::listen(&paths.guard_socket())?;
+    let locked = realtime::lock_memory();
+    let realtime = realtime::elevate(realtime::KEEPER);
+    if !realtime {
+        tracing::warn!(
+            "the kernel does not grant real-time scheduling: on a busy machine the lease may be lost"
+        );
+    }
+    let now = clock::now();
+    let networks = Networks::new(&key, identity.node, incarnation.0, identity.port, &identity.addresses, now);
+    tracing::info!(
+        "guard of {} ({}), incarnation {incarnation}, {} holdings from before",
+        identity.name,
+        identity.node,
+        left.len()
+    );
+    let keeper = Keeper {
+        guard: Guard::new(identity.node, incarnation, boot.clone(), left, now),
+        networks,
+        line,
+        workers,
+        mirror: Mirror::new(paths.held(), boot),
+        reset,
+        signals,
+        health: Health { realtime, locked, ..Health::default() },
+        course: Course::default(),
+    };
+    keeper.keep();
+    tracing::info!("the guard ends");
+    Ok(())
+}
+
+/// Resets this machine if the guard that has died held something by a lease: nobody else would end it in time.
+/// Returns when there is nothing to do. For a supervisor that is not Regent's own.
+///
+/// # Errors
+/// In words: the boot cannot be told.
+pub fn judge_the_dead(paths: &Paths) -> Result<(), String> {
+    let boot = identity::boot_id()?;
+    let mut line = ResetLine::from_environment();
+    while held::needs_a_guard(&paths.held(), &boot) {
+        line.pull("the guard died while this machine held groups");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    Ok(())
+}
+
+/// There is one guard on a machine. The lock is held until the last thread of the process is gone.
+fn lock(path: &Path) -> Result<File, String> {
+    let fail = |error: std::io::Error| format!("cannot lock {}: {error}", path.display());
+    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(fail)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_| format!("another guard of this machine runs already ({} is locked)", path.display()))?;
+    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(fail)?;
+    Ok(file)
+}
