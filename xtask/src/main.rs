@@ -4,6 +4,7 @@
 
 mod deny;
 mod needs;
+mod picture;
 mod run;
 mod tests;
 mod tidy;
@@ -19,6 +20,7 @@ cargo xtask COMMAND
                     the simulator: whole clusters in virtual time, with faults
   tidy              the rules of the house: arrows, lengths, words
   deny              licences and known advisories of the dependencies
+  picture           run the demo and draw what it printed: docs/takeover.svg
   setup             install the Debian packages that demo and test need
 
 demo and test call setup themselves. They need root (namespaces, mounts, loop devices).
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         Some("sim") => tests::simulate(&rest),
         Some("tidy") => tidy::check(),
         Some("deny") => deny::check(),
+        Some("picture") => picture::draw(),
         Some("setup") => needs::install(&needs::TESTS),
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");
