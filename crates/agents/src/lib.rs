@@ -1,1 +1,40 @@
-//! Placeholder while the floor is laid.
+//! The hands of a node: service addresses, file systems, applications and fence devices on Linux.
+//!
+//! They know nothing of the cluster. There are two halves:
+//!
+//! - [`acts`]: the system calls that make a node act for a group and those that let go. The guard performs them.
+//! - [`Hands`]: the agent of the daemon, which probes, acquires, releases and monitors resources, runs scripts
+//!   and fence devices, and asks the guard through a [`Gate`] for everything that needs a lease.
+//!
+//! Nothing here is asynchronous. Each piece of work has a thread of its own and a deadline by which it is
+//! answered, also when a disk hangs and the thread with it.
+
+pub mod acts;
+
+mod address;
+mod announce;
+mod announcer;
+mod application;
+mod cgroup;
+mod clock;
+mod command;
+mod device;
+mod fence;
+mod filesystem;
+mod hands;
+mod holders;
+mod job;
+mod mountinfo;
+mod netlink;
+mod output;
+mod place;
+mod process;
+mod report;
+mod slot;
+mod subnet;
+mod sync;
+mod sys;
+mod user;
+
+pub use hands::{Hands, HandsConfig};
+pub use report::{Gate, Report, Step};

@@ -1,0 +1,54 @@
+//! The raw system calls that make a node act for a group, and those that end it.
+//!
+//! Only the guard performs ([`perform`]), because only it knows at every instant whether the lease is valid.
+//! Releasing is never dangerous: the guard does it at the end of a lease, and the daemon in an orderly stop.
+//! Everything here works in the network, mount and PID namespaces of the calling thread, and may take as long
+//! as the kernel takes: a caller that must go on calls from a thread of its own.
+
+mod address;
+mod mount;
+mod options;
+pub(crate) mod unmount;
+
+use std::time::{Duration, Instant};
+
+use regent_model::holding::{Act, Holding};
+
+pub(crate) use address::is_unusable;
+
+pub use crate::announce::announce;
+
+/// Performs an act. Doing it again when it is done already changes nothing and is no error.
+///
+/// # Errors
+/// Why it could not be done, in the kernel's own words where it has any. Nothing of the act is left behind.
+pub fn perform(act: &Act) -> Result<(), String> {
+    match act {
+        Act::AddAddress { interface, address, prefix, label } => {
+            address::add(interface, *address, *prefix, label.as_deref())
+        }
+        Act::Mount { device, mount, fstype, options } => mount::mount(device, mount, fstype, options),
+    }
+}
+
+/// Lets go of a holding and shows that it is gone; says how long that took. What is not there is let go of
+/// already.
+///
+/// - An address is deleted, and seen to be gone.
+/// - A control group's processes get `SIGTERM` and the holding's grace (none = none), then `cgroup.kill`; its
+///   folders are removed once the kernel says that they are empty.
+/// - A file system is unmounted, never lazily. Whoever keeps it busy, the calling process excepted, is killed:
+///   the end of a lease leaves only that or a reset of the machine. Then the device is claimed for a moment, which shows
+///   that no mount in any namespace is left.
+///
+/// # Errors
+/// What is still there at `deadline`, and why. What was let go of until then stays let go.
+pub fn release(holding: &Holding, deadline: Instant) -> Result<Duration, String> {
+    let begun = Instant::now();
+    match holding {
+        Holding::Address { interface, address, prefix } => address::remove(interface, *address, *prefix)?,
+        Holding::Cgroup { path, grace } => crate::cgroup::end(path, *grace, deadline)?,
+        Holding::Mount { device, mount } => unmount::release(device, mount, deadline)?,
+    }
+    Ok(begun.elapsed())
+}

@@ -1,0 +1,119 @@
+//! Telling the neighbours that an address lives here now: gratuitous ARP in both forms, and the unsolicited
+//! neighbour advertisement.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
+
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
+
+use crate::netlink::{self, Link};
+use crate::sys;
+
+const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ARP_REQUEST: u16 = 1;
+const ARP_REPLY: u16 = 2;
+const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+const FLAG_OVERRIDE: u8 = 0x20;
+const OPTION_TARGET_HARDWARE: u8 = 2;
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+/// Receivers drop advertisements that could have passed a router.
+const HOPS: u8 = 255;
+
+/// Announces `address` on `interface`: for IPv4 a gratuitous ARP request and a gratuitous reply, for IPv6 an
+/// unsolicited neighbour advertisement that overrides. On an interface without neighbours (loopback, a
+/// tunnel) there is nobody to tell, which is no error.
+///
+/// It is sent whether or not the address is on the interface: whoever calls sees to that.
+///
+/// # Errors
+/// The interface is not there, or the kernel refuses to send; nothing is changed.
+pub fn announce(interface: &str, address: IpAddr) -> Result<(), String> {
+    let fail = |what: &dyn std::fmt::Display| format!("cannot announce {address} on {interface}: {what}");
+    let links = netlink::links().map_err(|e| fail(&e))?;
+    let link = links.iter().find(|l| l.name == interface).ok_or_else(|| fail(&"no such interface"))?;
+    if !link.has_neighbours() {
+        return Ok(());
+    }
+    match address {
+        IpAddr::V4(address) => {
+            for operation in [ARP_REQUEST, ARP_REPLY] {
+                let frame = gratuitous_arp(link, operation, address);
+                sys::send_frame(link.index, ETHERTYPE_ARP, &link.broadcast, &frame).map_err(|e| fail(&e))?;
+            }
+            Ok(())
+        }
+        IpAddr::V6(address) => advertise(link, address).map_err(|e| fail(&e)),
+    }
+}
+
+/// An ARP message that says of itself that `address` is at our hardware address. The target's hardware address
+/// is filled in too: some receivers know a gratuitous reply only by that.
+fn gratuitous_arp(link: &Link, operation: u16, address: Ipv4Addr) -> Vec<u8> {
+    let hardware = &link.hardware[..link.hardware.len().min(sys::HARDWARE_BYTES_MAX)];
+    let mut frame = Vec::with_capacity(8 + 2 * (hardware.len() + 4));
+    frame.extend(link.kind.to_be_bytes());
+    frame.extend(ETHERTYPE_IPV4.to_be_bytes());
+    frame.push(hardware.len() as u8);
+    frame.push(4);
+    frame.extend(operation.to_be_bytes());
+    for _sender_then_target in 0..2 {
+        frame.extend(hardware);
+        frame.extend(address.octets());
+    }
+    frame
+}
+
+/// The body of the advertisement; the kernel fills in the checksum.
+fn advertisement(hardware: &[u8], address: Ipv6Addr) -> Vec<u8> {
+    let mut message = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, FLAG_OVERRIDE, 0, 0, 0];
+    message.extend(address.octets());
+    let option_bytes = (2 + hardware.len()).next_multiple_of(8);
+    message.push(OPTION_TARGET_HARDWARE);
+    message.push((option_bytes / 8) as u8);
+    message.extend(hardware);
+    message.resize(24 + option_bytes, 0);
+    message
+}
+
+fn advertise(link: &Link, address: Ipv6Addr) -> rustix::io::Result<()> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET6,
+        SocketType::RAW,
+        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+        Some(ipproto::ICMPV6),
+    )?;
+    sockopt::set_ipv6_multicast_hops(&socket, u32::from(HOPS))?;
+    sockopt::set_ipv6_unicast_hops(&socket, Some(HOPS))?;
+    // The source must be the address itself; where the kernel refuses (still tentative), its own choice will do.
+    let _ = rustix::net::bind(&socket, &SocketAddrV6::new(address, 0, 0, link.index));
+    let to = SocketAddrV6::new(ALL_NODES, 0, 0, link.index);
+    rustix::net::sendto(&socket, &advertisement(&link.hardware, address), SendFlags::empty(), &to)?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link() -> Link {
+        let hardware = vec![2, 0, 0, 0, 0, 9];
+        Link { index: 1, name: "e".into(), kind: 1, flags: 0, hardware, broadcast: vec![255; 6] }
+    }
+
+    #[test]
+    fn a_gratuitous_frame_names_the_address_and_the_hardware_on_both_sides() {
+        let frame = gratuitous_arp(&link(), ARP_REPLY, Ipv4Addr::new(10, 0, 0, 9));
+        assert_eq!(frame[..8], [0, 1, 8, 0, 6, 4, 0, 2]);
+        assert_eq!(frame[8..18], [2, 0, 0, 0, 0, 9, 10, 0, 0, 9]);
+        assert_eq!(frame[8..18], frame[18..28]);
+        assert_eq!(frame.len(), 28);
+    }
+
+    #[test]
+    fn an_advertisement_overrides_and_carries_the_hardware_in_whole_eights() {
+        let message = advertisement(&[2, 0, 0, 0, 0, 9], "fd00::9".parse().unwrap());
+        assert_eq!((message[0], message[4]), (136, 0x20));
+        assert_eq!(message[24..32], [2, 1, 2, 0, 0, 0, 0, 9]);
+        assert_eq!(advertisement(&[7; 20], Ipv6Addr::LOCALHOST).len() % 8, 0);
+    }
+}

@@ -1,0 +1,300 @@
+//! Starting an application, until it was seen to run.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use regent_model::action::{Failure, Outcome};
+use regent_model::config::MainProcess;
+use regent_model::journal::Level;
+use rustix::event::PollFlags;
+
+use super::life::{Life, Watch};
+use super::record::{self, Phase, Record};
+use super::{Application, MAIN_FOLDER, check};
+use crate::cgroup::Folder;
+use crate::command::{self, Command, Ended, Program, Running, how_it_ended, wait_for};
+use crate::hands::failure;
+use crate::output::Output;
+use crate::process::{self, Identity};
+use crate::slot;
+
+/// A foreground process without a status command that lives so long is taken to have started.
+const SETTLE: Duration = Duration::from_millis(200);
+/// The first pause between two questions whether it runs; it grows by half each time.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// Starts the application; what runs already is adopted.
+pub(super) fn acquire(app: &Application<'_>) -> Result<Outcome, Failure> {
+    let job = app.context.job;
+    if let Some(outcome) = already_there(app)? {
+        return Ok(outcome);
+    }
+    // The folder is there before the guard is asked: when the guard lets go it removes the folder, and what
+    // comes late finds its way barred.
+    let folder = Folder::create(&app.path()).map_err(Failure::because)?;
+    app.context.hold(app.holding())?;
+    let main = folder.create_child(MAIN_FOLDER).map_err(Failure::because)?;
+    let until = job.until(app.config.start_timeout);
+    let output = Output::create(&app.output_path("start"), app.user.as_ref());
+    let environment = app.environment("start");
+    let command = Command {
+        program: Program::Shell(&app.config.start),
+        environment: &environment,
+        user: app.user.as_ref(),
+        input: None,
+    };
+    job.check()?;
+    job.now_doing("running the start command");
+    let begun = Instant::now();
+    let running = command::spawn(&command, &main, &output)
+        .map_err(|e| Failure::because(format!("start command: {e}")))?;
+    let mut start = Start { app, folder, main, output, running, begun, until };
+    match start.until_it_runs() {
+        Ok(process) => start.hand_over(process),
+        Err(why) => Err(start.undo(why)),
+    }
+}
+
+/// What an earlier life left: adopted if it is well, ended if not.
+fn already_there(app: &Application<'_>) -> Result<Option<Outcome>, Failure> {
+    let job = app.context.job;
+    let Some(folder) = Folder::open(&app.path()).map_err(Failure::because)? else { return Ok(None) };
+    if !folder.is_populated().map_err(Failure::because)? {
+        return Ok(None);
+    }
+    app.context.hold(app.holding())?;
+    match check::look(app)? {
+        Outcome::Running => {
+            job.record(Level::Step, "it runs already".into(), Duration::ZERO, String::new());
+            return Ok(Some(Outcome::Running));
+        }
+        Outcome::Failed(why) => job.warn(format!("what runs is ended first: {}", why.reason), why.evidence),
+        Outcome::Stopped => {}
+    }
+    app.context.inner.applications.remove(&slot::key(app.context.run));
+    job.step("end what an earlier start left", || folder.end(Duration::ZERO, job.soft_deadline()))
+        .map_err(Failure::because)?;
+    Ok(None)
+}
+
+/// A start in progress.
+struct Start<'a> {
+    app: &'a Application<'a>,
+    folder: Folder,
+    main: Folder,
+    output: Output,
+    running: Running,
+    begun: Instant,
+    until: Instant,
+}
+
+impl Start<'_> {
+    /// Waits until the application runs; gives its main process, if it has one.
+    fn until_it_runs(&mut self) -> Result<Option<Identity>, Failure> {
+        let job = self.app.context.job;
+        let command = Identity::of(self.running.pid());
+        self.write_record(Phase::Starting, command);
+        if !self.is_foreground() {
+            let ended = self.running.wait(&self.output, self.until, job);
+            self.judge_start_command(ended)?;
+        }
+        job.now_doing("waiting until it runs");
+        let asked_from = Instant::now();
+        let mut pause = PAUSE_FIRST;
+        let mut questions = 0_u32;
+        loop {
+            let not_yet = match self.main_process(command) {
+                Ok(process) => match self.says_it_runs(&mut questions)? {
+                    None => {
+                        self.note_questions(asked_from, questions);
+                        return Ok(process);
+                    }
+                    Some(not_yet) => not_yet,
+                },
+                Err(not_yet) => not_yet,
+            };
+            self.judge_foreground()?;
+            job.check().map_err(|f| if f.timed_out { self.too_late(&not_yet) } else { f })?;
+            if Instant::now() >= self.until {
+                return Err(self.too_late(&not_yet));
+            }
+            let next = self.until.min(Instant::now() + pause);
+            // The end of a start command that goes into the background is known already.
+            let end = self.is_foreground().then(|| (self.running.end_event(), PollFlags::IN));
+            wait_for(end.as_slice(), job.alarm(), &self.output, Some(next));
+            pause = (pause * 3 / 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// Whether the start command is the application.
+    fn is_foreground(&self) -> bool {
+        self.app.config.main == MainProcess::Child
+    }
+
+    /// The start command of an application that goes into the background must end with 0.
+    fn judge_start_command(&self, ended: Ended) -> Result<(), Failure> {
+        let took = self.begun.elapsed();
+        match ended {
+            Ended::Exit(status) if status.success() => {
+                let what = "start command exited with 0".to_owned();
+                self.app.context.job.record(Level::Step, what, took, self.output.evidence());
+                Ok(())
+            }
+            Ended::Exit(_) => {
+                Err(failure(format!("the start command {}", ended.in_words()), self.output.evidence()))
+            }
+            Ended::CalledOff => {
+                Err(self.app.context.job.check().err().unwrap_or_else(|| Failure::because("given up")))
+            }
+            Ended::TimedOut => Err(Failure {
+                reason: format!(
+                    "the start command still ran after {:.1} s and was killed; if it is meant to stay in the \
+                     foreground, say main = \"child\"",
+                    took.as_secs_f64()
+                ),
+                evidence: self.output.evidence(),
+                timed_out: true,
+            }),
+        }
+    }
+
+    /// A start command that is the application must not end.
+    fn judge_foreground(&mut self) -> Result<(), Failure> {
+        if !self.is_foreground() {
+            return Ok(());
+        }
+        match self.running.ended() {
+            None => Ok(()),
+            Some(status) => Err(failure(
+                format!(
+                    "the start command {} after {:.1} s, though it is the application; if it leaves the \
+                     application in the background, say main = \"cgroup\" or name its pid file",
+                    how_it_ended(status),
+                    self.begun.elapsed().as_secs_f64()
+                ),
+                self.output.evidence(),
+            )),
+        }
+    }
+
+    /// The main process as it is now, or why there is none yet.
+    fn main_process(&mut self, command: Option<Identity>) -> Result<Option<Identity>, String> {
+        match &self.app.config.main {
+            MainProcess::Child => match command {
+                Some(command) if self.running.ended().is_none() => Ok(Some(command)),
+                _ => Err("the start command has ended".into()),
+            },
+            MainProcess::Cgroup => match self.main.is_populated()? {
+                true => Ok(None),
+                false => Err("the start command left no process behind".into()),
+            },
+            MainProcess::PidFile(path) => {
+                let named = self.app.named_by_pid_file();
+                let named = named.ok_or_else(|| format!("{} names no living process", path.display()))?;
+                self.take_in(named, command)?;
+                Ok(Some(named))
+            }
+        }
+    }
+
+    /// Sees that the process which the pid file names lives in our control group.
+    fn take_in(&self, named: Identity, command: Option<Identity>) -> Result<(), String> {
+        if self.main.all_processes().contains(&named.pid) {
+            return Ok(());
+        }
+        if command.is_none_or(|command| named.start < command.start) {
+            return Err(format!(
+                "the pid file names process {} ({}), which is older than the start command and not ours",
+                named.pid,
+                process::command_line(named.pid)
+            ));
+        }
+        // Some way of starting (a login session, a service manager) has moved it elsewhere.
+        let family = process::descendants(named.pid);
+        for pid in std::iter::once(named.pid).chain(family) {
+            self.main.take_in(pid)?;
+        }
+        let what =
+            format!("process {} had left the application's control group and was brought back", named.pid);
+        self.app.context.job.warn(what, process::command_line(named.pid));
+        Ok(())
+    }
+
+    /// Asks the status command, or waits a moment where there is none. `Some` says why it does not run yet.
+    fn says_it_runs(&self, questions: &mut u32) -> Result<Option<String>, Failure> {
+        *questions += 1;
+        match self.app.ask(&self.folder, self.until)? {
+            Some(answer) if answer.ended.is_success() => Ok(None),
+            Some(answer) if answer.ended == Ended::CalledOff => {
+                self.app.context.job.check()?;
+                Ok(Some("given up".into()))
+            }
+            Some(answer) => {
+                Ok(Some(format!("the status command {}: {}", answer.ended.in_words(), answer.output)))
+            }
+            None if self.is_foreground() && self.begun.elapsed() < SETTLE => {
+                Ok(Some("it has only begun".into()))
+            }
+            None => Ok(None),
+        }
+    }
+
+    fn note_questions(&self, since: Instant, questions: u32) {
+        let what = match &self.app.config.status {
+            Some(_) => format!("it was seen to run (status asked {questions} time(s))"),
+            None => "it was seen to run".into(),
+        };
+        let level = Level::Step;
+        self.app.context.job.record(level, what, since.elapsed(), String::new());
+    }
+
+    fn too_late(&self, not_yet: &str) -> Failure {
+        let reason =
+            format!("it did not run {:.1} s after its start: {not_yet}", self.begun.elapsed().as_secs_f64());
+        Failure { reason, evidence: self.output.evidence(), timed_out: true }
+    }
+
+    fn write_record(&self, phase: Phase, process: Option<Identity>) {
+        if let Err(error) = record::write(&self.app.record_path(), Record { phase, process }) {
+            self.app.context.job.warn(error, "");
+        }
+    }
+
+    /// It runs: from here on its end is news.
+    fn hand_over(self, process: Option<Identity>) -> Result<Outcome, Failure> {
+        self.write_record(Phase::Running, process);
+        let Self { app, folder, main, output, running, .. } = self;
+        let (child, _) = running.into_parts();
+        let key = slot::key(app.context.run);
+        let life: Arc<Life> =
+            Life::new(key, app.context.run.epoch, folder, main, process).map_err(Failure::because)?;
+        app.context.inner.applications.insert(&life);
+        let watch = Watch {
+            child: (app.config.main == MainProcess::Child).then_some(child),
+            output,
+            pid_file: check::pid_file(app.config),
+            report: app.context.inner.report.clone(),
+        };
+        life.watch(watch).map_err(Failure::because)?;
+        Ok(Outcome::Running)
+    }
+
+    /// It does not run: nothing of it is left running. The folder stays on the guard's list until the release,
+    /// which also asks the stop command to tidy up.
+    fn undo(mut self, why: Failure) -> Failure {
+        let ended = self.folder.kill().and_then(|()| {
+            let until = Instant::now() + command::KILL_TAKES_AT_MOST;
+            match self.folder.wait_empty(until)? {
+                true => Ok(()),
+                false => Err(self.folder.survivors()),
+            }
+        });
+        record::remove(&self.app.record_path());
+        if let Err(error) = ended {
+            return Failure { reason: format!("{}; moreover {error}", why.reason), ..why };
+        }
+        self.running.ended();
+        why
+    }
+}

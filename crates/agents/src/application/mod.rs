@@ -1,0 +1,150 @@
+//! Applications: started, asked, watched and stopped as commands, held by their control group.
+//!
+//! An application's folder holds `main`, where the start command and everything it leaves behind lives, and one
+//! folder for every other command while it runs.
+
+mod acquire;
+mod check;
+mod life;
+mod record;
+mod release;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use regent_model::action::{Failure, Op, Outcome};
+use regent_model::config::{ApplicationConfig, MainProcess};
+use regent_model::holding::Holding;
+
+use crate::address;
+use crate::cgroup::Folder;
+use crate::command::{self, Command, Finished, Program};
+use crate::hands::Context;
+use crate::process::Identity;
+use crate::user::User;
+
+pub(crate) use life::Applications;
+
+/// The folder of the start command and of what it leaves behind.
+const MAIN_FOLDER: &str = "main";
+/// For a status command when the configuration sets no limit for it.
+const STATUS_LIMIT: Duration = Duration::from_secs(30);
+
+/// An application, and the request that is worked on.
+struct Application<'a> {
+    context: &'a Context<'a>,
+    config: &'a ApplicationConfig,
+    user: Option<User>,
+}
+
+/// Works on an application.
+pub(crate) fn work(context: &Context<'_>, config: &ApplicationConfig) -> Result<Outcome, Failure> {
+    let user = config.user.as_deref().map(User::find).transpose();
+    let user = match (context.run.op, user) {
+        (_, Ok(user)) => user,
+        // Without its user the commands cannot run, but the processes can still be ended.
+        (Op::Release, Err(error)) => {
+            context.job.warn(error, "");
+            let config = ApplicationConfig { user: None, stop: None, status: None, ..config.clone() };
+            return release::release(&Application { context, config: &config, user: None });
+        }
+        (_, Err(error)) => return Err(Failure::because(error)),
+    };
+    let application = Application { context, config, user };
+    match context.run.op {
+        Op::Probe => check::probe(&application),
+        Op::Acquire => acquire::acquire(&application),
+        Op::Release => release::release(&application),
+        Op::Monitor => check::monitor(&application),
+    }
+}
+
+impl Application<'_> {
+    fn name(&self) -> &str {
+        self.config.name.as_str()
+    }
+
+    /// Its control group.
+    fn path(&self) -> PathBuf {
+        self.context.inner.cgroups.join(self.context.run.group.as_str()).join(self.name())
+    }
+
+    /// What the guard must end.
+    fn holding(&self) -> Holding {
+        Holding::Cgroup { path: self.path(), grace: self.config.lapse_grace }
+    }
+
+    fn output_path(&self, action: &str) -> PathBuf {
+        let folder = self.context.inner.run_dir.join("output").join(self.context.run.group.as_str());
+        folder.join(self.name()).join(action)
+    }
+
+    fn record_path(&self) -> PathBuf {
+        let folder = self.context.inner.run_dir.join("applications").join(self.context.run.group.as_str());
+        folder.join(format!("{}.json", self.name()))
+    }
+
+    /// The environment of one of its commands.
+    fn environment(&self, action: &str) -> Vec<(String, String)> {
+        let run = self.context.run;
+        let mut all = run.environment.clone();
+        let mut add = |key: &str, value: String| {
+            if !all.iter().any(|(known, _)| known == key) {
+                all.push((key.to_owned(), value));
+            }
+        };
+        add("REGENT_GROUP", run.group.to_string());
+        add("REGENT_RESOURCE", self.name().to_owned());
+        add("REGENT_EPOCH", run.epoch.to_string());
+        add("REGENT_ACTION", action.to_owned());
+        if let Some((_, service)) = run.environment.iter().find(|(key, _)| key == "REGENT_SERVICE_ADDRESSES")
+        {
+            let service: Vec<&str> = service.split([' ', ',']).collect();
+            let others = address::of_this_node().into_iter().map(|a| a.to_string());
+            let others: Vec<String> = others.filter(|a| !service.contains(&a.as_str())).collect();
+            add("REGENT_EXCLUDED_ADDRESSES", others.join(" "));
+        }
+        all
+    }
+
+    /// Runs one of its commands to the end, as a step.
+    fn command(
+        &self,
+        action: &str,
+        line: &str,
+        folder: &Folder,
+        until: Instant,
+    ) -> Result<Finished, Failure> {
+        let environment = self.environment(action);
+        let command = Command {
+            program: Program::Shell(line),
+            environment: &environment,
+            user: self.user.as_ref(),
+            input: None,
+        };
+        let job = self.context.job;
+        job.now_doing(&format!("running the {action} command"));
+        let finished = command::run(&command, folder, &self.output_path(action), until, job);
+        finished.map_err(|e| Failure::because(format!("{action} command: {e}")))
+    }
+
+    /// How long one call of the status command may take.
+    fn status_limit(&self) -> Duration {
+        if self.config.monitor.timeout.is_zero() { STATUS_LIMIT } else { self.config.monitor.timeout }
+    }
+
+    /// Asks the status command, if there is one. It runs in `folder`.
+    fn ask(&self, folder: &Folder, until: Instant) -> Result<Option<Finished>, Failure> {
+        let limit = self.context.job.until(self.status_limit()).min(until);
+        let line = self.config.status.as_deref();
+        line.map(|line| self.command("status", line, folder, limit)).transpose()
+    }
+
+    /// The process that the pid file names, if it lives.
+    fn named_by_pid_file(&self) -> Option<Identity> {
+        match &self.config.main {
+            MainProcess::PidFile(path) => record::read_pid_file(path),
+            MainProcess::Child | MainProcess::Cgroup => None,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Stopping an application: asked first, then ended, and shown to be gone.
+
+use std::time::{Duration, Instant};
+
+use regent_model::action::{Failure, Outcome};
+use regent_model::journal::Level;
+use rustix::process::Signal;
+
+use super::{Application, MAIN_FOLDER, record};
+use crate::cgroup::Folder;
+use crate::command::Ended;
+use crate::hands::failure;
+use crate::process::{self, Identity};
+use crate::slot;
+
+/// What a main process leaves behind may react to `SIGTERM` so long.
+const REST_GRACE: Duration = Duration::from_secs(2);
+/// At most so much of the time is kept back for the kill and the last question.
+const KEPT_BACK_MAX: Duration = Duration::from_secs(2);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// Takes the application down. What is not there is down already.
+pub(super) fn release(app: &Application<'_>) -> Result<Outcome, Failure> {
+    let job = app.context.job;
+    let key = slot::key(app.context.run);
+    let known = app.context.inner.applications.find(&key, app.context.run.epoch);
+    if let Some(life) = &known {
+        life.expect_end();
+    }
+    let Some(folder) = Folder::open(&app.path()).map_err(Failure::because)? else {
+        app.context.inner.applications.remove(&key);
+        app.context.let_go(app.holding())?;
+        return Ok(Outcome::Stopped);
+    };
+    let recorded = record::read(&app.record_path()).and_then(|r| r.process);
+    let main = known.as_ref().and_then(|life| life.process()).or(recorded);
+    let kept_back = (job.left() / 4).min(KEPT_BACK_MAX);
+    let until = job.until(app.config.stop_timeout.min(job.left().saturating_sub(kept_back)));
+    ask_to_stop(app, &folder, main, until)?;
+    kill_the_rest(app, &folder, main)?;
+    says_it_stopped(app, &folder)?;
+    job.step("remove its control group", || folder.end(Duration::ZERO, job.soft_deadline()))
+        .map_err(Failure::because)?;
+    app.context.inner.applications.remove(&key);
+    record::remove(&app.record_path());
+    app.context.let_go(app.holding())?;
+    Ok(Outcome::Stopped)
+}
+
+/// The polite part: the stop command, or `SIGTERM`; then time to end until `until`.
+fn ask_to_stop(
+    app: &Application<'_>,
+    folder: &Folder,
+    main: Option<Identity>,
+    until: Instant,
+) -> Result<(), Failure> {
+    let job = app.context.job;
+    let members = Folder::open(&folder.path().join(MAIN_FOLDER)).map_err(Failure::because)?;
+    let mut asked = false;
+    if let Some(line) = &app.config.stop {
+        match app.command("stop", line, folder, until) {
+            Ok(done) => {
+                asked = done.ended.is_success();
+                let level = if asked { Level::Step } else { Level::Warning };
+                job.record(level, format!("stop command {}", done.ended.in_words()), done.took, done.output);
+                if done.ended == Ended::CalledOff {
+                    job.check()?;
+                }
+            }
+            // It cannot be asked; it can still be ended.
+            Err(why) => job.warn(why.reason, why.evidence),
+        }
+    }
+    let Some(members) = members else { return Ok(()) };
+    if !members.is_populated().map_err(Failure::because)? {
+        return Ok(());
+    }
+    job.step("wait for its processes to end", || end_politely(&members, main, asked, until))
+        .map_err(Failure::because)
+}
+
+/// Waits for the main process, with `SIGTERM` unless it was asked otherwise; then the others get theirs.
+fn end_politely(members: &Folder, main: Option<Identity>, asked: bool, until: Instant) -> Result<(), String> {
+    if let Some(main) = main.filter(|m| m.is_alive()) {
+        if !asked {
+            main.signal(Signal::TERM);
+        }
+        while main.is_alive() && members.is_populated()? && Instant::now() < until {
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    } else if asked && main.is_none() && members.wait_empty(until)? {
+        return Ok(());
+    }
+    let rest_until = until.min(Instant::now() + REST_GRACE);
+    if Instant::now() < until && members.is_populated()? {
+        members.signal(Signal::TERM);
+        // A group without a main process has all the time there is.
+        members.wait_empty(if main.is_some() { rest_until } else { until })?;
+    }
+    Ok(())
+}
+
+/// Whatever is left is killed, and the kernel says that nobody is.
+fn kill_the_rest(app: &Application<'_>, folder: &Folder, main: Option<Identity>) -> Result<(), Failure> {
+    let job = app.context.job;
+    let left: Vec<String> = folder.all_processes().into_iter().map(process::describe).collect();
+    if !left.is_empty() {
+        let begun = Instant::now();
+        job.now_doing("killing what did not end");
+        folder.kill().map_err(Failure::because)?;
+        let empty = folder.wait_empty(job.soft_deadline()).map_err(Failure::because)?;
+        if !empty {
+            return Err(Failure { timed_out: true, ..Failure::because(folder.survivors()) });
+        }
+        let what = format!("{} process(es) did not end and were killed", left.len());
+        job.record(Level::Warning, what, begun.elapsed(), left.join("\n"));
+    }
+    // A main process that has left its control group is still ours.
+    if let Some(main) = main.filter(|m| m.is_alive()) {
+        job.warn(format!("main process {} had left its control group and is killed", main.pid), "");
+        main.signal(Signal::KILL);
+        while main.is_alive() {
+            job.check()
+                .map_err(|_| Failure::because(format!("{} survived SIGKILL", process::describe(main.pid))))?;
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+    Ok(())
+}
+
+/// The status is asked once more: a stop is not believed for its exit code.
+fn says_it_stopped(app: &Application<'_>, folder: &Folder) -> Result<(), Failure> {
+    let job = app.context.job;
+    let Some(answer) = app.ask(folder, job.soft_deadline())? else { return Ok(()) };
+    match answer.ended {
+        ended if ended.is_success() => Err(failure(
+            format!(
+                "{} was stopped and nothing of it is left here, but its status command still says it runs; look \
+                 for one that was started by hand, or correct the status command",
+                app.name()
+            ),
+            answer.output,
+        )),
+        Ended::Exit(_) => {
+            let what = format!("the status command {}: it is stopped", answer.ended.in_words());
+            job.record(Level::Step, what, answer.took, String::new());
+            Ok(())
+        }
+        Ended::TimedOut | Ended::CalledOff => {
+            job.warn(
+                format!("the status command {}; its processes are gone", answer.ended.in_words()),
+                answer.output,
+            );
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! Cutting a node's power by an executable that speaks the fence agent interface, believed only when the
+//! device itself then says that the power is off.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use regent_model::action::{Failure, FenceRun};
+use regent_model::config::FenceAction;
+use regent_model::journal::Level;
+
+use crate::cgroup::Folder;
+use crate::command::{self, Command, Ended, Finished, Program};
+use crate::hands::{Inner, failure};
+use crate::job::Job;
+
+/// What `status` exits with when the power is off.
+const IS_OFF: i32 = 2;
+/// Some devices say "off" before it is, or a moment after: asked again with this pause.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// Beyond the calls of the agent.
+const OVERHEAD: Duration = Duration::from_secs(2);
+/// Fence agents run under this folder. No group can have its name.
+const FOLDER: &str = ".fence";
+
+/// How long fencing may take: the state before, the cut, and its confirmation, each as long as one call.
+pub(crate) fn limit(run: &FenceRun) -> Duration {
+    (run.device.timeout * 3 + OVERHEAD) * 10 / 9
+}
+
+/// Cuts the power and gives the device's name once the device confirms that it is off. With
+/// [`FenceAction::Reboot`] the power comes back in the background if it was on.
+pub(crate) fn cut_power(inner: &Arc<Inner>, run: &FenceRun, job: &Job) -> Result<String, Failure> {
+    let device = Device { inner, run };
+    match device.call("status", job)? {
+        Finished { ended, .. } if ended.code() == Some(IS_OFF) => {
+            note(job, "the power is off already");
+            return Ok(run.device.name.clone());
+        }
+        Finished { ended, .. } if ended.is_success() => {}
+        // The cut is tried all the same; it is the confirmation that counts.
+        Finished { ended, output, .. } => {
+            job.warn(format!("the status before is unknown: status {}", ended.in_words()), output)
+        }
+    }
+    let off = device.call("off", job)?;
+    device.confirm(job, &off)?;
+    if run.device.action == FenceAction::Reboot {
+        device.switch_on_later();
+    }
+    Ok(run.device.name.clone())
+}
+
+fn note(job: &Job, what: &str) {
+    job.record(Level::Step, what.into(), Duration::ZERO, String::new());
+}
+
+struct Device<'a> {
+    inner: &'a Arc<Inner>,
+    run: &'a FenceRun,
+}
+
+impl Device<'_> {
+    /// One call of the agent, as a step.
+    fn call(&self, action: &str, job: &Job) -> Result<Finished, Failure> {
+        let device = &self.run.device;
+        let input = self.input(action).map_err(Failure::because)?;
+        let folder = self.inner.cgroups.join(FOLDER).join(folder_name(&device.name));
+        let folder = Folder::create(&folder).map_err(Failure::because)?;
+        let command = Command {
+            program: Program::File(&device.agent, &[]),
+            environment: &[],
+            user: None,
+            input: Some(&input),
+        };
+        let output =
+            self.inner.run_dir.join("output").join(FOLDER).join(folder_name(&device.name)).join(action);
+        let until = job.until(device.timeout);
+        job.now_doing(&format!("asking {} for {action} of {}", device.name, self.run.victim));
+        let finished = command::run(&command, &folder, &output, until, job)
+            .map_err(|e| Failure::because(format!("fence device {}: {action}: {e}", device.name)))?;
+        let level = if finished.ended == Ended::TimedOut { Level::Warning } else { Level::Step };
+        let what = format!("{}: {action} of {} {}", device.name, self.run.victim, finished.ended.in_words());
+        job.record(level, what, finished.took, finished.output.clone());
+        Ok(finished)
+    }
+
+    /// The options, one a line; ours come last, for the last one counts.
+    fn input(&self, action: &str) -> Result<String, String> {
+        let (device, victim) = (&self.run.device, &self.run.victim);
+        let plug = device.plugs.get(victim).map_or(victim.as_str(), String::as_str);
+        let ours = [("action", action), ("nodename", victim.as_str()), ("plug", plug), ("port", plug)];
+        options(&device.options, &ours).map_err(|e| format!("fence device {}: {e}", device.name))
+    }
+
+    /// Waits until the device says that the power is off.
+    fn confirm(&self, job: &Job, off: &Finished) -> Result<(), Failure> {
+        let until = job.until(self.run.device.timeout);
+        let mut pause = PAUSE_FIRST;
+        loop {
+            let status = self.call("status", job)?;
+            if status.ended.code() == Some(IS_OFF) {
+                if !off.ended.is_success() {
+                    job.warn("off did not report success, but the power is off", off.output.clone());
+                }
+                return Ok(());
+            }
+            let timed_out = Instant::now() + pause >= until;
+            if timed_out || status.ended == Ended::CalledOff || job.check().is_err() {
+                let reason = format!(
+                    "{} did not confirm that {} is off: off {}, then status {} (2 would mean off)",
+                    self.run.device.name,
+                    self.run.victim,
+                    off.ended.in_words(),
+                    status.ended.in_words()
+                );
+                let evidence = format!("{}\n{}", off.output, status.output).trim().to_owned();
+                return Err(Failure { timed_out, ..failure(reason, evidence) });
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+    }
+
+    /// The power comes back while the cluster goes on.
+    fn switch_on_later(&self) {
+        let (inner, run) = (self.inner.clone(), self.run.clone());
+        let switch_on = move || {
+            let job = Job::new(format!("switching {} on again", run.victim), run.device.timeout + OVERHEAD);
+            let done = Device { inner: &inner, run: &run }.call("on", &job);
+            match done {
+                Ok(done) if done.ended.is_success() => {
+                    tracing::info!(node = %run.victim, device = %run.device.name, "switched on again");
+                }
+                Ok(done) => {
+                    tracing::warn!(node = %run.victim, how = %done.ended.in_words(), output = %done.output, "not switched on");
+                }
+                Err(error) => tracing::warn!(node = %run.victim, reason = %error.reason, "not switched on"),
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("regent-fence-on".into()).spawn(switch_on) {
+            tracing::warn!(%error, "no thread to switch the node on again");
+        }
+    }
+}
+
+/// The input of an agent: `key=value` lines. No quoting exists, so a line break can only be refused.
+fn options(configured: &BTreeMap<String, String>, ours: &[(&str, &str)]) -> Result<String, String> {
+    let mut text = String::new();
+    let configured = configured.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    for (key, value) in configured.chain(ours.iter().copied()) {
+        if key.is_empty() || key.contains(['\n', '=', '#']) || value.contains('\n') {
+            return Err(format!(
+                "the option {key:?} cannot be given to an agent: line breaks and '=' cannot stand there"
+            ));
+        }
+        let _ = writeln!(text, "{key}={value}");
+    }
+    Ok(text)
+}
+
+/// A device's name is free text; a folder's is not.
+fn folder_name(name: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
+    name.chars().map(safe).take(100).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn our_options_come_last_and_a_line_break_is_refused() {
+        let configured: BTreeMap<_, _> =
+            [("ip", "10.0.0.9"), ("action", "reboot")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
+        let text = options(&configured, &[("action", "off"), ("plug", "n 1")]).unwrap();
+        assert_eq!(text, "action=reboot\nip=10.0.0.9\naction=off\nplug=n 1\n");
+        assert!(options(&configured, &[("plug", "x\naction=on")]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_value_can_smuggle_in_another_option(value: String) {
+            let text = options(&BTreeMap::new(), &[("plug", &value), ("action", "off")]);
+            if let Ok(text) = text {
+                prop_assert_eq!(text.split('\n').count(), 3);
+                prop_assert!(text.ends_with("\naction=off\n"));
+            }
+        }
+
+        #[test]
+        fn a_folder_name_never_leaves_its_folder(name in ".{1,200}") {
+            let folder = folder_name(&name);
+            prop_assert!(!folder.contains(['/', '.']));
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! The agent of a node: takes requests, works on them on threads of their own, and answers each exactly once.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use regent_model::action::{Failure, FenceRun, Outcome, Resource, Run};
+use regent_model::holding::{Act, Held, Holding};
+
+use crate::announcer::Announcer;
+use crate::application::{self, Applications};
+use crate::clock::{Asked, Clock, Reporter};
+use crate::job::Job;
+use crate::report::{Gate, Report};
+use crate::slot::{Slots, key};
+use crate::{address, cgroup, fence, filesystem};
+
+/// Where the hands keep things.
+#[derive(Debug, Clone)]
+pub struct HandsConfig {
+    /// The control group under which every group's processes live; by default `regent` at the top of the
+    /// version 2 hierarchy, wherever that is mounted.
+    pub cgroup_root: Option<PathBuf>,
+    /// For what must outlive the daemon but not the boot: main processes, output of commands.
+    pub run_dir: PathBuf,
+}
+
+impl Default for HandsConfig {
+    fn default() -> Self {
+        Self { cgroup_root: None, run_dir: PathBuf::from("/run/regent") }
+    }
+}
+
+/// The agent of a node. Dropping it stops its own threads; what it holds stays up, and the next one adopts it.
+pub struct Hands {
+    inner: Arc<Inner>,
+}
+
+/// What every piece of work shares.
+pub(crate) struct Inner {
+    pub(crate) cgroups: PathBuf,
+    pub(crate) run_dir: PathBuf,
+    pub(crate) gate: Arc<dyn Gate>,
+    pub(crate) report: Reporter,
+    pub(crate) announcer: Announcer,
+    pub(crate) applications: Applications,
+    slots: Slots,
+    clock: Arc<Clock>,
+}
+
+/// One request with everything needed to work on it.
+pub(crate) struct Context<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) run: &'a Run,
+    pub(crate) job: &'a Job,
+}
+
+impl Hands {
+    /// Makes the agent. `report` is called from many threads and must not block.
+    ///
+    /// # Errors
+    /// There is no usable version 2 control group hierarchy, or `run_dir` cannot be made.
+    pub fn new(
+        config: HandsConfig,
+        gate: Arc<dyn Gate>,
+        report: Box<dyn Fn(Report) + Send + Sync>,
+    ) -> Result<Self, String> {
+        let cgroups = match config.cgroup_root {
+            Some(path) => path,
+            None => cgroup::find_hierarchy()?.join("regent"),
+        };
+        cgroup::Folder::create(&cgroups)?;
+        std::fs::create_dir_all(&config.run_dir)
+            .map_err(|e| format!("cannot make {}: {e}", config.run_dir.display()))?;
+        let report: Reporter = Arc::from(report);
+        let clock = Clock::start(report.clone())?;
+        let inner = Inner {
+            cgroups,
+            run_dir: config.run_dir,
+            gate,
+            report,
+            announcer: Announcer::default(),
+            applications: Applications::default(),
+            slots: Slots::default(),
+            clock,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Begins to work on a request and returns at once. It is answered by exactly one [`Report::Done`] before
+    /// its deadline, whatever hangs.
+    pub fn run(&self, run: Run) {
+        let what = format!("{} of {} {}", run.op.word(), run.resource.kind(), run.resource.name());
+        let job = Job::new(what, run.deadline);
+        self.begin(Asked::Run(run.id), job, move |inner, job| {
+            let outcome = {
+                let entered = inner.slots.enter(key(&run), run.op, job);
+                entered.and_then(|_entered| work(&Context { inner, run: &run, job }))
+            };
+            let outcome = outcome.unwrap_or_else(Outcome::Failed);
+            Report::Done { id: run.id, outcome, steps: job.take_steps() }
+        });
+    }
+
+    /// Begins to cut the power of a node and returns at once. Answered by exactly one [`Report::Fenced`].
+    pub fn fence(&self, run: FenceRun) {
+        let what = format!("fencing of {} by {}", run.victim, run.device.name);
+        let job = Job::new(what, fence::limit(&run));
+        self.begin(Asked::Fence(run.id), job, move |inner, job| {
+            let result = fence::cut_power(inner, &run, job);
+            Report::Fenced { id: run.id, result, steps: job.take_steps() }
+        });
+    }
+
+    /// How many threads hang in the kernel on work whose deadline has passed.
+    #[must_use]
+    pub fn hung(&self) -> usize {
+        self.inner.clock.hung()
+    }
+
+    fn begin(
+        &self,
+        asked: Asked,
+        job: Job,
+        work: impl FnOnce(&Arc<Inner>, &Arc<Job>) -> Report + Send + 'static,
+    ) {
+        let job = Arc::new(job);
+        let ticket = self.inner.clock.add(asked, job.clone());
+        let (inner, own) = (self.inner.clone(), job.clone());
+        let thread = std::thread::Builder::new().name("regent-hand".into()).spawn(move || {
+            let report = work(&inner, &own);
+            if inner.clock.take_back(ticket) {
+                (inner.report)(report);
+            } else {
+                tracing::warn!(what = %own.what, took = ?own.begun.elapsed(), ?report, "ended after its deadline");
+            }
+        });
+        if let Err(error) = thread
+            && self.inner.clock.take_back(ticket)
+        {
+            let failure = Failure::because(format!("cannot make a thread: {error}"));
+            (self.inner.report)(asked.failed(failure, &job));
+        }
+    }
+}
+
+impl Drop for Hands {
+    fn drop(&mut self) {
+        self.inner.announcer.stop_all();
+        self.inner.applications.stop_watching();
+        self.inner.clock.stop();
+    }
+}
+
+fn work(context: &Context<'_>) -> Result<Outcome, Failure> {
+    context.job.check()?;
+    match &context.run.resource {
+        Resource::Address(config) => address::work(context, config),
+        Resource::Filesystem(config) => filesystem::work(context, config),
+        Resource::Application(config) => application::work(context, config),
+    }
+}
+
+impl Context<'_> {
+    fn held(&self, holding: Holding) -> Held {
+        Held { group: self.run.group.clone(), epoch: self.run.epoch, holding }
+    }
+
+    /// Has the guard put `holding` on its list.
+    pub(crate) fn hold(&self, holding: Holding) -> Result<(), Failure> {
+        self.job.check()?;
+        let what = format!("the guard did not take {holding} on its list");
+        let held = self.held(holding);
+        self.inner.gate.hold(held).map_err(|e| Failure::because(format!("{what}: {e}")))
+    }
+
+    /// Has the guard perform `act`.
+    pub(crate) fn perform(&self, what: &str, act: Act) -> Result<(), Failure> {
+        self.job.check()?;
+        let perform = || self.inner.gate.perform(&self.run.group, self.run.epoch, act);
+        self.job.step(what, perform).map_err(Failure::because)
+    }
+
+    /// Has the guard take `holding`, which was shown to be released, off its list.
+    pub(crate) fn let_go(&self, holding: Holding) -> Result<(), Failure> {
+        let what = format!("{holding} is released, but the guard still has it on its list");
+        let held = self.held(holding);
+        Gate::drop(&*self.inner.gate, held).map_err(|e| Failure::because(format!("{what}: {e}")))
+    }
+}
+
+/// A failure with evidence.
+pub(crate) fn failure(reason: impl Into<String>, evidence: impl Into<String>) -> Failure {
+    Failure { evidence: evidence.into(), ..Failure::because(reason) }
+}
