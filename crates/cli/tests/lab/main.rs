@@ -1,0 +1,17 @@
+//! Whole clusters in the lab: the real daemons, real addresses, mounts and services, and a client that goes on.
+//!
+//! They run one after the other (`cargo test -p regent-cli --test lab -- --test-threads 1`), as root, and leave
+//! nothing behind, also when they fail.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test ends where something is not as it must be"
+)]
+
+mod cluster;
+mod disturbances;
+mod hot_standby;
+mod partitions;
+mod postgresql;
+mod stopping;
