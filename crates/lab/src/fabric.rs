@@ -124,12 +124,12 @@ fn leave_foreign_mounts() -> Result<()> {
     let table = fs::read_to_string("/proc/self/mountinfo").doing(|| "read the mount table".into())?;
     for line in table.lines().rev() {
         let Some((left, right)) = line.split_once(" - ") else { continue };
-        let point = left.split(' ').nth(4).unwrap_or_default();
+        let point = crate::init::unescape(left.split(' ').nth(4).unwrap_or_default());
         let mut right = right.split(' ');
         let (kind, source) = (right.next().unwrap_or_default(), right.next().unwrap_or_default());
         let foreign = source.starts_with("/dev/loop") || kind == "fuse" || kind.starts_with("fuse.");
-        if foreign && point != "/" {
-            let _not_ours_to_judge = unmount(point, UnmountFlags::DETACH);
+        if foreign && point != Path::new("/") {
+            let _not_ours_to_judge = unmount(&point, UnmountFlags::DETACH);
         }
     }
     Ok(())
@@ -203,6 +203,11 @@ fn format_ext4(image: &Path, contents: Option<&Path>) -> Result<()> {
 fn leave(folder: &Folder, home: Option<&str>) {
     if let (Ok(root), Some(home)) = (cgroup::mount_point(), home) {
         let _shown_by_what_follows = cgroup::join(&root.join(home));
+    }
+    let table = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points = table.lines().rev().filter_map(|l| l.split(' ').nth(4)).map(crate::init::unescape);
+    for point in points.filter(|p| p.starts_with(folder.path())) {
+        let _shown_by_what_follows = unmount(&point, UnmountFlags::DETACH);
     }
     crate::lab::clear_away(folder);
 }

@@ -118,7 +118,7 @@ fn other_host_mounts(root: &Path, lab: &Path) -> Result<()> {
 }
 
 /// The mount table writes spaces and the like as three octal digits.
-fn unescape(text: &str) -> PathBuf {
+pub(crate) fn unescape(text: &str) -> PathBuf {
     use std::os::unix::ffi::OsStringExt;
     let bytes = text.as_bytes();
     let (mut out, mut i) = (Vec::with_capacity(bytes.len()), 0);
@@ -190,8 +190,6 @@ fn kernel_views(root: &Path, order: &BootOrder) -> Result<()> {
     let boot_id = root.join("dev/.boot_id");
     fs::write(&boot_id, format!("{}\n", order.boot_id)).doing(|| "write the boot identity".into())?;
     let bind = |from: &Path, to: &Path| mount_bind(from, to).doing(|| format!("hide {}", to.display()));
-    bind(&boot_id, &proc.join("sys/kernel/random/boot_id"))?;
-    fs::remove_file(&boot_id).doing(|| "tidy /dev".into())?;
     let sysrq = proc.join("sysrq-trigger"); // it would reach the host
     if sysrq.exists() {
         bind(&root.join("dev/null"), &sysrq)?;
@@ -200,8 +198,10 @@ fn kernel_views(root: &Path, order: &BootOrder) -> Result<()> {
         mount_remount(path, flags, c"").doing(|| format!("set the protection of {}", path.display()))
     };
     let settings = proc.join("sys");
-    rustix::mount::mount_bind_recursive(&settings, &settings).doing(|| "protect /proc/sys".into())?;
+    bind(&settings, &settings)?;
     protect(&settings, secure | MountFlags::BIND | MountFlags::RDONLY)?;
+    bind(&boot_id, &settings.join("kernel/random/boot_id"))?;
+    fs::remove_file(&boot_id).doing(|| "tidy /dev".into())?;
     let net = settings.join("net"); // these settings belong to the machine's own network namespace
     bind(&net, &net)?;
     protect(&net, secure | MountFlags::BIND)

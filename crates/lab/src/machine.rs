@@ -448,8 +448,8 @@ impl Machine {
         let chosen: Vec<_> =
             live.ports.iter().filter(|(n, _)| network.is_none_or(|wanted| wanted == *n)).cloned().collect();
         if chosen.is_empty() {
-            let has: Vec<String> = self.networks().iter().map(ToString::to_string).collect();
-            return Err(LabError::new(format!("{name} is not on that network; it is on {}", has.join(", "))));
+            let has: Vec<String> = self.networks().iter().map(|n| format!("eth{n}")).collect();
+            return Err(LabError::new(format!("{name} is not on that network; it has {}", has.join(", "))));
         }
         Ok(chosen)
     }

@@ -277,7 +277,9 @@ impl LabSpec {
         let own = ("a machine's own disk".to_owned(), self.own_disk_mib);
         if let Some((disk, mib)) = sizes.chain([own]).find(|(_, mib)| !DISK_MIB.contains(mib)) {
             let (low, high) = (DISK_MIB.start(), DISK_MIB.end());
-            return Err(LabError::new(format!("{disk} has {mib} MiB; a disk of the lab has {low} to {high}")));
+            return Err(LabError::new(format!(
+                "{disk} has {mib} MiB; a disk of the lab has {low} to {high}"
+            )));
         }
         for disk in &self.disks {
             if disk.device.parent().is_none_or(|p| !p.starts_with("/dev")) {

@@ -81,7 +81,8 @@ impl Switch {
     pub(crate) fn plug(&self, machine: usize, networks: &[usize], pid: i32) -> Result<Vec<SwitchPort>> {
         let mut lines = String::new();
         for &n in networks {
-            let (port, mac) = (port_name(machine, n), format!("02:4c:00:{n:02x}:00:{machine:02x}"));
+            let mac = mac_of(machine, n).map(|byte| format!("{byte:02x}")).join(":");
+            let port = port_name(machine, n);
             lines += &format!("link add {port} type veth peer name eth{n} address {mac} netns {pid}\n");
             lines += &format!("link set {port} master br{n} up\n");
         }
@@ -150,6 +151,18 @@ impl Switch {
         let route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
         ask(&route, &message).doing(|| format!("switch the port {}", port.name))
     }
+}
+
+/// The hardware address of a machine on a network: the same in every boot.
+pub(crate) fn mac_of(machine: usize, network: usize) -> [u8; 6] {
+    let byte = |number: usize| u8::try_from(number).unwrap_or(u8::MAX);
+    [0x02, 0x4c, 0, byte(network), 0, byte(machine)]
+}
+
+/// Which machine has a hardware address.
+pub(crate) fn machine_of_mac(mac: [u8; 6]) -> Option<usize> {
+    let machine = usize::from(mac[5]);
+    (mac == mac_of(machine, usize::from(mac[3]))).then_some(machine)
 }
 
 fn port_name(machine: usize, network: usize) -> String {

@@ -212,6 +212,32 @@ fn mask_child_signal(how: i32) {
     }
 }
 
+/// A socket for ARP frames on an interface of the calling thread's network.
+///
+/// # Errors
+/// When there is no such interface, or those of the kernel.
+pub(crate) fn arp_socket(interface: &str) -> io::Result<OwnedFd> {
+    let name = CString::new(interface).map_err(io::Error::other)?;
+    let protocol = (libc::ETH_P_ARP as u16).to_be();
+    // SAFETY: the address is fully initialised and its size is given; the descriptor is owned at once.
+    unsafe {
+        let index = libc::if_nametoindex(name.as_ptr());
+        if index == 0 {
+            return Err(io::Error::last_os_error());
+        }
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC;
+        let fd = check(libc::socket(libc::AF_PACKET, kind, i32::from(protocol)))?;
+        let fd = OwnedFd::from_raw_fd(fd.cast_signed());
+        let mut address: libc::sockaddr_ll = std::mem::zeroed();
+        address.sll_family = libc::AF_PACKET as u16;
+        address.sll_protocol = protocol;
+        address.sll_ifindex = index.cast_signed();
+        let size = size_of::<libc::sockaddr_ll>() as u32;
+        check(libc::bind(fd.as_raw_fd(), (&raw const address).cast(), size))?;
+        Ok(fd)
+    }
+}
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct LoopInfo {

@@ -1,4 +1,5 @@
 //! Cuts, pauses and the power switch as a fence device, with a ledger that must not forget anything.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod support;
 
@@ -7,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use regent_lab::ledger::{LEDGER_PORT, LedgerWriter, audit, read_ledger};
-use regent_lab::observe::{Observer, doubles};
+use regent_lab::observe::{ArpWatch, Observer, answered_by_two, doubles};
 use regent_lab::probe::{Probe, Protocol};
 use regent_lab::{Direction, Lab, Power, Running, now_ns, two_writers};
 use support::{eventually, pings, sh, sh_output, up};
@@ -49,6 +50,7 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
     let address: IpAddr = SERVICE.parse().unwrap();
     let observer = Observer::start(&lab, &[address], EVERY).unwrap();
     let probe = Probe::start(&lab, "client", service(), Protocol::Udp, EVERY).unwrap();
+    let arp = ArpWatch::start(&lab, "client", 0, "10.77.0.100".parse().unwrap(), EVERY).unwrap();
     let writer = LedgerWriter::start(&lab, "client", service(), 1, Duration::ZERO, None).unwrap();
     eventually("numbers are acknowledged", Duration::from_secs(5), || writer.count().0 > 50);
     let mut cuts = Vec::new();
@@ -83,6 +85,7 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
         cuts.iter().any(|(at, to)| r.sent > *at && r.sent < at + 50_000_000 && !r.who.starts_with(to))
     });
     assert_eq!(late.count(), 0, "a dead node answers nobody");
+    assert_eq!(answered_by_two(&arp.stop()), []);
     let holdings = observer.stop();
     assert!(holdings.len() >= 4, "{holdings:?}");
     assert_eq!(doubles(&holdings), []);
@@ -94,6 +97,8 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
 #[test]
 fn two_nodes_with_one_address_are_seen() {
     let lab = up("doubles");
+    let service = "10.77.0.100".parse().unwrap();
+    let arp = ArpWatch::start(&lab, "client", 0, service, Duration::from_millis(5)).unwrap();
     let observer =
         Observer::start(&lab, &[SERVICE.parse().unwrap(), "fd77::100".parse().unwrap()], EVERY).unwrap();
     for node in ["lx4", "lx5"] {
@@ -105,6 +110,10 @@ fn two_nodes_with_one_address_are_seen() {
     }
     std::thread::sleep(Duration::from_millis(150));
     sh(&lab, "lx4", &format!("ip addr del {SERVICE}/32 dev eth0"));
+    std::thread::sleep(Duration::from_millis(50));
+    let rounds = arp.stop();
+    assert_eq!(answered_by_two(&rounds).len(), 1);
+    assert_eq!(rounds.last().unwrap().answered, ["lx5"]);
     assert_eq!(doubles(&observer.stop()).len(), 2);
 }
 
@@ -121,7 +130,7 @@ fn a_cut_swallows_frames_but_leaves_the_carrier_and_heals() {
     lab.heal("lx4", None).unwrap();
     assert!(pings(&lab, "lx5", "10.77.0.4") && pings(&lab, "lx4", "10.78.0.5"));
     let error = lab.cut("lx4", Some(7)).unwrap_err().to_string();
-    assert!(error.contains("it is on 0, 1"), "{error}");
+    assert!(error.contains("it has eth0, eth1"), "{error}");
 }
 
 /// Whether a datagram from one machine arrives at the other.

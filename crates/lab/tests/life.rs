@@ -1,15 +1,17 @@
 //! A lab comes up, is used, and goes down without a trace.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod support;
 
 use std::time::Duration;
 
 use regent_lab::{Folder, Lab, Power};
-use support::{eventually, pings, sh, spec, traces, up};
+use support::{Ender, eventually, pings, sh, spec, traces, up};
 
 #[test]
 fn machines_have_names_addresses_and_the_disk_and_down_leaves_nothing() {
     let spec = spec("life");
+    let _ender = Ender(Folder::of(&spec.name).unwrap());
     let lab = Lab::up(&spec).unwrap();
     assert!(!traces(&spec.name).is_empty());
     assert_eq!(sh(&lab, "lx4", "hostname; cat /etc/hostname"), "lx4\nlx4");
@@ -37,6 +39,7 @@ fn a_leashed_lab_ends_with_its_holder() {
 #[test]
 fn down_clears_away_what_a_killed_fabric_leaves() {
     let spec = spec("orphan");
+    let _ender = Ender(Folder::of(&spec.name).unwrap());
     let lab = Lab::up(&spec).unwrap();
     sh(&lab, "lx4", "mkdir -p /mnt/d && mount /dev/san0 /mnt/d && echo x > /mnt/d/x");
     let fabric = rustix::process::Pid::from_raw(lab.status().unwrap().fabric).unwrap();
@@ -123,4 +126,34 @@ fn a_reboot_from_inside_brings_the_machine_back() {
         let lx5 = status.machine("lx5").unwrap();
         lx5.boot == 2 && lx5.power == Power::On
     });
+}
+
+#[test]
+fn a_lab_whose_starter_dies_half_way_goes_down_by_itself() {
+    let spec = spec("half");
+    let _ender = Ender(Folder::of(&spec.name).unwrap());
+    let starter = std::process::Command::new("python3")
+        .args([
+            "-c",
+            "import socket,subprocess,sys,json,os\n\
+            a,b=socket.socketpair()\n\
+            os.makedirs(sys.argv[2])\n\
+            open(sys.argv[2]+'/spec.json','w').write(sys.argv[3])\n\
+            subprocess.Popen([sys.argv[1],'fabric',sys.argv[2]],stdin=b)",
+        ])
+        .arg(&spec.executable)
+        .arg(Folder::of(&spec.name).unwrap().path())
+        .arg(serde_json::to_string(&spec).unwrap())
+        .status();
+    assert!(starter.unwrap().success());
+    eventually("nothing is left", Duration::from_secs(20), || traces(&spec.name).is_empty());
+}
+
+#[test]
+fn a_lab_that_cannot_be_built_leaves_nothing_and_says_why() {
+    let mut spec = spec("wrong");
+    spec.machine_mut("lx5").unwrap().command = vec!["/no/such/daemon".into()];
+    let error = Lab::up(&spec).unwrap_err().to_string();
+    assert!(error.contains("cannot start /no/such/daemon on lx5"), "{error}");
+    assert_eq!(traces(&spec.name), Default::default());
 }

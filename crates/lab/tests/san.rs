@@ -1,4 +1,5 @@
 //! The SAN: power cuts lose what a node had in memory and nothing else, and two writers are seen.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 mod support;
 

@@ -1,5 +1,5 @@
 //! What the lab's tests share.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its own part")]
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -20,6 +20,15 @@ pub fn spec(name: &str) -> LabSpec {
 /// A lab that is gone at the end of the test, however it ends.
 pub fn up(name: &str) -> Lab {
     Lab::up_leashed(&spec(name)).unwrap()
+}
+
+/// Ends a lab that stays by itself, however the test ends.
+pub struct Ender(pub regent_lab::Folder);
+
+impl Drop for Ender {
+    fn drop(&mut self) {
+        let _is_down_already = regent_lab::down(&self.0);
+    }
 }
 
 /// Runs a shell script in a machine; it must succeed.

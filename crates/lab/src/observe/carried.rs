@@ -1,4 +1,4 @@
-//! Watching which nodes carry an address, from outside and without their help.
+//! Who carries an address: dumps of every node's addresses.
 
 use std::collections::BTreeMap;
 use std::io;
