@@ -1,0 +1,183 @@
+//! `regent apply`: verified, shown as a difference, committed, and undone if the cluster does not settle.
+
+use std::time::{Duration, Instant};
+
+use regent_api::{Request, Status};
+use regent_model::GroupName;
+use regent_model::config::{Severity, parse};
+use serde_json::{Value, json};
+
+use crate::args::ApplyArgs;
+use crate::client::{self, Asks};
+use crate::diff;
+use crate::follow::{Settled, Steps, Wait, until};
+use crate::look::{manner, read};
+use crate::paint::Tone;
+use crate::screen::Screen;
+use crate::settle::{Wish, is_unwell};
+use crate::status::status_json;
+use crate::trouble::{Exit, Result, Trouble};
+use crate::verify;
+
+/// `regent apply FILE`.
+///
+/// # Errors
+/// When the file is not valid, is refused, or the cluster does not settle with it.
+pub fn apply(asks: &dyn Asks, screen: &Screen, args: &ApplyArgs) -> Result<()> {
+    let path = args.file.display().to_string();
+    let text = read(&args.file)?;
+    verified(screen, &path, &text)?;
+    let (old, serial) = client::config(asks)?;
+    if text == old {
+        screen.value(&json!({ "changed": false, "serial": serial }))?;
+        return screen
+            .say(&format!("nothing changes: {path} is what is in force (configuration {serial})\n"));
+    }
+    // Refused is refused before anything is shown as if it were to happen.
+    let possible = client::order(asks, &Request::Apply { text: text.clone(), dry_run: true })?;
+    let difference = diff::render(&old, &text, screen.paint);
+    let heading = format!("changes to configuration {serial}, which is in force:\n");
+    screen.say(&screen.paint.tone(Tone::Strong, &heading))?;
+    screen.say(if difference.is_empty() { "  only the ends of lines\n" } else { &difference })?;
+    if args.dry_run {
+        let plain = diff::render(&old, &text, crate::paint::Paint(false));
+        screen.value(&json!({ "changed": true, "dry_run": true, "serial": serial, "difference": plain }))?;
+        return screen.say(&format!("{possible}; nothing was changed (--dry-run)\n"));
+    }
+    let before = client::status(asks)?;
+    match put_in_force(asks, screen, &text, serial, &before, args.wait) {
+        Ok(settled) => settled_well(screen, &before, &settled, &text, &old),
+        Err(Failed { trouble, committed: false }) => Err(trouble),
+        Err(Failed { trouble, .. }) if args.no_undo => Err(kept(trouble)),
+        Err(Failed { trouble, .. }) => undo(asks, screen, &old, &before, args.wait, &trouble),
+    }
+}
+
+/// What went wrong, and whether the configuration was committed before it did.
+struct Failed {
+    trouble: Trouble,
+    committed: bool,
+}
+
+impl Failed {
+    /// Nothing is known to have been committed.
+    fn before(trouble: Trouble) -> Self {
+        Self { trouble, committed: false }
+    }
+}
+
+/// Shows what is found in the file.
+fn verified(screen: &Screen, path: &str, text: &str) -> Result<()> {
+    let parsed = parse(text);
+    if parsed.count(Severity::Error) > 0 {
+        screen.value(&verify::verify_json(path, text, &parsed))?;
+        screen.say(&verify::render(path, text, &parsed, screen.paint.0))?;
+        return Err(Trouble::usage(format!("{path} is not valid; nothing was changed")));
+    }
+    if parsed.count(Severity::Warning) > 0 {
+        screen.say(&verify::render(path, text, &parsed, screen.paint.0))?;
+        screen.say("\n")?;
+    }
+    Ok(())
+}
+
+fn put_in_force(
+    asks: &dyn Asks,
+    screen: &Screen,
+    text: &str,
+    serial: u64,
+    before: &Status,
+    limit: Duration,
+) -> std::result::Result<Settled, Failed> {
+    let mut steps = Steps::from_now(asks, manner(screen, false)).map_err(Failed::before)?;
+    let began = Instant::now();
+    let order = Request::Apply { text: text.to_owned(), dry_run: false };
+    // Without an answer nobody knows whether it was committed, and who undoes must not guess.
+    let words = client::order(asks, &order).map_err(Failed::before)?;
+    let failed = |trouble| Failed { trouble, committed: true };
+    screen.say(&format!("{words}; waiting for the cluster to settle\n")).map_err(Failed::before)?;
+    let unwell: Vec<GroupName> =
+        before.groups.iter().filter(|g| is_unwell(g)).map(|g| g.name.clone()).collect();
+    let hold = before.lease * 2 + Duration::from_millis(500);
+    let wish = Wish::Config { serial: serial + 1, unwell };
+    let wait = Wait { wish, limit, hold, leaves: None };
+    until(asks, screen, &wait, &mut steps, began).map_err(failed)
+}
+
+fn settled_well(screen: &Screen, before: &Status, settled: &Settled, new: &str, old: &str) -> Result<()> {
+    let as_before = unchanged_runs(before, settled.status.as_ref(), old, new);
+    screen.value(&json!({
+        "changed": true,
+        "done": settled.words,
+        "settled": true,
+        "took_ms": (settled.took.as_secs_f64() * 1e3).round(),
+        "still_as_before": as_before,
+        "status": settled.status.as_ref().map_or(Value::Null, status_json),
+    }))?;
+    screen.say(&format!("{} after {:.2} s\n", settled.words, settled.took.as_secs_f64()))?;
+    for group in as_before {
+        screen.say(&format!(
+            "{group} runs on as it was acquired; to run it as the file says now: regent group restart {group}\n"
+        ))?;
+    }
+    Ok(())
+}
+
+/// The groups whose description changed, and that still run under the epoch they had.
+fn unchanged_runs(before: &Status, after: Option<&Status>, old: &str, new: &str) -> Vec<GroupName> {
+    let (Some(old), Some(new), Some(after)) = (parse(old).config, parse(new).config, after) else {
+        return Vec::new();
+    };
+    let epoch = |status: &Status, name: &GroupName| {
+        status.groups.iter().find(|g| &g.name == name && g.owner.is_some()).map(|g| g.epoch)
+    };
+    let same_resources = |name: &GroupName| {
+        let of = |config: &regent_model::config::Config| config.group(name).map(|g| g.resources());
+        of(&old) == of(&new)
+    };
+    new.groups
+        .iter()
+        .map(|g| g.name.clone())
+        .filter(|name| old.group(name).is_some() && !same_resources(name))
+        .filter(|name| epoch(after, name).is_some() && epoch(before, name) == epoch(after, name))
+        .collect()
+}
+
+fn kept(trouble: Trouble) -> Trouble {
+    let what = format!("the new configuration is in force, but the cluster did not settle: {}", trouble.what);
+    Trouble { exit: Exit::Unsettled, what, next: trouble.next }
+}
+
+/// Puts the configuration before in force again. Ends with exit code 4 if that worked.
+fn undo(
+    asks: &dyn Asks,
+    screen: &Screen,
+    old: &str,
+    before: &Status,
+    limit: Duration,
+    why: &Trouble,
+) -> Result<()> {
+    screen.say(&format!("the cluster does not settle: {}\n", why.what))?;
+    screen.say("putting the configuration before in force again\n")?;
+    let again = client::config(asks).map_err(Failed::before);
+    let undone = again.and_then(|(_, serial)| put_in_force(asks, screen, old, serial, before, limit));
+    match undone {
+        Ok(settled) => Err(Trouble::unsettled(format!(
+            "undone, because the cluster did not settle with the new configuration: {}. Now: {}",
+            why.what, settled.words
+        ))
+        .next("regent events")),
+        Err(Failed { trouble: second, committed: true }) => Err(Trouble::unsettled(format!(
+            "undone, because the cluster did not settle with the new configuration: {}. \
+             The one before is in force again, but the cluster has not settled with it either: {}",
+            why.what, second.what
+        ))
+        .next("regent status")),
+        Err(Failed { trouble: second, .. }) => Err(Trouble::unsettled(format!(
+            "the cluster did not settle with the new configuration: {}. \
+             It could not be undone either, so the new one is still in force: {}",
+            why.what, second.what
+        ))
+        .next("regent config show, then regent apply the file you had before")),
+    }
+}

@@ -1,0 +1,376 @@
+//! The command line: every word of it, with help.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, ColorChoice, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::args_lab::LabArgs;
+use crate::trouble::EXIT_CODES;
+
+/// Failover clusters for Linux: when a machine dies, its peer takes over its addresses, disks and applications.
+#[derive(Debug, Parser)]
+#[command(
+    name = "regent",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = false,
+    after_help = "Try it on this machine alone: regent lab demo\nExit codes: regent help exit-codes",
+    after_long_help = EXIT_CODES
+)]
+pub struct Cli {
+    /// How to print, and whom to ask.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Print for programs: one JSON value (with --follow or --watch: one a line)
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub json: bool,
+    /// When to colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", help_heading = "Everywhere")]
+    pub color: ColorChoice,
+    /// Ask the daemon behind this socket; by default $REGENT_SOCKET, or this node's
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "lab", help_heading = "Everywhere")]
+    pub socket: Option<PathBuf>,
+    /// Ask a node of a lab on this machine; the name is not needed where there is only one
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "",
+        help_heading = "Everywhere"
+    )]
+    pub lab: Option<String>,
+    /// Which node of the lab to ask; by default the first that answers
+    #[arg(long, global = true, value_name = "NODE", help_heading = "Everywhere")]
+    pub on: Option<String>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Begin a cluster of this one machine
+    #[command(after_help = "Examples:
+  regent init ward7
+  regent init ward7 --node lx4 --address 10.77.0.4 --address 10.78.0.4
+Then: regent token, and on the second machine: regent join TOKEN")]
+    Init(InitArgs),
+    /// Add this machine to a cluster, as a node
+    #[command(after_help = "The token comes from: regent token (on a member)
+Example:
+  regent join regent-1-...  --node lx5 --address 10.77.0.5 --address 10.78.0.5")]
+    Join(JoinArgs),
+    /// Add this machine to a cluster, as a witness: it votes and owns nothing
+    #[command(after_help = "The token comes from: regent token --witness (on a member)")]
+    Witness(JoinArgs),
+    /// Make a token with which one machine can join
+    #[command(after_help = "Keep it secret: it carries the cluster's key.
+Examples:
+  regent token
+  regent token --witness")]
+    Token {
+        /// For a witness
+        #[arg(long)]
+        witness: bool,
+    },
+    /// Put a configuration in force everywhere
+    #[command(
+        after_help = "The file is verified, shown as a difference to what is in force, and committed. If the
+cluster does not settle within --wait, the configuration before is put in force again (exit code 4).
+Examples:
+  regent apply ward7.toml --dry-run
+  regent apply ward7.toml
+  regent apply ward7.toml --wait 5m --no-undo"
+    )]
+    Apply(ApplyArgs),
+    /// Check a configuration: every error at its line, the timers and the guarantees
+    #[command(after_help = "Examples:
+  regent verify ward7.toml
+  regent verify            the configuration in force")]
+    Verify {
+        /// The file; without it the configuration in force
+        file: Option<PathBuf>,
+    },
+    /// Show the configuration
+    Config {
+        /// What to show.
+        #[command(subcommand)]
+        verb: ConfigVerb,
+    },
+    /// Show the whole cluster at a glance
+    #[command(after_help = "Examples:
+  regent status
+  regent status --watch
+  regent status --json | jq '.groups[] | {name, state, owner}'")]
+    Status {
+        /// Stay, and show every change
+        #[arg(long, short)]
+        watch: bool,
+    },
+    /// Show what happened, step by step with milliseconds
+    #[command(
+        after_help = "The journals of all nodes in one list. +ms counts from the first entry of a burst.
+Examples:
+  regent events
+  regent events --group ward --since 10m
+  regent events --follow"
+    )]
+    Events(EventsArgs),
+    /// Say why a group is where it is, and why not elsewhere
+    Explain {
+        /// The group
+        group: String,
+    },
+    /// Bring a group up or down, move it, restart it
+    #[command(after_help = "Examples:
+  regent group move ward lx5
+  regent group disable ward --no-wait
+  regent group enable ward")]
+    Group {
+        /// What to do.
+        #[command(subcommand)]
+        verb: GroupCommand,
+    },
+    /// Start or stop a node, put it on standby, confirm that it is dead
+    #[command(after_help = "Examples:
+  regent node standby lx4
+  regent node start lx4
+  regent node stop --takeover
+  regent node confirm-dead lx4 --why 'pulled its plug, ticket 311'")]
+    Node {
+        /// What to do.
+        #[command(subcommand)]
+        verb: NodeCommand,
+    },
+    /// A whole cluster on this machine, to try and to test
+    Lab(LabArgs),
+    /// Print the completions for a shell
+    #[command(after_help = "Example:
+  regent completions bash > /usr/share/bash-completion/completions/regent")]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Write the manual pages into a folder
+    #[command(after_help = "Example:
+  regent manual /usr/local/share/man/man1")]
+    Manual {
+        /// The folder; it is made if it is not there
+        folder: PathBuf,
+    },
+    /// Explain the exit codes
+    #[command(name = "exit-codes", long_about = EXIT_CODES)]
+    ExitCodes,
+}
+
+/// How a new machine is called and reached.
+#[derive(Debug, Clone, Args)]
+pub struct InitArgs {
+    /// The name of the cluster
+    pub name: String,
+    /// Who this machine is
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// How a machine joins.
+#[derive(Debug, Clone, Args)]
+pub struct JoinArgs {
+    /// The token
+    pub token: String,
+    /// Who this machine is
+    #[command(flatten)]
+    pub machine: MachineArgs,
+}
+
+/// Who this machine is.
+#[derive(Debug, Clone, Args)]
+pub struct MachineArgs {
+    /// The name of this node; by default the host name up to the first dot
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+    /// The address of this node on a network, one for each network in the same order on all nodes; by default the
+    /// addresses that the machine has
+    #[arg(long = "address", value_name = "ADDRESS")]
+    pub addresses: Vec<IpAddr>,
+}
+
+/// How a configuration is put in force.
+#[derive(Debug, Clone, Args)]
+pub struct ApplyArgs {
+    /// The file
+    pub file: PathBuf,
+    /// Only verify, and show what would change
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Leave it in force even if the cluster does not settle
+    #[arg(long)]
+    pub no_undo: bool,
+    /// How long the cluster may take to settle
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub wait: Duration,
+}
+
+/// What to show of the configuration.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ConfigVerb {
+    /// Print the configuration in force, comments and all
+    #[command(after_help = "Example:
+  regent config show > ward7.toml")]
+    Show,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Args)]
+pub struct EventsArgs {
+    /// Stay, and show what happens
+    #[arg(long, short)]
+    pub follow: bool,
+    /// Only bursts in which this group took part, without what is about other groups
+    #[arg(long, short, value_name = "GROUP")]
+    pub group: Option<String>,
+    /// Not older than this
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub since: Option<Duration>,
+    /// At most this many, the newest
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
+    pub last: usize,
+    /// With the evidence of every step, not only of warnings and errors
+    #[arg(long, short)]
+    pub verbose: bool,
+}
+
+/// Whether and how long to wait.
+#[derive(Debug, Clone, Args)]
+pub struct WaitArgs {
+    /// Only give the order, do not wait for its effect
+    #[arg(long)]
+    pub no_wait: bool,
+    /// How long to wait for its effect
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    pub wait: Duration,
+}
+
+/// What can be done with a group.
+#[derive(Debug, Clone, Subcommand)]
+pub enum GroupCommand {
+    /// Run it, and forget that it failed
+    Enable {
+        /// The group
+        group: String,
+        /// Waiting.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take it down and keep it down
+    Disable {
+        /// The group
+        group: String,
+        /// Waiting.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Run it on another node
+    Move {
+        /// The group
+        group: String,
+        /// The node
+        node: String,
+        /// Waiting.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Take it down and bring it up again
+    Restart {
+        /// The group
+        group: String,
+        /// Waiting.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+}
+
+/// What can be done with a node.
+#[derive(Debug, Clone, Subcommand)]
+pub enum NodeCommand {
+    /// Run Regent on this machine in the foreground, and bring the daemon back when it ends
+    Run,
+    /// The daemon itself, without a supervisor
+    #[command(hide = true)]
+    Daemon,
+    /// Let a node own groups again; on this machine, start Regent if it does not run
+    Start {
+        /// The node; this one if absent
+        node: Option<String>,
+        /// Waiting.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Stop Regent on a node
+    #[command(group(ArgGroup::new("mode").required(true)), after_help = "Examples:
+  regent node stop --takeover         before maintenance: the peers take over
+  regent node stop lx5 --graceful     its groups stop and wait for its return
+  regent node stop --forced           to upgrade or look: everything stays up, unmanaged")]
+    Stop {
+        /// The node; this one if absent
+        node: Option<String>,
+        /// Take its groups down; nobody takes over
+        #[arg(long, group = "mode")]
+        graceful: bool,
+        /// Take its groups down here, then the next nodes bring them up
+        #[arg(long, group = "mode")]
+        takeover: bool,
+        /// Leave everything running where it is, unmanaged, until the node starts again
+        #[arg(long, group = "mode")]
+        forced: bool,
+        /// Waiting.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Let a node vote but own nothing; its groups go to others
+    Standby {
+        /// The node; this one if absent
+        node: Option<String>,
+        /// Waiting.
+        #[command(flatten)]
+        wait: WaitArgs,
+    },
+    /// Give your word that a node is dead, where nothing else can prove it
+    #[command(
+        after_help = "Regent records your word and takes the node's groups over. If the node lives, two nodes may
+write to one disk. Look at the machine: it must be off, or cut off from its disks for good.
+Example:
+  regent node confirm-dead lx4 --why 'pulled its plug, ticket 311'"
+    )]
+    ConfirmDead {
+        /// The node
+        node: String,
+        /// How you know; kept in the journal
+        #[arg(long, value_name = "TEXT")]
+        why: String,
+        /// Do not ask again
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+/// A time as people write it: `60s`, `10m`, `1h 30m`, `800ms`.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let signed: jiff::SignedDuration =
+        text.parse().map_err(|_| "write it as 800ms, 60s, 10m or 1h 30m".to_owned())?;
+    Duration::try_from(signed).map_err(|_| "it must not be negative".to_owned())
+}

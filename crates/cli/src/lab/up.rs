@@ -1,0 +1,100 @@
+//! `regent lab up`.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use regent_lab::ledger::LEDGER_PORT;
+use regent_lab::{Folder, Lab};
+use serde_json::json;
+
+use super::cluster::{Plan, SERVICE, default_config, form};
+use super::{DEFAULT_NAME, need_root, option};
+use crate::client;
+use crate::follow::{Steps, Wait, until};
+use crate::look::{manner, read};
+use crate::paint::{Cell, Paint, Tone, table};
+use crate::screen::Screen;
+use crate::settle::Wish;
+use crate::trouble::{Exit, Result, Trouble};
+
+/// How long the groups may take to come up.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Builds a lab for a configuration, or for the default one, and starts its cluster.
+///
+/// # Errors
+/// What failed. If the machines could not become a cluster, nothing of the lab is left.
+pub(super) fn up(screen: &Screen, name: Option<&str>, file: Option<&Path>) -> Result<()> {
+    need_root()?;
+    let name = name.unwrap_or(DEFAULT_NAME);
+    let plan = match file {
+        Some(file) => Plan::of(name, read(file)?, &file.display().to_string())?,
+        None => Plan::of(name, default_config(name), "the default configuration")?,
+    };
+    let began = Instant::now();
+    screen.say(&format!("building the lab {name}: {}\n", inventory(&plan)))?;
+    let lab = Lab::up(&plan.spec)?;
+    let formed = start(screen, &lab, &plan, began);
+    if let Err(trouble) = formed {
+        if trouble.exit == Exit::Unsettled {
+            return Err(trouble
+                .next(format!("the lab stays up to look at; when done: regent lab down --name {name}")));
+        }
+        let _the_first_trouble_matters_more = regent_lab::down(&Folder::of(name)?);
+        return Err(trouble);
+    }
+    let option = option(&lab);
+    screen.value(
+        &json!({ "lab": name, "folder": lab.folder().path(), "seconds": began.elapsed().as_secs_f64() }),
+    )?;
+    screen.say(&what_to_type(name, &option, file.is_none(), &plan, screen.paint))
+}
+
+fn start(screen: &Screen, lab: &Lab, plan: &Plan, began: Instant) -> Result<()> {
+    let tell = |words: &str| screen.say(&format!("{:6.1} s  {words}\n", began.elapsed().as_secs_f64()));
+    tell("the machines have booted")?;
+    let client = form(lab, plan, tell)?;
+    let mut steps = Steps::from_now(&client, manner(screen, false))?;
+    let (_, serial) = client::config(&client)?;
+    let wait = Wait {
+        wish: Wish::Config { serial, unwell: Vec::new() },
+        limit: PATIENCE,
+        hold: plan.config.timers.lease,
+        leaves: None,
+    };
+    let settled = until(&client, screen, &wait, &mut steps, Instant::now())
+        .map_err(|t| Trouble { exit: Exit::Unsettled, ..t })?;
+    tell(&settled.words)
+}
+
+/// What a lab is made of, in words.
+pub(super) fn inventory(plan: &Plan) -> String {
+    let names = |list: Vec<&str>| list.join(", ");
+    let nodes = names(plan.config.nodes.iter().map(|n| n.name.as_str()).collect());
+    let witnesses = names(plan.config.witnesses.iter().map(|n| n.name.as_str()).collect());
+    let witnesses = if witnesses.is_empty() { String::new() } else { format!(", witness {witnesses}") };
+    let disks: Vec<String> = plan.spec.disks.iter().map(|d| d.device.display().to_string()).collect();
+    let disks = if disks.is_empty() { String::new() } else { format!(", shared disk {}", disks.join(", ")) };
+    format!("nodes {nodes}{witnesses}, a client, {} networks{disks}, a power switch", plan.spec.networks())
+}
+
+/// The commands that a person wants now.
+fn what_to_type(name: &str, option: &str, default: bool, plan: &Plan, paint: Paint) -> String {
+    let node = plan.config.nodes.first().map_or("NODE", |n| n.name.as_str());
+    let lab = if option == "--lab" { String::new() } else { format!(" --name {name}") };
+    let mut lines = vec![
+        (format!("regent status {option}"), "the cluster at a glance".to_owned()),
+        (format!("regent lab off {node}{lab}"), format!("cut the power of {node}")),
+        (format!("regent events {option}"), "what happened, step by step".into()),
+        (format!("regent lab on {node}{lab}"), format!("boot {node} again")),
+        (format!("regent lab run {node}{lab} -- bash"), format!("a shell in {node}")),
+        (format!("regent lab down{lab}"), "end it; nothing of it is left".into()),
+    ];
+    if default {
+        let probe = format!("regent lab probe {SERVICE}:{LEDGER_PORT}{lab}");
+        lines.insert(3, (probe, "what a client notices of it".into()));
+    }
+    let row = |(command, what): &(String, String)| vec![Cell::new(Tone::Strong, command), Cell::plain(what)];
+    let rows: Vec<Vec<Cell>> = lines.iter().map(row).collect();
+    format!("\nThe lab {name} is up. What to type next:\n{}", table(&rows, "  ", paint))
+}

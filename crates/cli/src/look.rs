@@ -1,0 +1,212 @@
+//! The commands that only look: status, events, explain, verify, config.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use jiff::tz::TimeZone;
+use regent_api::Status;
+use regent_model::config::{Severity, parse};
+use regent_model::journal::Entry;
+use serde_json::json;
+
+use crate::args::EventsArgs;
+use crate::client::{self, Asks};
+use crate::events::{self, Manner};
+use crate::follow::{self, Steps};
+use crate::screen::Screen;
+use crate::status;
+use crate::trouble::{Exit, Result, Trouble};
+use crate::verify;
+
+/// How often `status --watch` and `events --follow` look.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// More than a node keeps.
+const ALL_EVENTS: usize = 100_000;
+
+/// `regent status`.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub fn status(asks: &dyn Asks, screen: &Screen, watch: bool) -> Result<()> {
+    if watch {
+        return watch_status(asks, screen);
+    }
+    let status = client::status(asks)?;
+    screen.value(&status::status_json(&status))?;
+    screen.say(&status::render(&status, screen.paint))
+}
+
+/// Shows every change until the reader has enough. A daemon that goes away is waited for.
+fn watch_status(asks: &dyn Asks, screen: &Screen) -> Result<()> {
+    let mut shown: Option<std::result::Result<Status, Trouble>> = None;
+    loop {
+        let now = client::status(asks);
+        if shown.as_ref() != Some(&now) {
+            match &now {
+                Ok(status) => {
+                    screen.value(&status::status_json(status))?;
+                    screen.say(&page(&status::render(status, screen.paint), screen))?;
+                }
+                Err(trouble) if shown.is_none() => return Err(trouble.clone()),
+                Err(trouble) => {
+                    screen.value(&trouble.json())?;
+                    screen.say(&page(&format!("regent: {trouble}\n"), screen))?;
+                }
+            }
+            shown = Some(now);
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// On a terminal a page replaces the one before; elsewhere they follow one another.
+fn page(text: &str, screen: &Screen) -> String {
+    let now = jiff::Zoned::now().strftime("%H:%M:%S").to_string();
+    if screen.watched {
+        format!("\u{1b}[H\u{1b}[2J\u{1b}[3J{text}\n{now}, Ctrl-C ends\n")
+    } else {
+        format!("{now}\n{text}\n")
+    }
+}
+
+/// `regent explain`.
+///
+/// # Errors
+/// When the daemon does not answer, or there is no such group.
+pub fn explain(asks: &dyn Asks, screen: &Screen, group: &str) -> Result<()> {
+    let status = client::status(asks)?;
+    let found = crate::orders::group_of(&status, group)?;
+    let value = status::status_json(&status);
+    let groups = value["groups"].as_array().into_iter().flatten();
+    for one in groups.filter(|g| g["name"] == group) {
+        screen.value(one)?;
+    }
+    screen.say(&status::explain(&status, found, screen.paint))
+}
+
+/// `regent events`.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub fn events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs) -> Result<()> {
+    let manner = manner(screen, args.verbose);
+    let mut steps = Steps::from_now(asks, manner.clone())?;
+    let (entries, _) = follow::events(asks, 0, ALL_EVENTS)?;
+    let bursts = chosen(entries, args, wall_ms());
+    let values: Vec<_> = bursts
+        .iter()
+        .flat_map(|burst| {
+            let began = burst.first().map_or(0, |e| e.wall_ms);
+            burst.iter().map(move |e| events::entry_json(e, began))
+        })
+        .collect();
+    if !args.follow {
+        screen.value(&json!(values))?;
+        return screen.say(&events::render(&bursts, &manner));
+    }
+    for value in &values {
+        screen.value(value)?;
+    }
+    for entry in bursts.iter().flatten() {
+        screen.say(&steps.line(entry))?;
+    }
+    follow_events(asks, screen, args, &mut steps)
+}
+
+/// What is to be shown of all entries.
+fn chosen(entries: Vec<Entry>, args: &EventsArgs, now_ms: u64) -> Vec<Vec<Entry>> {
+    let oldest = args
+        .since
+        .map_or(0, |since| now_ms.saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
+    let mut bursts = events::bursts(entries);
+    for burst in &mut bursts {
+        burst.retain(|e| e.wall_ms >= oldest);
+    }
+    bursts.retain(|b| !b.is_empty());
+    if let Some(group) = &args.group {
+        bursts = events::of_group(bursts, group);
+    }
+    events::newest(bursts, args.last)
+}
+
+fn follow_events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs, steps: &mut Steps) -> Result<()> {
+    let wanted = |e: &Entry| match (&args.group, &e.group) {
+        (Some(group), Some(about)) => about.as_str() == group,
+        _ => true,
+    };
+    let mut gone = false;
+    loop {
+        match steps.news(asks) {
+            Ok(entries) => {
+                gone = false;
+                for entry in entries.iter().filter(|e| wanted(e)) {
+                    let line = steps.line(entry);
+                    screen.value(&events::entry_json(entry, steps.burst_began()))?;
+                    screen.say(&line)?;
+                }
+            }
+            Err(trouble) if trouble.exit == Exit::Unreachable => {
+                if !std::mem::replace(&mut gone, true) {
+                    crate::screen::complain(&format!("regent: {}; waiting for it\n", trouble.what));
+                }
+            }
+            Err(trouble) => return Err(trouble),
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// How this screen shows events: in the time zone of the machine.
+#[must_use]
+pub fn manner(screen: &Screen, verbose: bool) -> Manner {
+    Manner { verbose, zone: TimeZone::system(), paint: screen.paint }
+}
+
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Reads a configuration's file.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read(path: &Path) -> Result<String> {
+    std::fs::read_to_string(path).map_err(|e| Trouble::usage(format!("cannot read {}: {e}", path.display())))
+}
+
+/// `regent verify`: the file, or the configuration in force.
+///
+/// # Errors
+/// When there is an error in it; then everything was shown.
+pub fn verify(
+    asks: impl FnOnce() -> Result<client::Client>,
+    screen: &Screen,
+    file: Option<&PathBuf>,
+) -> Result<()> {
+    let (name, text) = match file {
+        Some(path) => (path.display().to_string(), read(path)?),
+        None => {
+            let (text, serial) = client::config(&asks()?)?;
+            (format!("configuration {serial}"), text)
+        }
+    };
+    let parsed = parse(&text);
+    screen.value(&verify::verify_json(&name, &text, &parsed))?;
+    screen.say(&verify::render(&name, &text, &parsed, screen.paint.0))?;
+    match parsed.count(Severity::Error) {
+        0 => Ok(()),
+        // Everything was shown above.
+        _ => Err(Trouble::usage("")),
+    }
+}
+
+/// `regent config show`.
+///
+/// # Errors
+/// When the daemon does not answer.
+pub fn show_config(asks: &dyn Asks, screen: &Screen) -> Result<()> {
+    let (text, serial) = client::config(asks)?;
+    screen.value(&json!({ "serial": serial, "text": text }))?;
+    screen.say(&text)
+}

@@ -1,0 +1,230 @@
+//! The commands that change groups and nodes, and wait for the effect.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use regent_api::{GroupStatus, GroupVerb, NodeStatus, NodeVerb, Request, Status};
+use regent_model::state::StopMode;
+use regent_model::{GroupName, NodeName};
+use serde_json::{Value, json};
+
+use crate::args::{GroupCommand, WaitArgs};
+use crate::client::{self, Asks};
+use crate::follow::{Settled, Steps, Wait, until};
+use crate::look::manner;
+use crate::screen::Screen;
+use crate::settle::Wish;
+use crate::status::status_json;
+use crate::trouble::{Result, Trouble};
+
+/// The group of that name.
+///
+/// # Errors
+/// When there is none.
+pub fn group_of<'a>(status: &'a Status, name: &str) -> Result<&'a GroupStatus> {
+    status.groups.iter().find(|g| g.name.as_str() == name).ok_or_else(|| {
+        let known: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();
+        let trouble = Trouble::refused(format!("there is no group {name} in the cluster {}", status.cluster));
+        if known.is_empty() { trouble } else { trouble.next(format!("the groups are: {}", known.join(", "))) }
+    })
+}
+
+fn node_of<'a>(status: &'a Status, name: Option<&str>) -> Result<&'a NodeStatus> {
+    let name = name.unwrap_or(status.node.as_str());
+    status.nodes.iter().find(|n| n.name.as_str() == name).ok_or_else(|| {
+        let known: Vec<&str> = status.nodes.iter().map(|n| n.name.as_str()).collect();
+        Trouble::refused(format!("there is no node {name} in the cluster {}", status.cluster))
+            .next(format!("the nodes are: {}", known.join(", ")))
+    })
+}
+
+/// An order and what it is to bring about.
+struct Order {
+    request: Request,
+    wish: Wish,
+    hold: Duration,
+    leaves: Option<String>,
+}
+
+/// Gives the order, waits for its effect, and says what is so now.
+fn carry_out(asks: &dyn Asks, screen: &Screen, args: &WaitArgs, order: Order) -> Result<()> {
+    let mut steps = Steps::from_now(asks, manner(screen, false))?;
+    let began = Instant::now();
+    let words = client::order(asks, &order.request)?;
+    if args.no_wait {
+        screen.value(&json!({ "done": words, "settled": null }))?;
+        return screen.say(&format!("{words}\n"));
+    }
+    screen.say(&format!("{words}\n"))?;
+    let wait = Wait { wish: order.wish, limit: args.wait, hold: order.hold, leaves: order.leaves };
+    let settled = until(asks, screen, &wait, &mut steps, began)?;
+    finish(screen, &settled)
+}
+
+/// Says how a wait ended.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn finish(screen: &Screen, settled: &Settled) -> Result<()> {
+    let seconds = settled.took.as_secs_f64();
+    screen.value(&json!({
+        "done": settled.words,
+        "settled": true,
+        "took_ms": (seconds * 1e3).round(),
+        "status": settled.status.as_ref().map_or(Value::Null, status_json),
+    }))?;
+    screen.say(&format!("{} after {seconds:.2} s\n", settled.words))
+}
+
+/// `regent group ...`.
+///
+/// # Errors
+/// When it is refused, fails, or does not settle.
+pub fn group(asks: &dyn Asks, screen: &Screen, verb: &GroupCommand) -> Result<()> {
+    let status = client::status(asks)?;
+    let (name, wait) = match verb {
+        GroupCommand::Enable { group, wait }
+        | GroupCommand::Disable { group, wait }
+        | GroupCommand::Move { group, wait, .. }
+        | GroupCommand::Restart { group, wait } => (group, wait),
+    };
+    let is = group_of(&status, name)?;
+    let group = is.name.clone();
+    let online = |after, on| Wish::Online { group: group.clone(), after, on };
+    let (verb, wish) = match verb {
+        GroupCommand::Enable { .. } => (GroupVerb::Enable, online(None, None)),
+        GroupCommand::Disable { .. } => (GroupVerb::Disable, Wish::Disabled { group: group.clone() }),
+        GroupCommand::Restart { .. } => (GroupVerb::Restart, online(Some(is.epoch), None)),
+        GroupCommand::Move { node, .. } => {
+            let to = node_of(&status, Some(node))?.name.clone();
+            (GroupVerb::Move { to: to.to_string() }, online(None, Some(to)))
+        }
+    };
+    let request = Request::Group { group: group.to_string(), verb };
+    carry_out(asks, screen, wait, Order { request, wish, hold: Duration::ZERO, leaves: None })
+}
+
+/// `regent node start` (of a node whose daemon runs) and `regent node standby`.
+///
+/// # Errors
+/// When it is refused, fails, or does not settle.
+pub fn set_node(
+    asks: &dyn Asks,
+    screen: &Screen,
+    node: Option<&str>,
+    verb: NodeVerb,
+    wait: &WaitArgs,
+) -> Result<()> {
+    let status = client::status(asks)?;
+    let name = node_of(&status, node)?.name.clone();
+    let state = if verb == NodeVerb::Standby { "standby" } else { "up" };
+    let request = Request::Node { node: Some(name.to_string()), verb };
+    // What is to move begins to move only after the leader has looked at the new state.
+    let hold = status.lease * 2 + Duration::from_millis(500);
+    let order = Order { request, wish: Wish::Node { node: name, state }, hold, leaves: None };
+    carry_out(asks, screen, wait, order)
+}
+
+/// `regent node stop`.
+///
+/// # Errors
+/// When it is refused, fails, or does not settle.
+pub fn stop_node(
+    asks: &dyn Asks,
+    screen: &Screen,
+    node: Option<&str>,
+    mode: StopMode,
+    wait: &WaitArgs,
+) -> Result<()> {
+    let status = client::status(asks)?;
+    let name = node_of(&status, node)?.name.clone();
+    let owned = owned_by(&status, &name);
+    let own = name == status.node;
+    // The daemon that is asked stops with its node; from then on only others can tell what became of its groups.
+    let leaves = own.then(|| match mode {
+        StopMode::Graceful => format!("{name} has stopped; its groups wait for its return"),
+        StopMode::Takeover => format!("{name} has released everything and stopped; the others take over"),
+        StopMode::Forced => format!("{name} has stopped; what ran there still runs, unmanaged"),
+    });
+    let others_take = mode == StopMode::Takeover && !own;
+    let groups = if others_take { owned } else { Vec::new() };
+    let request = Request::Node { node: Some(name.to_string()), verb: NodeVerb::Stop(mode) };
+    let wish = Wish::Stopped { node: name, groups };
+    carry_out(asks, screen, wait, Order { request, wish, hold: Duration::ZERO, leaves })
+}
+
+fn owned_by(status: &Status, node: &NodeName) -> Vec<GroupName> {
+    status.groups.iter().filter(|g| g.owner.as_ref() == Some(node)).map(|g| g.name.clone()).collect()
+}
+
+/// `regent node confirm-dead`.
+///
+/// # Errors
+/// When the person does not confirm, or it is refused.
+pub fn confirm_dead(asks: &dyn Asks, screen: &Screen, node: &str, why: &str, yes: bool) -> Result<()> {
+    let status = client::status(asks)?;
+    let name = node_of(&status, Some(node))?.name.clone();
+    if why.trim().is_empty() {
+        return Err(
+            Trouble::usage("--why is empty").next("say how you know: --why 'pulled its plug, ticket 311'")
+        );
+    }
+    if !yes {
+        ask_to_confirm(&name, &owned_by(&status, &name))?;
+    }
+    let who = who(|variable| std::env::var(variable).ok());
+    let request = Request::ConfirmDead { node: name.to_string(), who, why: why.to_owned() };
+    let words = client::order(asks, &request)?;
+    screen.value(&json!({ "done": words }))?;
+    screen.say(&format!("{words}\nwhat follows from it: regent events --follow\n"))
+}
+
+fn ask_to_confirm(name: &NodeName, groups: &[GroupName]) -> Result<()> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(Trouble::usage("confirm-dead asks a person, and standard input is no terminal")
+            .next("look at the machine; if it is off, add --yes"));
+    }
+    let mut out = std::io::stderr().lock();
+    let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
+    let takes =
+        if groups.is_empty() { String::new() } else { format!(" and take over {}", groups.join(", ")) };
+    let text = format!(
+        "Regent cannot prove that {name} is dead. On your word it will believe it{takes}.\n\
+         If {name} still runs, two nodes may write to one disk, and data may be lost.\n\
+         Is it off, or cut off from its disks for good? Type its name to confirm: "
+    );
+    let _nobody_sees_the_question = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let mut answer = String::new();
+    let read = input.lock().read_line(&mut answer);
+    if read.is_ok() && answer.trim() == name.as_str() {
+        return Ok(());
+    }
+    Err(Trouble::refused(format!("not confirmed; nothing was done about {name}")))
+}
+
+/// Who gives an order: the person behind sudo, else the user.
+#[must_use]
+pub fn who(variable: impl Fn(&str) -> Option<String>) -> String {
+    ["SUDO_USER", "LOGNAME", "USER"]
+        .into_iter()
+        .find_map(|name| variable(name).filter(|v| !v.trim().is_empty()))
+        .unwrap_or_else(|| "somebody".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_person_behind_sudo_gives_the_word() {
+        let env = |name: &str| match name {
+            "SUDO_USER" => Some("maria".to_owned()),
+            "USER" => Some("root".to_owned()),
+            _ => None,
+        };
+        assert_eq!(who(env), "maria");
+        assert_eq!(who(|n| (n == "USER").then(|| "root".to_owned())), "root");
+        assert_eq!(who(|_| None), "somebody");
+    }
+}

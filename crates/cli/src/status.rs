@@ -1,0 +1,283 @@
+//! `regent status` and `regent explain`: the cluster at one glance, and one group in full.
+
+use std::fmt::Write as _;
+
+use regent_api::{GroupStatus, NodeStatus, ResourceStatus, Status};
+use regent_model::config::duration_text;
+use serde_json::Value;
+
+use crate::paint::{Cell, Paint, Tone, printable, table, wrapped};
+use crate::settle::is_unwell;
+
+/// Where lines are broken.
+const WIDTH: usize = 100;
+
+/// The whole status.
+#[must_use]
+pub fn render(status: &Status, paint: Paint) -> String {
+    let mut out = head(status, paint);
+    if !status.quorate {
+        out.push('\n');
+        out.push_str(&stale(status, paint));
+    }
+    out.push('\n');
+    out.push_str(&nodes(status, paint));
+    for group in &status.groups {
+        out.push('\n');
+        out.push_str(&group_block(group, status.quorate, paint));
+    }
+    if status.groups.is_empty() {
+        out.push_str(
+            "\nno resource group is configured yet; describe one in the file, then: regent apply FILE\n",
+        );
+    }
+    if !status.fencing.is_empty() {
+        let _ = writeln!(out, "\n{}", paint.tone(Tone::Warning, "power is being cut"));
+        for line in &status.fencing {
+            let _ = writeln!(out, "  {}", printable(line));
+        }
+    }
+    out
+}
+
+fn head(status: &Status, paint: Paint) -> String {
+    let mut out = format!(
+        "cluster {}, as {} sees it: {}\n",
+        paint.tone(Tone::Strong, &status.cluster),
+        paint.tone(Tone::Strong, status.node.as_str()),
+        verdict(status, paint)
+    );
+    let quorum = if status.quorate { "quorum" } else { "no quorum" };
+    let leader = status.leader.as_ref().map_or_else(|| "no leader".into(), |l| format!("leader {l}"));
+    let line = format!(
+        "{quorum}, {leader}, takeover {} (lease {}), configuration {}",
+        printable(&status.takeover),
+        duration_text(status.lease),
+        status.config_serial
+    );
+    let tone = if status.quorate { Tone::Dim } else { Tone::Plain };
+    let _ = writeln!(out, "{}", paint.tone(tone, &line));
+    out
+}
+
+/// The cluster in a few words.
+fn verdict(status: &Status, paint: Paint) -> String {
+    if !status.quorate {
+        return paint.tone(Tone::Bad, "NOT IN TOUCH WITH A MAJORITY");
+    }
+    let bad: Vec<&GroupStatus> = status.groups.iter().filter(|g| is_unwell(g)).collect();
+    let moving = status
+        .groups
+        .iter()
+        .filter(|g| matches!(g.state.as_str(), "acquiring" | "releasing" | "offline"))
+        .count();
+    let missing: Vec<&str> = status
+        .nodes
+        .iter()
+        .filter(|n| !matches!(n.state.as_str(), "up" | "standby"))
+        .map(|n| n.name.as_str())
+        .collect();
+    let mut parts = Vec::new();
+    match bad.as_slice() {
+        [] => {}
+        [one] => parts.push(format!("{} is {}", one.name, printable(&one.state))),
+        many => parts.push(format!("{} of {} groups need you", many.len(), status.groups.len())),
+    }
+    if moving > 0 {
+        parts.push(format!("{} on the way", counted(moving, "group")));
+    }
+    if !missing.is_empty() {
+        parts.push(format!("without {}", missing.join(", ")));
+    }
+    match (parts.is_empty(), bad.is_empty()) {
+        (true, _) => paint.tone(Tone::Good, "all is well"),
+        (_, false) => paint.tone(Tone::Bad, &parts.join(", ")),
+        _ => paint.tone(Tone::Warning, &parts.join(", ")),
+    }
+}
+
+fn counted(n: usize, one: &str) -> String {
+    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+}
+
+fn stale(status: &Status, paint: Paint) -> String {
+    let text = format!(
+        "What follows is what {} knew last. It may be out of date: a group shown here may run elsewhere by now.",
+        status.node
+    );
+    let mut out = paint.tone(Tone::Bad, &wrapped(&text, WIDTH, ""));
+    out.push('\n');
+    let others: Vec<&str> =
+        status.nodes.iter().filter(|n| n.name != status.node).map(|n| n.name.as_str()).collect();
+    let _ = writeln!(out, "  next: ask another node ({}); see to its networks", others.join(", "));
+    out
+}
+
+fn nodes(status: &Status, paint: Paint) -> String {
+    let networks = status.nodes.iter().map(|n| n.networks.len()).max().unwrap_or(0);
+    let mut title = vec!["NODE".to_owned(), "STATE".into(), "VOTE".into(), "LEASE".into()];
+    title.extend(
+        (1..=networks).map(|n| if networks == 1 { "NETWORK".into() } else { format!("NETWORK {n}") }),
+    );
+    title.push(String::new());
+    let mut rows = vec![title.iter().map(|t| Cell::new(Tone::Dim, t)).collect::<Vec<_>>()];
+    rows.extend(status.nodes.iter().map(|n| node_row(n, networks)));
+    table(&rows, "", paint)
+}
+
+fn node_row(node: &NodeStatus, networks: usize) -> Vec<Cell> {
+    let tone = match node.state.as_str() {
+        "up" => Tone::Good,
+        "standby" | "stopping" => Tone::Warning,
+        "silent" | "down" => Tone::Bad,
+        _ => Tone::Plain,
+    };
+    let vote = match (node.witness, node.voter) {
+        (true, true) => "witness",
+        (true, false) => "witness, not yet",
+        (false, true) => "yes",
+        (false, false) => "not yet",
+    };
+    let lease = match node.lease_valid {
+        Some(true) => Cell::plain("valid"),
+        Some(false) => Cell::new(Tone::Warning, "none"),
+        None => Cell::plain("-"),
+    };
+    let mut row = vec![
+        Cell::new(Tone::Strong, node.name.as_str()),
+        Cell::new(tone, &node.state),
+        Cell::plain(vote),
+        lease,
+    ];
+    for at in 0..networks {
+        row.push(node.networks.get(at).map_or_else(
+            || Cell::plain("-"),
+            |network| match network.heard {
+                Some(true) => Cell::plain(format!("{} heard", network.address)),
+                Some(false) => Cell::new(Tone::Bad, format!("{} SILENT", network.address)),
+                None => Cell::plain(format!("{} here", network.address)),
+            },
+        ));
+    }
+    row.push(Cell::new(Tone::Dim, &node.remark));
+    row
+}
+
+/// The tone of a group's state.
+fn group_tone(state: &str) -> Tone {
+    match state {
+        "online" => Tone::Good,
+        "acquiring" | "releasing" => Tone::Warning,
+        "offline" | "disabled" => Tone::Plain,
+        _ => Tone::Bad,
+    }
+}
+
+/// The state of a group in a line. What is only remembered is told as past.
+fn headline(group: &GroupStatus, quorate: bool, paint: Paint) -> String {
+    let was = if quorate { "" } else { "was " };
+    let state = paint.tone(group_tone(&group.state), &printable(&group.state));
+    let owner = match (&group.owner, group.state.as_str()) {
+        (None, _) => String::new(),
+        (Some(owner), "blocked") => format!(", last on {}", paint.tone(Tone::Strong, owner.as_str())),
+        (Some(owner), _) => format!(" on {}", paint.tone(Tone::Strong, owner.as_str())),
+    };
+    format!("GROUP {} {was}{state}{owner}\n", paint.tone(Tone::Strong, group.name.as_str()))
+}
+
+fn group_block(group: &GroupStatus, quorate: bool, paint: Paint) -> String {
+    let mut out = headline(group, quorate, paint);
+    if let Some(reason) = &group.blocked {
+        let tone = if group_tone(&group.state) == Tone::Bad { Tone::Bad } else { Tone::Plain };
+        let _ = writeln!(out, "  {}", paint.tone(tone, &wrapped(reason, WIDTH, "  ")));
+    }
+    if let Some(advice) = &group.advice {
+        let _ = writeln!(out, "  next: {}", paint.tone(Tone::Strong, &printable(advice)));
+    }
+    let epoch = match (group.epoch.0, &group.owner) {
+        (0, _) => "none yet".to_owned(),
+        (n, Some(_)) => format!("{n}, proof: {}", printable(&group.proof_text)),
+        (n, None) => format!("{n} is over, proof: {}", printable(&group.proof_text)),
+    };
+    let resources: Vec<String> = group.resources.iter().map(|r| resource(r, paint)).collect();
+    let lines = [
+        ("epoch", epoch),
+        ("why", format!("{}; policy {}", printable(&group.why), printable(&group.policy))),
+        ("runs", resources.join(", ")),
+    ];
+    for (name, text) in lines.iter().filter(|(_, text)| !text.is_empty()) {
+        let _ = writeln!(out, "  {} {text}", paint.tone(Tone::Dim, &format!("{name:<5}")));
+    }
+    out
+}
+
+fn resource(resource: &ResourceStatus, paint: Paint) -> String {
+    let tone = match resource.state.as_str() {
+        "running" => Tone::Good,
+        "failed" => Tone::Bad,
+        "acquiring" | "releasing" | "slow" | "unknown" => Tone::Warning,
+        _ => Tone::Plain,
+    };
+    format!("{} {} {}", resource.kind, resource.name, paint.tone(tone, &printable(&resource.state)))
+}
+
+/// Why a group is where it is, and why not elsewhere.
+#[must_use]
+pub fn explain(status: &Status, group: &GroupStatus, paint: Paint) -> String {
+    let mut out = headline(group, status.quorate, paint);
+    if !status.quorate {
+        out.push_str(&stale(status, paint));
+    }
+    let mut section = |title: &str, text: &str| {
+        if !text.is_empty() {
+            let _ = writeln!(out, "\n{}\n  {}", paint.tone(Tone::Strong, title), wrapped(text, WIDTH, "  "));
+        }
+    };
+    let here = group.owner.as_ref().map_or_else(|| "why it is so".to_owned(), |o| format!("why on {o}"));
+    section(&here, &format!("{} (policy {})", group.why, group.policy));
+    section("what keeps it from running", group.blocked.as_deref().unwrap_or_default());
+    section("what to type", group.advice.as_deref().unwrap_or_default());
+    let proof = match (group.epoch.0, group.proof.as_str()) {
+        (0, _) => "no node has owned it yet".to_owned(),
+        (_, "never-owned") => format!("epoch {} is the first: nobody owned it before", group.epoch),
+        _ if group.owner.is_none() => {
+            format!(
+                "the owner of epoch {} can no longer act: {} ({})",
+                group.epoch, group.proof_text, group.proof
+            )
+        }
+        _ => format!(
+            "epoch {} began when the owner before could no longer act: {} ({})",
+            group.epoch, group.proof_text, group.proof
+        ),
+    };
+    section("proof", &proof);
+    section("what guarantees one owner", &group.guarantee);
+    let _ = writeln!(out, "\n{}", paint.tone(Tone::Strong, "its nodes, in order of preference"));
+    let rows: Vec<Vec<Cell>> = group
+        .nodes
+        .iter()
+        .map(|(node, verdict)| vec![Cell::new(Tone::Strong, node.as_str()), Cell::plain(verdict)])
+        .collect();
+    out.push_str(&table(&rows, "  ", paint));
+    let _ = writeln!(out, "\n{}", paint.tone(Tone::Strong, "its resources, in the order of acquiring"));
+    let rows: Vec<Vec<Cell>> = group
+        .resources
+        .iter()
+        .map(|r| vec![Cell::plain(&r.kind), Cell::plain(r.name.as_str()), Cell::plain(&r.state)])
+        .collect();
+    out.push_str(&table(&rows, "  ", paint));
+    out
+}
+
+/// The status for programs: as the daemon says it, with the lease in milliseconds and the verdicts by name.
+#[must_use]
+pub fn status_json(status: &Status) -> Value {
+    let mut value = serde_json::to_value(status).unwrap_or_default();
+    value["lease_ms"] = (status.lease.as_micros() as f64 / 1e3).into();
+    for (at, group) in status.groups.iter().enumerate() {
+        let verdicts = group.nodes.iter().map(|(node, verdict)| (node.to_string(), verdict.clone().into()));
+        value["groups"][at]["verdicts"] = Value::Object(verdicts.collect());
+    }
+    value
+}

@@ -1,0 +1,9 @@
+//! What the commands print and do, over values made by hand.
+
+mod apply;
+mod events;
+mod lab;
+mod order;
+mod samples;
+mod status;
+mod words;

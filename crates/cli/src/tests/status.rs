@@ -1,0 +1,77 @@
+//! `regent status` and `regent explain` in every condition that matters.
+
+use super::samples;
+use crate::paint::Paint;
+use crate::status::{explain, render, status_json};
+
+const PLAIN: Paint = Paint(false);
+
+#[test]
+fn a_healthy_cluster_is_read_at_a_glance() {
+    insta::assert_snapshot!(render(&samples::healthy(), PLAIN));
+}
+
+#[test]
+fn a_blocked_group_says_what_is_missing_and_what_to_type() {
+    insta::assert_snapshot!(render(&samples::blocked(), PLAIN));
+}
+
+#[test]
+fn a_failed_group_says_why_on_each_node() {
+    insta::assert_snapshot!(render(&samples::failed(), PLAIN));
+}
+
+#[test]
+fn a_node_without_a_majority_says_that_its_view_may_be_stale() {
+    let text = render(&samples::not_quorate(), PLAIN);
+    assert!(
+        text.lines().next().unwrap().contains("NOT IN TOUCH WITH A MAJORITY"),
+        "in the first line:\n{text}"
+    );
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_group_that_never_ran_and_a_cluster_without_groups() {
+    let mut status = samples::with_group("disabled", None, 0);
+    status.groups[0].proof = "never-owned".into();
+    status.groups[0].proof_text = "never owned before".into();
+    status.groups[0].resources = samples::resources("stopped");
+    status.groups[0].why = "it is disabled".into();
+    status.groups[0].blocked = Some("disabled; to run it: regent group enable cacheha1".into());
+    let disabled = render(&status, PLAIN);
+    status.groups.clear();
+    insta::assert_snapshot!(format!("{disabled}\n---\n{}", render(&status, PLAIN)));
+}
+
+#[test]
+fn colour_changes_nothing_but_colour() {
+    for status in [samples::healthy(), samples::blocked(), samples::failed(), samples::not_quorate()] {
+        let coloured = render(&status, Paint(true));
+        assert!(coloured.contains('\u{1b}'));
+        assert_eq!(stripped(&coloured), render(&status, PLAIN));
+    }
+}
+
+fn stripped(text: &str) -> String {
+    let mut parts = text.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |out, part| out + part.split_once('m').map_or(part, |(_, rest)| rest))
+}
+
+#[test]
+fn explain_says_why_here_and_why_not_elsewhere() {
+    let (well, ill) = (samples::healthy(), samples::blocked());
+    let both =
+        format!("{}\n---\n{}", explain(&well, &well.groups[0], PLAIN), explain(&ill, &ill.groups[0], PLAIN));
+    insta::assert_snapshot!(both);
+}
+
+#[test]
+fn programs_get_the_status_of_the_daemon_and_a_little_more() {
+    let status = samples::blocked();
+    let value = status_json(&status);
+    assert_eq!(value["lease_ms"], 600.0);
+    assert_eq!(value["groups"][0]["verdicts"]["lx5"], "could have it");
+    assert_eq!(serde_json::from_value::<regent_api::Status>(value).unwrap(), status);
+}
