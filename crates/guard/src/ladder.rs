@@ -1,5 +1,7 @@
 //! The ladder of letting go: addresses first and all at once, then processes, then mounts, the innermost first.
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -82,20 +84,15 @@ fn persist(
 
 /// What may be let go at the same time, in the order in which it must be.
 fn rungs(held: Vec<Held>) -> Vec<Vec<Held>> {
-    let mut rungs: Vec<((u8, std::cmp::Reverse<usize>), Vec<Held>)> = Vec::new();
+    let mut rungs: BTreeMap<_, Vec<Held>> = BTreeMap::new();
     for held in held {
         let depth = match &held.holding {
             Holding::Mount { mount, .. } => mount.components().count(),
             Holding::Address { .. } | Holding::Cgroup { .. } => 0,
         };
-        let key = (held.holding.release_rank(), std::cmp::Reverse(depth));
-        match rungs.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, rung)) => rung.push(held),
-            None => rungs.push((key, vec![held])),
-        }
+        rungs.entry((held.holding.release_rank(), Reverse(depth))).or_default().push(held);
     }
-    rungs.sort_by_key(|(key, _)| *key);
-    rungs.into_iter().map(|(_, rung)| rung).collect()
+    rungs.into_values().collect()
 }
 
 #[cfg(test)]

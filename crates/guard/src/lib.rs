@@ -9,13 +9,15 @@
 //! - [`paths`], [`identity`], [`durable`]: where a node keeps things, who it is, and writing so that it stays.
 //! - [`held`]: what a guard leaves to the next one of the same boot.
 //! - [`reset`]: the last resort.
-//! - [`clock`], [`realtime`], [`log`]: time, priority and a log that never blocks; the daemon uses them too.
+//! - [`clock`], [`realtime`], [`lock`], [`log`]: time, priority, one of each process, and a log that never blocks; the
+//!   daemon uses them too.
 
 pub mod clock;
 pub mod durable;
 pub mod envelope;
 pub mod held;
 pub mod identity;
+pub mod lock;
 pub mod log;
 pub mod paths;
 pub mod realtime;

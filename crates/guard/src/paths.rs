@@ -82,6 +82,60 @@ impl Paths {
     pub fn guard_lock(&self) -> PathBuf {
         self.run.join("guard.lock")
     }
+
+    /// With what this node's state began.
+    #[must_use]
+    pub fn founding(&self) -> PathBuf {
+        self.state.join("founding.json")
+    }
+
+    /// The folder of the log, the promises and the snapshots.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.state.join("log")
+    }
+
+    /// This node's own event journal.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+
+    /// The number of the daemon's last session.
+    #[must_use]
+    pub fn session(&self) -> PathBuf {
+        self.state.join("session")
+    }
+
+    /// What supervisor, guard and daemon say where no service manager keeps it.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.state.join("regent.log")
+    }
+
+    /// Where the command line meets the daemon.
+    #[must_use]
+    pub fn api_socket(&self) -> PathBuf {
+        self.run.join("api.sock")
+    }
+
+    /// Held by the one daemon of the node; holds its process number.
+    #[must_use]
+    pub fn daemon_lock(&self) -> PathBuf {
+        self.run.join("daemon.lock")
+    }
+
+    /// Held by the one supervisor of the node; holds its process number.
+    #[must_use]
+    pub fn supervisor_lock(&self) -> PathBuf {
+        self.run.join("supervisor.lock")
+    }
+
+    /// Why the daemon does not run, if it refused to.
+    #[must_use]
+    pub fn refused(&self) -> PathBuf {
+        self.run.join("refused")
+    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
 //! A guard from its start to its end.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::fs;
 use std::path::Path;
 
 use regent_lease::Guard;
 use regent_model::Incarnation;
-use rustix::fs::{FlockOperation, flock};
 
 use crate::daemon_line::DaemonLine;
 use crate::durable::Counter;
 use crate::envelope::Health;
 use crate::held::{self, Mirror};
 use crate::keeper::{Course, Keeper};
+use crate::lock::{Lock, LockError};
 use crate::networks::Networks;
 use crate::reset::ResetLine;
 use crate::workers::Workers;
@@ -86,12 +85,13 @@ pub fn judge_the_dead(paths: &Paths) -> Result<(), String> {
     Ok(())
 }
 
-/// There is one guard on a machine. The lock is held until the last thread of the process is gone.
-fn lock(path: &Path) -> Result<File, String> {
-    let fail = |error: std::io::Error| format!("cannot lock {}: {error}", path.display());
-    let mut file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(fail)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| format!("another guard of this machine runs already ({} is locked)", path.display()))?;
-    file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(fail)?;
-    Ok(file)
+/// There is one guard on a machine.
+fn lock(path: &Path) -> Result<Lock, String> {
+    Lock::take(path).map_err(|error| match error {
+        LockError::Held(pid) => {
+            let pid = pid.map_or_else(String::new, |pid| format!(", process {pid}"));
+            format!("another guard of this machine runs already ({} is locked{pid})", path.display())
+        }
+        LockError::Io(error) => format!("cannot lock {}: {error}", path.display()),
+    })
 }

@@ -1,0 +1,116 @@
+//! One open connection: a thread that reads, a thread that writes.
+
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+
+use regent_engine::PeerMessage;
+use regent_guard::realtime;
+use regent_model::NodeId;
+use regent_wire::channel::{ChannelError, Link, LinkReader, LinkWriter, Stream};
+use regent_wire::codec;
+
+use super::queue::Queue;
+use super::{Attached, HEADER_BYTES, Inner, KIND_MESSAGE, lock};
+use crate::os;
+
+/// One connection, as those see it who send.
+pub(super) struct Connection {
+    pub(super) number: u64,
+    pub(super) queue: Arc<Queue>,
+    stream: TcpStream,
+}
+
+impl Connection {
+    pub(super) fn new(number: u64, stream: TcpStream) -> Self {
+        Self { number, queue: Arc::new(Queue::default()), stream }
+    }
+
+    /// Ends both threads of the connection, wherever they wait.
+    pub(super) fn close(&self) {
+        self.queue.close();
+        let _has_ended_already = self.stream.shutdown(Shutdown::Both);
+    }
+}
+
+/// Works on an open link until it ends, for whatever reason.
+pub(super) fn serve(inner: &Inner, network: usize, second: TcpStream, link: Link<TcpStream>) {
+    let from = link.peer();
+    let Some(attached) = inner.attach(from, network, second) else {
+        tracing::warn!(node = %from, "a node called that is no member; was it removed?");
+        return;
+    };
+    tracing::info!(peer = %from, network, "channel open");
+    let ended = converse(inner, &attached, link);
+    inner.detach(from, network, attached.number);
+    tracing::info!(peer = %from, network, "channel closed: {ended}");
+}
+
+fn converse(inner: &Inner, attached: &Attached, link: Link<TcpStream>) -> ChannelError {
+    let from = link.peer();
+    let (mut reader, writer) = match link.split() {
+        Ok(halves) => halves,
+        Err(error) => return error,
+    };
+    let patience = inner.patience();
+    let queue = attached.queue.clone();
+    let write = move || write_out(writer, &queue, patience);
+    let writing = std::thread::Builder::new().name("link-writer".into()).spawn(write);
+    let Ok(writing) = writing else { return ChannelError::Broken };
+    realtime::elevate(realtime::ENGINE);
+    let ended = read_in(inner, attached, from, &mut reader);
+    attached.queue.close();
+    let _has_ended_already = reader.stream().end();
+    let _it_logs_its_own_end = writing.join();
+    ended
+}
+
+fn write_out(mut writer: LinkWriter<TcpStream>, queue: &Queue, patience: std::time::Duration) {
+    realtime::elevate(realtime::ENGINE);
+    let _without_a_limit_it_waits_longer = writer.stream().limit_writes(Some(patience));
+    while let Some(frame) = queue.pop() {
+        if let Err(error) = writer.send(&frame) {
+            tracing::debug!("a channel cannot be written: {error}");
+            break;
+        }
+    }
+    queue.close();
+    // Wakes the reader, which takes the connection out of use.
+    let _has_ended_already = writer.stream().end();
+}
+
+fn read_in(
+    inner: &Inner,
+    attached: &Attached,
+    from: NodeId,
+    reader: &mut LinkReader<TcpStream>,
+) -> ChannelError {
+    loop {
+        let frame = match reader.recv() {
+            Ok(frame) => frame,
+            Err(error) => return error,
+        };
+        let Some((session, number, body)) = parse(&frame) else {
+            tracing::warn!(peer = %from, "a frame that makes no sense was dropped");
+            continue;
+        };
+        if !lock(&attached.window).take(session, number) {
+            continue;
+        }
+        match codec::decode::<PeerMessage>(body) {
+            Ok(message) => (inner.ears.deliver)(from, message),
+            Err(error) => tracing::warn!(peer = %from, %error, "a message was dropped; is the peer of another version?"),
+        }
+    }
+}
+
+fn parse(frame: &[u8]) -> Option<(u64, u64, &[u8])> {
+    let (header, body) = frame.split_at_checked(HEADER_BYTES)?;
+    let number = |at: usize| header[at..at + 8].try_into().ok().map(u64::from_le_bytes);
+    (header[0] == KIND_MESSAGE).then_some((number(1)?, number(9)?, body))
+}
+
+/// Makes a stream fit for a channel, and gives a second handle of it.
+pub(super) fn prepare(inner: &Inner, stream: &TcpStream) -> std::io::Result<TcpStream> {
+    os::make_lively(stream, inner.patience())?;
+    stream.try_clone()
+}

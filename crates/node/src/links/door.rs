@@ -1,0 +1,153 @@
+//! Accepting calls on one own address: from peers, and from machines that want to join.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, Weak};
+use std::time::Duration;
+
+use regent_api::Answer;
+use regent_model::NodeId;
+use regent_wire::channel::{Link, Stream};
+use serde::{Deserialize, Serialize};
+
+use super::{Inner, OPEN_WITHIN, connection, lock};
+use crate::os;
+use crate::token::Sealed;
+
+/// Calls that are being opened at the same time; more are not accepted for the moment.
+const OPENING_MAX: usize = 32;
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long a machine that wants to join may take to say so.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
+
+static OPENING: AtomicUsize = AtomicUsize::new(0);
+
+/// What a machine that wants to join says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct JoinAsk {
+    /// The invitation of its token.
+    pub(crate) sealed: Sealed,
+    /// Its name.
+    pub(crate) name: String,
+    /// Its addresses, one per network.
+    pub(crate) addresses: Vec<IpAddr>,
+    /// Whether it will only vote.
+    pub(crate) witness: bool,
+    /// Its version.
+    pub(crate) version: String,
+}
+
+/// What it is told.
+pub(crate) type JoinAnswer = Answer;
+
+/// One own address at which calls are accepted.
+pub(super) struct Door {
+    state: Arc<State>,
+}
+
+#[derive(Default)]
+struct State {
+    closed: AtomicBool,
+    listener: Mutex<Option<TcpListener>>,
+}
+
+impl Door {
+    pub(super) fn open(inner: &Arc<Inner>, network: usize, address: SocketAddr) -> Self {
+        let state = Arc::new(State::default());
+        // A door must not keep the links alive: they close their doors when they go.
+        let (inner, own) = (Arc::downgrade(inner), state.clone());
+        let wait = move || wait_for_calls(&inner, &own, network, address);
+        if let Err(error) = std::thread::Builder::new().name("link-door".into()).spawn(wait) {
+            tracing::error!(%address, %error, "cannot make a thread: nobody can call");
+        }
+        Self { state }
+    }
+
+    pub(super) fn close(&self) {
+        self.state.closed.store(true, Ordering::Relaxed);
+        if let Some(listener) = lock(&self.state.listener).take() {
+            // Ends the thread that waits in it.
+            let _has_ended_already = rustix::net::shutdown(listener.as_fd(), rustix::net::Shutdown::Both);
+        }
+    }
+}
+
+fn wait_for_calls(inner: &Weak<Inner>, state: &State, network: usize, address: SocketAddr) {
+    let mut told = false;
+    while !state.closed.load(Ordering::Relaxed) {
+        match os::listen_at(address).and_then(|l| Ok((l.try_clone()?, l))) {
+            Ok((second, listener)) => {
+                *lock(&state.listener) = Some(second);
+                if let Err(error) = accept(inner, state, network, &listener) {
+                    tracing::warn!(%address, %error, "cannot accept calls for the moment");
+                }
+                *lock(&state.listener) = None;
+            }
+            Err(error) if !told => {
+                told = true;
+                tracing::error!(%address, %error, "cannot listen for other nodes; trying again");
+            }
+            Err(_) => {}
+        }
+        std::thread::sleep(AGAIN);
+    }
+}
+
+fn accept(inner: &Weak<Inner>, state: &State, network: usize, listener: &TcpListener) -> std::io::Result<()> {
+    while !state.closed.load(Ordering::Relaxed) {
+        let (stream, caller) = listener.accept()?;
+        let Some(inner) = inner.upgrade().filter(|_| !state.closed.load(Ordering::Relaxed)) else { return Ok(()) };
+        if OPENING.fetch_add(1, Ordering::Relaxed) >= OPENING_MAX {
+            OPENING.fetch_sub(1, Ordering::Relaxed);
+            continue;
+        }
+        let answer = move || answer(&inner, network, stream, caller);
+        if std::thread::Builder::new().name("link-answer".into()).spawn(answer).is_err() {
+            OPENING.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+    Ok(())
+}
+
+fn answer(inner: &Inner, network: usize, stream: TcpStream, caller: SocketAddr) {
+    let opened = connection::prepare(inner, &stream)
+        .map_err(|error| error.to_string())
+        .and_then(|second| {
+            let link = Link::accept(stream, &inner.handshake, OPEN_WITHIN);
+            Ok((second, link.map_err(|error| error.to_string())?))
+        });
+    OPENING.fetch_sub(1, Ordering::Relaxed);
+    match opened {
+        Ok((_, link)) if link.peer() == NodeId(0) => welcome(inner, link, caller),
+        Ok((second, link)) => connection::serve(inner, network, second, link),
+        Err(why) => tracing::warn!(%caller, "a call was not accepted: {why}"),
+    }
+}
+
+/// A machine without a number: it wants to join.
+fn welcome(inner: &Inner, link: Link<TcpStream>, caller: SocketAddr) {
+    let Ok((mut reader, mut writer)) = link.split() else { return };
+    let _without_a_limit_it_waits_longer = reader.stream().limit_reads(Some(ASK_WITHIN));
+    let answer = match reader.recv() {
+        Ok(ask) => match serde_json::from_slice::<JoinAsk>(&ask) {
+            Ok(ask) => {
+                tracing::info!(%caller, name = ask.name, version = ask.version, "a machine wants to join");
+                (inner.ears.join)(ask)
+            }
+            Err(error) => Answer::refused(
+                format!("the member does not understand the newcomer: {error}"),
+                "install the same version of Regent on both machines",
+            ),
+        },
+        Err(error) => {
+            tracing::warn!(%caller, "a machine without a number called and said nothing: {error}");
+            return;
+        }
+    };
+    let sent = serde_json::to_vec(&answer).map_err(|e| e.to_string());
+    if let Err(error) = sent.and_then(|bytes| writer.send(&bytes).map_err(|e| e.to_string())) {
+        tracing::warn!(%caller, "the answer to a machine that joins was not sent: {error}");
+    }
+}

@@ -1,0 +1,242 @@
+//! Channels to the other members: one per peer and network, every message on all of them, delivered once.
+//!
+//! The node with the smaller number dials, both accept. What the daemon has to say is never waited for: a
+//! connection that does not keep up is closed and made anew, because the engine repeats whatever matters.
+
+mod connection;
+mod dial;
+mod door;
+mod queue;
+mod window;
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use regent_engine::PeerMessage;
+use regent_model::NodeId;
+use regent_wire::channel::Handshake;
+use regent_wire::{ClusterKey, codec};
+
+use connection::Connection;
+use dial::Line;
+use door::Door;
+use window::Window;
+
+pub(crate) use door::{JoinAnswer, JoinAsk};
+
+/// The time a new connection may take to open.
+const OPEN_WITHIN: Duration = Duration::from_secs(2);
+/// A stream on which nothing is acknowledged for so long is dead, at the least.
+const PATIENCE_MIN: Duration = Duration::from_millis(500);
+/// Before each message: its kind, the sender's session, and its number.
+const HEADER_BYTES: usize = 17;
+const KIND_MESSAGE: u8 = 1;
+
+/// What the links do with what they hear.
+pub(crate) struct Ears {
+    /// A peer says something. Must not block.
+    pub(crate) deliver: Box<dyn Fn(NodeId, PeerMessage) + Send + Sync>,
+    /// A machine wants to join. May take long.
+    pub(crate) join: Box<dyn Fn(JoinAsk) -> JoinAnswer + Send + Sync>,
+}
+
+/// The channels of this node.
+#[derive(Clone)]
+pub(crate) struct Links {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    me: NodeId,
+    session: u64,
+    handshake: Handshake,
+    ears: Ears,
+    roster: Mutex<Roster>,
+    next_connection: AtomicU64,
+}
+
+#[derive(Default)]
+struct Roster {
+    own: Vec<IpAddr>,
+    port: u16,
+    patience: Duration,
+    /// Nobody is known yet: whoever has the key may call.
+    open: bool,
+    peers: BTreeMap<NodeId, Peer>,
+    lines: BTreeMap<(NodeId, usize), Line>,
+    doors: Vec<Door>,
+}
+
+struct Peer {
+    addresses: Vec<IpAddr>,
+    /// The number of the last message to it.
+    sent: u64,
+    window: Arc<Mutex<Window>>,
+    connections: BTreeMap<usize, Connection>,
+}
+
+impl Peer {
+    fn new(addresses: Vec<IpAddr>) -> Self {
+        let window = Arc::new(Mutex::new(Window::new()));
+        Self { addresses, sent: 0, window, connections: BTreeMap::new() }
+    }
+
+    fn close(&mut self) {
+        std::mem::take(&mut self.connections).into_values().for_each(|c| c.close());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Links {
+    /// The channels of node `me`, none yet. `session` is larger than any before. Where `open`, whoever has the
+    /// cluster's key may call until [`Links::set_peers`] is called: a node that joins knows nobody.
+    pub(crate) fn new(key: &ClusterKey, me: NodeId, session: u64, open: bool, ears: Ears) -> Self {
+        let roster = Roster { open, patience: PATIENCE_MIN, ..Roster::default() };
+        let inner = Inner {
+            me,
+            session,
+            handshake: Handshake::new(key, me),
+            ears,
+            roster: Mutex::new(roster),
+            next_connection: AtomicU64::new(1),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Takes the own addresses, one per network, and begins to listen there.
+    pub(crate) fn set_own(&self, own: &[IpAddr], port: u16) {
+        let mut roster = lock(&self.inner.roster);
+        if roster.own == own && roster.port == port {
+            return;
+        }
+        roster.own = own.to_vec();
+        roster.port = port;
+        roster.doors.drain(..).for_each(|door| door.close());
+        for (network, address) in own.iter().enumerate() {
+            roster.doors.push(Door::open(&self.inner, network, (*address, port).into()));
+        }
+        self.inner.follow_lines(&mut roster);
+    }
+
+    /// Takes the members to keep channels to, with their addresses. Nobody else may call from now on.
+    pub(crate) fn set_peers(&self, peers: &BTreeMap<NodeId, Vec<IpAddr>>) {
+        let mut roster = lock(&self.inner.roster);
+        roster.open = false;
+        roster.peers.retain(|id, peer| peers.contains_key(id) || {
+            peer.close();
+            false
+        });
+        for (id, addresses) in peers {
+            let peer = roster.peers.entry(*id).or_insert_with(|| Peer::new(Vec::new()));
+            peer.addresses.clone_from(addresses);
+        }
+        self.inner.follow_lines(&mut roster);
+    }
+
+    /// How quickly a dead stream is to be noticed. Connections made from now on obey.
+    pub(crate) fn set_heartbeat(&self, heartbeat: Duration) {
+        lock(&self.inner.roster).patience = (heartbeat * 4).max(PATIENCE_MIN);
+    }
+
+    /// Sends to a peer on all networks that are up. Does not wait, and promises nothing.
+    pub(crate) fn send(&self, to: NodeId, message: &PeerMessage) {
+        let mut frame = Vec::with_capacity(256);
+        frame.push(KIND_MESSAGE);
+        frame.extend_from_slice(&self.inner.session.to_le_bytes());
+        let mut roster = lock(&self.inner.roster);
+        let Some(peer) = roster.peers.get_mut(&to).filter(|peer| !peer.connections.is_empty()) else { return };
+        frame.extend_from_slice(&(peer.sent + 1).to_le_bytes());
+        let limit = regent_wire::channel::MESSAGE_MAX - HEADER_BYTES;
+        if let Err(error) = codec::encode_into(message, limit, &mut frame) {
+            tracing::error!(%to, %error, "a message to a peer is not sent");
+            return;
+        }
+        peer.sent += 1;
+        let frame: Arc<[u8]> = frame.into();
+        peer.connections.retain(|network, connection| {
+            let taken = connection.queue.push(&frame);
+            if !taken {
+                tracing::warn!(peer = %to, network, "a channel does not keep up; opening it anew");
+                connection.close();
+            }
+            taken
+        });
+    }
+
+    /// Ends every channel, and lets nobody in any more.
+    pub(crate) fn close(&self) {
+        let mut roster = lock(&self.inner.roster);
+        roster.doors.drain(..).for_each(|door| door.close());
+        std::mem::take(&mut roster.lines).into_values().for_each(|line| line.close());
+        roster.peers.values_mut().for_each(Peer::close);
+    }
+}
+
+impl Inner {
+    /// Dials whom this node is to dial, and nobody else.
+    fn follow_lines(self: &Arc<Self>, roster: &mut Roster) {
+        let mut wanted = BTreeMap::new();
+        for (id, peer) in roster.peers.range(self.me.next()..) {
+            for (network, (from, to)) in roster.own.iter().zip(&peer.addresses).enumerate() {
+                wanted.insert((*id, network), (*from, std::net::SocketAddr::new(*to, roster.port)));
+            }
+        }
+        let Roster { lines, peers, .. } = roster;
+        lines.retain(|key, line| {
+            let stays = wanted.get(key) == Some(&line.course());
+            if !stays {
+                line.close();
+                let connections = peers.get_mut(&key.0).map(|peer| &mut peer.connections);
+                connections.and_then(|c| c.remove(&key.1)).into_iter().for_each(|c| c.close());
+            }
+            stays
+        });
+        for ((id, network), (from, to)) in wanted {
+            lines.entry((id, network)).or_insert_with(|| Line::open(self, id, network, from, to));
+        }
+    }
+
+    /// Takes a connection to a peer into use, in place of an older one on the same network.
+    fn attach(&self, from: NodeId, network: usize, stream: TcpStream) -> Option<Attached> {
+        let mut roster = lock(&self.roster);
+        if roster.open {
+            roster.peers.entry(from).or_insert_with(|| Peer::new(Vec::new()));
+        }
+        let peer = roster.peers.get_mut(&from)?;
+        let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
+        let connection = Connection::new(number, stream);
+        let queue = connection.queue.clone();
+        if let Some(older) = peer.connections.insert(network, connection) {
+            older.close();
+        }
+        Some(Attached { number, queue, window: peer.window.clone() })
+    }
+
+    fn detach(&self, from: NodeId, network: usize, number: u64) {
+        let mut roster = lock(&self.roster);
+        let Some(peer) = roster.peers.get_mut(&from) else { return };
+        if peer.connections.get(&network).is_some_and(|c| c.number == number) {
+            peer.connections.remove(&network).into_iter().for_each(|c| c.close());
+        }
+    }
+
+    fn patience(&self) -> Duration {
+        lock(&self.roster).patience
+    }
+}
+
+/// What a connection's threads need.
+struct Attached {
+    number: u64,
+    queue: Arc<queue::Queue>,
+    window: Arc<Mutex<Window>>,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! What waits to be sent on one connection: bounded, because what matters is said again.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// Messages and bytes that wait for one connection.
+const MESSAGES_MAX: usize = 4_096;
+const BYTES_MAX: usize = 16 << 20;
+
+#[derive(Debug, Default)]
+struct Waiting {
+    frames: VecDeque<Arc<[u8]>>,
+    bytes: usize,
+    closed: bool,
+}
+
+/// The queue of one connection.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    waiting: Mutex<Waiting>,
+    bell: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Appends a frame. `false` when there is no room: the connection is then of no use any more.
+    pub(crate) fn push(&self, frame: &Arc<[u8]>) -> bool {
+        let mut waiting = self.lock();
+        if waiting.closed {
+            return true;
+        }
+        if waiting.frames.len() >= MESSAGES_MAX || waiting.bytes + frame.len() > BYTES_MAX {
+            return false;
+        }
+        waiting.bytes += frame.len();
+        waiting.frames.push_back(frame.clone());
+        drop(waiting);
+        self.bell.notify_one();
+        true
+    }
+
+    /// Waits for the next frame; `None` once the queue is closed.
+    pub(crate) fn pop(&self) -> Option<Arc<[u8]>> {
+        let mut waiting = self.lock();
+        loop {
+            if waiting.closed {
+                return None;
+            }
+            if let Some(frame) = waiting.frames.pop_front() {
+                waiting.bytes -= frame.len();
+                return Some(frame);
+            }
+            waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Drops what waits; nothing more is taken or given.
+    pub(crate) fn close(&self) {
+        *self.lock() = Waiting { closed: true, ..Waiting::default() };
+        self.bell.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_says_so_and_a_closed_one_gives_nothing() {
+        let queue = Queue::default();
+        let frame: Arc<[u8]> = vec![0; 8].into();
+        for _ in 0..MESSAGES_MAX {
+            assert!(queue.push(&frame));
+        }
+        assert!(!queue.push(&frame));
+        assert!(queue.pop().is_some() && queue.push(&frame));
+        queue.close();
+        assert!(queue.pop().is_none());
+    }
+
+    #[test]
+    fn large_frames_are_bounded_by_their_bytes() {
+        let queue = Queue::default();
+        let frame: Arc<[u8]> = vec![0; 4 << 20].into();
+        assert_eq!((0..10).take_while(|_| queue.push(&frame)).count(), 4);
+    }
+}

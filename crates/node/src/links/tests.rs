@@ -1,0 +1,174 @@
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Instant;
+
+use regent_model::journal::Entry;
+
+use super::*;
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+
+struct End {
+    links: Links,
+    heard: Receiver<(NodeId, PeerMessage)>,
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.links.close();
+    }
+}
+
+fn end(key: &ClusterKey, me: NodeId, session: u64, open: bool) -> End {
+    let (sender, heard) = channel();
+    let sender = Mutex::new(sender);
+    let deliver = Box::new(move |from, message| {
+        let _test_is_over = lock(&sender).send((from, message));
+    });
+    let join = Box::new(|ask: JoinAsk| regent_api::Answer::Done(format!("welcome {}", ask.name)));
+    End { links: Links::new(key, me, session, open, Ears { deliver, join }), heard }
+}
+
+fn message(number: u64) -> PeerMessage {
+    PeerMessage::JournalAfter(number)
+}
+
+fn addresses(last: u8) -> Vec<IpAddr> {
+    vec![[127, 0, 20, last].into(), [127, 0, 21, last].into()]
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while !done() {
+        assert!(Instant::now() < until, "waited in vain for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn connections(links: &Links, to: NodeId) -> usize {
+    lock(&links.inner.roster).peers.get(&to).map_or(0, |peer| peer.connections.len())
+}
+
+fn pair(port: u16) -> (ClusterKey, End, End) {
+    let key = ClusterKey::generate().unwrap();
+    let (one, two) = (end(&key, A, 1, false), end(&key, B, 1, false));
+    for (end, own, other, theirs) in [(&one, 1, B, 2), (&two, 2, A, 1)] {
+        end.links.set_own(&addresses(own), port);
+        end.links.set_peers(&BTreeMap::from([(other, addresses(theirs))]));
+    }
+    wait("both networks", || connections(&one.links, B) == 2 && connections(&two.links, A) == 2);
+    (key, one, two)
+}
+
+#[test]
+fn a_message_is_sent_on_both_networks_and_delivered_once_in_order() {
+    let (_key, one, two) = pair(17_501);
+    for number in 1..=500 {
+        one.links.send(B, &message(number));
+        two.links.send(A, &message(1_000 + number));
+    }
+    for (end, from, base) in [(&two, A, 0), (&one, B, 1_000)] {
+        for number in 1..=500 {
+            let got = end.heard.recv_timeout(Duration::from_secs(10)).unwrap();
+            assert_eq!(got, (from, message(base + number)));
+        }
+        assert!(end.heard.recv_timeout(Duration::from_millis(50)).is_err());
+    }
+}
+
+#[test]
+fn one_network_is_enough_and_a_lost_connection_comes_back() {
+    let (_key, one, two) = pair(17_502);
+    for _ in 0..3 {
+        lock(&two.links.inner.roster).peers[&A].connections[&0].close();
+        one.links.send(B, &message(1));
+        assert_eq!(two.heard.recv_timeout(Duration::from_secs(10)).unwrap(), (A, message(1)));
+        wait("the lost connection", || connections(&one.links, B) == 2 && connections(&two.links, A) == 2);
+    }
+}
+
+#[test]
+fn a_restarted_daemon_begins_a_new_session_and_is_heard() {
+    let (key, one, two) = pair(17_503);
+    one.links.send(B, &message(1));
+    assert_eq!(two.heard.recv_timeout(Duration::from_secs(10)).unwrap(), (A, message(1)));
+    one.links.close();
+    let again = end(&key, A, 2, false);
+    again.links.set_own(&addresses(1), 17_503);
+    again.links.set_peers(&BTreeMap::from([(B, addresses(2))]));
+    wait("the new session", || connections(&again.links, B) > 0);
+    again.links.send(B, &message(2));
+    assert_eq!(two.heard.recv_timeout(Duration::from_secs(10)).unwrap(), (A, message(2)));
+}
+
+#[test]
+fn a_stranger_with_the_key_is_not_heard_and_one_without_it_gets_no_channel() {
+    let (key, _one, two) = pair(17_504);
+    let stranger = end(&key, A, 9, false);
+    let foreign = end(&ClusterKey::generate().unwrap(), A, 9, false);
+    two.links.set_peers(&BTreeMap::new());
+    for caller in [&stranger, &foreign] {
+        caller.links.set_own(&addresses(3), 17_504);
+        caller.links.set_peers(&BTreeMap::from([(B, addresses(2))]));
+        for _ in 0..20 {
+            caller.links.send(B, &message(1));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        caller.links.close();
+    }
+    assert!(two.heard.try_recv().is_err());
+    assert!(lock(&two.links.inner.roster).peers.is_empty());
+}
+
+#[test]
+fn a_node_that_joins_knows_nobody_and_is_called_by_those_who_know_it() {
+    let key = ClusterKey::generate().unwrap();
+    let (member, newcomer) = (end(&key, A, 1, false), end(&key, B, 1, true));
+    member.links.set_own(&addresses(4), 17_505);
+    newcomer.links.set_own(&addresses(5), 17_505);
+    member.links.set_peers(&BTreeMap::from([(B, addresses(5))]));
+    wait("the call", || connections(&newcomer.links, A) == 2);
+    newcomer.links.send(A, &message(7));
+    assert_eq!(member.heard.recv_timeout(Duration::from_secs(10)).unwrap(), (B, message(7)));
+    newcomer.links.set_peers(&BTreeMap::from([(A, addresses(4))]));
+    assert_eq!(connections(&newcomer.links, A), 2);
+}
+
+#[test]
+fn a_peer_that_does_not_read_delays_nobody() {
+    let key = ClusterKey::generate().unwrap();
+    let one = end(&key, A, 1, false);
+    one.links.set_own(&addresses(6), 17_506);
+    let deaf = Link::accept;
+    let listener = std::net::TcpListener::bind((addresses(7)[0], 17_506)).unwrap();
+    one.links.set_peers(&BTreeMap::from([(B, addresses(7)[..1].to_vec())]));
+    let (stream, _) = listener.accept().unwrap();
+    let _link = deaf(stream, &Handshake::new(&key, B), Duration::from_secs(5)).unwrap();
+    wait("the connection", || connections(&one.links, B) == 1);
+    let entry = Entry {
+        node: regent_model::NodeName::new("a").unwrap(),
+        number: 1,
+        at: regent_model::Moment(0),
+        wall_ms: 0,
+        level: regent_model::journal::Level::Step,
+        kind: String::new(),
+        group: None,
+        resource: None,
+        epoch: None,
+        index: None,
+        text: "x".repeat(1 << 20),
+        took: None,
+        evidence: String::new(),
+    };
+    let large = PeerMessage::Journal(vec![entry]);
+    let mut longest = Duration::ZERO;
+    for _ in 0..64 {
+        let begun = Instant::now();
+        one.links.send(B, &large);
+        longest = longest.max(begun.elapsed());
+    }
+    assert!(longest < Duration::from_millis(500), "{longest:?}");
+    wait("the end of the connection", || connections(&one.links, B) == 0);
+}
+
+use regent_wire::channel::Link;

@@ -1,0 +1,122 @@
+//! The system calls that neither the standard library nor rustix makes safely.
+
+use std::ffi::{CStr, CString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::IpAddr;
+use std::os::fd::AsRawFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
+
+const ENTRY_BYTES: usize = 4096;
+const ENTRY_BYTES_MAX: usize = 1 << 20;
+const GROUPS_MAX: usize = 1024;
+
+/// The supplementary groups of whoever is at the other end, as they were when it connected.
+pub(crate) fn peer_groups(stream: &UnixStream) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0_u32; GROUPS_MAX];
+    let mut bytes = libc::socklen_t::try_from(size_of_val(groups.as_slice())).unwrap_or(0);
+    // SAFETY: the kernel writes at most `bytes` bytes into the vector, which has so many, and the new length into
+    // `bytes`; both pointers are valid for the call. Every bit pattern is a number.
+    let done = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERGROUPS,
+            groups.as_mut_ptr().cast(),
+            &raw mut bytes,
+        )
+    };
+    if done != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    groups.truncate(usize::try_from(bytes).unwrap_or(0) / size_of::<u32>());
+    Ok(groups)
+}
+
+/// The number of a group, if there is one of that name.
+pub(crate) fn group_number(name: &str) -> io::Result<Option<u32>> {
+    let name = CString::new(name)?;
+    let mut buffer = vec![0_u8; ENTRY_BYTES];
+    loop {
+        let mut entry = MaybeUninit::<libc::group>::uninit();
+        let mut found = ptr::null_mut();
+        // SAFETY: every pointer is valid for the call, and the buffer's length is passed with it.
+        let code = unsafe {
+            libc::getgrnam_r(
+                name.as_ptr(),
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        if code == libc::ERANGE && buffer.len() < ENTRY_BYTES_MAX {
+            buffer.resize(buffer.len() * 4, 0);
+            continue;
+        }
+        if found.is_null() {
+            return if matches!(code, 0 | libc::ENOENT | libc::ESRCH) {
+                Ok(None)
+            } else {
+                Err(io::Error::from_raw_os_error(code))
+            };
+        }
+        // SAFETY: the call set `found` to `entry` and filled it in.
+        return Ok(Some(unsafe { entry.assume_init() }.gr_gid));
+    }
+}
+
+/// Every address of every interface that is up, in the kernel's order.
+pub(crate) fn interface_addresses() -> io::Result<Vec<(String, IpAddr)>> {
+    let mut list = ptr::null_mut();
+    // SAFETY: the call sets `list` to a list of its own making, which is freed below.
+    if unsafe { libc::getifaddrs(&raw mut list) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let mut found = Vec::new();
+    let mut next: *const libc::ifaddrs = list;
+    while !next.is_null() {
+        // SAFETY: `next` is an element of the list, which is not freed yet.
+        let element = unsafe { &*next };
+        let is_up = element.ifa_flags & libc::IFF_UP.cast_unsigned() != 0;
+        if is_up && !element.ifa_addr.is_null() {
+            // SAFETY: the name is a string that ends in zero, and lives as long as the list.
+            let name = unsafe { CStr::from_ptr(element.ifa_name) }.to_string_lossy().into_owned();
+            // SAFETY: the address is not null and is of the kind that its family says.
+            found.extend(unsafe { address_in(element.ifa_addr) }.map(|address| (name, address)));
+        }
+        next = element.ifa_next;
+    }
+    // SAFETY: `list` came from getifaddrs, and nothing refers to it any more.
+    unsafe { libc::freeifaddrs(list) };
+    Ok(found)
+}
+
+/// # Safety
+/// `address` points to a socket address of the kind that its family says.
+unsafe fn address_in(address: *const libc::sockaddr) -> Option<IpAddr> {
+    // SAFETY: every socket address begins with its family.
+    match i32::from(unsafe { (*address).sa_family }) {
+        libc::AF_INET => {
+            // SAFETY: of this family is a sockaddr_in; unaligned reading asks nothing of where it lies.
+            let v4 = unsafe { ptr::read_unaligned(address.cast::<libc::sockaddr_in>()) };
+            Some(IpAddr::from(v4.sin_addr.s_addr.to_ne_bytes()))
+        }
+        libc::AF_INET6 => {
+            // SAFETY: of this family is a sockaddr_in6; as above.
+            let v6 = unsafe { ptr::read_unaligned(address.cast::<libc::sockaddr_in6>()) };
+            Some(IpAddr::from(v6.sin6_addr.s6_addr))
+        }
+        _ => None,
+    }
+}
+
+/// Makes the child of `command` the first process of a session of its own.
+pub(crate) fn own_session(command: &mut Command) {
+    let begin = || rustix::process::setsid().map(drop).map_err(io::Error::from);
+    // SAFETY: between fork and exec the closure makes one system call, and neither allocates nor takes a lock.
+    unsafe { command.pre_exec(begin) };
+}
