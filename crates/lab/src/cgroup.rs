@@ -54,18 +54,17 @@ pub(crate) fn kill(group: &Path) {
     let _gone_is_fine = fs::write(group.join("cgroup.kill"), "1");
 }
 
-/// Freezes or thaws a group, and waits until the kernel says it is done.
+/// Freezes or thaws a group, and waits until the kernel says it is done. It cannot freeze a process that waits for a
+/// hanging disk; that one stands still anyway, and after half a second it is left at that.
 ///
 /// # Errors
-/// When the kernel refuses, or has not finished in five seconds.
+/// When the kernel refuses.
 pub(crate) fn freeze(group: &Path, frozen: bool) -> Result<()> {
     let path = group.join("cgroup.freeze");
     fs::write(&path, if frozen { "1" } else { "0" }).doing(|| format!("write {}", path.display()))?;
     let wanted = format!("frozen {}", u8::from(frozen));
-    if wait_for(Duration::from_secs(5), || says(group, &wanted)) {
-        return Ok(());
-    }
-    Err(LabError::new(format!("{} is not {wanted} after five seconds", group.display())))
+    wait_for(Duration::from_millis(500), || says(group, &wanted));
+    Ok(())
 }
 
 fn says(group: &Path, wanted: &str) -> bool {

@@ -177,8 +177,9 @@ impl Lab {
         self.order(&Request::Heal { machine: machine.to_owned(), network })
     }
 
-    /// Freezes a machine's processes. With `silent` its ports are cut too, as those of a real paused machine
-    /// would be: without it the kernel, which is the host's, still answers ARP and acknowledges TCP for it.
+    /// Freezes a machine's processes. With `silent` it is what a hypervisor does: its network ports are cut, and
+    /// what its kernel still writes to the shared disks is kept in the SAN port until it goes on. Without it the
+    /// kernel, which is the host's, answers ARP, acknowledges TCP and writes back for it.
     ///
     /// # Errors
     /// When the machine is off.
@@ -186,7 +187,7 @@ impl Lab {
         self.order(&Request::Pause { machine: machine.to_owned(), silent })
     }
 
-    /// Thaws a machine's processes and heals what pausing has cut.
+    /// Thaws a machine's processes and undoes what pausing did to its ports; what the SAN port kept is served.
     ///
     /// # Errors
     /// When the machine is off.

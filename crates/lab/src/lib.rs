@@ -5,6 +5,11 @@
 //! the power. Its mounts and its network are its own, so that nothing shows on the host but processes, control
 //! groups, loop devices and the lab's folder; and everything of the lab dies with it.
 //!
+//! What is honest about it: a power cut ends a machine's writes and frames before its processes, so that no dying
+//! kernel flushes a page or says goodbye to a client; what was not synced is lost, on the shared disks and on the
+//! machine's own. What is not: all machines have one kernel and one clock, a machine's kernel cannot be paused (its
+//! ports can), and a `sync` of the host waits for a machine's hanging disk.
+//!
 //! [`Lab::up`] starts one, [`Lab`] works its switches, [`dispatch`] answers the lab's own commands in whichever
 //! executable [`LabSpec::executable`] names.
 

@@ -65,6 +65,7 @@ struct Live {
     ports: Vec<(usize, SwitchPort)>,
     cuts: BTreeMap<usize, Direction>,
     cut_by_pause: Vec<usize>,
+    disk_before_pause: Option<DiskState>,
     paused: bool,
     loops: Vec<u32>,
     on_again: bool,
@@ -84,6 +85,7 @@ impl Machine {
             ports: Vec::new(),
             cuts: BTreeMap::new(),
             cut_by_pause: Vec::new(),
+            disk_before_pause: None,
             paused: false,
             loops: Vec::new(),
             on_again: false,
@@ -154,6 +156,7 @@ impl Machine {
             live.env = environment(shared, &self.spec, &live.boot_id);
             live.cuts.clear();
             live.cut_by_pause.clear();
+            live.disk_before_pause = None;
             live.paused = false;
             live.trouble = None;
         }
@@ -460,7 +463,7 @@ impl Machine {
         live.ports.iter().any(|(network, _)| !live.cuts.contains_key(network))
     }
 
-    /// Freezes every process, and cuts the ports if `silent`.
+    /// Freezes every process; if `silent`, cuts the network ports and lets the SAN port hang.
     ///
     /// # Errors
     /// When the machine is off or the kernel refuses.
@@ -475,16 +478,24 @@ impl Machine {
         }
         cgroup::freeze(&self.cgroup(shared), true)?;
         live.paused = true;
+        // Only now: a process that waits for a hanging disk cannot be frozen.
+        if let Some(port) = self.port.as_ref().filter(|_| silent && live.disk_before_pause.is_none()) {
+            live.disk_before_pause = Some(port.state());
+            port.switch(DiskState::Hang);
+        }
         Ok(now_ns())
     }
 
-    /// Thaws every process, and heals what pausing has cut.
+    /// Thaws every process, and undoes what pausing did to the ports.
     ///
     /// # Errors
     /// When the machine is off or the kernel refuses.
     pub(crate) fn resume(&self, shared: &Shared) -> Result<u64> {
         let mut live = self.live();
         let ports = self.chosen(&live, None)?;
+        if let (Some(port), Some(before)) = (&self.port, live.disk_before_pause.take()) {
+            port.switch(before);
+        }
         let cut = std::mem::take(&mut live.cut_by_pause);
         for (number, port) in ports.into_iter().filter(|(n, _)| cut.contains(n)) {
             shared.switch.heal(&port)?;

@@ -46,11 +46,11 @@ pub enum Request {
     Pause {
         /// Which machine.
         machine: String,
-        /// Whether its ports are cut too: a machine that is really paused answers nobody, but the kernel of a
-        /// machine of the lab is the host's and goes on answering ARP, pings and TCP.
+        /// Whether its network ports are cut and its SAN port hangs: a machine that is really paused answers
+        /// nobody and writes nothing, but the kernel of a machine of the lab is the host's and goes on.
         silent: bool,
     },
-    /// Thaw a machine's processes, and heal what pausing it has cut.
+    /// Thaw a machine's processes, and undo what pausing did to its ports.
     Resume {
         /// Which machine.
         machine: String,

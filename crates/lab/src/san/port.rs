@@ -20,7 +20,8 @@ pub enum DiskState {
     Ok,
     /// It serves each of them after so many milliseconds.
     Slow(u64),
-    /// It keeps them, and serves them in order when it is `Ok` again.
+    /// It keeps them, and serves them in order when it is `Ok` again. Meanwhile a plain `sync` waits, wherever on the
+    /// host it is called, if the node has something to write: there is one kernel. `fsync` and `syncfs` do not.
     Hang,
     /// It refuses them: I/O error. Those it kept are refused too.
     Error,
