@@ -25,6 +25,9 @@ use mirror::Mirror;
 /// How many applied entries stay in the log before a snapshot replaces them.
 const ENTRIES_KEPT_MAX: u64 = 2_000;
 
+/// A bound for election timeouts: the library wants one, ranks and places stay far below it.
+const ELECTION_TICKS_MAX: usize = 1 << 20;
+
 /// Where a new cluster's log begins: the founding state counts as entry 1 of term 1 (a pre-vote of nodes at
 /// term 0 would make the library panic).
 const FOUNDING: u64 = 1;
@@ -114,6 +117,7 @@ impl Consensus {
             id: me.0,
             election_tick: election_ticks(&timers, timers.election_standby) - 1,
             heartbeat_tick: 2,
+            max_election_tick: ELECTION_TICKS_MAX,
             applied,
             max_size_per_msg: 1 << 20,
             max_inflight_msgs: 64,
@@ -194,7 +198,9 @@ impl Consensus {
             mix(self.seed ^ self.place.rotate_left(32) ^ self.elections_fired) % 4
         };
         let ticks = base as u64 + self.place + again;
-        self.raft.raft.set_randomized_election_timeout(usize::try_from(ticks).unwrap_or(usize::MAX));
+        let ticks = usize::try_from(ticks).unwrap_or(ELECTION_TICKS_MAX);
+        let ticks = ticks.clamp(self.raft.raft.election_timeout(), ELECTION_TICKS_MAX - 1);
+        self.raft.raft.set_randomized_election_timeout(ticks);
         if self.raft.raft.leader_id != raft::INVALID_ID {
             self.elections_fired = 0;
         }

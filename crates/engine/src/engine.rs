@@ -184,6 +184,7 @@ impl Engine {
         match input {
             Input::Tick => self.tick(),
             Input::Guard(said) => self.guard_said(said),
+            Input::GuardLost => self.guard_lost(),
             Input::Networks(networks) => self.networks = networks,
             Input::Peer { from, message } => self.peer_said(from, message),
             Input::Persisted(id) => self.persisted(id),
@@ -220,6 +221,12 @@ impl Engine {
     #[must_use]
     pub fn voters(&self) -> BTreeSet<NodeId> {
         self.consensus.voters()
+    }
+
+    /// The term of the log.
+    #[must_use]
+    pub fn term(&self) -> u64 {
+        self.consensus.term()
     }
 
     /// How far this node has applied the log.

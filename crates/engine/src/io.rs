@@ -55,6 +55,9 @@ pub enum Input {
     Tick,
     /// The guard says something.
     Guard(ToDaemon),
+    /// The connection to the guard has ended. What is told next is for the next guard process, and begins with
+    /// [`FromDaemon::Attach`].
+    GuardLost,
     /// The guard's report on which networks each peer was heard lately, in the order of the networks.
     Networks(BTreeMap<NodeId, Vec<bool>>),
     /// A peer says something; the channel has made sure that it is this peer.

@@ -9,7 +9,7 @@ use regent_model::ids::{Epoch, GroupName, IncarnationOf, ResourceName};
 use regent_model::journal::Level;
 use regent_model::state::{Command, NodeMode, Ownership, Phase, ReleaseReason, StopMode, Tenure};
 
-use crate::engine::Engine;
+use crate::engine::{Engine, GuardView};
 use crate::io::{Leave, StepTaken};
 use crate::sequencer::{Sequencer, Task, Wish};
 
@@ -77,6 +77,15 @@ impl Engine {
             }
             ToDaemon::Done { .. } => {}
         }
+    }
+
+    /// The guard process has ended, or the connection to it: until the next one says who it is, nothing may act.
+    pub(crate) fn guard_lost(&mut self) {
+        self.tell(Level::Warning, "guard_lost", "the connection to the guard has ended");
+        self.guard = GuardView::default();
+        self.guard_told = None;
+        self.heard.clear();
+        self.sequencers.clear();
     }
 
     fn peer_heard(&mut self, about: IncarnationOf) {

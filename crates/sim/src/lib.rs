@@ -1,1 +1,127 @@
-//! Placeholder while the floor is laid.
+//! Many engines and guards in virtual time: one thread, one seed, every fault we could think of, and checkers that
+//! judge every event.
+//!
+//! A run is a function of its seed: the cluster, the network, the disks, the clocks, the faults and the operator
+//! all draw from one stream of numbers, and nothing reads a clock. What runs is the real thing wherever that is
+//! possible: [`regent_engine::Engine`], [`regent_lease::Guard`] and [`regent_store::Store`] (on a virtual disk
+//! that tears what was not synced); simulated are the machines under them (`machine`, `body`), the networks
+//! (`net`), the agents' hands (`hands`, `guardian`), the fence device (`power`), the operator (`operator`).
+//!
+//! - [`run`]: one seed, and what it showed.
+//! - [`scenario`]: a story with its journal, for tests and for reading.
+
+mod body;
+pub mod command;
+mod daemon;
+mod event;
+mod faults;
+mod guardian;
+mod hands;
+mod judge;
+mod machine;
+mod marks;
+mod net;
+mod operator;
+mod peace;
+mod power;
+mod rng;
+pub mod scenario;
+mod shadow;
+mod sim;
+mod time;
+mod trace;
+mod variant;
+mod watch;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+pub use judge::Violation;
+pub use marks::Marks;
+pub use regent_lease::mutants::Condition;
+pub use variant::Variant;
+
+use event::Event;
+use rng::Rng;
+use sim::Sim;
+use time::{MS, S};
+use trace::Trace;
+
+/// What is to be run, beside the seed.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The cluster; chosen by the seed if absent.
+    pub variant: Option<Variant>,
+    /// The condition that is switched off, to see whether that is noticed. Needs the feature `mutants`.
+    pub mutant: Option<Condition>,
+    /// Whether to keep the whole trace in words.
+    pub verbose: bool,
+}
+
+/// What a run showed.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// The cluster.
+    pub variant: Variant,
+    /// What went wrong; empty if nothing did.
+    pub violations: Vec<Violation>,
+    /// A hash of everything that happened: the same for the same seed and program.
+    pub hash: u64,
+    /// The branches that were reached.
+    pub marks: Marks,
+    /// Virtual time that passed, in milliseconds.
+    pub virtual_ms: u64,
+    /// Events that happened.
+    pub events: u64,
+    /// The whole trace, if it was asked for.
+    pub trace: Vec<String>,
+}
+
+impl Report {
+    /// The command that shows this run again, in words.
+    #[must_use]
+    pub fn replay(&self, options: &Options) -> String {
+        let variant = options.variant.map_or(String::new(), |v| format!(" --variant {v}"));
+        let mutant = options.mutant.map_or(String::new(), |m| format!(" --mutant {m:?}"));
+        format!("cargo xtask sim --seed {}{variant}{mutant} --verbose", self.seed)
+    }
+}
+
+/// Runs a seed: a cluster comes up, faults and commands come for a minute or two, then everything is put right
+/// and must run. Ends at the first violation.
+#[must_use]
+pub fn run(seed: u64, options: &Options) -> Report {
+    let mut rng = Rng::new(seed.wrapping_mul(31).wrapping_add(7));
+    let variant = options.variant.unwrap_or_else(|| *rng.pick(&Variant::ALL));
+    let mut sim = Sim::new(seed, variant, false, Trace::new(options.verbose, false));
+    sim.mutant = options.mutant;
+    let panicked = catch_unwind(AssertUnwindSafe(|| play(&mut sim, &mut rng)));
+    if let Err(panic) = panicked {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        sim.judge.violated(sim.now, &mut sim.trace, format!("a panic: {text}"));
+    }
+    Report {
+        seed,
+        variant,
+        violations: std::mem::take(&mut sim.judge.violations),
+        hash: sim.trace.hash(),
+        virtual_ms: sim.now / MS,
+        events: sim.events,
+        marks: std::mem::take(&mut sim.marks),
+        trace: std::mem::take(&mut sim.trace.lines),
+    }
+}
+
+fn play(sim: &mut Sim, rng: &mut Rng) {
+    for node in sim.nodes() {
+        let at = rng.skewed(1, 2_000) * MS;
+        sim.queue.put(at, Event::PowerOn(node));
+    }
+    sim.queue.put(rng.between(1, 6) * S, Event::ChooseFault);
+    sim.queue.put(rng.between(2, 8) * S, Event::Operate);
+    let faults = rng.between(30, 60) * S;
+    sim.queue.put(faults, Event::Peace);
+    sim.run_until(faults + 2 * sim::PEACE_MAX);
+}

@@ -1,0 +1,62 @@
+//! What is really there on a machine: addresses, mounts, applications. What checkers judge by.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use regent_model::holding::Holding;
+use regent_model::{GroupName, ResourceName};
+
+/// An application of a group.
+pub(crate) type AppKey = (GroupName, ResourceName);
+
+/// What a machine's kernel holds. All of it is gone when the power goes.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Body {
+    pub(crate) addresses: BTreeSet<IpAddr>,
+    /// Mount point and device.
+    pub(crate) mounts: BTreeMap<PathBuf, PathBuf>,
+    pub(crate) apps: BTreeSet<AppKey>,
+    /// Start scripts at work, by the number of the start.
+    pub(crate) starting: BTreeMap<AppKey, u64>,
+}
+
+impl Body {
+    /// Whether anything of a group is up.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.addresses.is_empty() && self.mounts.is_empty() && self.apps.is_empty()
+    }
+
+    /// Takes away what a holding stands for.
+    pub(crate) fn take_away(&mut self, holding: &Holding) {
+        match holding {
+            Holding::Address { address, .. } => {
+                self.addresses.remove(address);
+            }
+            Holding::Mount { mount, .. } => {
+                self.mounts.remove(mount);
+            }
+            Holding::Cgroup { .. } => {
+                if let Some(key) = app_of(holding) {
+                    self.apps.remove(&key);
+                    self.starting.remove(&key);
+                }
+            }
+        }
+    }
+}
+
+/// The holding of an application: its control group.
+pub(crate) fn cgroup_of(key: &AppKey, grace: Duration) -> Holding {
+    Holding::Cgroup { path: PathBuf::from(format!("/regent/{}/{}", key.0, key.1)), grace }
+}
+
+/// The application that a control group belongs to.
+pub(crate) fn app_of(holding: &Holding) -> Option<AppKey> {
+    let Holding::Cgroup { path, .. } = holding else { return None };
+    let mut parts = path.components().rev().filter_map(|p| p.as_os_str().to_str());
+    let resource = ResourceName::new(parts.next()?).ok()?;
+    let group = GroupName::new(parts.next()?).ok()?;
+    Some((group, resource))
+}

@@ -1,0 +1,298 @@
+//! What goes wrong, when and for how long.
+
+use regent_model::ids::NodeId;
+
+use crate::event::Event;
+use crate::net::{Manners, NETWORKS, Way};
+use crate::sim::{Sim, Weather};
+use crate::time::{MS, Ns};
+
+/// Something that goes wrong.
+#[derive(Debug, Clone)]
+pub(crate) enum Fault {
+    /// The power of a machine fails.
+    PowerCut(NodeId),
+    /// The power of all machines fails.
+    Blackout,
+    /// A daemon is killed; it comes back after so long.
+    KillDaemon(NodeId, Ns),
+    /// A guard process is killed; the next one begins after so long.
+    KillGuard(NodeId, Ns),
+    /// A whole machine stands still; its clock goes on.
+    Freeze(NodeId),
+    /// A daemon stands still.
+    FreezeDaemon(NodeId),
+    /// Nothing passes on these ways.
+    Block(Vec<Way>),
+    /// A network cable is pulled.
+    Unplug(NodeId, usize),
+    /// All networks behave badly.
+    BadNetworks,
+    /// The disk with the state hangs.
+    DiskHangs(NodeId, Ns),
+    /// A machine loses its way to the shared storage.
+    SanOff(NodeId),
+    /// Every application on a machine dies.
+    AppsDie(NodeId),
+    /// Somebody removes every service address from a machine.
+    AddressesVanish(NodeId),
+    /// Agents fail and hang.
+    BadAgents,
+    /// The fence device fails, or is slow.
+    BadFence,
+    /// A clock changes its rate.
+    ClockRate(NodeId, i64),
+}
+
+impl Sim {
+    /// Chooses the next fault, how long it lasts, and when the one after it comes.
+    pub(crate) fn choose_fault(&mut self) {
+        if self.peace {
+            return;
+        }
+        let next = self.rng.skewed(100, 8_000) * MS;
+        self.after(next, Event::ChooseFault);
+        let nodes = self.nodes();
+        let node = *self.rng.pick(&nodes);
+        let short = self.rng.skewed(5, 1_000) * MS;
+        let long = self.rng.skewed(50, 8_000) * MS;
+        let (fault, lasts) = match self.rng.below(34) {
+            0..=3 => (Fault::PowerCut(node), self.rng.skewed(20, 8_000) * MS),
+            4 => (Fault::Blackout, long),
+            5..=8 => (Fault::KillDaemon(node, self.rng.skewed(30, 8_000) * MS), 0),
+            9 => (Fault::KillGuard(node, self.rng.between(1, 8) * MS), 0),
+            10..=12 => (Fault::Freeze(node), long),
+            13..=15 => (Fault::FreezeDaemon(node), long),
+            16..=20 => (Fault::Block(self.any_partition(node)), long),
+            21 => (self.flapping(node), short),
+            22 => (Fault::Unplug(node, usize::from(self.rng.chance(500))), long),
+            23..=24 => (Fault::BadNetworks, long),
+            25 => (Fault::DiskHangs(node, short.max(50 * MS)), 0),
+            26 => (Fault::SanOff(node), long),
+            27..=28 => (Fault::AppsDie(node), 0),
+            29 => (Fault::AddressesVanish(node), 0),
+            30..=31 => (Fault::BadAgents, long),
+            32 => (Fault::BadFence, long),
+            _ => (Fault::ClockRate(node, i64::try_from(self.rng.below(2001)).unwrap_or(0) - 1000), 0),
+        };
+        self.begin(fault, lasts);
+    }
+
+    /// A fault begins now and ends after so long, if it ends at all.
+    pub(crate) fn begin(&mut self, fault: Fault, lasts: Ns) {
+        if lasts > 0 {
+            self.after(lasts, Event::Heals(fault.clone()));
+        }
+        self.fault(&fault);
+    }
+
+    /// Ways that are cut: around one node, or any.
+    fn any_partition(&mut self, node: NodeId) -> Vec<Way> {
+        let nodes = self.nodes();
+        let kind = self.rng.below(6);
+        let network = usize::from(self.rng.chance(500));
+        let other = *self.rng.pick(&nodes);
+        let any = self.rng.draw();
+        let mut ways = Vec::new();
+        for from in &nodes {
+            for to in nodes.iter().filter(|to| *to != from) {
+                for n in 0..NETWORKS {
+                    let cut = match kind {
+                        // Cut off on all networks; only outwards; only inwards.
+                        0 | 1 => *from == node || *to == node,
+                        2 => *from == node,
+                        3 => *to == node,
+                        // One network of one node; two nodes from each other.
+                        4 if other == node => n == network && (*from == node || *to == node),
+                        4 => (*from, *to) == (node, other) || (*from, *to) == (other, node),
+                        _ => {
+                            any.rotate_left(u32::try_from(from.0 * 7 + to.0 * 3).unwrap_or(0) + n as u32) & 1
+                                == 1
+                        }
+                    };
+                    if cut {
+                        ways.push((*from, *to, n));
+                    }
+                }
+            }
+        }
+        ways
+    }
+
+    /// A partition that comes again some times.
+    fn flapping(&mut self, node: NodeId) -> Fault {
+        let ways = self.any_partition(node);
+        let mut at = 0;
+        for _ in 0..self.rng.between(2, 8) {
+            at += self.rng.between(20, 400) * MS;
+            self.after(at, Event::Fault(Fault::Block(ways.clone())));
+            at += self.rng.between(20, 400) * MS;
+            self.after(at, Event::Heals(Fault::Block(ways.clone())));
+        }
+        Fault::Block(ways)
+    }
+
+    /// A fault begins.
+    pub(crate) fn fault(&mut self, fault: &Fault) {
+        let name = |node: &NodeId| self.name(*node);
+        let words = match fault {
+            Fault::PowerCut(node) => format!("the power of {} fails", name(node)),
+            Fault::Blackout => "the power of all machines fails".into(),
+            Fault::KillDaemon(node, back) => {
+                format!("the daemon of {} is killed, back in {} ms", name(node), back / MS)
+            }
+            Fault::KillGuard(node, back) => {
+                format!("the guard of {} is killed, back in {} ms", name(node), back / MS)
+            }
+            Fault::Freeze(node) => format!("{} stands still", name(node)),
+            Fault::FreezeDaemon(node) => format!("the daemon of {} stands still", name(node)),
+            Fault::Block(ways) => format!("nothing passes any more: {}", self.ways_in_words(ways)),
+            Fault::Unplug(node, network) => format!("network {network} of {} is unplugged", name(node)),
+            Fault::BadNetworks => "the networks turn bad".into(),
+            Fault::DiskHangs(node, time) => {
+                format!("the state's disk of {} hangs for {} ms", name(node), time / MS)
+            }
+            Fault::SanOff(node) => format!("{} loses its way to the shared storage", name(node)),
+            Fault::AppsDie(node) => format!("the applications of {} die", name(node)),
+            Fault::AddressesVanish(node) => format!("the service addresses of {} are removed", name(node)),
+            Fault::BadAgents => "agents begin to fail".into(),
+            Fault::BadFence => "the fence device begins to fail".into(),
+            Fault::ClockRate(node, rate) => {
+                format!("the clock of {} is {rate} ppm off from now on", name(node))
+            }
+        };
+        self.trace.world(self.now, words);
+        self.fault_happens(fault);
+        self.look();
+    }
+
+    fn fault_happens(&mut self, fault: &Fault) {
+        match fault {
+            Fault::PowerCut(node) => self.power_off(*node),
+            Fault::Blackout => self.nodes().into_iter().for_each(|node| self.power_off(node)),
+            Fault::KillDaemon(node, back) => self.kill_daemon(*node, *back),
+            Fault::KillGuard(node, back) => self.kill_guard(*node, Some(*back)),
+            Fault::Freeze(node) => self.freeze(*node),
+            Fault::FreezeDaemon(node) => self.freeze_daemon(*node),
+            Fault::Block(ways) => {
+                self.net.keeps = self.rng.chance(500);
+                self.net.block(ways);
+            }
+            Fault::Unplug(node, network) => self.net.plug(*node, *network, false),
+            Fault::BadNetworks => {
+                self.net.manners = Manners {
+                    delay_max: self.rng.between(1, 30) * MS,
+                    late_permille: self.rng.below(50),
+                    late_max: 200 * MS,
+                    loss_permille: self.rng.between(20, 400),
+                    twice_permille: self.rng.below(200),
+                    ..self.net.manners
+                };
+            }
+            Fault::DiskHangs(node, time) => {
+                let until = self.now + time;
+                if let Some(machine) = self.machines.get_mut(node) {
+                    machine.disk_hangs_until = until;
+                }
+            }
+            Fault::SanOff(node) => {
+                if let Some(machine) = self.machines.get_mut(node) {
+                    machine.san = false;
+                }
+            }
+            Fault::AppsDie(node) => {
+                let apps = self.machines.get(node).map(|m| m.body.apps.clone()).unwrap_or_default();
+                apps.iter().for_each(|key| self.app_goes(*node, key, true));
+            }
+            Fault::AddressesVanish(node) => self.body(*node, |body| body.addresses.clear()),
+            Fault::BadAgents => {
+                self.weather.agents_fail = self.rng.between(20, 400);
+                self.weather.agents_hang = self.rng.between(0, 150);
+            }
+            Fault::BadFence => {
+                self.weather.fences_fail = self.rng.between(100, 1000);
+                self.weather.fence_slow = self.rng.between(1, 30);
+            }
+            Fault::ClockRate(node, rate) => {
+                let now = self.now;
+                if let Some(machine) = self.machines.get_mut(node) {
+                    machine.clock = machine.clock.at_rate(now, *rate);
+                }
+            }
+        }
+    }
+
+    /// A daemon is killed; its supervisor brings it back.
+    pub(crate) fn kill_daemon(&mut self, node: NodeId, back_after: Ns) {
+        let Some(machine) = self.machines.get(&node).filter(|m| m.daemon.is_some()) else { return };
+        let boot = machine.boot;
+        self.end_daemon(node, false);
+        self.after(back_after, Event::DaemonStarts(node, boot));
+    }
+
+    /// A fault ends.
+    pub(crate) fn heals(&mut self, fault: &Fault) {
+        if self.peace {
+            return;
+        }
+        let name = |node: &NodeId| self.name(*node);
+        let words = match fault {
+            Fault::Freeze(node) => format!("{} goes on", name(node)),
+            Fault::FreezeDaemon(node) => format!("the daemon of {} goes on", name(node)),
+            Fault::Block(ways) => format!("it passes again: {}", self.ways_in_words(ways)),
+            Fault::Unplug(node, network) => format!("network {network} of {} is plugged in", name(node)),
+            Fault::BadNetworks => "the networks are good again".into(),
+            Fault::SanOff(node) => format!("{} has its way to the shared storage again", name(node)),
+            Fault::BadAgents => "agents do their work again".into(),
+            Fault::BadFence => "the fence device works again".into(),
+            _ => String::new(),
+        };
+        if !words.is_empty() {
+            self.trace.world(self.now, words);
+        }
+        match fault {
+            Fault::PowerCut(node) => self.power_on(*node),
+            Fault::Blackout => self.nodes().into_iter().for_each(|node| {
+                let delay = self.rng.skewed(1, 3_000) * MS;
+                self.after(delay, Event::PowerOn(node));
+            }),
+            Fault::Freeze(node) => self.thaw(*node),
+            Fault::FreezeDaemon(node) => self.thaw_daemon(*node),
+            Fault::Block(ways) => {
+                self.net.unblock(ways);
+                self.resume_channels();
+            }
+            Fault::Unplug(node, network) => {
+                self.net.plug(*node, *network, true);
+                self.resume_channels();
+            }
+            Fault::BadNetworks => self.net.manners = Manners::any(&mut self.rng),
+            Fault::SanOff(node) => {
+                if let Some(machine) = self.machines.get_mut(node) {
+                    machine.san = true;
+                }
+            }
+            Fault::BadAgents | Fault::BadFence => {
+                let calm = Weather::calm();
+                self.weather.agents_fail = calm.agents_fail;
+                self.weather.agents_hang = calm.agents_hang;
+                self.weather.fences_fail = calm.fences_fail;
+                self.weather.fence_slow = calm.fence_slow;
+            }
+            _ => {}
+        }
+        self.look();
+    }
+
+    pub(crate) fn resume_channels(&mut self) {
+        for (from, to) in self.net.resumable() {
+            let delay = self.rng.between(1, 300) * MS;
+            self.after(delay, Event::ChannelResumes(from, to));
+        }
+    }
+
+    fn ways_in_words(&self, ways: &[Way]) -> String {
+        let way = |(from, to, network): &Way| format!("{}>{}/{network}", self.name(*from), self.name(*to));
+        ways.iter().map(way).collect::<Vec<_>>().join(" ")
+    }
+}

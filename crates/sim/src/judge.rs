@@ -1,0 +1,219 @@
+//! The checkers that watch at every event: one owner of everything shared, one log, epochs in order.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use regent_engine::Engine;
+use regent_model::config::Config;
+use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId};
+use regent_model::proof::Need;
+use regent_model::state::{State, Tenure};
+
+use crate::body::AppKey;
+use crate::machine::Machine;
+use crate::net::Net;
+use crate::time::{MS, Ns};
+use crate::trace::Trace;
+
+/// What only one node may have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    Device(PathBuf),
+    Address(IpAddr),
+    App(AppKey),
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Device(device) => write!(f, "able to write {}", device.display()),
+            Self::Address(address) => write!(f, "answering {address}"),
+            Self::App((group, app)) => write!(f, "running {app} of {group}"),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Shared {
+    what: What,
+    /// Its group is taken over on a fence device's word only: then even a machine that stands still counts.
+    fenced: bool,
+}
+
+/// What went wrong in a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Violation {
+    /// When, in milliseconds of true time.
+    pub at_ms: u64,
+    /// What.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at {} ms: {}", self.at_ms, self.what)
+    }
+}
+
+/// The judge of a run.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    shared: Vec<Shared>,
+    pub(crate) violations: Vec<Violation>,
+    /// The state that the most advanced node has applied, and how far that is.
+    pub(crate) truth: Option<(u64, State)>,
+    hashes: BTreeMap<u64, u64>,
+    owners: BTreeMap<(GroupName, Epoch), IncarnationOf>,
+    epochs: BTreeMap<NodeId, BTreeMap<GroupName, Epoch>>,
+    applied: BTreeMap<NodeId, u64>,
+    leaders: BTreeMap<u64, NodeId>,
+}
+
+impl Judge {
+    pub(crate) fn new(config: &Config) -> Self {
+        let mut shared = Vec::new();
+        for group in &config.groups {
+            let fenced = !group.needs.contains(&Need::LeaseEnded);
+            let devices = group.filesystems.iter().map(|f| What::Device(f.device.clone()));
+            let addresses = group.addresses.iter().map(|a| What::Address(a.address));
+            let apps = group.applications.iter().map(|a| What::App((group.name.clone(), a.name.clone())));
+            shared.extend(devices.chain(addresses).chain(apps).map(|what| Shared { what, fenced }));
+        }
+        Self {
+            shared,
+            violations: Vec::new(),
+            truth: None,
+            hashes: BTreeMap::new(),
+            owners: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            applied: BTreeMap::new(),
+            leaders: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn violated(&mut self, now: Ns, trace: &mut Trace, what: String) {
+        trace.world(now, format_args!("VIOLATION: {what}"));
+        self.violations.push(Violation { at_ms: now / MS, what });
+    }
+
+    /// Looks for two owners of anything; says how many were forgiven because one of them had just woken up from
+    /// standing still, which no guard on the machine itself can prevent.
+    pub(crate) fn look(
+        &mut self,
+        now: Ns,
+        trace: &mut Trace,
+        machines: &BTreeMap<NodeId, Machine>,
+        net: &Net,
+    ) -> u32 {
+        let mut forgiven = 0;
+        let mut found = Vec::new();
+        for shared in &self.shared {
+            let owners: Vec<&Machine> = machines.values().filter(|m| has(m, shared, net)).collect();
+            if owners.len() < 2 {
+                continue;
+            }
+            if !shared.fenced && owners.iter().any(|m| now < m.waking_until) {
+                forgiven += 1;
+                continue;
+            }
+            let names: Vec<&str> = owners.iter().map(|m| m.name.as_str()).collect();
+            found.push(format!("two owners: {} are {}", names.join(" and "), shared.what));
+        }
+        for what in found {
+            self.violated(now, trace, what);
+        }
+        forgiven
+    }
+
+    /// Compares what an engine has applied with what every other one has.
+    pub(crate) fn learn(&mut self, now: Ns, trace: &mut Trace, node: NodeId, engine: &Engine) {
+        if engine.leads() {
+            let term = engine.term();
+            let leader = *self.leaders.entry(term).or_insert(node);
+            if leader != node {
+                self.violated(now, trace, format!("nodes {leader} and {node} both lead in term {term}"));
+            }
+        }
+        let applied = engine.applied();
+        if self.applied.insert(node, applied) == Some(applied) {
+            return;
+        }
+        let state = engine.state();
+        let hash = hash_of(state);
+        let known = *self.hashes.entry(applied).or_insert(hash);
+        if known != hash {
+            let what = format!("node {node} has another state at entry {applied} than a node before it");
+            self.violated(now, trace, what);
+        }
+        self.learn_epochs(now, trace, node, state);
+        if self.truth.as_ref().is_none_or(|(index, _)| *index < applied) {
+            self.truth = Some((applied, state.clone()));
+        }
+    }
+
+    fn learn_epochs(&mut self, now: Ns, trace: &mut Trace, node: NodeId, state: &State) {
+        let mut wrong = Vec::new();
+        let last = self.epochs.entry(node).or_default();
+        for (name, group) in &state.groups {
+            let before = last.insert(name.clone(), group.epoch);
+            if before.is_some_and(|before| before > group.epoch) {
+                wrong.push(format!("the epoch of {name} fell on node {node}"));
+            }
+            let Tenure::Owned(o) = &group.tenure else { continue };
+            let owner = *self.owners.entry((name.clone(), o.epoch)).or_insert(o.owner);
+            if owner != o.owner {
+                wrong.push(format!("epoch {} of {name} belongs to {owner} and to {}", o.epoch, o.owner));
+            }
+        }
+        for what in wrong {
+            self.violated(now, trace, what);
+        }
+    }
+
+    /// A daemon has ended: its successor may begin at an earlier entry.
+    pub(crate) fn forget(&mut self, node: NodeId) {
+        self.epochs.remove(&node);
+        self.applied.remove(&node);
+    }
+
+    /// Whether a group's act by this incarnation under this epoch is what the log says.
+    pub(crate) fn allows(&self, group: &GroupName, epoch: Epoch, who: IncarnationOf) -> Result<(), String> {
+        let owned = self.truth.as_ref().and_then(|(_, state)| state.ownership(group));
+        match owned {
+            Some(o) if o.epoch == epoch && o.owner == who => Ok(()),
+            Some(o) => Err(format!(
+                "{who} acts for {group} under epoch {epoch}, but epoch {} belongs to {}",
+                o.epoch, o.owner
+            )),
+            None => Err(format!("{who} acts for {group} under epoch {epoch}, but nobody owns it")),
+        }
+    }
+}
+
+fn has(machine: &Machine, shared: &Shared, net: &Net) -> bool {
+    if !machine.power || (machine.frozen.is_some() && !shared.fenced) {
+        return false;
+    }
+    match &shared.what {
+        What::Device(device) => machine.san && machine.body.mounts.values().any(|d| d == device),
+        What::Address(address) => {
+            machine.frozen.is_none()
+                && net.is_plugged(machine.id, 0)
+                && machine.body.addresses.contains(address)
+        }
+        What::App(key) => machine.body.apps.contains(key),
+    }
+}
+
+fn hash_of(state: &State) -> u64 {
+    let bytes = postcard::to_stdvec(state).unwrap_or_default();
+    let mut trace = Trace::new(false, false);
+    for chunk in bytes.chunks(8) {
+        let mut word = [0; 8];
+        word[..chunk.len()].copy_from_slice(chunk);
+        trace.mix(u64::from_le_bytes(word));
+    }
+    trace.hash()
+}

@@ -1,0 +1,162 @@
+//! After the faults: everything is put right, and everything must run within a bound.
+
+use regent_api::{GroupVerb, NodeVerb, Request};
+use regent_lease::holder::Right;
+use regent_model::config::Failback;
+use regent_model::ids::NodeId;
+use regent_model::state::{NodeMode, Phase, State, Tenure};
+
+use crate::event::Event;
+use crate::net::Manners;
+use crate::operator::ANSWER_MAX;
+use crate::sim::{PEACE_MAX, Sim, Weather};
+use crate::time::{MS, Ns, S};
+
+const LOOK_EVERY: Ns = 250 * MS;
+/// How long everything must go on to run before a run is believed to have ended well.
+const STAYS: Ns = 3 * S;
+
+impl Sim {
+    /// Nothing goes wrong any more, and everything that is broken is mended.
+    pub(crate) fn make_peace(&mut self) {
+        self.trace.world(self.now, "faults are over; everything is put right");
+        self.peace = true;
+        self.peace_began = self.now;
+        self.net.heal();
+        self.net.manners = Manners::calm();
+        self.weather = Weather::calm();
+        for node in self.nodes() {
+            if let Some(machine) = self.machines.get_mut(&node) {
+                machine.san = true;
+                machine.wanted = true;
+                machine.disk_hangs_until = 0;
+            }
+            self.thaw(node);
+            self.thaw_daemon(node);
+            self.power_on(node);
+        }
+        self.resume_channels();
+        self.after(S, Event::Restore);
+        self.after(2 * S, Event::Judge);
+    }
+
+    /// The operator does what an operator would do to have everything run.
+    pub(crate) fn restore(&mut self) {
+        self.after(4 * S, Event::Restore);
+        let nodes = self.nodes();
+        let asks = nodes.iter().copied().find(|node| self.machines[node].daemon.is_some());
+        for node in nodes {
+            let Some(machine) = self.machines.get(&node) else { continue };
+            if machine.daemon.is_none() {
+                let boot = machine.boot;
+                self.after(MS, Event::ServiceStarts(node, boot));
+            }
+        }
+        let (Some(asks), Some((_, truth))) = (asks, self.judge.truth.clone()) else { return };
+        for (name, group) in &truth.groups {
+            let stuck = matches!(&group.tenure, Tenure::Owned(o) if matches!(o.phase, Phase::Stuck(_)));
+            let verb = if stuck {
+                GroupVerb::Restart
+            } else if !group.enabled || !group.failed_on.is_empty() || group.parked_on.is_some() {
+                GroupVerb::Enable
+            } else {
+                continue;
+            };
+            self.ask(asks, Request::Group { group: name.to_string(), verb });
+        }
+        for (node, life) in &truth.lives {
+            if life.mode == NodeMode::Standby {
+                let request = Request::Node { node: Some(self.name(*node)), verb: NodeVerb::Start };
+                self.ask(asks, request);
+            }
+        }
+    }
+
+    /// Looks whether everything runs; ends the run when it has for a while, or when it does not in time.
+    pub(crate) fn judge_liveness(&mut self) {
+        if self.over {
+            return;
+        }
+        let problem = self.problem();
+        match (&problem, self.settled_since) {
+            (None, Some(since)) if self.now - since >= STAYS && self.asked.is_empty() => {
+                self.over = true;
+                return;
+            }
+            (None, Some(_)) => {}
+            (None, None) => self.settled_since = Some(self.now),
+            (Some(_), _) => self.settled_since = None,
+        }
+        if let Some(what) = self.unanswered() {
+            self.judge.violated(self.now, &mut self.trace, what);
+        }
+        if self.now >= self.peace_began + PEACE_MAX + ANSWER_MAX {
+            let what = problem.unwrap_or_else(|| "it runs, and then it does not".into());
+            let seconds = PEACE_MAX / S;
+            let what = format!("{seconds} s after the last fault: {what}");
+            self.judge.violated(self.now, &mut self.trace, what);
+            return;
+        }
+        self.after(LOOK_EVERY, Event::Judge);
+    }
+
+    /// What does not run as it should, if anything.
+    fn problem(&self) -> Option<String> {
+        let Some((_, truth)) = &self.judge.truth else { return Some("nothing was ever committed".into()) };
+        for machine in self.machines.values() {
+            let name = &machine.name;
+            let Some(daemon) = &machine.daemon else { return Some(format!("{name} has no daemon")) };
+            let valid = machine.guard.as_ref().is_some_and(|g| g.core.right() == Right::Valid);
+            if !valid {
+                return Some(format!("{name} has no lease"));
+            }
+            if daemon.engine.state() != truth {
+                return Some(format!("{name} lags behind the log"));
+            }
+            if let Some(promise) = machine.shadow.promise_against_the_living(truth) {
+                return Some(format!("a promise of {name} stands against a living incarnation: {promise:?}"));
+            }
+        }
+        let leaders = self.machines.values().filter_map(|m| m.daemon.as_ref()).filter(|d| d.engine.leads());
+        let leaders = leaders.count();
+        if leaders != 1 {
+            return Some(format!("{leaders} nodes lead"));
+        }
+        self.config.groups.iter().find_map(|group| self.group_problem(truth, group))
+    }
+
+    fn group_problem(&self, truth: &State, config: &regent_model::config::GroupConfig) -> Option<String> {
+        let name = &config.name;
+        let group = &truth.groups[name];
+        let Tenure::Owned(o) = &group.tenure else {
+            return Some(format!("{name} has no owner: {:?}; the log has {group:?}", group.tenure));
+        };
+        if o.phase != Phase::Online {
+            return Some(format!("{name} is {:?}", o.phase));
+        }
+        if o.without_lease {
+            return Some(format!("{name} is held without lease"));
+        }
+        let home = truth.id_of(&config.nodes[0]);
+        let goes_home = config.policy.failback == Failback::Home;
+        if goes_home && group.moved_to.is_none() && home != Some(o.owner.node) {
+            return Some(format!("{name} is not at home"));
+        }
+        self.machines.values().find_map(|machine| {
+            let owns = machine.id == o.owner.node;
+            let there = self.parts_there(machine.id, config);
+            let parts = config.resources().len();
+            let wrong = if owns { there != parts } else { there != 0 };
+            wrong.then(|| format!("{there} of {parts} resources of {name} are up on {}", machine.name))
+        })
+    }
+
+    fn parts_there(&self, node: NodeId, config: &regent_model::config::GroupConfig) -> usize {
+        let body = &self.machines[&node].body;
+        let mounts = config.filesystems.iter().filter(|f| body.mounts.contains_key(&f.mount)).count();
+        let addresses = config.addresses.iter().filter(|a| body.addresses.contains(&a.address)).count();
+        let key = |app: &regent_model::ResourceName| (config.name.clone(), app.clone());
+        let apps = config.applications.iter().filter(|a| body.apps.contains(&key(&a.name))).count();
+        mounts + addresses + apps
+    }
+}

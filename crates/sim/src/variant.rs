@@ -1,0 +1,188 @@
+//! The clusters that are simulated: what runs where, and what proves a takeover.
+
+use std::fmt;
+
+/// A cluster to simulate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Variant {
+    /// One group of an address and an application, at the fast timers.
+    AddressFast,
+    /// The same at the normal timers.
+    AddressNormal,
+    /// Hot standby with a shared file system: taken over on a fence device's confirmation only.
+    Fenced,
+    /// Hot standby with a shared file system that is content with the end of the lease, a fence device beside it.
+    LeaseEnded,
+    /// Two groups, each at home on the other's standby.
+    Mutual,
+    /// One rotating group with a file system: it stays where it is.
+    Rotating,
+    /// Three nodes that vote, no witness, two groups.
+    ThreeNodes,
+}
+
+impl Variant {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::AddressFast,
+        Self::AddressNormal,
+        Self::Fenced,
+        Self::LeaseEnded,
+        Self::Mutual,
+        Self::Rotating,
+        Self::ThreeNodes,
+    ];
+
+    /// Its name on the command line and in scenarios.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AddressFast => "address-fast",
+            Self::AddressNormal => "address-normal",
+            Self::Fenced => "fenced",
+            Self::LeaseEnded => "lease-ended",
+            Self::Mutual => "mutual",
+            Self::Rotating => "rotating",
+            Self::ThreeNodes => "three-nodes",
+        }
+    }
+
+    /// The variant of that name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|v| v.name() == name)
+    }
+
+    /// Its configuration, as a user would write it.
+    #[must_use]
+    pub fn config(self) -> String {
+        let fast = matches!(self, Self::AddressFast);
+        let three = matches!(self, Self::ThreeNodes);
+        let mut text = head(if fast { "fast" } else { "normal" }, three);
+        match self {
+            Self::AddressFast | Self::AddressNormal => {
+                text += &group("web", &["lx4", "lx5"], "cascading", "", 100);
+            }
+            Self::Fenced => {
+                text += FENCE;
+                text += &group("db", &["lx4", "lx5"], "cascading", "needs = [\"fenced\"]", 100);
+                text += &storage("sda");
+            }
+            Self::LeaseEnded => {
+                text += FENCE;
+                let needs = "needs = [\"lease-ended\", \"fenced\"]";
+                text += &group("db", &["lx4", "lx5"], "cascading", needs, 100);
+                text += &storage("sda");
+            }
+            Self::Mutual => {
+                text += FENCE;
+                text += &group("east", &["lx4", "lx5"], "cascading", "", 100);
+                let needs = "needs = [\"fenced\"]";
+                text += &group("west", &["lx5", "lx4"], "cascading", needs, 101);
+                text += &storage("sdb");
+            }
+            Self::Rotating => {
+                text += FENCE;
+                text += &group("db", &["lx4", "lx5"], "rotating", "needs = [\"lease-ended\"]", 100);
+                text += &storage("sda");
+            }
+            Self::ThreeNodes => {
+                text += FENCE;
+                text += &group("web", &["lx4", "lx5", "lx6"], "cascading", "", 100);
+                let needs = "needs = [\"fenced\"]";
+                text += &group("db", &["lx6", "lx4", "lx5"], "rotating", needs, 101);
+                text += &storage("sda");
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+const FENCE: &str = r#"
+[[fence]]
+name    = "power"
+agent   = "/usr/sbin/fence_power"
+nodes   = ["lx4", "lx5"]
+action  = "reboot"
+timeout = "2s"
+"#;
+
+fn head(takeover: &str, three: bool) -> String {
+    let third = if three { ("node", "lx6") } else { ("witness", "wit") };
+    let mut text = format!("[cluster]\nname = \"ward7\"\ntakeover = \"{takeover}\"\n");
+    for (at, (table, name)) in [("node", "lx4"), ("node", "lx5"), third].into_iter().enumerate() {
+        let n = at + 4;
+        text +=
+            &format!("\n[[{table}]]\nname = \"{name}\"\naddresses = [\"10.77.0.{n}\", \"10.78.0.{n}\"]\n");
+    }
+    text
+}
+
+fn group(name: &str, nodes: &[&str], policy: &str, needs: &str, host: u8) -> String {
+    let nodes: Vec<String> = nodes.iter().map(|n| format!("\"{n}\"")).collect();
+    format!(
+        r#"
+[[group]]
+name   = "{name}"
+nodes  = [{nodes}]
+policy = "{policy}"
+{needs}
+
+  [[group.address]]
+  address = "10.77.0.{host}/24"
+  monitor = {{ interval = "1s", timeout = "1s", failures = 2 }}
+  acquire_timeout = "2s"
+  release_timeout = "2s"
+
+  [[group.application]]
+  name    = "{name}-app"
+  start   = "/opt/{name} start"
+  stop    = "/opt/{name} stop"
+  status  = "/opt/{name} status"
+  monitor = {{ interval = "1s", timeout = "1s", failures = 2 }}
+  start_timeout = "3s"
+  stop_timeout  = "2s"
+  restarts = 2
+  window = "30s"
+"#,
+        nodes = nodes.join(", ")
+    )
+}
+
+/// A file system for the group that the text ends with.
+fn storage(device: &str) -> String {
+    format!(
+        r#"
+  [[group.filesystem]]
+  device = "/dev/{device}"
+  mount  = "/srv/{device}"
+  type   = "ext4"
+  monitor = {{ interval = "1s", timeout = "1s", failures = 2 }}
+  acquire_timeout = "4s"
+  release_timeout = "3s"
+"#
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use regent_model::config::{Severity, parse};
+
+    #[test]
+    fn every_variant_is_a_good_configuration() {
+        for variant in Variant::ALL {
+            let text = variant.config();
+            let parsed = parse(&text);
+            let errors: Vec<_> = parsed.findings.iter().filter(|f| f.severity == Severity::Error).collect();
+            assert!(parsed.config.is_some(), "{variant}: {errors:?}");
+            assert_eq!(Variant::named(variant.name()), Some(variant));
+        }
+    }
+}
