@@ -1,0 +1,115 @@
+//! What can be done to a machine that has power: cuts, pauses, and its SAN port's switch.
+
+use super::{Live, Machine, Shared};
+use crate::cgroup;
+use crate::clock::now_ns;
+use crate::error::{LabError, Result};
+use crate::protocol::Power;
+use crate::san::DiskState;
+use crate::switch::{Direction, SwitchPort};
+
+impl Machine {
+    /// Swallows frames on one network or on all. Gives the time from which on.
+    ///
+    /// # Errors
+    /// When the machine is off, or is not on that network.
+    pub(crate) fn cut(&self, shared: &Shared, network: Option<usize>, direction: Direction) -> Result<u64> {
+        let mut live = self.live();
+        for (number, port) in self.chosen(&live, network)? {
+            shared.switch.heal(&port)?;
+            shared.switch.cut(&port, direction)?;
+            live.cuts.insert(number, direction);
+        }
+        Ok(now_ns())
+    }
+
+    /// Undoes the cuts of one network or of all.
+    ///
+    /// # Errors
+    /// When the machine is off, or is not on that network.
+    pub(crate) fn heal(&self, shared: &Shared, network: Option<usize>) -> Result<u64> {
+        let mut live = self.live();
+        for (number, port) in self.chosen(&live, network)? {
+            shared.switch.heal(&port)?;
+            live.cuts.remove(&number);
+        }
+        Ok(now_ns())
+    }
+
+    fn chosen(&self, live: &Live, network: Option<usize>) -> Result<Vec<(usize, SwitchPort)>> {
+        let name = &self.spec.name;
+        if !matches!(live.power, Power::On | Power::Booting) {
+            return Err(LabError::new(format!("{name} is off")).hint(format!("`regent lab on {name}`")));
+        }
+        let chosen: Vec<_> =
+            live.ports.iter().filter(|(n, _)| network.is_none_or(|wanted| wanted == *n)).cloned().collect();
+        if chosen.is_empty() {
+            let has: Vec<String> = self.networks().iter().map(|n| format!("eth{n}")).collect();
+            return Err(LabError::new(format!("{name} is not on that network; it has {}", has.join(", "))));
+        }
+        Ok(chosen)
+    }
+
+    /// Whether the machine reaches any network: a fence device on the network hears only such a machine.
+    pub(crate) fn is_reachable(&self) -> bool {
+        let live = self.live();
+        live.ports.iter().any(|(network, _)| !live.cuts.contains_key(network))
+    }
+
+    /// Freezes every process; if `silent`, cuts the network ports and lets the SAN port hang.
+    ///
+    /// # Errors
+    /// When the machine is off or the kernel refuses.
+    pub(crate) fn pause(&self, shared: &Shared, silent: bool) -> Result<u64> {
+        let mut live = self.live();
+        let ports = self.chosen(&live, None)?;
+        let uncut: Vec<_> = ports.into_iter().filter(|(n, _)| !live.cuts.contains_key(n)).collect();
+        for (number, port) in uncut.into_iter().filter(|_| silent) {
+            shared.switch.cut(&port, Direction::Both)?;
+            live.cuts.insert(number, Direction::Both);
+            live.cut_by_pause.push(number);
+        }
+        cgroup::freeze(&self.cgroup(shared), true)?;
+        live.paused = true;
+        // Only now: a process that waits for a hanging disk cannot be frozen.
+        if let Some(port) = self.port.as_ref().filter(|_| silent && live.disk_before_pause.is_none()) {
+            live.disk_before_pause = Some(port.state());
+            port.switch(DiskState::Hang);
+        }
+        Ok(now_ns())
+    }
+
+    /// Thaws every process, and undoes what pausing did to the ports.
+    ///
+    /// # Errors
+    /// When the machine is off or the kernel refuses.
+    pub(crate) fn resume(&self, shared: &Shared) -> Result<u64> {
+        let mut live = self.live();
+        let ports = self.chosen(&live, None)?;
+        if let (Some(port), Some(before)) = (&self.port, live.disk_before_pause.take()) {
+            port.switch(before);
+        }
+        let cut = std::mem::take(&mut live.cut_by_pause);
+        for (number, port) in ports.into_iter().filter(|(n, _)| cut.contains(n)) {
+            shared.switch.heal(&port)?;
+            live.cuts.remove(&number);
+        }
+        cgroup::freeze(&self.cgroup(shared), false)?;
+        live.paused = false;
+        Ok(now_ns())
+    }
+
+    /// Sets the switch in the SAN port.
+    ///
+    /// # Errors
+    /// When the machine has no disk or is off.
+    pub(crate) fn disk(&self, state: DiskState) -> Result<u64> {
+        let name = &self.spec.name;
+        let live = self.live();
+        let port = self.port.as_ref().ok_or_else(|| LabError::new(format!("{name} has no shared disk")))?;
+        if !matches!(live.power, Power::On | Power::Booting) {
+            return Err(LabError::new(format!("{name} is off")).hint(format!("`regent lab on {name}`")));
+        }
+        Ok(port.switch(state))
+    }
+}
