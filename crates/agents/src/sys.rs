@@ -49,16 +49,21 @@ pub(crate) fn prepare_child(command: &mut Command, setup: ChildSetup) {
         Ok(())
     };
     // SAFETY: the closure runs between fork and exec. It only makes direct system calls (rustix makes them
-    // without libc; signal and syscall are async-signal-safe) on memory that was allocated before the fork; it
+    // without libc; syscall is async-signal-safe) on memory that was allocated before the fork; it
     // neither allocates nor takes a lock. The forked child has one thread, so per-thread ids are the process's.
     unsafe { command.pre_exec(become_it) };
 }
 
 fn default_signals_and_scheduling() {
+    // All zeroes: the default action, no flags, an empty mask. At least as long as the kernel's structure.
+    let default = [0_u64; 8];
     for signal in 1..=64 {
-        // SAFETY: setting a signal to its default action touches no memory of ours; numbers that cannot be set
-        // (KILL, STOP, the C library's own) are refused without effect.
-        unsafe { libc::signal(signal, libc::SIG_DFL) };
+        // SAFETY: the kernel reads its structure from memory that is valid for the call and writes none. The
+        // direct call is used because C libraries refuse the numbers that they use themselves, and those may
+        // have been inherited as ignored. KILL and STOP are refused without effect.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, std::ptr::null_mut::<u8>(), 8)
+        };
     }
     let ordinary = libc::sched_param { sched_priority: 0 };
     // SAFETY: the kernel reads one sched_param from a pointer that is valid for the call; the direct call is

@@ -37,6 +37,9 @@ pub(super) fn add(interface: &str, address: IpAddr, prefix: u8, label: Option<&s
     match netlink::add_address(new_address(link, address, prefix, label, &present)) {
         Ok(()) => Ok(()),
         Err(e) if e.is(libc::EEXIST) => Ok(()),
+        Err(e) if e.is(libc::EACCES) && address.is_ipv6() => Err(fail(&format!(
+            "IPv6 is switched off there; type: sysctl net.ipv6.conf.{interface}.disable_ipv6=0"
+        ))),
         Err(e) => Err(fail(&e)),
     }
 }

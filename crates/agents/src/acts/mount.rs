@@ -71,6 +71,7 @@ fn told(context: &OwnedFd, what: &str, error: Errno) -> String {
     }
     let hint = match error {
         Errno::BUSY => " (somebody else claims the device)",
+        Errno::INVAL => " (another type, a damaged superblock, or an unknown option; dmesg may say more)",
         _ => "",
     };
     if words.is_empty() {

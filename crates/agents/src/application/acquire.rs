@@ -93,7 +93,9 @@ impl Start<'_> {
     /// Waits until the application runs; gives its main process, if it has one.
     fn until_it_runs(&mut self) -> Result<Option<Identity>, Failure> {
         let job = self.app.context.job;
-        let command = Identity::of(self.running.pid());
+        // Also one that has ended already: it is not waited for yet, so its number is still its own.
+        let pid = self.running.pid();
+        let command = process::stat(pid).map(|s| Identity { start: s.start, pid });
         self.write_record(Phase::Starting, command);
         if !self.is_foreground() {
             let ended = self.running.wait(&self.output, self.until, job);
@@ -103,17 +105,24 @@ impl Start<'_> {
         let asked_from = Instant::now();
         let mut pause = PAUSE_FIRST;
         let mut questions = 0_u32;
+        let mut not_yet = String::new();
         loop {
-            let not_yet = match self.main_process(command) {
-                Ok(process) => match self.says_it_runs(&mut questions)? {
-                    None => {
-                        self.note_questions(asked_from, questions);
-                        return Ok(process);
+            match self.main_process(command) {
+                Ok(_) => {
+                    questions += 1;
+                    if self.says_it_runs(&mut not_yet)? {
+                        // It may have died while it was asked about.
+                        match self.main_process(command) {
+                            Ok(process) => {
+                                self.note_questions(asked_from, questions);
+                                return Ok(process);
+                            }
+                            Err(why) => not_yet = why,
+                        }
                     }
-                    Some(not_yet) => not_yet,
-                },
-                Err(not_yet) => not_yet,
-            };
+                }
+                Err(why) => not_yet = why,
+            }
             self.judge_foreground()?;
             job.check().map_err(|f| if f.timed_out { self.too_late(&not_yet) } else { f })?;
             if Instant::now() >= self.until {
@@ -221,23 +230,22 @@ impl Start<'_> {
         Ok(())
     }
 
-    /// Asks the status command, or waits a moment where there is none. `Some` says why it does not run yet.
-    fn says_it_runs(&self, questions: &mut u32) -> Result<Option<String>, Failure> {
-        *questions += 1;
+    /// Asks the status command, or waits a moment where there is none. Says in `not_yet` why it does not run.
+    fn says_it_runs(&self, not_yet: &mut String) -> Result<bool, Failure> {
         match self.app.ask(&self.folder, self.until)? {
-            Some(answer) if answer.ended.is_success() => Ok(None),
-            Some(answer) if answer.ended == Ended::CalledOff => {
-                self.app.context.job.check()?;
-                Ok(Some("given up".into()))
-            }
+            Some(answer) if answer.ended.is_success() => return Ok(true),
+            Some(answer) if answer.ended == Ended::CalledOff => self.app.context.job.check()?,
+            // A question that was cut short by the end of all waiting says less than the one before.
+            Some(answer) if answer.ended == Ended::TimedOut && !not_yet.is_empty() => {}
             Some(answer) => {
-                Ok(Some(format!("the status command {}: {}", answer.ended.in_words(), answer.output)))
+                *not_yet = format!("the status command {}: {}", answer.ended.in_words(), answer.output);
             }
             None if self.is_foreground() && self.begun.elapsed() < SETTLE => {
-                Ok(Some("it has only begun".into()))
+                *not_yet = "it has only begun".into();
             }
-            None => Ok(None),
+            None => return Ok(true),
         }
+        Ok(false)
     }
 
     fn note_questions(&self, since: Instant, questions: u32) {
@@ -256,7 +264,8 @@ impl Start<'_> {
     }
 
     fn write_record(&self, phase: Phase, process: Option<Identity>) {
-        if let Err(error) = record::write(&self.app.record_path(), Record { phase, process }) {
+        let record = Record { phase, process, grace: self.app.config.lapse_grace };
+        if let Err(error) = record::write(&self.app.record_path(), record) {
             self.app.context.job.warn(error, "");
         }
     }
@@ -290,7 +299,6 @@ impl Start<'_> {
                 false => Err(self.folder.survivors()),
             }
         });
-        record::remove(&self.app.record_path());
         if let Err(error) = ended {
             return Failure { reason: format!("{}; moreover {error}", why.reason), ..why };
         }

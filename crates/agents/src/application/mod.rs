@@ -74,6 +74,14 @@ impl Application<'_> {
         Holding::Cgroup { path: self.path(), grace: self.config.lapse_grace }
     }
 
+    /// Takes it off the guard's list, also where it was put there under an earlier configuration.
+    fn let_go(&self, record: Option<&record::Record>) -> Result<(), Failure> {
+        if let Some(record) = record.filter(|r| r.grace != self.config.lapse_grace) {
+            self.context.let_go(Holding::Cgroup { path: self.path(), grace: record.grace })?;
+        }
+        self.context.let_go(self.holding())
+    }
+
     fn output_path(&self, action: &str) -> PathBuf {
         let folder = self.context.inner.run_dir.join("output").join(self.context.run.group.as_str());
         folder.join(self.name()).join(action)

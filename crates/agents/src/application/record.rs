@@ -3,6 +3,7 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +27,8 @@ pub(super) struct Record {
     pub(super) phase: Phase,
     /// The start command, while starting; then the main process, unless the whole control group is.
     pub(super) process: Option<Identity>,
+    /// The grace with which the control group is on the guard's list; the configuration may have changed since.
+    pub(super) grace: Duration,
 }
 
 /// Writes the record so that a reader finds the old one or the new one, never half of one.
@@ -69,7 +72,11 @@ mod tests {
     fn a_record_comes_back_as_written_and_rubbish_is_none() {
         let folder = std::env::temp_dir().join(format!("regent-record-{}", std::process::id()));
         let path = folder.join("g/app.json");
-        let record = Record { phase: Phase::Running, process: Some(Identity { start: 7, pid: 9 }) };
+        let record = Record {
+            phase: Phase::Running,
+            process: Some(Identity { start: 7, pid: 9 }),
+            grace: Duration::ZERO,
+        };
         write(&path, record).unwrap();
         assert_eq!(read(&path), Some(record));
         std::fs::write(&path, b"{\"phase\":\"Run").unwrap();
@@ -101,7 +108,11 @@ mod tests {
         #[test]
         fn any_record_survives_being_written(start: u64, pid: i32, running: bool, process: bool) {
             let phase = if running { Phase::Running } else { Phase::Starting };
-            let record = Record { phase, process: process.then_some(Identity { start, pid }) };
+            let record = Record {
+                phase,
+                process: process.then_some(Identity { start, pid }),
+                grace: Duration::from_nanos(start),
+            };
             let text = serde_json::to_vec(&record).unwrap();
             prop_assert_eq!(serde_json::from_slice::<Record>(&text).unwrap(), record);
         }

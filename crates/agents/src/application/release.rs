@@ -27,12 +27,14 @@ pub(super) fn release(app: &Application<'_>) -> Result<Outcome, Failure> {
     if let Some(life) = &known {
         life.expect_end();
     }
+    let record = record::read(&app.record_path());
     let Some(folder) = Folder::open(&app.path()).map_err(Failure::because)? else {
         app.context.inner.applications.remove(&key);
-        app.context.let_go(app.holding())?;
+        app.let_go(record.as_ref())?;
+        record::remove(&app.record_path());
         return Ok(Outcome::Stopped);
     };
-    let recorded = record::read(&app.record_path()).and_then(|r| r.process);
+    let recorded = record.and_then(|r| r.process);
     let main = known.as_ref().and_then(|life| life.process()).or(recorded);
     let kept_back = (job.left() / 4).min(KEPT_BACK_MAX);
     let until = job.until(app.config.stop_timeout.min(job.left().saturating_sub(kept_back)));
@@ -42,8 +44,8 @@ pub(super) fn release(app: &Application<'_>) -> Result<Outcome, Failure> {
     job.step("remove its control group", || folder.end(Duration::ZERO, job.soft_deadline()))
         .map_err(Failure::because)?;
     app.context.inner.applications.remove(&key);
+    app.let_go(record.as_ref())?;
     record::remove(&app.record_path());
-    app.context.let_go(app.holding())?;
     Ok(Outcome::Stopped)
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use regent_agents::acts;
 use regent_model::holding::{Act, Holding};
 
-use crate::support::{Cgroup, Disk, Folder, Process, eventually, isolated, sh};
+use crate::support::{Cgroup, Disk, Folder, Process, eventually, interface, isolated, sh};
 
 fn soon() -> Instant {
     Instant::now() + Duration::from_secs(5)
@@ -25,7 +25,7 @@ fn mount(disk: &Disk, options: &str) -> Act {
 #[test]
 fn an_address_is_added_once_and_released_once_however_often_it_is_asked() {
     isolated(|| {
-        sh("ip link add lan0 type dummy && ip link set lan0 up");
+        interface("lan0", None);
         let add = |prefix| Act::AddAddress {
             interface: "lan0".into(),
             address: "10.0.0.50".parse().unwrap(),

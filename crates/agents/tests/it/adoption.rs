@@ -5,7 +5,7 @@ use std::time::Duration;
 use regent_model::action::{Notice, Op};
 use regent_model::config::MainProcess;
 
-use crate::support::{Disk, Node, app, application, eventually, filesystem, fs, isolated, sh};
+use crate::support::{Disk, Node, app, application, eventually, filesystem, fs, interface, isolated, sh};
 
 fn main_pids(node: &Node) -> Vec<String> {
     sh(&format!("cat {}/main/cgroup.procs", node.app_cgroup("app").display()))
@@ -130,7 +130,7 @@ fn nothing_is_adopted_where_nothing_runs() {
 fn a_mount_and_an_address_are_found_again() {
     let disk = Disk::new();
     isolated(move || {
-        sh("ip link add lan0 type dummy && ip addr add 10.0.0.4/24 dev lan0 && ip link set lan0 up");
+        interface("lan0", Some("10.0.0.4/24"));
         let mut node = Node::new();
         let resources = [
             fs(filesystem(&disk.device, &disk.mount_point())),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use regent_model::action::{Op, Resource};
 use regent_model::config::{Check, FilesystemConfig};
 
-use crate::support::{Disk, Node, Process, filesystem, fs, isolated, sh};
+use crate::support::{Disk, Node, Process, filesystem, fs, interface, isolated, sh};
 
 fn resource(disk: &Disk, change: impl FnOnce(&mut FilesystemConfig)) -> Resource {
     let mut config = filesystem(&disk.device, &disk.mount_point());
@@ -165,9 +165,10 @@ fn a_full_file_system_is_no_reason_to_fail_over() {
         let mut node = Node::new();
         let resource = resource(&disk, |_| {});
         node.run(Op::Acquire, &resource).runs();
-        let fill =
-            format!("dd if=/dev/zero of={}/big bs=64k 2>/dev/null || true", disk.mount_point().display());
-        sh(&fill);
+        for size in ["64k", "4k", "512"] {
+            let file = disk.mount_point().join(size);
+            sh(&format!("dd if=/dev/zero of={} bs={size} 2>/dev/null || true", file.display()));
+        }
         let answer = node.run(Op::Monitor, &resource).runs();
         assert!(answer.story().contains("is full"), "{}", answer.story());
         node.run(Op::Release, &resource).stopped();
@@ -195,7 +196,7 @@ impl Drop for Frozen {
 fn a_disk_that_hangs_fails_the_monitor_in_time_and_blocks_nothing_else() {
     let disk = Disk::new();
     isolated(move || {
-        sh("ip link add lan0 type dummy && ip addr add 10.0.0.4/24 dev lan0 && ip link set lan0 up");
+        interface("lan0", Some("10.0.0.4/24"));
         let mut node = Node::new();
         let resource = resource(&disk, |_| {});
         node.run(Op::Acquire, &resource).runs();
@@ -233,7 +234,8 @@ fn a_check_that_hangs_does_not_pass_its_deadline() {
         let resource = resource(&disk, |c| c.check = Check::Always);
         let limit = Duration::from_millis(1200);
         let answer = node.within(Op::Acquire, &resource, limit);
-        assert!(answer.took <= limit, "{:?}", answer.took);
+        // A busy machine may wake the waiting test late.
+        assert!(answer.took <= limit + Duration::from_millis(300), "{:?}", answer.took);
         let failure = answer.failed();
         assert!(failure.timed_out && failure.evidence.contains("working on it"), "{failure:?}");
         assert!(node.guard.holds_nothing(), "{:?}", node.guard.log());

@@ -1,5 +1,8 @@
 //! The hands on a real kernel: namespaces, control groups, loop devices and scripts. They need root.
 
+// The helpers of tests may fail loudly like the tests themselves.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 mod acts;
 mod address;
 mod adoption;

@@ -43,6 +43,8 @@ fn a_stale_pid_file_is_not_taken_for_the_application() {
     let (resource, path) = with_pid_file(&node, "exit 0");
     let mut stranger = Process::spawn("sleep 300");
     std::fs::write(&path, stranger.0.id().to_string()).unwrap();
+    // The kernel tells ages apart by hundredths of a second.
+    std::thread::sleep(Duration::from_millis(30));
     let failure = node.run(Op::Acquire, &resource).failed();
     assert!(failure.reason.contains("older than the start command"), "{failure:?}");
     node.run(Op::Release, &resource).stopped();

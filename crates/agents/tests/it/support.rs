@@ -87,6 +87,23 @@ pub(crate) fn isolated<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'sta
     Namespaces::new().run(test)
 }
 
+/// An interface with a carrier, its other end beside it.
+pub(crate) fn interface(name: &str, address: Option<&str>) {
+    sh(&format!("ip link add {name} type veth peer name peer-{}", &name[..name.len().min(8)]));
+    sh(&format!("ip link set {name} up && ip link set peer-{} up", &name[..name.len().min(8)]));
+    if let Some(address) = address {
+        sh(&format!("ip addr add {address} dev {name}"));
+    }
+    carrier(name);
+}
+
+/// Waits until the kernel has noticed that the other end is up.
+pub(crate) fn carrier(name: &str) {
+    eventually("the link carries", Duration::from_secs(5), || {
+        sh(&format!("ip -o link show {name}")).contains("state UP")
+    });
+}
+
 /// A folder that goes away with its owner.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
@@ -133,6 +150,9 @@ impl Drop for Cgroup {
     }
 }
 
+/// What a test does when something is put on the list.
+type OnHold = Box<dyn Fn(&Held) + Send>;
+
 /// Plays the guard: keeps the list, performs the acts, and can refuse.
 #[derive(Default)]
 pub(crate) struct FakeGuard {
@@ -140,7 +160,7 @@ pub(crate) struct FakeGuard {
     pub(crate) log: Mutex<Vec<String>>,
     pub(crate) refuses: Mutex<Option<String>>,
     /// Called when something is put on the list, before the answer.
-    pub(crate) on_hold: Mutex<Option<Box<dyn Fn(&Held) + Send>>>,
+    pub(crate) on_hold: Mutex<Option<OnHold>>,
 }
 
 impl FakeGuard {
@@ -239,11 +259,15 @@ impl Node {
     pub(crate) fn new() -> Self {
         let (cgroup, run_dir) = (Cgroup::new(), Folder::new());
         let guard = Arc::new(FakeGuard::default());
-        let (hands, reports) = Self::hands(&cgroup, &run_dir, &guard);
+        let (hands, reports) = Self::make_hands(&cgroup, &run_dir, &guard);
         Self { hands: Some(hands), guard, reports, early: Vec::new(), cgroup, run_dir }
     }
 
-    fn hands(cgroup: &Cgroup, run_dir: &Folder, guard: &Arc<FakeGuard>) -> (Hands, mpsc::Receiver<Report>) {
+    fn make_hands(
+        cgroup: &Cgroup,
+        run_dir: &Folder,
+        guard: &Arc<FakeGuard>,
+    ) -> (Hands, mpsc::Receiver<Report>) {
         let config = HandsConfig { cgroup_root: Some(cgroup.0.clone()), run_dir: run_dir.0.clone() };
         let (sender, reports) = mpsc::channel();
         let report = move |report| {
@@ -255,7 +279,7 @@ impl Node {
     /// The daemon goes and comes back; what it held stays up.
     pub(crate) fn restart_daemon(&mut self) {
         self.hands.take();
-        let (hands, reports) = Self::hands(&self.cgroup, &self.run_dir, &self.guard);
+        let (hands, reports) = Self::make_hands(&self.cgroup, &self.run_dir, &self.guard);
         self.hands = Some(hands);
         self.reports = reports;
         self.early.clear();
@@ -410,6 +434,10 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
+        // A test that failed, or that is about something else, leaves it mounted in its own namespace.
+        for point in [self.mount_point().as_path(), Path::new("/mnt")] {
+            let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
+        }
         let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
     }
 }
