@@ -1,7 +1,9 @@
 //! Telling the neighbours that an address lives here now: gratuitous ARP in both forms, and the unsolicited
 //! neighbour advertisement.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV6};
+use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
 
@@ -28,21 +30,42 @@ const HOPS: u8 = 255;
 /// # Errors
 /// The interface is not there, or the kernel refuses to send; nothing is changed.
 pub fn announce(interface: &str, address: IpAddr) -> Result<(), String> {
-    let fail = |what: &dyn std::fmt::Display| format!("cannot announce {address} on {interface}: {what}");
-    let links = netlink::links().map_err(|e| fail(&e))?;
-    let link = links.iter().find(|l| l.name == interface).ok_or_else(|| fail(&"no such interface"))?;
-    if !link.has_neighbours() {
-        return Ok(());
-    }
-    match address {
-        IpAddr::V4(address) => {
-            for operation in [ARP_REQUEST, ARP_REPLY] {
-                let frame = gratuitous_arp(link, operation, address);
-                sys::send_frame(link.index, ETHERTYPE_ARP, &link.broadcast, &frame).map_err(|e| fail(&e))?;
-            }
-            Ok(())
+    Speaker::default().announce(interface, address)
+}
+
+/// Announces again and again by the same socket, made when it is first needed: it belongs to the network
+/// namespace of the thread that speaks first.
+#[derive(Default)]
+pub(crate) struct Speaker {
+    frames: Option<OwnedFd>,
+}
+
+impl Speaker {
+    /// See [`announce`].
+    pub(crate) fn announce(&mut self, interface: &str, address: IpAddr) -> Result<(), String> {
+        let fail = |what: &dyn std::fmt::Display| format!("cannot announce {address} on {interface}: {what}");
+        let links = netlink::links().map_err(|e| fail(&e))?;
+        let link = links.iter().find(|l| l.name == interface).ok_or_else(|| fail(&"no such interface"))?;
+        if !link.has_neighbours() {
+            return Ok(());
         }
-        IpAddr::V6(address) => advertise(link, address).map_err(|e| fail(&e)),
+        match address {
+            IpAddr::V4(address) => self.tell_by_arp(link, address).map_err(|e| fail(&e)),
+            IpAddr::V6(address) => advertise(link, address).map_err(|e| fail(&e)),
+        }
+    }
+
+    fn tell_by_arp(&mut self, link: &Link, address: Ipv4Addr) -> io::Result<()> {
+        let socket = match self.frames.take() {
+            Some(socket) => socket,
+            None => sys::frame_socket()?,
+        };
+        let socket = self.frames.insert(socket);
+        for operation in [ARP_REQUEST, ARP_REPLY] {
+            let frame = gratuitous_arp(link, operation, address);
+            sys::send_frame(socket, link.index, ETHERTYPE_ARP, &link.broadcast, &frame)?;
+        }
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use crate::announce::announce;
+use crate::announce::Speaker;
 use crate::netlink;
 use crate::sync::{lock, wait_until};
 
@@ -27,6 +27,7 @@ struct Due {
 #[derive(Default)]
 struct State {
     due: BTreeMap<Place, Due>,
+    speaker: Speaker,
     running: bool,
 }
 
@@ -46,7 +47,7 @@ impl Announcer {
     /// # Errors
     /// The first announcement could not be sent, or no thread made; the repetitions are tried in any case.
     pub(crate) fn start(&self, interface: &str, address: IpAddr) -> Result<(), String> {
-        let first = announce(interface, address);
+        let first = lock(&self.0.state).speaker.announce(interface, address);
         let begun = Instant::now();
         self.add(interface, address, Due { begun, done: 0, next: begun + repeat_after(0) })?;
         first
@@ -98,7 +99,10 @@ impl Shared {
                 continue;
             }
             // The lock is kept while sending, so that nothing is sent once `stop` has returned.
-            state.due.retain(|(interface, address), due| due.next > now || due.repeat(interface, *address));
+            let State { due, speaker, .. } = &mut *state;
+            due.retain(|(interface, address), due| {
+                due.next > now || due.repeat(speaker, interface, *address)
+            });
         }
         state.running = false;
     }
@@ -106,7 +110,7 @@ impl Shared {
 
 impl Due {
     /// Announces again, if the address is still there: the guard may have let go of it. False ends it.
-    fn repeat(&mut self, interface: &str, address: IpAddr) -> bool {
+    fn repeat(&mut self, speaker: &mut Speaker, interface: &str, address: IpAddr) -> bool {
         match is_here(interface, address) {
             Ok(true) => {}
             Ok(false) => {
@@ -120,7 +124,7 @@ impl Due {
                 return true;
             }
         }
-        if let Err(error) = announce(interface, address) {
+        if let Err(error) = speaker.announce(interface, address) {
             tracing::warn!(%error, "an announcement was not sent");
         }
         self.done += 1;

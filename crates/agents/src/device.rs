@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
@@ -49,6 +49,8 @@ pub(crate) fn try_claim(path: &Path) -> Result<(), Errno> {
 /// # Errors
 /// It is still claimed at `until`, or that cannot be found out.
 pub(crate) fn wait_free(path: &Path, number: Option<DeviceNumber>, until: Instant) -> Result<(), String> {
+    let kernels_own = number.filter(|_| !path.exists()).and_then(kernels_path);
+    let path = kernels_own.as_deref().unwrap_or(path);
     loop {
         match try_claim(path) {
             Ok(()) => return Ok(()),
@@ -65,6 +67,14 @@ pub(crate) fn wait_free(path: &Path, number: Option<DeviceNumber>, until: Instan
 /// Whether the kernel no longer knows the device at all.
 pub(crate) fn is_gone((major, minor): DeviceNumber) -> bool {
     Path::new("/sys/dev/block").is_dir() && !Path::new(&format!("/sys/dev/block/{major}:{minor}")).exists()
+}
+
+/// The node that carries the kernel's own name of a device: a link to it may have gone away before the device.
+fn kernels_path((major, minor): DeviceNumber) -> Option<PathBuf> {
+    let event = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/uevent")).ok()?;
+    let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
+    let path = Path::new("/dev").join(name);
+    (number(&path) == Ok((major, minor))).then_some(path)
 }
 
 /// Reads the device's first block from the device itself, past the page cache.

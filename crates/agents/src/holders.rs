@@ -1,6 +1,6 @@
 //! Who keeps a file system busy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -97,6 +97,15 @@ pub(crate) fn find(device: DeviceNumber, point: &Path) -> Holders {
     holders.elsewhere = namespaces.into_values().filter_map(|pid| has_mounted(pid, device)).collect();
     holders.others = other_users(device, point);
     holders
+}
+
+/// Whether a device of this name, which may not exist any more, is mounted in any visible namespace.
+pub(crate) fn is_mounted_anywhere(device: &Path) -> bool {
+    let mut seen = BTreeSet::new();
+    process::all().into_iter().any(|pid| {
+        let namespace = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        seen.insert(namespace) && mountinfo::of(pid).is_ok_and(|m| m.iter().any(|m| m.source == device))
+    })
 }
 
 fn has_mounted(pid: i32, device: DeviceNumber) -> Option<Elsewhere> {

@@ -135,16 +135,26 @@ fn groups_of(name: &CStr, primary: libc::gid_t) -> Vec<libc::gid_t> {
     }
 }
 
-/// Sends `payload` to the link-layer address `to` on an interface; the kernel writes the frame's header.
-pub(crate) fn send_frame(link: u32, protocol: u16, to: &[u8], payload: &[u8]) -> io::Result<()> {
+/// A socket for [`send_frame`]. It receives nothing. Closing one waits for the whole network stack, some 20 ms.
+pub(crate) fn frame_socket() -> io::Result<OwnedFd> {
     let flags = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: plain numbers; protocol 0 receives nothing.
+    // SAFETY: plain numbers.
     let raw = unsafe { libc::socket(libc::AF_PACKET, flags, 0) };
     if raw < 0 {
         return Err(io::Error::last_os_error());
     }
     // SAFETY: `raw` was just opened and has no other owner.
-    let socket = unsafe { OwnedFd::from_raw_fd(raw) };
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+}
+
+/// Sends `payload` to the link-layer address `to` on an interface; the kernel writes the frame's header.
+pub(crate) fn send_frame(
+    socket: &OwnedFd,
+    link: u32,
+    protocol: u16,
+    to: &[u8],
+    payload: &[u8],
+) -> io::Result<()> {
     // A sockaddr_ll with room for addresses longer than its own eight bytes, as the kernel accepts it.
     #[repr(C)]
     struct LongAddress {

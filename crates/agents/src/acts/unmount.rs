@@ -54,7 +54,8 @@ pub(crate) fn signal_all(holders: &Holders, signal: Signal) -> usize {
     others.filter(|h| h.who.signal(signal)).count()
 }
 
-/// Shows that the device is free, unmounting it in the other mount namespaces that still have it.
+/// Shows that the device is free. Wherever it is still mounted, here or in another mount namespace, it is
+/// unmounted, and who keeps it busy there is killed: a copy of a mount writes like the mount itself.
 ///
 /// # Errors
 /// Who still has it at `until`.
@@ -66,22 +67,36 @@ pub(crate) fn show_free(
 ) -> Result<(), String> {
     let now = Instant::now();
     let Err(first) = device::wait_free(device, number, until.min(now + FINISHING)) else { return Ok(()) };
-    let Some(number) = number.or_else(|| device::number(device).ok()) else { return Err(first) };
+    let Some(number) = number.or_else(|| device::number(device).ok()) else {
+        // No such device, and nothing of that name is mounted anywhere: there is nothing to let go of.
+        return if holders::is_mounted_anywhere(device) { Err(first) } else { Ok(()) };
+    };
     loop {
         let holders = holders::find(number, point);
-        let refusals: Vec<String> = holders.elsewhere.iter().filter_map(|e| unmount_in(e).err()).collect();
+        let mut refusals = unmount_here(number, &holders);
+        refusals.extend(holders.elsewhere.iter().filter_map(|e| unmount_in(e).err()));
         let pause = until.min(Instant::now() + FINISHING);
         match device::wait_free(device, Some(number), pause) {
             Ok(()) => return Ok(()),
             Err(_) if Instant::now() < until => {}
             Err(still) => {
-                return Err(format!(
-                    "{still}:\n{holders}{}",
-                    refusals.iter().map(|r| format!("\n{r}")).collect::<String>()
-                ));
+                refusals.insert(0, format!("{still}:\n{holders}"));
+                return Err(refusals.join("\n"));
             }
         }
     }
+}
+
+/// Unmounts every mount of the device in this namespace, the last made first; says which would not go.
+fn unmount_here(number: DeviceNumber, holders: &Holders) -> Vec<String> {
+    let mounts = mountinfo::own().unwrap_or_default();
+    let ours = mounts.iter().rev().filter(|m| m.device == number);
+    ours.filter_map(|mount| {
+        let error = once(mount).err()?;
+        signal_all(holders, Signal::KILL);
+        Some(format!("unmounting {}: {error}", mount.point.display()))
+    })
+    .collect()
 }
 
 /// See [`super::release`].

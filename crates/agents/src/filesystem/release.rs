@@ -147,8 +147,7 @@ fn show_free(filesystem: &Filesystem<'_>, number: Option<DeviceNumber>) -> Resul
     let (job, config) = (filesystem.context.job, filesystem.config);
     let place = place::resolve(&config.mount).map_err(Failure::because)?;
     let what = format!("show that {} is free", config.device.display());
-    if !config.device.exists() && number.is_none() {
-        // Never mounted since this daemon looked, and no device: nothing that could be written to.
+    if number.is_none() && !config.device.exists() && !holders::is_mounted_anywhere(&config.device) {
         return Ok(());
     }
     let until = job.soft_deadline();

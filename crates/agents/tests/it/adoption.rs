@@ -92,7 +92,7 @@ fn without_its_record_the_main_process_is_still_found() {
     std::fs::remove_dir_all(node.run_dir.0.join("applications")).unwrap();
     node.restart_daemon();
     node.run(Op::Probe, &resource).runs();
-    let pid = main.split("\"pid\":").nth(1).unwrap().trim_end_matches('}');
+    let pid = main.split("\"pid\":").nth(1).unwrap().split(['}', ',']).next().unwrap();
     sh(&format!("kill {pid}"));
     let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap();
     assert!(how.contains(pid), "{how} {main}");

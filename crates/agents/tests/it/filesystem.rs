@@ -276,3 +276,20 @@ fn a_probe_that_finds_the_device_claimed_in_another_namespace_says_by_whom() {
         assert!(failure.evidence.contains("the mount namespace of process"), "{failure:?}");
     });
 }
+
+#[test]
+fn a_device_name_that_went_away_is_seen_and_the_device_is_released_all_the_same() {
+    let disk = Disk::new();
+    isolated(move || {
+        let link = disk.folder.0.join("by-name");
+        std::os::unix::fs::symlink(&disk.device, &link).unwrap();
+        let mut node = Node::new();
+        let resource = resource(&disk, |c| c.device = link.clone());
+        node.run(Op::Acquire, &resource).runs();
+        std::fs::remove_file(&link).unwrap();
+        let failure = node.run(Op::Monitor, &resource).failed();
+        assert!(failure.reason.contains("there is no device"), "{failure:?}");
+        node.run(Op::Release, &resource).stopped();
+        sh(&format!("fsck.ext4 -fn {}", disk.device.display()));
+    });
+}

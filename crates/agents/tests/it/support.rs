@@ -216,6 +216,7 @@ pub(crate) struct Node {
     pub(crate) guard: Arc<FakeGuard>,
     reports: mpsc::Receiver<Report>,
     early: Vec<Report>,
+    answered: BTreeSet<RunId>,
     // Dropped in this order: processes first, then the files they print to.
     pub(crate) cgroup: Cgroup,
     pub(crate) run_dir: Folder,
@@ -260,7 +261,15 @@ impl Node {
         let (cgroup, run_dir) = (Cgroup::new(), Folder::new());
         let guard = Arc::new(FakeGuard::default());
         let (hands, reports) = Self::make_hands(&cgroup, &run_dir, &guard);
-        Self { hands: Some(hands), guard, reports, early: Vec::new(), cgroup, run_dir }
+        Self {
+            hands: Some(hands),
+            guard,
+            reports,
+            early: Vec::new(),
+            answered: BTreeSet::new(),
+            cgroup,
+            run_dir,
+        }
     }
 
     fn make_hands(
@@ -343,6 +352,9 @@ impl Node {
         loop {
             let left = until.saturating_duration_since(Instant::now());
             let report = self.reports.recv_timeout(left).ok()?;
+            if let Report::Done { id, .. } = &report {
+                assert!(self.answered.insert(*id), "{id:?} is answered twice: {report:?}");
+            }
             if wanted(&report) {
                 return Some(report);
             }
