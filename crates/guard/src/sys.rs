@@ -1,7 +1,9 @@
-//! The system calls that neither the standard library nor rustix makes: scheduling, and signals as a file.
+//! The system calls that neither the standard library nor rustix makes safely: scheduling, signals as a file, and
+//! who is at the other end of a local stream.
 
 use std::io;
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 /// Not in every C library's headers.
 const SCHED_RESET_ON_FORK: i32 = 0x4000_0000;
@@ -34,4 +36,23 @@ pub(crate) fn signals_as_file(signals: &[i32]) -> io::Result<OwnedFd> {
         let fd = libc::signalfd(-1, set.as_ptr(), libc::SFD_NONBLOCK | libc::SFD_CLOEXEC);
         if fd < 0 { Err(io::Error::last_os_error()) } else { Ok(OwnedFd::from_raw_fd(fd)) }
     }
+}
+
+/// Who is at the other end, as it was when it connected. The process number is 0 for a process of another PID
+/// namespace, which is why the type that rustix has for this cannot hold it.
+pub(crate) fn peer(stream: &UnixStream) -> io::Result<libc::ucred> {
+    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut bytes = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+    // SAFETY: the kernel writes at most `bytes` bytes into `who`, which has so many; both pointers are valid for the
+    // call, and every bit pattern is a ucred.
+    let done = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut who).cast(),
+            &raw mut bytes,
+        )
+    };
+    if done == 0 { Ok(who) } else { Err(io::Error::last_os_error()) }
 }

@@ -103,7 +103,8 @@ pub(crate) fn parse(text: &str) -> Result<Config> {
     let lines: Vec<String> =
         errors.map(|f| format!("line {}: {}", f.line_and_column(text).0, f.message)).collect();
     parsed.config.ok_or_else(|| {
-        NodeError::new(format!("the configuration is not valid: {}", lines.join("; "))).next("regent verify FILE")
+        NodeError::new(format!("the configuration is not valid: {}", lines.join("; ")))
+            .next("regent verify FILE")
     })
 }
 

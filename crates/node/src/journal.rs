@@ -18,7 +18,7 @@ const SYNC_AFTER: Duration = Duration::from_millis(500);
 
 /// The journal, open for appending.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     path: PathBuf,
     file: File,
     bytes: u64,
@@ -31,7 +31,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the file cannot be opened.
-    pub fn open(path: PathBuf) -> io::Result<(Self, Vec<Entry>)> {
+    pub(crate) fn open(path: PathBuf) -> io::Result<(Self, Vec<Entry>)> {
         Self::open_limited(path, FILE_BYTES_MAX)
     }
 
@@ -54,7 +54,7 @@ impl Journal {
     ///
     /// # Errors
     /// The kernel's; the entries may be there in part.
-    pub fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
+    pub(crate) fn append(&mut self, entries: &[Entry]) -> io::Result<()> {
         let mut text = Vec::new();
         for entry in entries {
             serde_json::to_writer(&mut text, entry)?;
@@ -75,7 +75,7 @@ impl Journal {
     ///
     /// # Errors
     /// The kernel's.
-    pub fn sync(&self) -> io::Result<()> {
+    pub(crate) fn sync(&self) -> io::Result<()> {
         self.file.sync_data()
     }
 
@@ -83,7 +83,7 @@ impl Journal {
     ///
     /// # Errors
     /// When there is no thread to be had.
-    pub fn on_its_own(mut self) -> io::Result<Sender<Vec<Entry>>> {
+    pub(crate) fn on_its_own(mut self) -> io::Result<Sender<Vec<Entry>>> {
         let (sender, entries) = channel();
         std::thread::Builder::new().name("journal".into()).spawn(move || self.follow(&entries))?;
         Ok(sender)

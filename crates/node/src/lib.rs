@@ -1,25 +1,45 @@
 //! The daemon of a node: clock, sockets, guard, agents, API server. It moves the engine's inputs and effects and
 //! decides nothing.
 //!
-//! - [`daemon`]: the daemon's process; [`supervise`]: the one that brings it back.
-//! - [`init`], [`join`], [`launch`]: becoming a member, and starting.
+//! - [`daemon`](mod@daemon): the daemon's process; [`supervise`](mod@supervise): the one that brings it back.
+//! - [`init`](mod@init), [`join`](mod@join), [`launch`]: becoming a member, and starting.
 //! - [`founding`], [`install`], [`token`]: what a member's files and a newcomer's token hold.
+//! - [`client`]: asking a daemon.
 //!
 //! In the daemon, one thread (`heart`) runs the engine and never waits for a disk or a network; storage, journal,
 //! links, guard line, agents and API each have threads of their own, and talk to it by messages.
 
+pub mod client;
+pub mod daemon;
+pub mod end;
 pub mod error;
 pub mod founding;
+pub mod init;
 pub mod install;
+pub mod join;
+pub mod launch;
+pub mod supervise;
 pub mod token;
 
+mod api;
+mod desk;
+mod guard_line;
+mod heart;
+mod inbox;
 mod journal;
 mod links;
 mod os;
+mod reception;
+mod storage;
 mod sys;
-
 #[cfg(test)]
 mod testing;
+mod watched;
 
+pub use daemon::daemon;
 pub use error::NodeError;
+pub use init::{Machine, Membership, init};
+pub use join::join;
+pub use launch::{Launch, Started, start};
 pub use regent_guard::Paths;
+pub use supervise::supervise;

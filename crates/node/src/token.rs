@@ -118,7 +118,8 @@ impl Invitation {
     pub fn check(&self, now: u64, witness: bool) -> Result<()> {
         if now >= self.until {
             let minutes = (now - self.until) / 60 + 1;
-            let what = format!("the token expired about {minutes} min ago (or the clocks of the machines differ)");
+            let what =
+                format!("the token expired about {minutes} min ago (or the clocks of the machines differ)");
             return Err(NodeError::new(what).next("make a new one on a member: regent token"));
         }
         match (self.witness, witness) {
@@ -158,7 +159,9 @@ mod tests {
         assert_eq!((read.key.expose(), read.invitation), (key.expose(), invitation()));
         let at = text.len() / 2;
         let wrong = if &text[at..=at] == "0" { "1" } else { "0" };
-        for bad in [format!("{}{wrong}{}", &text[..at], &text[at + 1..]), text[..at].to_owned(), String::new()] {
+        for bad in
+            [format!("{}{wrong}{}", &text[..at], &text[at + 1..]), text[..at].to_owned(), String::new()]
+        {
             assert!(Token::parse(&bad).unwrap_err().next.is_some());
         }
     }

@@ -98,7 +98,9 @@ fn read_in(
         }
         match codec::decode::<PeerMessage>(body) {
             Ok(message) => (inner.ears.deliver)(from, message),
-            Err(error) => tracing::warn!(peer = %from, %error, "a message was dropped; is the peer of another version?"),
+            Err(error) => {
+                tracing::warn!(peer = %from, %error, "a message was dropped; is the peer of another version?")
+            }
         }
     }
 }

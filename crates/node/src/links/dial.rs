@@ -24,7 +24,13 @@ pub(super) struct Line {
 }
 
 impl Line {
-    pub(super) fn open(inner: &Arc<Inner>, peer: NodeId, network: usize, from: IpAddr, to: SocketAddr) -> Self {
+    pub(super) fn open(
+        inner: &Arc<Inner>,
+        peer: NodeId,
+        network: usize,
+        from: IpAddr,
+        to: SocketAddr,
+    ) -> Self {
         let closed = Arc::new(AtomicBool::new(false));
         let (inner, told) = (inner.clone(), closed.clone());
         let dial = move || dial(&inner, peer, network, (from, to), &told);

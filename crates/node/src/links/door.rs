@@ -98,7 +98,9 @@ fn wait_for_calls(inner: &Weak<Inner>, state: &State, network: usize, address: S
 fn accept(inner: &Weak<Inner>, state: &State, network: usize, listener: &TcpListener) -> std::io::Result<()> {
     while !state.closed.load(Ordering::Relaxed) {
         let (stream, caller) = listener.accept()?;
-        let Some(inner) = inner.upgrade().filter(|_| !state.closed.load(Ordering::Relaxed)) else { return Ok(()) };
+        let Some(inner) = inner.upgrade().filter(|_| !state.closed.load(Ordering::Relaxed)) else {
+            return Ok(());
+        };
         if OPENING.fetch_add(1, Ordering::Relaxed) >= OPENING_MAX {
             OPENING.fetch_sub(1, Ordering::Relaxed);
             continue;
@@ -112,12 +114,10 @@ fn accept(inner: &Weak<Inner>, state: &State, network: usize, listener: &TcpList
 }
 
 fn answer(inner: &Inner, network: usize, stream: TcpStream, caller: SocketAddr) {
-    let opened = connection::prepare(inner, &stream)
-        .map_err(|error| error.to_string())
-        .and_then(|second| {
-            let link = Link::accept(stream, &inner.handshake, OPEN_WITHIN);
-            Ok((second, link.map_err(|error| error.to_string())?))
-        });
+    let opened = connection::prepare(inner, &stream).map_err(|error| error.to_string()).and_then(|second| {
+        let link = Link::accept(stream, &inner.handshake, OPEN_WITHIN);
+        Ok((second, link.map_err(|error| error.to_string())?))
+    });
     OPENING.fetch_sub(1, Ordering::Relaxed);
     match opened {
         Ok((_, link)) if link.peer() == NodeId(0) => welcome(inner, link, caller),

@@ -128,9 +128,11 @@ impl Links {
     pub(crate) fn set_peers(&self, peers: &BTreeMap<NodeId, Vec<IpAddr>>) {
         let mut roster = lock(&self.inner.roster);
         roster.open = false;
-        roster.peers.retain(|id, peer| peers.contains_key(id) || {
-            peer.close();
-            false
+        roster.peers.retain(|id, peer| {
+            peers.contains_key(id) || {
+                peer.close();
+                false
+            }
         });
         for (id, addresses) in peers {
             let peer = roster.peers.entry(*id).or_insert_with(|| Peer::new(Vec::new()));
@@ -150,7 +152,9 @@ impl Links {
         frame.push(KIND_MESSAGE);
         frame.extend_from_slice(&self.inner.session.to_le_bytes());
         let mut roster = lock(&self.inner.roster);
-        let Some(peer) = roster.peers.get_mut(&to).filter(|peer| !peer.connections.is_empty()) else { return };
+        let Some(peer) = roster.peers.get_mut(&to).filter(|peer| !peer.connections.is_empty()) else {
+            return;
+        };
         frame.extend_from_slice(&(peer.sent + 1).to_le_bytes());
         let limit = regent_wire::channel::MESSAGE_MAX - HEADER_BYTES;
         if let Err(error) = codec::encode_into(message, limit, &mut frame) {

@@ -1,0 +1,327 @@
+//! The daemon's process, from its start to its end.
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+use regent_agents::{Hands, HandsConfig};
+use regent_engine::io::Leave;
+use regent_engine::{Engine, Input, Restored};
+use regent_guard::durable::Counter;
+use regent_guard::lock::{Lock, LockError};
+use regent_guard::{NodeIdentity, Paths, ToGuard, clock, identity, log, realtime};
+use regent_model::NodeName;
+use regent_model::state::State;
+use regent_store::{FsDisk, Recovered, Store, StoreError};
+use regent_wire::ClusterKey;
+use ring::rand::{SecureRandom, SystemRandom};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+use crate::desk::Desk;
+use crate::end::{AGAIN, End, GUARD_GONE, LEFT, REFUSED};
+use crate::error::{Doing, NodeError, Result};
+use crate::founding::Founding;
+use crate::guard_line::{self, GuardGate, GuardLine, Warrants};
+use crate::heart::{Addresses, Heart, input_of};
+use crate::inbox::{Inbox, inbox};
+use crate::journal::Journal;
+use crate::links::{Ears, Links};
+use crate::reception::Reception;
+use crate::{api, storage};
+
+/// How long the guard may take to start.
+const GUARD_WITHIN: Duration = Duration::from_secs(10);
+/// How long the daemon before this one may take to be gone.
+const PREDECESSOR_WITHIN: Duration = Duration::from_secs(5);
+/// How long the guard may take to end, once it holds nothing.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Everything that a daemon needs to begin.
+struct Beginning {
+    paths: Paths,
+    identity: NodeIdentity,
+    key: ClusterKey,
+    session: u64,
+    store: Store<FsDisk>,
+    restored: Restored,
+    journal: Journal,
+}
+
+/// Runs the daemon until it ends, and gives its exit code: see [`crate::end`].
+#[must_use]
+pub fn daemon(paths: &Paths) -> u8 {
+    log::install("regent");
+    end_with_the_first_panic();
+    let code = match begin(paths) {
+        Ok((_lock, beginning)) => run(beginning),
+        Err(Trouble::Again(why)) => {
+            tracing::error!("{why}");
+            AGAIN
+        }
+        Err(Trouble::Refuse(error)) => refuse(paths, &error),
+    };
+    log::flush(Duration::from_secs(1));
+    code
+}
+
+/// A daemon with a dead thread would look alive to its guard. The next one begins with what is durable.
+fn end_with_the_first_panic() {
+    std::panic::set_hook(Box::new(|info| {
+        tracing::error!("a fault of the program ends the daemon: {info}");
+        log::flush(Duration::from_secs(1));
+        std::process::abort();
+    }));
+}
+
+enum Trouble {
+    /// Another try may work.
+    Again(String),
+    /// It will not.
+    Refuse(NodeError),
+}
+
+impl From<NodeError> for Trouble {
+    fn from(error: NodeError) -> Self {
+        Self::Refuse(error)
+    }
+}
+
+/// Says why the daemon does not run, in the log and where `regent status` finds it.
+fn refuse(paths: &Paths, error: &NodeError) -> u8 {
+    tracing::error!("{error}");
+    if let Err(error) = fs::write(paths.refused(), format!("{error}\n")) {
+        tracing::warn!("cannot write {}: {error}", paths.refused().display());
+    }
+    REFUSED
+}
+
+fn begin(paths: &Paths) -> std::result::Result<(Lock, Beginning), Trouble> {
+    fs::create_dir_all(&paths.run).doing(|| format!("make {}", paths.run.display()))?;
+    let identity = NodeIdentity::read(&paths.identity()).map_err(NodeError::from)?;
+    let key = identity::read_key(&paths.key).map_err(NodeError::from)?;
+    let founding = Founding::read(&paths.founding())?.state()?;
+    let lock = take_lock(paths)?;
+    let (store, recovered) = open_store(paths, &identity)?;
+    check_snapshot(&recovered)?;
+    let session = Counter::new(paths.session()).next().map_err(NodeError::from)?;
+    let (journal, kept) =
+        Journal::open(paths.journal()).doing(|| format!("open {}", paths.journal().display()))?;
+    let restored = Restored { recovered, founding: Some(founding), journal: kept };
+    let _none_is_fine = fs::remove_file(paths.refused());
+    Ok((lock, Beginning { paths: paths.clone(), identity, key, session, store, restored, journal }))
+}
+
+fn take_lock(paths: &Paths) -> std::result::Result<Lock, Trouble> {
+    let until = Instant::now() + PREDECESSOR_WITHIN;
+    let path = paths.daemon_lock();
+    loop {
+        match Lock::take(&path) {
+            Ok(lock) => return Ok(lock),
+            Err(LockError::Held(_)) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(20))
+            }
+            Err(LockError::Held(pid)) => {
+                let pid = pid.map_or_else(|| "?".to_owned(), |pid| pid.to_string());
+                return Err(Trouble::Again(format!(
+                    "another daemon of this node runs already, process {pid}"
+                )));
+            }
+            Err(LockError::Io(error)) => {
+                return Err(NodeError::new(format!("cannot lock {}: {error}", path.display())).into());
+            }
+        }
+    }
+}
+
+fn open_store(
+    paths: &Paths,
+    identity: &NodeIdentity,
+) -> std::result::Result<(Store<FsDisk>, Recovered), Trouble> {
+    let owner = regent_store::Identity { cluster: identity.cluster.clone(), node: identity.node };
+    let opened = FsDisk::open(paths.store()).and_then(|disk| Store::open(disk, owner));
+    opened.map_err(|error| match error {
+        StoreError::InUse { .. } => Trouble::Again(error.to_string()),
+        other => NodeError::new(format!("this node cannot use its state: {other}")).into(),
+    })
+}
+
+/// The store has shown that the snapshot is what was written; this shows that this version can read it.
+fn check_snapshot(recovered: &Recovered) -> Result<()> {
+    let Some(snapshot) = &recovered.snapshot else { return Ok(()) };
+    postcard::from_bytes::<State>(&snapshot.data).map(drop).map_err(|error| {
+        NodeError::new(format!("this version of Regent cannot read the state of this node: {error}"))
+            .next("start the version that wrote it, or a newer one")
+    })
+}
+
+fn run(beginning: Beginning) -> u8 {
+    let paths = beginning.paths.clone();
+    let (end, ends) = channel();
+    let (guard, desk) = match set_up(beginning, &end) {
+        Ok(parts) => parts,
+        Err(Trouble::Again(why)) => {
+            tracing::error!("{why}");
+            return GUARD_GONE;
+        }
+        Err(Trouble::Refuse(error)) => return refuse(&paths, &error),
+    };
+    watch_signals(&end);
+    match ends.recv().unwrap_or(End::Signal) {
+        End::Leave(leave) => {
+            desk.finish(Duration::from_millis(500));
+            // What was committed last may still be on its way to the peers.
+            std::thread::sleep(Duration::from_millis(100));
+            guard.tell(ToGuard::Bye { leave_running: leave == Leave::LeaveRunning });
+            if !guard.wait_until_closed(GOODBYE_WITHIN) {
+                tracing::warn!("the guard still runs: it ends when it holds nothing any more");
+            }
+            tracing::info!("this node has left");
+            LEFT
+        }
+        End::GuardGone(why) => {
+            tracing::error!("the guard is gone: {why}");
+            GUARD_GONE
+        }
+        End::StoreFailed(why) => {
+            let next = "repair the disk, then: regent node start";
+            refuse(
+                &paths,
+                &NodeError::new(format!("this node cannot make anything durable any more: {why}")).next(next),
+            )
+        }
+        End::Signal => {
+            tracing::info!("the daemon was told to end; what this node owns stays with its guard");
+            AGAIN
+        }
+    }
+}
+
+/// Starts every thread of the daemon.
+fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<(GuardLine, Arc<Desk>), Trouble> {
+    let Beginning { paths, identity, key, session, store, restored, journal } = beginning;
+    realtime::spare_from_oom(-900);
+    let (inbox, inputs) = inbox();
+    let desk = Arc::new(Desk::new(inbox.clone()));
+    let guard = call_guard(&paths, session, &inbox, end)?;
+    let me = engine_identity(&identity, session);
+    let (engine, first) = Engine::new(me, restored, random_number()?, clock::now());
+    let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity));
+    let links = links(&key, &identity, session, engine.state(), &inbox, &reception);
+    let warrants = Warrants::default();
+    let hands = hands(&paths, &identity, &guard, &warrants, &inbox)?;
+    let heart = Heart {
+        engine,
+        inputs,
+        storage: storage::start(store, inbox.clone(), end.clone()).doing(threads)?,
+        journal: journal.on_its_own().doing(threads)?,
+        inbox,
+        links,
+        guard: guard.clone(),
+        warrants,
+        hands,
+        desk: desk.clone(),
+        end: end.clone(),
+        identity_path: paths.identity(),
+        identity,
+        addresses: Addresses::default(),
+    };
+    let beat = move || heart.beat(first);
+    std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;
+    let socket = paths.api_socket();
+    api::start(&socket, reception).doing(|| format!("serve requests at {}", socket.display()))?;
+    Ok((guard, desk))
+}
+
+fn threads() -> String {
+    "make a thread".to_owned()
+}
+
+fn engine_identity(identity: &NodeIdentity, session: u64) -> regent_engine::Identity {
+    let (id, name) = (identity.node, identity.name.clone());
+    regent_engine::Identity { id, name, session, version: env!("CARGO_PKG_VERSION").to_owned() }
+}
+
+fn random_number() -> Result<u64> {
+    let mut seed = [0; 8];
+    SystemRandom::new().fill(&mut seed).map_err(|_| NodeError::new("the kernel gives no random numbers"))?;
+    Ok(u64::from_le_bytes(seed))
+}
+
+fn call_guard(
+    paths: &Paths,
+    session: u64,
+    inbox: &Inbox,
+    end: &Sender<End>,
+) -> std::result::Result<GuardLine, Trouble> {
+    let path = paths.guard_socket();
+    let stream = guard_line::connect(&path, GUARD_WITHIN)
+        .map_err(|error| Trouble::Again(format!("no guard answers at {}: {error}", path.display())))?;
+    let end = end.clone();
+    let gone = move |why| {
+        let _ends_already = end.send(End::GuardGone(why));
+    };
+    Ok(GuardLine::start(stream, session, inbox.clone(), gone).doing(threads)?)
+}
+
+fn links(
+    key: &ClusterKey,
+    identity: &NodeIdentity,
+    session: u64,
+    state: &State,
+    inbox: &Inbox,
+    reception: &Arc<Reception>,
+) -> Links {
+    let inbox = inbox.clone();
+    let deliver = Box::new(move |from, message| inbox.offer(Input::Peer { from, message }));
+    let reception = reception.clone();
+    let join = Box::new(move |ask| reception.join(&ask));
+    // A node that joins knows no members until the log tells it: until then whoever has the key may call.
+    let open = state.members.is_empty();
+    Links::new(key, identity.node, session, open, Ears { deliver, join })
+}
+
+fn hands(
+    paths: &Paths,
+    identity: &NodeIdentity,
+    guard: &GuardLine,
+    warrants: &Warrants,
+    inbox: &Inbox,
+) -> Result<Option<Hands>> {
+    let cgroup_root = std::env::var_os("REGENT_CGROUP_ROOT").map(|top| PathBuf::from(top).join("regent"));
+    let config = HandsConfig { cgroup_root, run_dir: paths.run.join("work") };
+    let gate = Arc::new(GuardGate { line: guard.clone(), warrants: warrants.clone() });
+    let inbox = inbox.clone();
+    let report = Box::new(move |report| inbox.push(input_of(report)));
+    match Hands::new(config, gate, report) {
+        Ok(hands) => Ok(Some(hands)),
+        Err(why) if identity.witness => {
+            tracing::info!("this witness could hold nothing, and need not: {why}");
+            Ok(None)
+        }
+        Err(why) => Err(NodeError::new(why)),
+    }
+}
+
+fn watch_signals(end: &Sender<End>) {
+    let end = end.clone();
+    match signal_hook::iterator::Signals::new([SIGTERM, SIGINT]) {
+        Ok(mut signals) => {
+            let watch = move || {
+                signals.forever().next();
+                let _ends_already = end.send(End::Signal);
+            };
+            if let Err(error) = std::thread::Builder::new().name("signals".into()).spawn(watch) {
+                tracing::warn!(%error, "signals end the daemon without a word");
+            }
+        }
+        Err(error) => tracing::warn!(%error, "signals end the daemon without a word"),
+    }
+}
+
+/// The name of this machine's node, if it is a member.
+#[must_use]
+pub fn member_name(paths: &Paths) -> Option<NodeName> {
+    NodeIdentity::read(&paths.identity()).ok().map(|identity| identity.name)
+}

@@ -1,0 +1,190 @@
+//! The thread that runs the engine: inputs in, effects out, and never a wait for a disk or a network.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
+
+use regent_agents::{Hands, Report};
+use regent_engine::io::StepTaken;
+use regent_engine::{Effects, Engine, Input};
+use regent_guard::{NodeIdentity, ToGuard, clock, realtime};
+use regent_model::NodeId;
+use regent_model::action::{Failure, Outcome, Run};
+use regent_model::journal::Entry;
+
+use crate::desk::Desk;
+use crate::end::End;
+use crate::guard_line::{GuardLine, Warrants};
+use crate::inbox::{Inbox, Inputs};
+use crate::links::Links;
+use crate::storage::Batch;
+
+/// Inputs taken in a row before the clock is looked at.
+const TURN: usize = 64;
+
+/// Everything that effects are carried out with.
+pub(crate) struct Heart {
+    pub(crate) engine: Engine,
+    pub(crate) inputs: Inputs,
+    pub(crate) inbox: Inbox,
+    pub(crate) storage: Sender<Vec<Batch>>,
+    pub(crate) journal: Sender<Vec<Entry>>,
+    pub(crate) links: Links,
+    pub(crate) guard: GuardLine,
+    pub(crate) warrants: Warrants,
+    /// None on a machine that can hold nothing, such as a witness without control groups.
+    pub(crate) hands: Option<Hands>,
+    pub(crate) desk: Arc<Desk>,
+    pub(crate) end: Sender<End>,
+    pub(crate) identity: NodeIdentity,
+    pub(crate) identity_path: PathBuf,
+    pub(crate) addresses: Addresses,
+}
+
+/// What was said last about where everybody is.
+#[derive(Default)]
+pub(crate) struct Addresses {
+    config_serial: Option<u64>,
+    peers: BTreeMap<NodeId, Vec<IpAddr>>,
+}
+
+/// What an agent says, as the engine wants to hear it.
+pub(crate) fn input_of(report: Report) -> Input {
+    let steps = |steps: Vec<regent_agents::Step>| {
+        let step = |s: regent_agents::Step| StepTaken {
+            level: s.level,
+            text: s.what,
+            took: s.took,
+            evidence: s.evidence,
+        };
+        steps.into_iter().map(step).collect()
+    };
+    match report {
+        Report::Done { id, outcome, steps: taken } => Input::Done { id, outcome, steps: steps(taken) },
+        Report::Fenced { id, result, .. } => {
+            Input::Fenced { id, result: result.map(drop).map_err(|failure| in_words(&failure)) }
+        }
+        Report::Notice(notice) => Input::Notice(notice),
+    }
+}
+
+fn in_words(failure: &Failure) -> String {
+    match failure.evidence.trim() {
+        "" => failure.reason.clone(),
+        evidence => format!("{}: {evidence}", failure.reason),
+    }
+}
+
+impl Heart {
+    /// Carries out `first`, what the engine wanted when it was made, and goes on until the process ends.
+    pub(crate) fn beat(mut self, first: Effects) {
+        if !realtime::elevate(realtime::ENGINE) {
+            tracing::info!("the kernel does not grant the daemon real-time scheduling");
+        }
+        self.follow_config();
+        self.carry_out(first);
+        loop {
+            let wake = self.engine.next_wake();
+            let now = clock::now();
+            let next = if now >= wake { Ok(Input::Tick) } else { self.inputs.next(wake.since(now)) };
+            match next {
+                Ok(input) => self.step(input),
+                Err(RecvTimeoutError::Timeout) => self.step(Input::Tick),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            for _ in 0..TURN {
+                let Ok(input) = self.inputs.waiting() else { break };
+                self.step(input);
+            }
+        }
+    }
+
+    fn step(&mut self, input: Input) {
+        let effects = self.engine.step(clock::now(), clock::wall_ms(), input);
+        self.carry_out(effects);
+    }
+
+    fn carry_out(&mut self, effects: Effects) {
+        // The disk takes longest: it begins first.
+        if !effects.persist.is_empty() {
+            let _failed_and_the_daemon_ends = self.storage.send(effects.persist);
+        }
+        let moved = effects.peers.is_some();
+        if let Some(peers) = effects.peers {
+            self.links.set_peers(&peers);
+            self.addresses.peers = peers;
+        }
+        if moved || self.addresses.config_serial != Some(self.engine.state().config_serial) {
+            self.follow_config();
+        }
+        for said in effects.guard {
+            self.guard.tell(ToGuard::Lease(said));
+        }
+        for (to, message) in &effects.send {
+            self.links.send(*to, message);
+        }
+        for run in effects.run {
+            self.run(run);
+        }
+        for fence in effects.fence {
+            match &self.hands {
+                Some(hands) => hands.fence(fence),
+                None => self.inbox.push(Input::Fenced { id: fence.id, result: Err(no_hands()) }),
+            }
+        }
+        for (id, answer) in effects.answer {
+            self.desk.answer(id, answer);
+        }
+        if !effects.journal.is_empty() {
+            let _only_the_file_misses_it = self.journal.send(effects.journal);
+        }
+        if let Some(leave) = effects.leave {
+            let _ends_already = self.end.send(End::Leave(leave));
+        }
+    }
+
+    fn run(&self, run: Run) {
+        let ownership = self.engine.state().ownership(&run.group);
+        if let Some(owned) = ownership.filter(|o| o.epoch == run.epoch && o.owner.node == self.identity.node)
+        {
+            self.warrants.give(&run.group, run.epoch, owned.owner.incarnation);
+        }
+        match &self.hands {
+            Some(hands) => hands.run(run),
+            None => {
+                let outcome = Outcome::Failed(Failure::because(no_hands()));
+                self.inbox.push(Input::Done { id: run.id, outcome, steps: Vec::new() });
+            }
+        }
+    }
+
+    /// Tells guard and links what the configuration says about this node and its peers.
+    fn follow_config(&mut self) {
+        let state = self.engine.state();
+        self.addresses.config_serial = Some(state.config_serial);
+        self.links.set_heartbeat(state.config.timers.heartbeat);
+        if let Some(own) = state.config.member(&self.identity.name)
+            && own.addresses != self.identity.addresses
+        {
+            self.identity.addresses.clone_from(&own.addresses);
+            let (identity, path) = (self.identity.clone(), self.identity_path.clone());
+            // On a thread: the disk may be slow, and the guard reads the file only at its next start.
+            std::thread::spawn(move || {
+                if let Err(error) = identity.write(&path) {
+                    tracing::error!("{error}");
+                }
+            });
+        }
+        self.links.set_own(&self.identity.addresses, self.identity.port);
+        self.guard.tell(ToGuard::Addresses {
+            own: self.identity.addresses.clone(),
+            peers: self.addresses.peers.clone(),
+        });
+    }
+}
+
+fn no_hands() -> String {
+    "this machine can hold nothing: see the beginning of the daemon's log".to_owned()
+}
