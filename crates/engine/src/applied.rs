@@ -50,8 +50,39 @@ impl Engine {
         for change in &changes {
             self.react(change);
         }
+        if !self.current && (proposal.id.node, proposal.id.session) == (self.me.id, self.me.session) {
+            self.become_current();
+        }
         if let Some(pending) = self.proposals.open.remove(&proposal.id) {
             self.answer_applied(pending.waiting, &changes);
+        }
+    }
+
+    /// What is applied is as new as this daemon: what the state asks of this node is asked now.
+    fn become_current(&mut self) {
+        self.current = true;
+        self.remind_guard();
+        let asked: Vec<(IncarnationOf, FenceRequest)> =
+            self.state.fence_requests.iter().map(|(about, r)| (*about, r.clone())).collect();
+        for (about, request) in asked {
+            self.fence_requested(about, &request);
+        }
+    }
+
+    /// Tells the guard what the log says about what it holds: the daemon before this one may have ended between
+    /// applying and telling.
+    pub(crate) fn remind_guard(&mut self) {
+        let Some(life) = self.my_life().filter(|_| self.current) else { return };
+        for (name, group) in &self.state.groups {
+            let Tenure::Owned(o) = &group.tenure else { continue };
+            if o.owner.node == life.node && o.without_lease {
+                let incarnation = o.owner.incarnation;
+                self.out.guard.push(FromDaemon::HeldWithoutLease { incarnation });
+            }
+            if o.owner == life && o.proof == Proof::Adopted {
+                let (group, epoch) = (name.clone(), o.epoch);
+                self.out.guard.push(FromDaemon::Rename { incarnation: life.incarnation, group, epoch });
+            }
         }
     }
 
@@ -85,7 +116,8 @@ impl Engine {
         self.fence_failed.remove(&about);
         self.fence_refused.remove(&about);
         self.fence_asked.insert(about, self.now);
-        if request.by != self.me.id {
+        let begun = self.fence_work.values().any(|w| w.about == about && w.attempt == request.attempt);
+        if request.by != self.me.id || !self.current || begun {
             return;
         }
         let device = self.state.config.fences.iter().find(|f| f.name == request.device).cloned();

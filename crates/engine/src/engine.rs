@@ -62,6 +62,9 @@ pub struct Engine {
     pub(crate) wall_ms: u64,
     pub(crate) consensus: Consensus,
     pub(crate) state: State,
+    /// Whether an entry of this session was applied. Until then what is applied may be old: the daemon before this
+    /// one may have released, or done, what the state still asks for.
+    pub(crate) current: bool,
     /// The index at which the voters last changed (L8).
     pub(crate) members_changed_at: u64,
     pub(crate) guard: GuardView,
@@ -129,6 +132,7 @@ impl Engine {
             wall_ms: 0,
             consensus,
             state,
+            current: false,
             members_changed_at: 0,
             guard: GuardView::default(),
             guard_told: None,
@@ -309,6 +313,7 @@ impl Engine {
         for round in 0.. {
             assert!(round < SETTLE_ROUNDS_MAX, "the engine does not settle");
             let moved = self.drain_log();
+            self.told_leader();
             self.follow_life();
             self.follow_groups();
             let decided = self.lead();
@@ -317,7 +322,6 @@ impl Engine {
                 break;
             }
         }
-        self.told_leader();
         self.tell_peers();
     }
 

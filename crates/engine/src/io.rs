@@ -23,7 +23,8 @@ pub struct Identity {
     pub id: NodeId,
     /// Its name.
     pub name: NodeName,
-    /// A number that no daemon of this node had before: it tells apart what a daemon and its predecessor proposed.
+    /// A number larger than that of every daemon that this node had before: it tells apart what a daemon and its
+    /// predecessors proposed.
     pub session: u64,
     /// The version of the daemon, for `status`.
     pub version: String,

@@ -158,6 +158,9 @@ impl Engine {
             return;
         }
         self.was_leader = leader;
+        if leader.is_some() {
+            self.say_all_again();
+        }
         if leader == Some(self.me.id) {
             self.fence_asked.clear();
             self.fence_failed.clear();

@@ -28,6 +28,7 @@ impl Engine {
                 self.guard.boot = boot;
                 self.guard.clean = clean;
                 self.guard.held = held;
+                self.remind_guard();
             }
             ToDaemon::StorePromise(promise) => self.store_promise(promise),
             ToDaemon::PromiseMatured(promise) => self.promise_matured(promise),
@@ -108,6 +109,10 @@ impl Engine {
             self.propose(Command::NodeUp { about: life, boot, clean: self.guard.clean });
             return;
         }
+        if !self.current {
+            self.propose(Command::Present);
+            return;
+        }
         self.follow_mode(life);
         // What is adopted is limited by this incarnation's lease from then on: it must have one.
         if !self.guard.lease_valid {
@@ -160,7 +165,7 @@ impl Engine {
             self.state.owned_by(life).map(|(name, o)| (name.clone(), o.clone())).collect();
         let current: BTreeSet<(&GroupName, Epoch)> = mine.iter().map(|(name, o)| (name, o.epoch)).collect();
         self.sequencers.retain(|name, s| current.contains(&(name, s.epoch())));
-        let may_act = self.guard.lease_valid && !self.guard.letting_go;
+        let may_act = self.current && self.guard.lease_valid && !self.guard.letting_go;
         for (name, ownership) in mine {
             if ownership.without_lease || !may_act || self.leaving {
                 continue;

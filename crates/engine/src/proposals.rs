@@ -101,16 +101,21 @@ impl Engine {
                 self.answer_no_majority(pending.waiting);
             }
         }
-        let due: Vec<(ProposalId, Command)> = self
-            .proposals
-            .open
-            .iter_mut()
-            .filter(|(_, p)| now.since(p.said) > patience)
-            .map(|(id, p)| {
-                p.said = now;
-                (*id, p.command.clone())
-            })
-            .collect();
+        self.say_again(|p| now.since(p.said) > patience);
+    }
+
+    /// There is another leader: it may not know of anything that this node wants.
+    pub(crate) fn say_all_again(&mut self) {
+        self.say_again(|_| true);
+    }
+
+    fn say_again(&mut self, which: impl Fn(&Pending) -> bool) {
+        let now = self.now;
+        let due = self.proposals.open.iter_mut().filter(|(_, p)| which(p)).map(|(id, p)| {
+            p.said = now;
+            (*id, p.command.clone())
+        });
+        let due: Vec<(ProposalId, Command)> = due.collect();
         for (id, command) in due {
             self.say(id, &command);
         }

@@ -33,7 +33,10 @@ impl Engine {
 
     /// The silence behind a promise has lasted for a lease.
     pub(crate) fn promise_matured(&mut self, promise: Promise) {
-        assert!(self.own_promises.contains(&promise), "{promise:?} matured before it was durable");
+        if !self.own_promises.contains(&promise) {
+            // Withdrawn in the moment in which the guard said so.
+            return;
+        }
         if self.promises.insert(promise, true) != Some(true) {
             let who = self.state.name_of(promise.about.node);
             self.tell(

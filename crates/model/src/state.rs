@@ -40,6 +40,9 @@ pub struct State {
     pub withdrawn: BTreeSet<Promise>,
     /// Fence requests that were committed and are not yet answered.
     pub fence_requests: BTreeMap<IncarnationOf, FenceRequest>,
+    /// The newest daemon of each node that has proposed something: what its predecessors proposed, and comes late,
+    /// does nothing.
+    pub sessions: BTreeMap<NodeId, u64>,
     remembered: VecDeque<ProposalId>,
 }
 
@@ -187,6 +190,7 @@ impl State {
             groups: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
             fence_requests: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             remembered: VecDeque::new(),
         };
         state.groups_follow_config();

@@ -113,6 +113,7 @@ impl Sim {
             disk.restart();
         }
         self.judge.forget(node);
+        self.asked.retain(|_, asked| (asked.node, asked.daemon) != (node, daemon.life));
         let Some(machine) = self.machines.get_mut(&node) else { return };
         machine.disk = Some(disk);
         machine.flying = flying;

@@ -16,8 +16,14 @@ fn void(why: impl Into<String>) -> Changes {
 }
 
 impl State {
-    /// Applies a committed proposal. One that was applied before changes nothing.
+    /// Applies a committed proposal. One that was applied before changes nothing, nor does one that a daemon made
+    /// whose successor has spoken already: the successor does not know of it, and may have done something else.
     pub fn apply(&mut self, proposal: &Proposal, voters: &BTreeSet<NodeId>) -> Changes {
+        let session = self.sessions.entry(proposal.id.node).or_insert(0);
+        if *session > proposal.id.session {
+            return void("its daemon has ended, and the next one has begun");
+        }
+        *session = proposal.id.session;
         if self.remembered.contains(&proposal.id) {
             return void("applied before");
         }
@@ -32,6 +38,7 @@ impl State {
 
     fn change(&mut self, command: &Command, voters: &BTreeSet<NodeId>) -> Changes {
         match command {
+            Command::Present => Vec::new(),
             Command::SetConfig(new) => self.set_config(new),
             Command::AddMember { id, member } => self.add_member(*id, member),
             Command::NodeUp { about, boot, clean } => self.node_up(*about, boot, *clean),
@@ -97,9 +104,10 @@ impl State {
         }
         let before = self.lives.get(&about.node).cloned();
         if let Some(life) = &before
-            && life.incarnation >= about.incarnation {
-                return void(format!("incarnation {} is registered", life.incarnation));
-            }
+            && life.incarnation >= about.incarnation
+        {
+            return void(format!("incarnation {} is registered", life.incarnation));
+        }
         let mode = match before.as_ref().map(|l| l.mode) {
             Some(NodeMode::Standby) => NodeMode::Standby,
             _ => NodeMode::Active,
@@ -360,9 +368,10 @@ impl State {
             changes.push(Change::FailedOn(name.clone(), ownership.owner.node, why.to_owned()));
         }
         if let Some(group) = self.groups.get_mut(name)
-            && !group.enabled {
-                group.started = false;
-            }
+            && !group.enabled
+        {
+            group.started = false;
+        }
         changes.extend(self.vacate(name, Proof::Released));
         changes
     }
@@ -400,9 +409,10 @@ impl State {
         }
         for group in self.groups.values_mut() {
             if let Tenure::Owned(o) = &mut group.tenure
-                && o.owner == about {
-                    o.without_lease = true;
-                }
+                && o.owner == about
+            {
+                o.without_lease = true;
+            }
         }
         vec![Change::HeldWithoutLease(about)]
     }
@@ -457,9 +467,10 @@ impl State {
     fn restart(&mut self, name: &GroupName) -> Changes {
         let mut changes = self.enable(name);
         if let Some(ownership) = self.ownership(name).cloned()
-            && matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_)) {
-                changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
-            }
+            && matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_))
+        {
+            changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
+        }
         changes
     }
 

@@ -12,7 +12,7 @@ use crate::state::{FenceRequest, Member};
 pub struct ProposalId {
     /// Who proposed.
     pub node: NodeId,
-    /// The session of its daemon.
+    /// The session of its daemon; later daemons of a node have larger ones.
     pub session: u64,
     /// Its number in that session.
     pub number: u64,
@@ -101,6 +101,9 @@ impl std::fmt::Display for ReleaseReason {
 /// What an entry changes, if its condition still holds when it is applied.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Command {
+    /// A daemon has begun. It changes nothing; that it is applied shows its proposer that everything before it is
+    /// applied too, whatever its predecessor did.
+    Present,
     /// Put a configuration in force, if none came between.
     SetConfig(Box<NewConfig>),
     /// Add a member as learner; the engine makes it a voter when it may be one.
