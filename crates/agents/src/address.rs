@@ -161,8 +161,8 @@ impl View {
         self.links.iter().find(|l| l.index == index).map_or("an unknown interface", |l| &l.name)
     }
 
-    /// The interface that was configured, or the one that carries an address of the same subnet; of several the
-    /// one with the narrowest subnet.
+    /// The interface that was configured, or the one that carries an address of the same subnet; of several
+    /// the one with the narrowest subnet.
     fn interface_for(&self, config: &AddressConfig) -> Result<&Link, Failure> {
         if let Some(name) = &config.interface {
             let reason = format!("there is no interface {name} for {}", config.address);

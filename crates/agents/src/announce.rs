@@ -69,8 +69,8 @@ impl Speaker {
     }
 }
 
-/// An ARP message that says of itself that `address` is at our hardware address. The target's hardware address
-/// is filled in too: some receivers know a gratuitous reply only by that.
+/// An ARP message that says of itself that `address` is at our hardware address. The target's hardware
+/// address is filled in too: some receivers know a gratuitous reply only by that.
 fn gratuitous_arp(link: &Link, operation: u16, address: Ipv4Addr) -> Vec<u8> {
     let hardware = &link.hardware[..link.hardware.len().min(sys::HARDWARE_BYTES_MAX)];
     let mut frame = Vec::with_capacity(8 + 2 * (hardware.len() + 4));
@@ -107,7 +107,7 @@ fn advertise(link: &Link, address: Ipv6Addr) -> rustix::io::Result<()> {
     )?;
     sockopt::set_ipv6_multicast_hops(&socket, u32::from(HOPS))?;
     sockopt::set_ipv6_unicast_hops(&socket, Some(HOPS))?;
-    // The source must be the address itself; where the kernel refuses (still tentative), its own choice will do.
+    // The source is the address itself; where the kernel refuses (still tentative), its own choice will do.
     let _ = rustix::net::bind(&socket, &SocketAddrV6::new(address, 0, 0, link.index));
     let to = SocketAddrV6::new(ALL_NODES, 0, 0, link.index);
     rustix::net::sendto(&socket, &advertisement(&link.hardware, address), SendFlags::empty(), &to)?;

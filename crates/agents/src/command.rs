@@ -126,7 +126,8 @@ pub(crate) fn spawn(command: &Command<'_>, folder: &Folder, output: &Output) -> 
         _ => format!("cannot execute {}: {e}", real.get_program().display()),
     })?;
     if let (Some(mut stdin), Some(input)) = (child.stdin.take(), command.input) {
-        // Shorter than a pipe holds, so this does not wait; a command that does not read it is none the worse.
+        // Shorter than a pipe holds, so this does not wait; a command that does not read it is none the
+        // worse.
         let _ = stdin.write_all(input.as_bytes());
     }
     let pid = child.id().cast_signed();
@@ -193,7 +194,8 @@ impl Running {
     }
 }
 
-/// Waits until one of `fds` has what is waited for, the alarm rings, or `until` comes; trims the output meanwhile.
+/// Waits until one of `fds` has what is waited for, the alarm rings, or `until` comes. Trims the output
+/// meanwhile.
 pub(crate) fn wait_for(
     fds: &[(BorrowedFd<'_>, PollFlags)],
     alarm: Option<&OwnedFd>,

@@ -69,7 +69,8 @@ pub(crate) fn is_gone((major, minor): DeviceNumber) -> bool {
     Path::new("/sys/dev/block").is_dir() && !Path::new(&format!("/sys/dev/block/{major}:{minor}")).exists()
 }
 
-/// The node that carries the kernel's own name of a device: a link to it may have gone away before the device.
+/// The node that carries the kernel's own name of a device: a link to it may have gone away before the
+/// device.
 fn kernels_path((major, minor): DeviceNumber) -> Option<PathBuf> {
     let event = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/uevent")).ok()?;
     let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;

@@ -135,7 +135,8 @@ impl Device<'_> {
                     tracing::info!(node = %run.victim, device = %run.device.name, "switched on again");
                 }
                 Ok(done) => {
-                    tracing::warn!(node = %run.victim, how = %done.ended.in_words(), output = %done.output, "not switched on");
+                    let how = done.ended.in_words();
+                    tracing::warn!(node = %run.victim, %how, output = %done.output, "not switched on");
                 }
                 Err(error) => tracing::warn!(node = %run.victim, reason = %error.reason, "not switched on"),
             }

@@ -30,7 +30,8 @@ impl Default for HandsConfig {
     }
 }
 
-/// The agent of a node. Dropping it stops its own threads; what it holds stays up, and the next one adopts it.
+/// The agent of a node. Dropping it stops its own threads; what it holds stays up, and the next one adopts
+/// it.
 pub struct Hands {
     inner: Arc<Inner>,
 }
@@ -131,7 +132,8 @@ impl Hands {
             if inner.clock.take_back(ticket) {
                 (inner.report)(report);
             } else {
-                tracing::warn!(what = %own.what, took = ?own.begun.elapsed(), ?report, "ended after its deadline");
+                let took = own.begun.elapsed();
+                tracing::warn!(what = %own.what, ?took, ?report, "ended after its deadline");
             }
         });
         if let Err(error) = thread

@@ -82,7 +82,8 @@ impl Job {
         Ok(())
     }
 
-    /// Says that the work is no longer wanted. It ends at its next step; a command that it waits for is killed.
+    /// Says that the work is no longer wanted. It ends at its next step; a command that it waits for is
+    /// killed.
     pub(crate) fn call_off(&self, why: &str) {
         lock(&self.unwanted).get_or_insert_with(|| why.to_owned());
         if let Some(alarm) = &self.alarm {

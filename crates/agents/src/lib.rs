@@ -2,9 +2,9 @@
 //!
 //! They know nothing of the cluster. There are two halves:
 //!
-//! - [`acts`]: the system calls that make a node act for a group and those that let go. The guard performs them.
-//! - [`Hands`]: the agent of the daemon, which probes, acquires, releases and monitors resources, runs scripts
-//!   and fence devices, and asks the guard through a [`Gate`] for everything that needs a lease.
+//! - [`acts`]: the system calls that make a node act for a group and those that let go. The guard makes them.
+//! - [`Hands`]: the agent of the daemon, which probes, acquires, releases and monitors resources, runs
+//!   scripts and fence devices, and asks the guard through a [`Gate`] for everything that needs a lease.
 //!
 //! Nothing here is asynchronous. Each piece of work has a thread of its own and a deadline by which it is
 //! answered, also when a disk hangs and the thread with it.

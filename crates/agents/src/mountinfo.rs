@@ -115,7 +115,7 @@ mod tests {
     use proptest::prelude::*;
 
     const LINE: &[u8] =
-        b"36 35 98:17 / /mnt/two\\040words rw,noatime shared:7 master:1 - ext4 /dev/sd\\134x ro,errors=continue";
+        b"36 35 98:17 / /mnt/two\\040words rw,noatime shared:7 master:1 - ext4 /dev/sd\\134x ro,errors=panic";
 
     #[test]
     fn a_line_is_read_with_its_optional_fields_and_escapes() {

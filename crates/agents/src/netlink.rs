@@ -1,4 +1,5 @@
-//! Interfaces and addresses of this network namespace, asked of the kernel by netlink, one question at a time.
+//! Interfaces and addresses of this network namespace, asked of the kernel by netlink, one question at a
+//! time.
 
 use std::fmt;
 use std::io;

@@ -56,8 +56,8 @@ impl Drop for Entered {
 }
 
 impl Slots {
-    /// Waits until `op` may work on the resource. A release calls off an acquire and a check in progress; work
-    /// of the same kind is waited for.
+    /// Waits until `op` may work on the resource. A release calls off an acquire and a check in progress;
+    /// work of the same kind is waited for.
     ///
     /// # Errors
     /// Earlier work hangs: nothing may be done to the resource, and nothing may be said about it.

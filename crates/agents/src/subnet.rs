@@ -61,14 +61,16 @@ mod tests {
         #[test]
         fn a_network_contains_exactly_what_shares_its_prefix(base: u32, other: u32, prefix in 0u8..=32) {
             let same = (0..prefix).all(|bit| (base ^ other) & (1 << (31 - bit)) == 0);
-            let inside = contains(Ipv4Addr::from_bits(base).into(), prefix, Ipv4Addr::from_bits(other).into());
+            let (base_ip, other_ip) = (Ipv4Addr::from_bits(base), Ipv4Addr::from_bits(other));
+            let inside = contains(base_ip.into(), prefix, other_ip.into());
             prop_assert_eq!(inside, same);
         }
 
         #[test]
         fn the_same_holds_for_version_six(base: u128, flip in 0u32..128, prefix in 0u8..=128) {
             let other = base ^ (1u128 << (127 - flip));
-            let inside = contains(Ipv6Addr::from_bits(base).into(), prefix, Ipv6Addr::from_bits(other).into());
+            let (base_ip, other_ip) = (Ipv6Addr::from_bits(base), Ipv6Addr::from_bits(other));
+            let inside = contains(base_ip.into(), prefix, other_ip.into());
             prop_assert_eq!(inside, u32::from(prefix) <= flip);
         }
     }

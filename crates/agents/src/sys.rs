@@ -22,7 +22,8 @@ const GROUPS_MAX: usize = 65_536;
 pub(crate) struct ChildSetup {
     /// An open `cgroup.procs`. Opened before the fork, so that joining fails when the folder was removed.
     pub(crate) join: OwnedFd,
-    /// `/proc/self/oom_score_adj` must be written by the child itself; zero undoes the daemon's own protection.
+    /// `/proc/self/oom_score_adj` must be written by the child itself; zero undoes the daemon's own
+    /// protection.
     pub(crate) oom: Option<&'static CStr>,
     /// Whom to become; by default root stays root.
     pub(crate) user: Option<User>,
@@ -50,7 +51,8 @@ pub(crate) fn prepare_child(command: &mut Command, setup: ChildSetup) {
     };
     // SAFETY: the closure runs between fork and exec. It only makes direct system calls (rustix makes them
     // without libc; syscall is async-signal-safe) on memory that was allocated before the fork; it
-    // neither allocates nor takes a lock. The forked child has one thread, so per-thread ids are the process's.
+    // neither allocates nor takes a lock. The forked child has one thread, so per-thread ids are the
+    // process's.
     unsafe { command.pre_exec(become_it) };
 }
 
@@ -135,7 +137,8 @@ fn groups_of(name: &CStr, primary: libc::gid_t) -> Vec<libc::gid_t> {
     }
 }
 
-/// A socket for [`send_frame`]. It receives nothing. Closing one waits for the whole network stack, some 20 ms.
+/// A socket for [`send_frame`]. It receives nothing. Closing one waits for the whole network stack, some 20
+/// ms.
 pub(crate) fn frame_socket() -> io::Result<OwnedFd> {
     let flags = libc::SOCK_DGRAM | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
     // SAFETY: plain numbers.
@@ -192,7 +195,7 @@ pub(crate) fn send_frame(
 /// Gives the calling thread its own working directory and root, as the kernel demands of whoever moves into
 /// another mount namespace.
 pub(crate) fn own_file_system_view() -> rustix::io::Result<()> {
-    // SAFETY: only CLONE_FS: file descriptors stay shared, so no descriptor that is borrowed elsewhere changes
-    // its meaning.
+    // SAFETY: only CLONE_FS: file descriptors stay shared, so no descriptor that is borrowed elsewhere
+    // changes its meaning.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }
 }

@@ -68,8 +68,9 @@ pub(crate) fn is_unusable(address: &Address) -> bool {
     address.flags.intersects(AddressFlags::Dadfailed | AddressFlags::Tentative)
 }
 
-/// Deleting the first address of a subnet takes the others of that subnet along, unless the interface promotes
-/// them: another group's address must outlive ours. Where this cannot be set, the interface stays as it is.
+/// Deleting the first address of a subnet takes the others of that subnet along, unless the interface
+/// promotes them: another group's address must outlive ours. Where this cannot be set, the interface stays as
+/// it is.
 fn keep_secondaries(interface: &str, address: IpAddr) {
     if address.is_ipv4() {
         let path = format!("/proc/sys/net/ipv4/conf/{interface}/promote_secondaries");
@@ -90,7 +91,8 @@ fn new_address(
 ) -> netlink_packet_route::address::AddressMessage {
     let mut message = netlink::address_message(link.index, address, prefix);
     let mut flags = AddressFlags::Nodad;
-    // Where the interface has a route to the subnet already, ours would be a second one that goes away with us.
+    // Where the interface has a route to the subnet already, ours would be a second one that goes away with
+    // us.
     let has_route = present.iter().any(|a| {
         a.link == link.index && a.prefix <= prefix && subnet::contains(a.address, a.prefix, address)
     });

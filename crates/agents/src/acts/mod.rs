@@ -37,10 +37,10 @@ pub fn perform(act: &Act) -> Result<(), String> {
 /// - An address is deleted, and seen to be gone.
 /// - A control group's processes get `SIGTERM` and the holding's grace (none = none), then `cgroup.kill`; its
 ///   folders are removed once the kernel says that they are empty.
-/// - A file system is unmounted, never lazily. Whoever keeps it busy, the calling process excepted, is killed:
-///   the end of a lease leaves only that or a reset of the machine. Then the device is claimed for a moment,
-///   which shows that no mount is left; where one is, at another point or in another mount namespace, it is
-///   unmounted too.
+/// - A file system is unmounted, never lazily. Whoever keeps it busy, the calling process excepted, is
+///   killed: the end of a lease leaves only that or a reset of the machine. Then the device is claimed for a
+///   moment, which shows that no mount is left; where one is, at another point or in another mount namespace,
+///   it is unmounted too.
 ///
 /// # Errors
 /// What is still there at `deadline`, and why. What was let go of until then stays let go.

@@ -18,7 +18,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(3);
 /// The kernel finishes some unmounts after the call has returned.
 const FINISHING: Duration = Duration::from_millis(50);
 
-/// The topmost mount of `device` at `point`, if it is mounted there. A device that has vanished is known by its name.
+/// The topmost mount of `device` at `point`, if it is mounted there. A device that has vanished is known by
+/// its name.
 pub(crate) fn find_ours(device: &Path, point: &Path) -> Result<Option<Mount>, String> {
     let place = place::resolve(point)?;
     let number = device::number(device).ok();

@@ -289,8 +289,8 @@ impl Start<'_> {
         Ok(Outcome::Running)
     }
 
-    /// It does not run: nothing of it is left running. The folder stays on the guard's list until the release,
-    /// which also asks the stop command to tidy up.
+    /// It does not run: nothing of it is left running. The folder stays on the guard's list until the
+    /// release, which also asks the stop command to tidy up.
     fn undo(mut self, why: Failure) -> Failure {
         let ended = self.folder.kill().and_then(|()| {
             let until = Instant::now() + command::KILL_TAKES_AT_MOST;

@@ -171,8 +171,8 @@ fn end_orphaned_commands(folder: &Folder) {
     }
 }
 
-/// Nothing runs under our hands. A pid file may still tell of one that was started by somebody else's: neither
-/// the guard nor a release could end that, so it is neither adopted nor passed over.
+/// Nothing runs under our hands. A pid file may still tell of one that was started by somebody else's:
+/// neither the guard nor a release could end that, so it is neither adopted nor passed over.
 fn not_in_our_folder(app: &Application<'_>) -> Result<Outcome, Failure> {
     let Some(process) = app.named_by_pid_file().filter(|p| !is_number_used_again(app, *p)) else {
         return Ok(Outcome::Stopped);

@@ -1,7 +1,7 @@
 //! Applications: started, asked, watched and stopped as commands, held by their control group.
 //!
-//! An application's folder holds `main`, where the start command and everything it leaves behind lives, and one
-//! folder for every other command while it runs.
+//! An application's folder holds `main`, where the start command and everything it leaves behind lives, and
+//! one folder for every other command while it runs.
 
 mod acquire;
 mod check;

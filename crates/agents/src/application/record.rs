@@ -1,5 +1,5 @@
-//! What a restarted daemon must know of an application: its main process, written down beside the boot's other
-//! short-lived things. The control group is the truth; the record only says who in it is who.
+//! What a restarted daemon must know of an application: its main process, written down beside the boot's
+//! other short-lived things. The control group is the truth; the record only says who in it is who.
 
 use std::io;
 use std::path::Path;
@@ -27,7 +27,8 @@ pub(super) struct Record {
     pub(super) phase: Phase,
     /// The start command, while starting; then the main process, unless the whole control group is.
     pub(super) process: Option<Identity>,
-    /// The grace with which the control group is on the guard's list; the configuration may have changed since.
+    /// The grace with which the control group is on the guard's list; the configuration may have changed
+    /// since.
     pub(super) grace: Duration,
 }
 

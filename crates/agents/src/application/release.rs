@@ -137,8 +137,8 @@ fn says_it_stopped(app: &Application<'_>, folder: &Folder) -> Result<(), Failure
     match answer.ended {
         ended if ended.is_success() => Err(failure(
             format!(
-                "{} was stopped and nothing of it is left here, but its status command still says it runs; look \
-                 for one that was started by hand, or correct the status command",
+                "{} was stopped and nothing of it is left here, but its status command still says it runs; \
+                 look for one that was started by hand, or correct the status command",
                 app.name()
             ),
             answer.output,

@@ -201,7 +201,8 @@ fn a_grace_lets_a_process_end_by_itself() {
     let (top, folder) = (Cgroup::new(), Folder::new());
     let said = folder.0.join("said");
     let script = format!(
-        "echo $$ > {}/cgroup.procs; trap 'echo bye > {1}; exit' TERM; touch {1}; while :; do sleep 0.05; done",
+        "echo $$ > {}/cgroup.procs; trap 'echo bye > {1}; exit' TERM; touch {1}; \
+         while :; do sleep 0.05; done",
         top.0.display(),
         said.display()
     );

@@ -305,7 +305,8 @@ fn the_guards_refusal_starts_nothing() {
 #[test]
 fn commands_get_their_environment_and_a_clean_process() {
     let mut node = Node::new();
-    let script = "env; echo signals $(grep SigIgn /proc/self/status); echo session $(cut -d' ' -f6 /proc/self/stat) $$; \
+    let script = "env; echo signals $(grep SigIgn /proc/self/status); \
+                  echo session $(cut -d' ' -f6 /proc/self/stat) $$; \
                   echo in $(readlink /proc/self/fd/0) $(pwd) $(umask); exec sleep 300";
     let resource = app(application(script, MainProcess::Child));
     node.run(Op::Acquire, &resource).runs();

@@ -76,7 +76,8 @@ fn an_application_that_left_its_control_group_is_brought_back() {
 fn a_program_that_replaces_itself_by_its_pid_file_is_followed() {
     let mut node = Node::new();
     let script = "setsid sh -c 'echo $$ > PIDFILE; sleep 0.5; \
-                  setsid sh -c \"echo \\$\\$ > PIDFILE; exec sleep 300\" & sleep 0.3; exit 0' & sleep 0.2; exit 0";
+                  setsid sh -c \"echo \\$\\$ > PIDFILE; exec sleep 300\" & \
+                  sleep 0.3; exit 0' & sleep 0.2; exit 0";
     let (resource, path) = with_pid_file(&node, script);
     node.run(Op::Acquire, &resource).runs();
     let first = pid(&path);
