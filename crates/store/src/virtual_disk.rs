@@ -147,8 +147,7 @@ impl VirtualDisk {
             }
         }
         self.names.clone_from(&self.durable_names);
-        let reachable: BTreeSet<_> = self.names.values().copied().collect();
-        self.files.retain(|file, _| reachable.contains(file));
+        self.forget_unreachable();
         self.fault_in = None;
     }
 
@@ -186,6 +185,7 @@ impl VirtualDisk {
         let number = self.new_file(file);
         self.names.insert(name.to_owned(), number);
         self.durable_names.insert(name.to_owned(), number);
+        self.forget_unreachable();
     }
 
     /// What the disk did so far.
@@ -198,6 +198,17 @@ impl VirtualDisk {
         self.next_file += 1;
         self.files.insert(self.next_file, file);
         self.next_file
+    }
+
+    /// Drops files that no name leads to, now or after a crash.
+    fn forget_unreachable(&mut self) {
+        let changed = self.changes.iter().filter_map(|change| match change {
+            Change::Link { file, .. } | Change::Rename { file, .. } => Some(file),
+            Change::Unlink { .. } => None,
+        });
+        let reachable: BTreeSet<_> =
+            self.names.values().chain(self.durable_names.values()).chain(changed).copied().collect();
+        self.files.retain(|file, _| reachable.contains(file));
     }
 
     fn named(&mut self, name: &str) -> io::Result<&mut File> {
@@ -298,6 +309,7 @@ impl Disk for VirtualDisk {
         self.turn(Operation::SyncFolder)?;
         self.changes.clear();
         self.durable_names.clone_from(&self.names);
+        self.forget_unreachable();
         Ok(())
     }
 

@@ -113,6 +113,21 @@ fn a_batch_lost_in_the_middle_is_told_from_a_torn_tail() {
 }
 
 #[test]
+fn the_batch_that_a_generation_begins_with_is_never_taken_for_a_torn_tail() {
+    let (mut disk, _, _) = written();
+    let (mut store, _) = Store::open(&mut disk, identity()).unwrap();
+    store.compact().unwrap();
+    let used = store.usage().used as usize;
+    let bytes = disk.read("state-0000000000000002.log").unwrap();
+    for kept in (SECTOR..used).step_by(5) {
+        let mut damaged = bytes.clone();
+        damaged[kept..used].fill(0);
+        disk.replace("state-0000000000000002.log", &damaged);
+        refused(open(disk.clone()), "begins with is damaged");
+    }
+}
+
+#[test]
 fn sectors_in_each_others_place_are_refused() {
     let (mut disk, _, used) = written();
     let bytes = disk.read(FILE).unwrap();
