@@ -25,14 +25,14 @@ struct View {
 /// Works on a service address.
 pub(crate) fn work(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Failure> {
     match context.run.op {
-        Op::Probe => probe(config),
+        Op::Probe => probe(context, config),
         Op::Acquire => acquire(context, config),
         Op::Release => release(context, config),
         Op::Monitor => monitor(context, config),
     }
 }
 
-fn probe(config: &AddressConfig) -> Result<Outcome, Failure> {
+fn probe(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Failure> {
     let view = View::now()?;
     let Some(found) = view.find(config.address) else { return Ok(Outcome::Stopped) };
     let there = view.name(found.link);
@@ -41,7 +41,18 @@ fn probe(config: &AddressConfig) -> Result<Outcome, Failure> {
             "{} is on {there}, and not on {} where it belongs; remove it: ip address del {}/{} dev {there}",
             config.address, link.name, found.address, found.prefix
         ))),
-        _ => Ok(Outcome::Running),
+        _ => {
+            // What is adopted is let go of like everything else (L12), and announced again.
+            context.hold(Holding::Address {
+                interface: there.to_owned(),
+                address: found.address,
+                prefix: found.prefix,
+            })?;
+            if let Err(error) = context.inner.announcer.keep_up(there, config.address) {
+                context.job.warn("the announcement failed", error);
+            }
+            Ok(Outcome::Running)
+        }
     }
 }
 

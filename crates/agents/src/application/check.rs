@@ -30,7 +30,12 @@ pub(super) fn probe(app: &Application<'_>) -> Result<Outcome, Failure> {
     match Folder::open(&app.path()).map_err(Failure::because)? {
         Some(folder) if folder.is_populated().map_err(Failure::because)? => {
             end_orphaned_commands(&folder);
-            look(app)
+            let outcome = look(app)?;
+            if outcome == Outcome::Running {
+                // What is adopted is let go of like everything else (L12).
+                app.context.hold(app.holding())?;
+            }
+            Ok(outcome)
         }
         _ => not_in_our_folder(app),
     }

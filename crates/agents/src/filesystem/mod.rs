@@ -52,6 +52,8 @@ impl Filesystem<'_> {
 
     fn probe(&self) -> Result<Outcome, Failure> {
         if self.mounted()?.is_some() {
+            // What is adopted is let go of like everything else (L12).
+            self.context.hold(self.holding())?;
             return Ok(Outcome::Running);
         }
         let place = place::resolve(&self.config.mount).map_err(Failure::because)?;

@@ -148,3 +148,14 @@ fn a_mount_and_an_address_are_found_again() {
         assert!(node.guard.holds_nothing());
     });
 }
+
+#[test]
+fn what_is_found_running_is_put_on_the_guards_list() {
+    isolated(|| {
+        interface("lan0", Some("10.0.0.4/24"));
+        sh("ip address add 10.0.0.50/24 dev lan0");
+        let mut node = Node::new();
+        node.run(Op::Probe, &crate::support::address("10.0.0.50", 24, None)).runs();
+        assert!(!node.guard.holds_nothing(), "nobody would let go of it: {:?}", node.guard.log());
+    });
+}
