@@ -31,6 +31,8 @@ pub enum Whose {
     Local {
         /// Whether this machine belongs to a cluster.
         member: bool,
+        /// Why its daemon does not run, if it refused to.
+        refused: Option<String>,
         /// The labs that run on this machine.
         labs: Vec<String>,
     },
@@ -72,8 +74,11 @@ impl Client {
         let at = self.socket.display();
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                let trouble = Trouble::unreachable(format!("{what} does not run (nobody listens at {at})"));
-                self.how_to_start(trouble)
+                let why = match &self.whose {
+                    Whose::Local { refused: Some(why), .. } => format!("{what} refused to run: {why}"),
+                    _ => format!("{what} does not run (nobody listens at {at})"),
+                };
+                self.how_to_start(Trouble::unreachable(why))
             }
             io::ErrorKind::PermissionDenied => {
                 Trouble::unreachable(format!("{what} may not be asked by this user ({at})"))
@@ -96,7 +101,7 @@ impl Client {
             Whose::Lab { lab, node } => trouble
                 .next(format!("is it on? regent lab status --name {lab}"))
                 .next(format!("ask another node: --on NODE; or boot it: regent lab on {node} --name {lab}")),
-            Whose::Local { member, labs } => {
+            Whose::Local { member, labs, .. } => {
                 let trouble = match labs.as_slice() {
                     [] => trouble,
                     [lab] => trouble.next(format!("ask the lab that runs here: add --lab={lab}")),
@@ -197,7 +202,10 @@ mod tests {
     use std::os::unix::net::UnixListener;
 
     fn local(socket: &Path) -> Client {
-        Client { socket: socket.to_owned(), whose: Whose::Local { member: true, labs: Vec::new() } }
+        Client {
+            socket: socket.to_owned(),
+            whose: Whose::Local { member: true, refused: None, labs: Vec::new() },
+        }
     }
 
     fn socket(name: &str) -> PathBuf {
@@ -255,7 +263,7 @@ mod tests {
     #[test]
     fn without_a_daemon_the_lab_that_runs_here_is_suggested() {
         let path = socket("lab");
-        let whose = Whose::Local { member: false, labs: vec!["lab".into()] };
+        let whose = Whose::Local { member: false, refused: None, labs: vec!["lab".into()] };
         let trouble = Client { socket: path, whose }.ask(&Request::Status).unwrap_err();
         assert_eq!(trouble.next[0], "ask the lab that runs here: add --lab=lab");
         assert!(trouble.next[1].contains("regent init"), "{trouble}");

@@ -1,3 +1,25 @@
-//! What the `regent` command prints and asks, apart from its command line.
+//! The `regent` command: its words, what it asks of the daemon, and what it prints.
 
+pub mod apply;
+pub mod args;
+pub mod args_lab;
+pub mod client;
+pub mod diff;
+pub mod events;
+pub mod follow;
+pub mod lab;
+pub mod local;
+pub mod look;
+pub mod manual;
+pub mod orders;
+pub mod paint;
+pub mod reach;
+pub mod run;
+pub mod screen;
+pub mod settle;
+pub mod status;
+pub mod trouble;
 pub mod verify;
+
+#[cfg(test)]
+mod tests;

@@ -1,2 +1,7 @@
 //! The `regent` command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(regent_cli::run::run(std::env::args_os().collect()))
+}

@@ -3,13 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use regent_lab::{Lab, LabStatus, MachineStatus, Power, Role};
+use regent_node::Paths;
 
 use crate::args::Global;
 use crate::client::{Client, Whose};
 use crate::trouble::{Result, Trouble};
-
-/// Where a member of a cluster keeps what outlives a restart.
-const STATE: &str = "/var/lib/regent";
 
 /// The daemon that the options name.
 ///
@@ -24,13 +22,15 @@ pub fn client(global: &Global) -> Result<Client> {
         return Err(Trouble::usage(format!("--on {node} names a node of a lab, but no lab is named"))
             .next(format!("--lab --on {node}")));
     }
-    let socket = global.socket.clone().unwrap_or_else(|| regent_api::socket_path(variable()));
-    let whose = Whose::Local { member: Path::new(STATE).exists(), labs: regent_lab::all_labs() };
+    let paths = Paths::from_environment();
+    let named = std::env::var_os(regent_api::SOCKET_VARIABLE).filter(|v| !v.is_empty());
+    let socket = global.socket.clone().or(named.map(PathBuf::from)).unwrap_or_else(|| paths.api_socket());
+    let whose = Whose::Local {
+        member: paths.identity().exists(),
+        refused: std::fs::read_to_string(paths.refused()).ok().map(|why| why.trim().to_owned()),
+        labs: regent_lab::all_labs(),
+    };
     Ok(Client { socket, whose })
-}
-
-fn variable() -> Option<String> {
-    std::env::var(regent_api::SOCKET_VARIABLE).ok().filter(|v| !v.is_empty())
 }
 
 /// Whether the options name another daemon than this machine's own.

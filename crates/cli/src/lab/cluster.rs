@@ -1,5 +1,6 @@
 //! The cluster in a lab: what it consists of, and how its machines become one.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -9,6 +10,7 @@ use regent_lab::{DEFAULT_DEVICE, FENCE_AGENT, Lab, LabSpec, MachineSpec, Role};
 use regent_model::config::{Config, parse};
 
 use crate::client::{self, Client};
+use crate::paint::block;
 use crate::reach;
 use crate::trouble::{Result, Trouble};
 
@@ -18,6 +20,8 @@ pub(super) const SERVICE: &str = "10.77.0.100";
 pub(super) const GROUP: &str = "ledger";
 /// How long a machine may take for one step on the way into the cluster.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How many lines of a console are told when something fails.
+const CONSOLE_LINES: usize = 12;
 /// What a machine runs once it has booted: nothing useful before it belongs to a cluster.
 const DAEMON: [&str; 3] = ["regent", "node", "run"];
 
@@ -121,7 +125,7 @@ pub(super) fn form(lab: &Lab, plan: &Plan, mut tell: impl FnMut(&str) -> Result<
     let cluster = plan.config.cluster.to_string();
     type_in(lab, first, &["init", &cluster])?;
     let client = reach::in_lab(&lab.status()?, Some(&first.name))?;
-    wait_for(&client)?;
+    wait_for(&client).map_err(|t| with_console(t, lab, &first.name))?;
     tell(&format!("{} has begun the cluster {cluster}", first.name))?;
     for machine in others {
         let witness = machine.role == Role::Witness;
@@ -151,7 +155,20 @@ fn type_in(lab: &Lab, machine: &MachineSpec, words: &[&str]) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     let what = format!("`regent {}` failed on {}: {}", words[0], machine.name, said.trim());
-    Err(Trouble::refused(what).next(format!("see {}", lab.folder().console(&machine.name).display())))
+    Err(with_console(Trouble::refused(what), lab, &machine.name))
+}
+
+/// The trouble with what the machine printed last: its console may be gone with the lab when somebody reads this.
+pub(super) fn with_console(mut trouble: Trouble, lab: &Lab, machine: &str) -> Trouble {
+    let text = std::fs::read(lab.folder().console(machine)).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n");
+    if !last.is_empty() {
+        let _writing_to_a_string_works =
+            write!(trouble.what, "\n  the console of {machine}:\n{}", block(&last, "  | ").trim_end());
+    }
+    trouble
 }
 
 /// Waits until a daemon answers.

@@ -1,0 +1,95 @@
+//! From the words of the command line to what is done.
+
+use std::ffi::OsString;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+use regent_api::NodeVerb;
+use regent_model::state::StopMode;
+
+use crate::args::{Cli, Command, ConfigVerb, NodeCommand};
+use crate::screen::Screen;
+use crate::trouble::{EXIT_CODES, Exit, Result};
+use crate::{apply, lab, local, look, manual, orders, reach};
+
+/// Does what the words say, and gives the exit code.
+#[must_use]
+pub fn run(words: Vec<OsString>) -> u8 {
+    if words.get(1).is_some_and(|w| w == "lab")
+        && let Some(code) = regent_lab::dispatch(&words[2..])
+    {
+        return code;
+    }
+    let cli = match Cli::try_parse_from(words) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _nobody_is_left_to_tell = error.print();
+            return match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done as u8,
+                _ => Exit::Usage as u8,
+            };
+        }
+    };
+    let screen = Screen::new(cli.global.json, cli.global.color);
+    match act(&cli, &screen) {
+        Ok(code) => code,
+        Err(trouble) => {
+            screen.tell(&trouble);
+            trouble.exit as u8
+        }
+    }
+}
+
+fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
+    let client = || reach::client(&cli.global);
+    match &cli.command {
+        Command::Init(args) => local::init(screen, args)?,
+        Command::Join(args) => local::join(screen, args, false)?,
+        Command::Witness(args) => local::join(screen, args, true)?,
+        Command::Token { witness } => local::token(&client()?, screen, *witness)?,
+        Command::Apply(args) => apply::apply(&client()?, screen, args)?,
+        Command::Verify { file } => look::verify(client, screen, file.as_ref())?,
+        Command::Config { verb: ConfigVerb::Show } => look::show_config(&client()?, screen)?,
+        Command::Status { watch } => look::status(&client()?, screen, *watch)?,
+        Command::Events(args) => look::events(&client()?, screen, args)?,
+        Command::Explain { group } => look::explain(&client()?, screen, group)?,
+        Command::Group { verb } => orders::group(&client()?, screen, verb)?,
+        Command::Node { verb } => return node(cli, screen, verb),
+        Command::Lab(args) => return lab::run(screen, &cli.global, args),
+        Command::Completions { shell } => manual::completions(screen, *shell)?,
+        Command::Manual { folder } => manual::pages(screen, folder)?,
+        Command::ExitCodes => screen.write(&format!("{EXIT_CODES}\n"))?,
+    }
+    Ok(Exit::Done as u8)
+}
+
+fn node(cli: &Cli, screen: &Screen, verb: &NodeCommand) -> Result<u8> {
+    let client = || reach::client(&cli.global);
+    match verb {
+        NodeCommand::Run => return local::supervise(),
+        NodeCommand::Daemon => return Ok(local::daemon()),
+        NodeCommand::Start { node, wait } => {
+            let client = client()?;
+            if node.is_none() && !reach::is_elsewhere(&cli.global) && !client.is_there() {
+                local::start(&client, screen, wait)?;
+            } else {
+                orders::set_node(&client, screen, node.as_deref(), NodeVerb::Start, wait)?;
+            }
+        }
+        NodeCommand::Standby { node, wait } => {
+            orders::set_node(&client()?, screen, node.as_deref(), NodeVerb::Standby, wait)?;
+        }
+        NodeCommand::Stop { node, graceful, takeover, wait, .. } => {
+            let mode = match (graceful, takeover) {
+                (true, _) => StopMode::Graceful,
+                (_, true) => StopMode::Takeover,
+                _ => StopMode::Forced,
+            };
+            orders::stop_node(&client()?, screen, node.as_deref(), mode, wait)?;
+        }
+        NodeCommand::ConfirmDead { node, why, yes } => {
+            orders::confirm_dead(&client()?, screen, node, why, *yes)?;
+        }
+    }
+    Ok(Exit::Done as u8)
+}
