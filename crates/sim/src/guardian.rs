@@ -245,6 +245,8 @@ impl Sim {
         }
         let delay = match &act {
             Act::AddAddress { .. } => self.rng.between(100, 500) * US,
+            // The journal of a file system that was torn away takes its time to recover.
+            Act::Mount { .. } if self.rng.chance(60) => self.rng.skewed(20, 2_000) * MS,
             Act::Mount { .. } => self.rng.between(2, 12) * MS,
         };
         self.after(delay, Event::ActHappens { node, boot, guard: life, id, act });

@@ -44,8 +44,19 @@ impl Sim {
         let (id, life) = (run.id, daemon.life);
         let overdue = nanoseconds(run.deadline);
         let incarnation = daemon.incarnation.unwrap_or(Incarnation(0));
-        daemon.jobs.insert(id, Job { run, incarnation, fate, progress: Progress::Begun, trouble: None });
-        self.after(begins, Event::Hand(node, life, id));
+        let mut job =
+            Job { run, incarnation, fate, progress: Progress::Begun, called_off: false, trouble: None };
+        let (group, resource) = (job.run.group.clone(), job.run.resource.name().clone());
+        let is_change = job.changes(&group, &resource);
+        for earlier in daemon.jobs.values_mut().filter(|j| is_change && j.changes(&group, &resource)) {
+            job.progress = Progress::Waiting;
+            earlier.called_off |= job.run.op == Op::Release && earlier.run.op == Op::Acquire;
+        }
+        let waits = job.progress == Progress::Waiting;
+        daemon.jobs.insert(id, job);
+        if !waits {
+            self.after(begins, Event::Hand(node, life, id));
+        }
         self.after(overdue, Event::HandOverdue(node, life, id));
     }
 
@@ -53,6 +64,7 @@ impl Sim {
     pub(crate) fn hand_overdue(&mut self, node: NodeId, id: RunId) {
         let Some(daemon) = self.machines.get_mut(&node).and_then(|m| m.daemon.as_mut()) else { return };
         let Some(job) = daemon.jobs.remove(&id) else { return };
+        self.next_change(node, &job);
         self.marks.hit("an agent answered only because its time was over");
         let reason = format!("no end after {} ms", job.run.deadline.as_millis());
         let failure = Failure { timed_out: true, ..Failure::because(reason) };
@@ -63,6 +75,12 @@ impl Sim {
     pub(crate) fn hand(&mut self, node: NodeId, id: RunId) {
         let Some(machine) = self.machines.get(&node) else { return };
         let Some(job) = machine.daemon.as_ref().and_then(|d| d.jobs.get(&id)).cloned() else { return };
+        if job.called_off && job.progress != Progress::Asked {
+            self.marks.hit("an acquire was called off by a release");
+            let why = job.trouble.clone().unwrap_or_else(|| "its release was asked for".into());
+            self.go_on(node, &job, failed(why));
+            return;
+        }
         let next = match &job.run.resource {
             Resource::Address(_) => self.address(node, &job),
             Resource::Filesystem(_) => self.filesystem(node, &job),
@@ -101,10 +119,28 @@ impl Sim {
             }
             Next::Answer(outcome) => {
                 daemon.jobs.remove(&id);
+                self.next_change(node, job);
                 let steps = step_of(job, &outcome);
                 self.input(node, Input::Done { id, outcome, steps });
             }
         }
+    }
+
+    /// A change of a resource is over: the one that waits for it begins.
+    fn next_change(&mut self, node: NodeId, over: &Job) {
+        let (group, resource) = (&over.run.group, over.run.resource.name());
+        if !over.changes(group, resource) {
+            return;
+        }
+        let Some(daemon) = self.machines.get_mut(&node).and_then(|m| m.daemon.as_mut()) else { return };
+        let mut waiting = daemon
+            .jobs
+            .iter_mut()
+            .filter(|(_, j)| j.progress == Progress::Waiting && j.changes(group, resource));
+        let Some((id, next)) = waiting.next() else { return };
+        next.progress = Progress::Begun;
+        let event = Event::Hand(node, daemon.life, *id);
+        self.after(30 * US, event);
     }
 
     /// The guard has answered what a run waits for.

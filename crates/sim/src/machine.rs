@@ -7,9 +7,9 @@ use regent_engine::io::BatchId;
 use regent_lease::Guard;
 use regent_lease::io::ActId;
 use regent_lease::list::HeldOver;
-use regent_model::action::{Run, RunId};
+use regent_model::action::{Op, Run, RunId};
 use regent_model::journal::Entry;
-use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeId, NodeName};
+use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeId, NodeName, ResourceName};
 use regent_store::{Record, Store, VirtualDisk};
 
 use crate::body::Body;
@@ -102,6 +102,8 @@ pub(crate) enum Fate {
 /// How far an agent is with a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Progress {
+    /// An earlier change of the same resource must end first.
+    Waiting,
     /// It has just begun.
     Begun,
     /// It waits for the guard.
@@ -121,8 +123,19 @@ pub(crate) struct Job {
     pub(crate) incarnation: Incarnation,
     pub(crate) fate: Fate,
     pub(crate) progress: Progress,
+    /// It is an acquire, and its release was asked for meanwhile.
+    pub(crate) called_off: bool,
     /// What the guard refused, or what failed on the way.
     pub(crate) trouble: Option<String>,
+}
+
+impl Job {
+    /// Whether it changes a resource: one change at a time.
+    pub(crate) fn changes(&self, group: &GroupName, resource: &ResourceName) -> bool {
+        let op = self.run.op;
+        (op == Op::Acquire || op == Op::Release)
+            && (&self.run.group, self.run.resource.name()) == (group, resource)
+    }
 }
 
 impl Machine {

@@ -335,8 +335,8 @@ impl Sim {
             !drop
         });
         kept.sort_by_key(rank);
-        for (at, event) in kept.into_iter().enumerate() {
-            self.queue.put(now + (at as u64 + 1) * US, event);
+        for event in kept {
+            self.queue.put(now, event);
         }
         self.look();
     }
@@ -354,8 +354,8 @@ impl Sim {
         let now = self.now;
         let daemon = self.machines.get_mut(&node).and_then(|m| m.daemon.as_mut());
         let Some(events) = daemon.and_then(|d| d.frozen.take()) else { return };
-        for (at, event) in events.into_iter().enumerate() {
-            self.queue.put(now + (at as u64 + 1) * US, event);
+        for event in events {
+            self.queue.put(now, event);
         }
     }
 
