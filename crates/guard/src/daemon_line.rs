@@ -7,10 +7,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
-use regent_wire::ipc::{IpcReader, IpcWriter};
-use rustix::net::sockopt::socket_peercred;
-
 use crate::envelope::{FromGuard, ToGuard};
+use crate::sys;
+use regent_wire::ipc::{IpcReader, IpcWriter};
 
 /// Where the daemon calls, and the daemon that did last.
 pub(crate) struct DaemonLine {
@@ -122,9 +121,9 @@ impl DaemonLine {
 impl Daemon {
     fn new(stream: UnixStream) -> Result<Self, String> {
         let words = |error: std::io::Error| error.to_string();
-        let caller = socket_peercred(&stream).map_err(|error| error.to_string())?;
-        if !caller.uid.is_root() && caller.uid != rustix::process::geteuid() {
-            return Err(format!("process {} runs as user {}", caller.pid.as_raw_pid(), caller.uid.as_raw()));
+        let caller = sys::peer(&stream).map_err(words)?;
+        if caller.uid != 0 && caller.uid != rustix::process::geteuid().as_raw() {
+            return Err(format!("process {} runs as user {}", caller.pid, caller.uid));
         }
         stream.set_nonblocking(true).map_err(words)?;
         let reader = IpcReader::new(stream.try_clone().map_err(words)?);

@@ -11,6 +11,8 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
+use crate::clock;
+
 /// Lines that wait for a slow standard error.
 const WAITING_MAX: usize = 512;
 /// Lines in a row, and lines per second in the long run.
@@ -30,7 +32,9 @@ pub fn install(program: &'static str) {
     let writer = std::thread::Builder::new().name("log".into()).spawn(move || write_out(&receiver));
     if writer.is_ok() {
         let limit = Mutex::new(Limit { left: BURST, last: Instant::now(), dropped: 0 });
-        let log = Log { program, level, lines: sender.clone(), limit };
+        // systemd's journal has a clock of its own.
+        let dated = std::env::var_os("JOURNAL_STREAM").is_none();
+        let log = Log { program, level, dated, lines: sender.clone(), limit };
         if tracing::subscriber::set_global_default(log).is_ok() {
             *FLUSH.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
         }
@@ -85,6 +89,7 @@ impl Limit {
 struct Log {
     program: &'static str,
     level: Level,
+    dated: bool,
     lines: SyncSender<Said>,
     limit: Mutex<Limit>,
 }
@@ -101,7 +106,8 @@ impl Subscriber for Log {
         event.record(&mut line);
         let level = event.metadata().level().as_str().to_ascii_lowercase();
         let lost = if dropped > 0 { format!(" [{dropped} lines dropped]") } else { String::new() };
-        let text = format!("{} {level}: {}{}{lost}\n", self.program, line.message, line.fields);
+        let date = if self.dated { clock::utc_text(clock::wall_ms()) + " " } else { String::new() };
+        let text = format!("{date}{} {level}: {}{}{lost}\n", self.program, line.message, line.fields);
         if let Err(TrySendError::Full(_)) = self.lines.try_send(Said::Line(text)) {
             self.limit.lock().unwrap_or_else(PoisonError::into_inner).dropped += 1;
         }

@@ -159,7 +159,7 @@ fn check_snapshot(recovered: &Recovered) -> Result<()> {
 fn run(beginning: Beginning) -> u8 {
     let paths = beginning.paths.clone();
     let (end, ends) = channel();
-    let (guard, desk) = match set_up(beginning, &end) {
+    let Running { guard, desk, links } = match set_up(beginning, &end) {
         Ok(parts) => parts,
         Err(Trouble::Again(why)) => {
             tracing::error!("{why}");
@@ -177,6 +177,7 @@ fn run(beginning: Beginning) -> u8 {
             if !guard.wait_until_closed(GOODBYE_WITHIN) {
                 tracing::warn!("the guard still runs: it ends when it holds nothing any more");
             }
+            links.close();
             tracing::info!("this node has left");
             LEFT
         }
@@ -198,8 +199,15 @@ fn run(beginning: Beginning) -> u8 {
     }
 }
 
+/// What the main thread needs of a daemon that runs.
+struct Running {
+    guard: GuardLine,
+    desk: Arc<Desk>,
+    links: Links,
+}
+
 /// Starts every thread of the daemon.
-fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<(GuardLine, Arc<Desk>), Trouble> {
+fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Running, Trouble> {
     let Beginning { paths, identity, key, session, store, restored, journal } = beginning;
     realtime::spare_from_oom(-900);
     let (inbox, inputs) = inbox();
@@ -217,7 +225,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<(Guard
         storage: storage::start(store, inbox.clone(), end.clone()).doing(threads)?,
         journal: journal.on_its_own().doing(threads)?,
         inbox,
-        links,
+        links: links.clone(),
         guard: guard.clone(),
         warrants,
         hands,
@@ -231,7 +239,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<(Guard
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;
     let socket = paths.api_socket();
     api::start(&socket, reception).doing(|| format!("serve requests at {}", socket.display()))?;
-    Ok((guard, desk))
+    Ok(Running { guard, desk, links })
 }
 
 fn threads() -> String {

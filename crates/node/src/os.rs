@@ -78,6 +78,7 @@ pub(crate) fn make_lively(stream: &TcpStream, patience: Duration) -> io::Result<
 
 /// Who is at the other end of a local stream.
 pub(crate) struct Caller {
+    /// 0 for a process of another PID namespace.
     pub(crate) pid: i32,
     pub(crate) uid: u32,
     groups: Vec<u32>,
@@ -85,10 +86,10 @@ pub(crate) struct Caller {
 
 impl Caller {
     pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
-        let who = sockopt::socket_peercred(stream)?;
+        let who = sys::peer(stream)?;
         let mut groups = sys::peer_groups(stream)?;
-        groups.push(who.gid.as_raw());
-        Ok(Self { pid: who.pid.as_raw_pid(), uid: who.uid.as_raw(), groups })
+        groups.push(who.gid);
+        Ok(Self { pid: who.pid, uid: who.uid, groups })
     }
 
     /// Whether it is root, the user of this process, or a member of `group`.

@@ -36,6 +36,25 @@ pub(crate) fn peer_groups(stream: &UnixStream) -> io::Result<Vec<u32>> {
     Ok(groups)
 }
 
+/// Who is at the other end, as it was when it connected. The process number is 0 for a process of another PID
+/// namespace, which is why the type that rustix has for this cannot hold it.
+pub(crate) fn peer(stream: &UnixStream) -> io::Result<libc::ucred> {
+    let mut who = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut bytes = libc::socklen_t::try_from(size_of::<libc::ucred>()).unwrap_or(0);
+    // SAFETY: the kernel writes at most `bytes` bytes into `who`, which has so many; both pointers are valid for the
+    // call, and every bit pattern is a ucred.
+    let done = unsafe {
+        libc::getsockopt(
+            stream.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut who).cast(),
+            &raw mut bytes,
+        )
+    };
+    if done == 0 { Ok(who) } else { Err(io::Error::last_os_error()) }
+}
+
 /// The number of a group, if there is one of that name.
 pub(crate) fn group_number(name: &str) -> io::Result<Option<u32>> {
     let name = CString::new(name)?;
