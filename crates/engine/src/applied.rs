@@ -21,7 +21,7 @@ impl Engine {
                     self.tell(Level::Error, "unknown_entry", text);
                 }
             },
-            Committed::Members => self.members_changed_at = self.consensus.applied() + 1,
+            Committed::Members { index } => self.members_changed_at = index,
             Committed::Snapshot { index, data } => self.install(index, &data),
         }
     }

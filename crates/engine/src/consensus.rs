@@ -54,7 +54,10 @@ pub(crate) enum Committed {
         data: Vec<u8>,
     },
     /// The voters or learners changed (already in force).
-    Members,
+    Members {
+        /// Its place in the log.
+        index: u64,
+    },
     /// The leader sent its whole state: this replaces ours.
     Snapshot {
         /// The place in the log that it stands for.
@@ -86,6 +89,8 @@ pub(crate) struct Consensus {
     next_tick: Moment,
     waiting: VecDeque<Unpersisted>,
     durable: HardState,
+    /// The members changed: a newcomer takes only a snapshot that names it.
+    members_changed: bool,
 }
 
 /// A batch of the library that is not durable yet, with what must not be sent before it is.
@@ -139,6 +144,7 @@ impl Consensus {
             next_tick: now,
             waiting: VecDeque::new(),
             durable,
+            members_changed: false,
         };
         consensus.set_timeout();
         (consensus, records)
@@ -363,7 +369,7 @@ impl Consensus {
                     let conf_state = self.raft.apply_conf_change(&change);
                     self.members_follow(conf_state);
                 }
-                committed.push(Committed::Members);
+                committed.push(Committed::Members { index });
             }
             EntryType::EntryConfChangeV2 => {
                 let mut change = ConfChangeV2::default();
@@ -371,7 +377,7 @@ impl Consensus {
                     let conf_state = self.raft.apply_conf_change(&change);
                     self.members_follow(conf_state);
                 }
-                committed.push(Committed::Members);
+                committed.push(Committed::Members { index });
             }
         }
         self.raft.advance_apply_to(index);
@@ -381,13 +387,18 @@ impl Consensus {
     fn members_follow(&mut self, conf_state: raft::Result<ConfState>) {
         if let Ok(conf_state) = conf_state {
             self.raft.mut_store().set_conf_state(conf_state);
+            self.members_changed = true;
         }
     }
 
-    /// Replaces the applied part of the log by the state it led to, when it has grown long.
+    /// Replaces the applied part of the log by the state it led to, when it has grown long, or when a newcomer could
+    /// not begin with the last such state because it does not name him.
     pub(crate) fn compact(&mut self, state: &State) -> Option<Vec<Record>> {
         let applied = self.applied();
-        if applied < self.raft.store().snapshot_index() + ENTRIES_KEPT_MAX {
+        let store = self.raft.store();
+        let is_long = applied >= store.snapshot_index() + ENTRIES_KEPT_MAX;
+        let is_due = is_long || (applied > store.snapshot_index() && store.snapshot_misses_a_member());
+        if !is_due {
             return None;
         }
         let data = postcard::to_stdvec(state).ok()?;

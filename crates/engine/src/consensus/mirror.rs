@@ -75,6 +75,17 @@ impl Mirror {
         self.snapshot.get_metadata().index
     }
 
+    /// Whether a member is there that the snapshot does not name: the library refuses to begin with such a snapshot.
+    pub(super) fn snapshot_misses_a_member(&self) -> bool {
+        let now = &self.conf_state;
+        now.voters.iter().chain(&now.learners).any(|id| !self.snapshot_names(*id))
+    }
+
+    fn snapshot_names(&self, id: u64) -> bool {
+        let then = self.snapshot.get_metadata().get_conf_state();
+        then.voters.contains(&id) || then.learners.contains(&id)
+    }
+
     fn last(&self) -> u64 {
         self.snapshot_index() + self.entries.len() as u64
     }
@@ -161,8 +172,8 @@ impl Storage for Mirror {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.snapshot_index() < request_index {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        if self.snapshot_index() < request_index || !self.snapshot_names(to) {
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         }
         Ok(self.snapshot.clone())
