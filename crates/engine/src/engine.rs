@@ -96,6 +96,8 @@ pub struct Engine {
     pub(crate) peers_told: BTreeMap<NodeId, Vec<std::net::IpAddr>>,
     pub(crate) was_leader: Option<NodeId>,
     pub(crate) leaving: bool,
+    /// The first input was taken.
+    begun: bool,
     pub(crate) out: Effects,
 }
 
@@ -159,16 +161,12 @@ impl Engine {
             peers_told: BTreeMap::new(),
             was_leader: None,
             leaving: false,
+            begun: false,
             out: Effects::default(),
         };
         if !records.is_empty() {
             engine.persist(records, OnDurable::Nothing);
         }
-        engine.tell(
-            Level::Step,
-            "daemon_start",
-            format!("daemon {} of {} began", engine.me.session, engine.me.name),
-        );
         engine.settle();
         let effects = engine.take_effects();
         (engine, effects)
@@ -179,6 +177,13 @@ impl Engine {
         assert!(now >= self.now, "time went back from {} to {now}", self.now);
         self.now = now;
         self.wall_ms = wall_ms;
+        if !std::mem::replace(&mut self.begun, true) {
+            self.tell(
+                Level::Step,
+                "daemon_start",
+                format!("daemon {} of {} began", self.me.session, self.me.name),
+            );
+        }
         self.take(input);
         self.settle();
         self.take_effects()

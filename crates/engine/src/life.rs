@@ -58,7 +58,12 @@ impl Engine {
                     self.guard.letting_go = true;
                     self.guard.lease_valid = false;
                     self.sequencers.clear();
-                    self.tell(Level::Error, "letting_go", format!("letting go of everything: {reason}"));
+                    let (level, what) = if self.owns_nothing() {
+                        (Level::Warning, "without a lease, and owning nothing")
+                    } else {
+                        (Level::Error, "letting go of everything")
+                    };
+                    self.tell(level, "letting_go", format!("{what}: {reason}"));
                 }
             }
             ToDaemon::LetGo { incarnation, released } => {
