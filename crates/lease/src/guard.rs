@@ -37,7 +37,7 @@ pub struct Guard {
     list: ReleaseList,
     /// Set from the moment letting go begins until the next incarnation.
     letting_go: Option<LettingGo>,
-    /// The log says that this incarnation holds without lease (L10).
+    /// The log says that this incarnation holds without lease (L10): it renews no more, and acquires no more.
     without_lease: bool,
     /// The incarnation began with nothing held over.
     clean: bool,
@@ -118,22 +118,25 @@ impl Guard {
     /// [`Guard::leaves`] was kept where the next guard process finds it.
     pub fn step(&mut self, now: Moment, input: Input) -> Vec<Effect> {
         let mut out = Vec::new();
-        if self.halted {
-            return out;
-        }
         self.look(now, &mut out);
+        if !self.halted {
+            self.take(now, input, &mut out);
+            // What was said may have ended the incarnation.
+            self.look(now, &mut out);
+            self.follow_up(now, &mut out);
+        }
+        out
+    }
+
+    fn take(&mut self, now: Moment, input: Input, out: &mut Vec<Effect>) {
         match input {
             Input::Tick => {}
-            Input::Frame { from, frame } => self.frame(now, from, frame, &mut out),
-            Input::Daemon(said) => self.daemon(now, said, &mut out),
+            Input::Frame { from, frame } => self.frame(now, from, frame, out),
+            Input::Daemon(said) => self.daemon(now, said, out),
             Input::DaemonGone => self.attached = false,
-            Input::Performed { id, result } => self.performed(id, result, &mut out),
-            Input::Released { held, result } => self.released(held, result, &mut out),
+            Input::Performed { id, result } => self.performed(id, result, out),
+            Input::Released { held, result } => self.released(held, result, out),
         }
-        // What was said may have ended the incarnation.
-        self.look(now, &mut out);
-        self.follow_up(now, &mut out);
-        out
     }
 
     /// The next incarnation begins; to be called once after [`Effect::NewIncarnation`], with a number that is
@@ -198,7 +201,7 @@ impl Guard {
             }
             FromDaemon::Configure(view) if self.view.is_some() => self.learn(now, view),
             FromDaemon::PromiseStored(promise) => self.voter.stored(promise),
-            FromDaemon::PromiseWithdrawn(promise) => self.voter.withdrawn(promise),
+            FromDaemon::PromiseWithdrawn(promise) => self.voter.withdrawn(now, promise),
             FromDaemon::Hold { id, incarnation, held } => {
                 let result = self.gate(now, incarnation).and_then(|()| self.list.hold(incarnation, held));
                 out.push(Effect::Tell(ToDaemon::Done { id, result }));
@@ -212,8 +215,8 @@ impl Guard {
                 out.push(Effect::Tell(ToDaemon::Done { id, result }));
             }
             FromDaemon::Rename { incarnation, group, epoch } if incarnation == self.incarnation() => {
-                let let_go_at_once = Bounds { release_due: now, deadline: now + self.release_budget() };
-                self.list.adopt(incarnation, &group, epoch, let_go_at_once);
+                let at_once = Bounds { release_due: now, deadline: now + self.release_budget() };
+                self.list.adopt(incarnation, &group, epoch, at_once);
             }
             FromDaemon::HeldWithoutLease { incarnation } => self.held_without_lease(incarnation),
             FromDaemon::Configure(_) | FromDaemon::Rename { .. } | FromDaemon::Alive => {}
@@ -270,7 +273,7 @@ impl Guard {
         if incarnation != own {
             return Err(format!("the guard's incarnation is {own}, not {incarnation}"));
         }
-        if self.without_lease && !self.mutants.off(Condition::L10NoNewActs) {
+        if self.without_lease {
             return Err(format!("incarnation {own} holds without lease: it may acquire nothing more"));
         }
         match self.right() {
@@ -325,8 +328,7 @@ impl Guard {
             return;
         }
         if self.holder.valid_under_current_set(now) {
-            // From now on this incarnation's own lease limits what the log has adopted for it, and only that (L6).
-            self.list.own_adopted(self.incarnation(), self.mutants.off(Condition::L6Adopt));
+            self.list.adopted(self.incarnation(), self.mutants.off(Condition::L6Adopt));
         }
         self.finish_letting_go(out);
         self.tell_valid(now, out);

@@ -28,11 +28,21 @@ struct Entry {
     state: State,
     /// The incarnation that acquired or adopted it.
     by: Incarnation,
-    /// By what right it is still there, if `by` is an earlier incarnation.
-    inherited: Option<Inherited>,
+    ground: Ground,
 }
 
-/// By what right that which an earlier incarnation held is still there.
+/// By what right something is on the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Ground {
+    /// The lease of the present incarnation.
+    Lease,
+    /// The lease of an earlier incarnation, while it lasts.
+    EarlierLease(Bounds),
+    /// The log said that it is held without lease (L10).
+    WithoutLease,
+}
+
+/// By what right that which an earlier incarnation held may stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Inherited {
     /// By that incarnation's lease, while it lasts.
@@ -63,18 +73,26 @@ impl ReleaseList {
     #[must_use]
     pub fn inherit(left: Vec<HeldOver>) -> Self {
         let entry = |HeldOver { held: Held { group, epoch, holding }, by, right }| {
-            (holding, Entry { group, epoch, state: State::Held, by, inherited: Some(right) })
+            let ground = match right {
+                Inherited::Lease(bounds) => Ground::EarlierLease(bounds),
+                Inherited::WithoutLease => Ground::WithoutLease,
+            };
+            (holding, Entry { group, epoch, state: State::Held, by, ground })
         };
         Self { entries: left.into_iter().map(entry).collect() }
     }
 
-    /// What to leave behind; `right` is that by which the present incarnation holds.
+    /// What to leave behind, if the lease of the present incarnation is valid until `lease`.
     #[must_use]
-    pub fn leaves(&self, right: Inherited) -> Vec<HeldOver> {
+    pub fn leaves(&self, lease: Bounds) -> Vec<HeldOver> {
         let left = |(holding, entry): (&Holding, &Entry)| HeldOver {
             held: entry.held(holding),
             by: entry.by,
-            right: entry.inherited.unwrap_or(right),
+            right: match entry.ground {
+                Ground::Lease => Inherited::Lease(lease),
+                Ground::EarlierLease(bounds) => Inherited::Lease(bounds),
+                Ground::WithoutLease => Inherited::WithoutLease,
+            },
         };
         self.entries.iter().map(left).collect()
     }
@@ -85,27 +103,31 @@ impl ReleaseList {
         self.entries.is_empty()
     }
 
-    /// Until when what is inherited may stay, if anything limits it.
+    /// Whether something is on the list by the lease of the present incarnation.
     #[must_use]
-    pub fn inherited_bounds(&self) -> Option<Bounds> {
-        let bounds = |entry: &Entry| match entry.inherited? {
-            Inherited::Lease(bounds) => Some(bounds),
-            Inherited::WithoutLease => None,
+    pub fn needs_lease(&self) -> bool {
+        self.entries.values().any(|entry| entry.ground == Ground::Lease)
+    }
+
+    /// Whether everything on the list is held without lease.
+    #[must_use]
+    pub fn is_without_lease(&self) -> bool {
+        self.entries.values().all(|entry| entry.ground == Ground::WithoutLease)
+    }
+
+    /// Until when what earlier incarnations held by lease may stay, if there is such.
+    #[must_use]
+    pub fn earlier_lease(&self) -> Option<Bounds> {
+        let bounds = |entry: &Entry| match entry.ground {
+            Ground::EarlierLease(bounds) => Some(bounds),
+            Ground::Lease | Ground::WithoutLease => None,
         };
         self.entries.values().filter_map(bounds).reduce(Bounds::earlier)
     }
 
-    /// Whether something is held by a lease: of this incarnation, or of an earlier one.
-    #[must_use]
-    pub fn holds_by_lease(&self) -> bool {
-        self.entries.values().any(|entry| entry.inherited != Some(Inherited::WithoutLease))
-    }
-
-    /// The log says that what this earlier incarnation held is held without lease (L10).
+    /// The log says that what this incarnation held up to now is held without lease (L10).
     pub fn held_without_lease(&mut self, by: Incarnation) {
-        for entry in self.entries.values_mut().filter(|e| e.by == by && e.inherited.is_some()) {
-            entry.inherited = Some(Inherited::WithoutLease);
-        }
+        self.entries.values_mut().filter(|e| e.by == by).for_each(|e| e.ground = Ground::WithoutLease);
     }
 
     /// Everything on the list.
@@ -149,7 +171,7 @@ impl ReleaseList {
             }
         }
         let state = state(before.map(|entry| entry.state));
-        let entry = Entry { group: held.group, epoch: held.epoch, state, by, inherited: None };
+        let entry = Entry { group: held.group, epoch: held.epoch, state, by, ground: Ground::Lease };
         self.entries.insert(held.holding, entry);
         Ok(())
     }
@@ -188,22 +210,24 @@ impl ReleaseList {
         Ok(())
     }
 
-    /// The log says that what this group holds is `by`'s now, under a new epoch (L6). The right by which it was
-    /// inherited limits it until [`ReleaseList::own_adopted`]; `without_lease` replaces one that has no limit.
-    pub fn adopt(&mut self, by: Incarnation, group: &GroupName, epoch: Epoch, without_lease: Bounds) {
+    /// The log says that what this group holds is `by`'s now, under a new epoch (L6). Until `by` has a lease
+    /// ([`ReleaseList::adopted`]) an earlier lease limits it, or `at_once` what was held without lease.
+    pub fn adopt(&mut self, by: Incarnation, group: &GroupName, epoch: Epoch, at_once: Bounds) {
         for entry in self.entries.values_mut().filter(|e| e.group == *group && e.epoch <= epoch) {
             entry.epoch = epoch;
             entry.by = by;
-            if entry.inherited == Some(Inherited::WithoutLease) {
-                entry.inherited = Some(Inherited::Lease(without_lease));
+            if entry.ground == Ground::WithoutLease {
+                entry.ground = Ground::EarlierLease(at_once);
             }
         }
     }
 
-    /// What the log says is `by`'s is from now on limited by its lease alone.
-    pub fn own_adopted(&mut self, by: Incarnation, adopted_or_not: bool) {
-        for entry in self.entries.values_mut().filter(|e| e.by == by || adopted_or_not) {
-            entry.inherited = None;
+    /// `by`, the present incarnation, has a valid lease: it limits what the log has adopted for `by` from now on.
+    pub fn adopted(&mut self, by: Incarnation, even_what_is_not: bool) {
+        for entry in self.entries.values_mut().filter(|e| e.by == by || even_what_is_not) {
+            if let Ground::EarlierLease(_) = entry.ground {
+                entry.ground = Ground::Lease;
+            }
         }
     }
 

@@ -41,14 +41,42 @@ pub enum Condition {
     L8Barrier,
     /// L9: an incarnation that the log has ended is never acknowledged again.
     L9DeadStayDead,
-    /// L10: what is held without lease is no ground for new acts.
-    L10NoNewActs,
+    /// L10: only what was held when the log said so may stay without lease.
+    L10OnlyWhatWasHeld,
     /// L10: `lease-ended` is no proof for what is held without lease (*log*).
     L10NoLeaseProof,
     /// L11: a lapsed lease is final for its incarnation.
     L11LapseIsFinal,
     /// L12: the guard gates every acquisition.
     L12Gate,
+}
+
+impl Condition {
+    /// Every condition that can be switched off.
+    pub const ALL: [Self; 22] = [
+        Self::L1RestartWait,
+        Self::L1DurablePromise,
+        Self::L2StopBeforeStoring,
+        Self::L2PromiseEndsAcks,
+        Self::L3Stretch,
+        Self::L3BothClocks,
+        Self::L3OwnLease,
+        Self::L4FinishInTime,
+        Self::L5OnlyTheLogWithdraws,
+        Self::L5Round,
+        Self::L5CitedWithdrawn,
+        Self::L6Adopt,
+        Self::L6StillCurrent,
+        Self::L7OwnVote,
+        Self::L8CurrentVoters,
+        Self::L8OneAtATime,
+        Self::L8Barrier,
+        Self::L9DeadStayDead,
+        Self::L10OnlyWhatWasHeld,
+        Self::L10NoLeaseProof,
+        Self::L11LapseIsFinal,
+        Self::L12Gate,
+    ];
 }
 
 /// Which condition is switched off, if any.

@@ -19,9 +19,9 @@ use crate::mutants::{Condition, Mutants};
 /// What a voter remembers of one incarnation.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Known {
-    /// When it was last acknowledged, or first seen.
-    acknowledged: Moment,
-    /// The lease that was acknowledged then.
+    /// From when its silence counts: when it was last acknowledged, first seen, or forgiven.
+    silent_since: Moment,
+    /// The lease that was acknowledged last.
     lease: Duration,
     /// When no lease can be valid any more that this voter helped to make, on any clock (L3).
     horizon: Moment,
@@ -85,7 +85,9 @@ impl Voter {
         next_round: Round,
         out: &mut Vec<Effect>,
     ) {
-        self.promises.retain(|_, s| s.promise.round >= next_round || durable.contains(&s.promise));
+        let withdrawn = |p: &Promise| p.round < next_round && !durable.contains(p);
+        let gone: Vec<_> = self.promises.values().map(|s| s.promise).filter(withdrawn).collect();
+        gone.iter().for_each(|promise| self.forgive(now, promise.about));
         let me = self.me;
         for promise in durable.iter().filter(|p| p.voter == me && !view.has_ended(p.about)) {
             let matures = self.meet(now, view, promise.about).horizon;
@@ -97,10 +99,12 @@ impl Voter {
         for standing in self.promises.values_mut() {
             standing.matured_told = false;
             standing.alive_told = None;
-            if !standing.stored {
-                out.push(Effect::Tell(ToDaemon::StorePromise(standing.promise)));
-            }
         }
+        // In the order of their rounds: a store takes no smaller round after a larger one.
+        let mut asked: Vec<Promise> =
+            self.promises.values().filter(|s| !s.stored).map(|s| s.promise).collect();
+        asked.sort_by_key(|promise| promise.round);
+        out.extend(asked.into_iter().map(|promise| Effect::Tell(ToDaemon::StorePromise(promise))));
         for (about, known) in &mut self.known {
             match known.told {
                 Told::Heard => out.push(Effect::Tell(ToDaemon::PeerHeard(*about))),
@@ -138,7 +142,7 @@ impl Voter {
             self.wait(view.largest_lease)
         };
         self.known.entry(about).or_insert(Known {
-            acknowledged: now,
+            silent_since: now,
             lease: view.largest_lease,
             horizon: now + wait,
             heard: now,
@@ -179,7 +183,7 @@ impl Voter {
         let ends_acks =
             if standing.stored { Condition::L2PromiseEndsAcks } else { Condition::L2StopBeforeStoring };
         if self.mutants.off(Condition::L5OnlyTheLogWithdraws) {
-            self.promises.remove(&about);
+            self.forgive(now, about);
         }
         !self.mutants.off(ends_acks)
     }
@@ -192,7 +196,7 @@ impl Voter {
         let own_lease = !self.mutants.off(Condition::L3OwnLease);
         let wait = self.wait(if own_lease { keepalive.lease } else { view.timers.lease });
         let known = self.meet(now, view, keepalive.about());
-        known.acknowledged = now;
+        known.silent_since = now;
         known.lease = keepalive.lease;
         known.horizon = known.horizon.max(now + wait);
         Some(Ack {
@@ -211,10 +215,19 @@ impl Voter {
     }
 
     /// The log withdrew this promise (L5). A later one about the same incarnation stands.
-    pub fn withdrawn(&mut self, promise: Promise) {
-        let any_round = self.mutants.off(Condition::L5Round);
-        self.promises
-            .retain(|about, s| *about != promise.about || (s.promise.round != promise.round && !any_round));
+    pub fn withdrawn(&mut self, now: Moment, promise: Promise) {
+        let Some(standing) = self.promises.get(&promise.about) else { return };
+        if standing.promise == promise || self.mutants.off(Condition::L5Round) {
+            self.forgive(now, promise.about);
+        }
+    }
+
+    /// The incarnation may be acknowledged again, and has until the next silence to be heard.
+    fn forgive(&mut self, now: Moment, about: IncarnationOf) {
+        self.promises.remove(&about);
+        if let Some(known) = self.known.get_mut(&about) {
+            known.silent_since = now;
+        }
     }
 
     /// Time has passed: begins the promises that silence calls for, and tells what has matured or fallen silent.
@@ -245,7 +258,7 @@ impl Voter {
         }
         for (about, known) in &self.known {
             let may_promise = self.may_promise(*about, view) && !self.promises.contains_key(about);
-            if may_promise && known.acknowledged + promise_begins(view, known.lease) <= now {
+            if may_promise && known.silent_since + promise_begins(view, known.lease) <= now {
                 let promise = Promise { voter: self.me, about: *about, round: self.next_round };
                 self.next_round = self.next_round.next();
                 self.promises.insert(*about, Standing::new(promise, known.horizon));
@@ -275,7 +288,7 @@ impl Voter {
             .filter(|(about, _)| {
                 votes && self.may_promise(**about, view) && !self.promises.contains_key(about)
             })
-            .map(|(_, known)| known.acknowledged + promise_begins(view, known.lease));
+            .map(|(_, known)| known.silent_since + promise_begins(view, known.lease));
         let matures = self.promises.values().filter(|s| s.stored && !s.matured_told).map(|s| s.matures);
         silent.chain(begins).chain(matures).min()
     }

@@ -8,7 +8,8 @@ use regent_model::{Incarnation, Moment};
 use crate::guard::{DAEMON_ABSENCE_MAX, Guard};
 use crate::holder::{Bounds, Right};
 use crate::io::{Effect, ToDaemon};
-use crate::list::{HeldOver, Inherited};
+use crate::list::HeldOver;
+use crate::mutants::Condition;
 
 /// How long letting go may take where no lease limits it and the timers are not known yet.
 const RELEASE_BUDGET_UNKNOWN: Duration = Duration::from_secs(1);
@@ -28,12 +29,14 @@ impl Guard {
     #[must_use]
     pub fn leaves(&self) -> Vec<HeldOver> {
         let lapsed = Bounds { release_due: Moment(0), deadline: Moment(0) };
-        let lease = Inherited::Lease(self.holder.ends().unwrap_or(lapsed));
-        self.list.leaves(if self.without_lease { Inherited::WithoutLease } else { lease })
+        self.list.leaves(self.holder.ends().unwrap_or(lapsed))
     }
 
     /// Looks at the clock, before anything else is done at `now`, and whether the incarnation goes on.
     pub(super) fn look(&mut self, now: Moment, out: &mut Vec<Effect>) {
+        if self.halted {
+            return;
+        }
         self.holder.look(now);
         if self.letting_go.is_none()
             && let Some(reason) = self.reason_to_let_go(now)
@@ -51,20 +54,21 @@ impl Guard {
         if self.view.as_ref().is_some_and(|view| view.has_ended(self.own())) {
             return Some("the log has ended this incarnation".into());
         }
-        if self.right() == Right::LettingGo && !self.without_lease {
+        if self.right() == Right::LettingGo && self.needs_lease() {
             return Some("no majority of the voters has acknowledged this node in time".into());
         }
-        if self.list.inherited_bounds().is_some_and(|bounds| bounds.release_due <= now) {
+        if self.list.earlier_lease().is_some_and(|bounds| bounds.release_due <= now) {
             return Some("what an earlier incarnation held was not adopted while its lease lasted".into());
         }
         let absent = now.since(self.daemon_heard) >= DAEMON_ABSENCE_MAX;
-        (absent && self.needs_daemon())
+        (absent && !self.list.is_without_lease())
             .then(|| format!("the daemon was not heard for {} s", DAEMON_ABSENCE_MAX.as_secs()))
     }
 
-    /// Whether something is held that a missing daemon puts at risk.
-    fn needs_daemon(&self) -> bool {
-        self.list.holds_by_lease() && !self.without_lease
+    /// Whether the end of the lease ends the incarnation. Without lease it does not, unless the log gave it
+    /// something more all the same.
+    fn needs_lease(&self) -> bool {
+        !self.without_lease || (self.list.needs_lease() && !self.mutants.off(Condition::L10OnlyWhatWasHeld))
     }
 
     pub(super) fn release_budget(&self) -> Duration {
@@ -86,8 +90,8 @@ impl Guard {
     /// Until when what is on the list may stay, if anything limits it: this incarnation's lease (L4), and that
     /// of an earlier one for what is not adopted (L6).
     fn limit(&self) -> Option<Bounds> {
-        let lease = self.holder.ends().filter(|_| !self.without_lease);
-        [lease, self.list.inherited_bounds()].into_iter().flatten().reduce(Bounds::earlier)
+        let lease = self.holder.ends().filter(|_| self.needs_lease());
+        [lease, self.list.earlier_lease()].into_iter().flatten().reduce(Bounds::earlier)
     }
 
     /// The log says that what this incarnation, or an earlier one, holds, it holds without lease (L10).
@@ -95,11 +99,8 @@ impl Guard {
         if self.letting_go.is_some() {
             return;
         }
-        if incarnation == self.incarnation() {
-            self.without_lease = true;
-        } else {
-            self.list.held_without_lease(incarnation);
-        }
+        self.without_lease |= incarnation == self.incarnation();
+        self.list.held_without_lease(incarnation);
     }
 
     /// Lets go of all that is held, once letting go has begun.
@@ -144,7 +145,7 @@ impl Guard {
         if let Some(letting_go) = &self.letting_go {
             return (!self.list.is_empty()).then_some(letting_go.deadline);
         }
-        let absence = self.needs_daemon().then(|| self.daemon_heard + DAEMON_ABSENCE_MAX);
+        let absence = (!self.list.is_without_lease()).then(|| self.daemon_heard + DAEMON_ABSENCE_MAX);
         let limit = self.limit().map(|limit| limit.release_due);
         [absence, limit].into_iter().flatten().min()
     }

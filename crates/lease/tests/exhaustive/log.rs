@@ -1,0 +1,153 @@
+//! The replicated log as the model sees it: a list that everyone agrees on. Consensus itself is assumed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use regent_lease::io::ClusterView;
+use regent_lease::mutants::{Condition, Mutants};
+use regent_model::ids::IncarnationOf;
+use regent_model::proof::Promise;
+use regent_model::timers::Timers;
+use regent_model::{Incarnation, NodeId};
+
+/// Node A, whose ownership the model watches. B takes over; W and X only vote.
+pub(crate) const A: NodeId = NodeId(1);
+pub(crate) const B: NodeId = NodeId(2);
+pub(crate) const W: NodeId = NodeId(3);
+pub(crate) const X: NodeId = NodeId(4);
+
+/// One tick of the model's true time, in nanoseconds of an exact clock.
+pub(crate) const TICK: u64 = 1_000_000;
+
+pub(crate) const GROUPS: usize = 2;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Entry {
+    /// A majority promised: what this incarnation of A owned is B's.
+    LeaseEnded(Incarnation),
+    /// A said so: what this incarnation of A owned is B's.
+    Released(Incarnation),
+    Withdrawn(Promise),
+    Registered(Incarnation),
+    Adopted(Incarnation),
+    HeldWithoutLease(Incarnation),
+    /// A group that nobody owns is given to A.
+    Assigned(usize, Incarnation),
+    Voters(BTreeSet<NodeId>),
+    /// The lease is this many ticks from now on.
+    Lease(u64),
+}
+
+/// Who owns a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Owner {
+    Nobody,
+    A { incarnation: Incarnation, without_lease: bool },
+    B,
+}
+
+/// What the log says up to some entry.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Agreed {
+    pub(crate) owners: [Owner; GROUPS],
+    pub(crate) voters: BTreeSet<NodeId>,
+    /// The number of entries up to the last change of the voters.
+    pub(crate) voters_since: usize,
+    pub(crate) lease: u64,
+    pub(crate) largest_lease: u64,
+    pub(crate) registered: Incarnation,
+    pub(crate) dead: BTreeSet<IncarnationOf>,
+    pub(crate) withdrawn: BTreeSet<Promise>,
+}
+
+pub(crate) fn about_a(incarnation: Incarnation) -> IncarnationOf {
+    IncarnationOf { node: A, incarnation }
+}
+
+impl Agreed {
+    pub(crate) fn owned_by(&self, group: usize) -> Option<Incarnation> {
+        match self.owners[group] {
+            Owner::A { incarnation, .. } => Some(incarnation),
+            Owner::Nobody | Owner::B => None,
+        }
+    }
+
+    pub(crate) fn owns_any(&self) -> bool {
+        (0..GROUPS).any(|group| self.owned_by(group).is_some())
+    }
+
+    /// Applies one more entry; one whose condition does not hold does nothing.
+    pub(crate) fn apply(&mut self, index: usize, entry: &Entry, mutants: Mutants) {
+        match entry {
+            Entry::LeaseEnded(last) => self.end(*last, mutants.off(Condition::L10NoLeaseProof)),
+            Entry::Released(last) => self.end(*last, true),
+            Entry::Withdrawn(promise) => drop(self.withdrawn.insert(*promise)),
+            Entry::Registered(incarnation) => self.registered = *incarnation,
+            Entry::Adopted(to) => {
+                for owner in &mut self.owners {
+                    let current = matches!(owner, Owner::A { .. });
+                    let given_away = *owner == Owner::B && mutants.off(Condition::L6StillCurrent);
+                    if current || given_away {
+                        *owner = Owner::A { incarnation: *to, without_lease: false };
+                    }
+                }
+            }
+            Entry::HeldWithoutLease(of) => {
+                for owner in &mut self.owners {
+                    if let Owner::A { incarnation, without_lease } = owner {
+                        *without_lease |= incarnation == of;
+                    }
+                }
+            }
+            Entry::Assigned(group, to) => {
+                self.owners[*group] = Owner::A { incarnation: *to, without_lease: false };
+            }
+            Entry::Voters(voters) => {
+                self.voters.clone_from(voters);
+                self.voters_since = index + 1;
+            }
+            Entry::Lease(ticks) => {
+                self.lease = *ticks;
+                self.largest_lease = self.largest_lease.max(*ticks);
+            }
+        }
+    }
+
+    fn end(&mut self, last: Incarnation, even_without_lease: bool) {
+        self.dead.insert(about_a(last));
+        for owner in &mut self.owners {
+            if let Owner::A { incarnation, without_lease } = *owner
+                && incarnation <= last
+                && (even_without_lease || !without_lease)
+            {
+                *owner = Owner::B;
+            }
+        }
+    }
+
+    pub(crate) fn view(
+        &self,
+        me: NodeId,
+        applied: usize,
+        everyone: &BTreeSet<NodeId>,
+        timers: Timers,
+    ) -> ClusterView {
+        let scale = |ticks: u64| Duration::from_nanos(ticks * TICK);
+        let living = about_a(self.registered);
+        let view = ClusterView {
+            applied: applied as u64,
+            voters: self.voters.clone(),
+            peers: everyone.iter().copied().filter(|node| *node != me).collect(),
+            timers: Timers {
+                lease: scale(self.lease),
+                release_begins: timers.release_begins.min(scale(self.lease - 1)),
+                ..timers
+            },
+            largest_lease: scale(self.largest_lease),
+            registered: BTreeSet::from([living]),
+            dead: self.dead.clone(),
+        };
+        let registered = if view.has_ended(living) { BTreeSet::new() } else { view.registered.clone() };
+        ClusterView { registered, ..view }
+    }
+}
