@@ -42,6 +42,7 @@ impl Engine {
         let voters = self.consensus.voters();
         let changes = self.state.apply(proposal, &voters);
         self.decided.remove(&proposal.command);
+        self.last_applied = self.now;
         if index > self.told_up_to {
             for change in &changes {
                 self.tell_change(index, change);

@@ -128,7 +128,8 @@ impl Engine {
     /// The lead belongs to a node that owns nothing and could take over: it then decides without a detour.
     fn give_lead_away(&mut self) {
         let wait = self.state.config.timers.lease * 2;
-        if self.now.since(self.last_transfer) < wait {
+        // Not while things move: the better node may be about to become an owner.
+        if self.now.since(self.last_transfer.max(self.last_applied)) < wait {
             return;
         }
         let mine = self.rank_of(self.me.id);
