@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use regent_api::Request;
+use regent_api::{Request, Status};
 use regent_lab::ledger::LEDGER_PORT;
 use regent_lab::{DEFAULT_DEVICE, FENCE_AGENT, Lab, LabSpec, MachineSpec, Role};
 use regent_model::config::{Config, parse};
@@ -171,19 +171,29 @@ pub(super) fn with_console(mut trouble: Trouble, lab: &Lab, machine: &str) -> Tr
     trouble
 }
 
-/// Waits until a daemon answers.
+/// Waits until a daemon answers and has a majority.
+fn wait_for(client: &Client) -> Result<()> {
+    wait_until(client, "the daemon runs, but finds no majority", |status| status.quorate)
+}
+
+/// Waits until every node and witness is up and votes: until then the cluster cannot do without its founder.
 ///
 /// # Errors
-/// When it does not in time.
-pub(super) fn wait_for(client: &Client) -> Result<()> {
+/// When one does not in time.
+pub(super) fn wait_for_votes(client: &Client) -> Result<()> {
+    wait_until(client, "not every node has got its vote: regent lab status", |status| {
+        status.nodes.iter().all(|n| n.voter && n.state == "up")
+    })
+}
+
+fn wait_until(client: &Client, otherwise: &str, is_so: impl Fn(&Status) -> bool) -> Result<()> {
     let began = Instant::now();
     loop {
+        let late = began.elapsed() > PATIENCE;
         match client::status(client) {
-            Ok(status) if status.quorate => return Ok(()),
-            Ok(_) if began.elapsed() > PATIENCE => {
-                return Err(Trouble::unsettled("the daemon runs, but finds no majority"));
-            }
-            Err(trouble) if began.elapsed() > PATIENCE => return Err(trouble),
+            Ok(status) if is_so(&status) => return Ok(()),
+            Ok(_) if late => return Err(Trouble::unsettled(otherwise)),
+            Err(trouble) if late => return Err(trouble),
             _ => std::thread::sleep(Duration::from_millis(20)),
         }
     }

@@ -9,7 +9,7 @@ use regent_lab::{CLIENT, Lab, two_writers};
 use regent_model::{Epoch, GroupName, NodeName};
 use serde_json::json;
 
-use super::cluster::{GROUP, Plan, SERVICE, default_config, form};
+use super::cluster::{GROUP, Plan, SERVICE, default_config, form, wait_for_votes};
 use super::{need_root, story, up};
 use crate::client::{self, Client};
 use crate::follow::{Steps, Wait, events, until};
@@ -47,7 +47,9 @@ pub(super) fn demo(screen: &Screen, name: Option<&str>, keep: bool) -> Result<()
     let name = name.unwrap_or(if keep { "demo" } else { &own });
     let plan = Plan::of(name, default_config("demo"), "the demo's configuration")?;
     let began = Instant::now();
-    let tell = |text: &str| screen.say(&story::sentence(began.elapsed().as_secs_f64(), text, screen.paint));
+    let tell = |text: &str| {
+        screen.say(&story::paragraph(began.elapsed().as_secs_f64(), text, Tone::Plain, screen.paint))
+    };
     tell(&format!("Building a lab out of namespaces: {}.", up::inventory(&plan)))?;
     // A lab on a leash goes down with this process, however that ends.
     let lab = if keep { Lab::up(&plan.spec)? } else { Lab::up_leashed(&plan.spec)? };
@@ -72,7 +74,12 @@ struct Change {
 
 impl Demo<'_> {
     fn tell(&self, text: &str) -> Result<()> {
-        self.screen.say(&story::sentence(self.began.elapsed().as_secs_f64(), text, self.screen.paint))
+        self.tell_in(Tone::Plain, text)
+    }
+
+    fn tell_in(&self, tone: Tone, text: &str) -> Result<()> {
+        let seconds = self.began.elapsed().as_secs_f64();
+        self.screen.say(&story::paragraph(seconds, text, tone, self.screen.paint))
     }
 
     fn tell_all(&self) -> Result<()> {
@@ -80,10 +87,11 @@ impl Demo<'_> {
             "The machines have booted. Making them one cluster, as a user would: init, join, witness, apply.",
         )?;
         let client = form(&self.lab, &self.plan, |_| Ok(()))?;
+        wait_for_votes(&client)?;
         let first = self.wait_online(&client, None, None)?;
         let home = &first.node;
         self.tell(&format!(
-            "The group `{GROUP}` is online on {home}: a file system on the shared disk, the service address {SERVICE},\n\
+            "The group `{GROUP}` is online on {home}: a file system on the shared disk, the service address {SERVICE}, \
              a ledger. The ledger takes numbers, and acknowledges one only when it is safe on the disk."
         ))?;
         let service: SocketAddr = format!("{SERVICE}:{LEDGER_PORT}")
@@ -108,7 +116,7 @@ impl Demo<'_> {
         let client = reach::in_lab(&self.lab.status()?, Some(peer.as_str()))?;
         let (before, _) = writer.count();
         self.tell(&format!(
-            "A client has {before} acknowledgements and writes on. Now the power of {lost} is cut, without warning:\n\
+            "A client has {before} acknowledgements and writes on. Now the power of {lost} is cut, without warning: \
              first its disk and its networks, then everything in it."
         ))?;
         let cut_ms = wall_ms();
@@ -128,7 +136,7 @@ impl Demo<'_> {
     /// Boots the lost node; as the home of a cascading group it gets its group back.
     fn come_back(&self, home: &NodeName, takeover: &Change, writer: &LedgerWriter) -> Result<Change> {
         self.tell(&format!(
-            "{home} gets its power back. It is the group's home, so the group returns to it, in order:\n\
+            "{home} gets its power back. It is the group's home, so the group returns to it, in order: \
              released on {}, then acquired on {home}.",
             takeover.node
         ))?;
@@ -215,8 +223,7 @@ impl Demo<'_> {
         if !good {
             return Err(Trouble::refused("the cluster has not kept its word: see the count above"));
         }
-        let words = "Every acknowledged write is there, once and in order; never two owners.";
-        self.tell(&self.screen.paint.tone(Tone::Good, words))
+        self.tell_in(Tone::Good, "Every acknowledged write is there, once and in order; never two owners.")
     }
 }
 

@@ -4,16 +4,19 @@ use regent_lab::ledger::{Acknowledged, Audit};
 use regent_model::journal::Entry;
 
 use crate::events::{Manner, Teller, merged};
-use crate::paint::{Paint, Tone};
+use crate::paint::{Paint, Tone, wrapped};
 
-/// One sentence of the story, with the seconds since its beginning.
+/// Where lines are broken.
+const WIDTH: usize = 100;
+
+/// One paragraph of the story, with the seconds since its beginning.
 #[must_use]
-pub(super) fn sentence(seconds: f64, text: &str, paint: Paint) -> String {
+pub(super) fn paragraph(seconds: f64, text: &str, tone: Tone, paint: Paint) -> String {
     let time = paint.tone(Tone::Dim, &format!("{seconds:5.1} s"));
-    let mut lines = text.lines();
-    let mut out = format!("{time}  {}\n", lines.next().unwrap_or_default());
-    for line in lines {
-        out.push_str(&format!("{:7}  {line}\n", ""));
+    let mut out = String::new();
+    for (number, line) in wrapped(text, WIDTH, "").lines().enumerate() {
+        let margin = if number == 0 { &time } else { "       " };
+        out.push_str(&format!("{margin}  {}\n", paint.tone(tone, line)));
     }
     out
 }
@@ -93,7 +96,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sentence_of_two_lines_keeps_its_margin() {
-        assert_eq!(sentence(1.25, "one\ntwo", Paint(false)), "  1.2 s  one\n         two\n");
+    fn a_long_paragraph_keeps_its_margin() {
+        let text = "word ".repeat(21);
+        let lines = paragraph(1.25, text.trim(), Tone::Plain, Paint(false));
+        assert_eq!(lines, format!("  1.2 s  {}\n         word\n", "word ".repeat(20).trim()));
     }
 }

@@ -7,7 +7,7 @@ use regent_lab::ledger::LEDGER_PORT;
 use regent_lab::{Folder, Lab};
 use serde_json::json;
 
-use super::cluster::{Plan, SERVICE, default_config, form};
+use super::cluster::{Plan, SERVICE, default_config, form, wait_for_votes};
 use super::{DEFAULT_NAME, need_root, option};
 use crate::client;
 use crate::follow::{Steps, Wait, until};
@@ -64,6 +64,7 @@ fn start(screen: &Screen, lab: &Lab, plan: &Plan, began: Instant) -> Result<()> 
     };
     let settled = until(&client, screen, &wait, &mut steps, Instant::now())
         .map_err(|t| Trouble { exit: Exit::Unsettled, ..t })?;
+    wait_for_votes(&client)?;
     tell(&settled.words)
 }
 
