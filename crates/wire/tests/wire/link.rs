@@ -33,6 +33,7 @@ fn two_threads_each_send_and_receive_at_once_over_a_real_socket() {
             writer
         });
         reader.stream().limit_reads(Some(WITHIN)).unwrap();
+        writer.stream().limit_writes(Some(WITHIN)).unwrap();
         let receiver = thread::spawn(move || {
             for n in 0..2000_u32 {
                 let message = reader.recv().unwrap();
