@@ -60,15 +60,23 @@ impl Chronicle {
         }
     }
 
-    /// Takes an entry of another node, or of this node's own file; one known before is left.
-    pub(crate) fn learn(&mut self, entry: Entry) -> bool {
-        let last = self.last.entry(entry.node.clone()).or_insert(0);
-        if entry.number <= *last {
-            return false;
+    /// Takes what a peer says of its journal. What would leave a gap is left: it is asked for in order.
+    pub(crate) fn learn_all(&mut self, peer: &NodeName, after: u64, entries: Vec<Entry>) {
+        if after > self.last_of(peer) {
+            return;
         }
-        *last = entry.number;
-        self.keep(entry);
-        true
+        for entry in entries.into_iter().filter(|e| &e.node == peer) {
+            self.learn(entry);
+        }
+    }
+
+    /// Takes an entry; one known before is left.
+    fn learn(&mut self, entry: Entry) {
+        let last = self.last.entry(entry.node.clone()).or_insert(0);
+        if entry.number > *last {
+            *last = entry.number;
+            self.keep(entry);
+        }
     }
 
     pub(crate) fn last_of(&self, node: &NodeName) -> u64 {
@@ -88,7 +96,7 @@ impl Chronicle {
             .take(PER_MESSAGE_MAX)
             .map(|(_, e)| e.clone())
             .collect();
-        (!entries.is_empty()).then_some(PeerMessage::Journal(entries))
+        (!entries.is_empty()).then_some(PeerMessage::Journal { after, entries })
     }
 
     /// What to ask a peer that says its newest entry is `last`.

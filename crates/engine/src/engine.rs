@@ -293,10 +293,9 @@ impl Engine {
             PeerMessage::Promised { promise, matured } => self.peer_promised(from, promise, matured),
             PeerMessage::Facts(facts) => self.peer_facts(from, facts),
             PeerMessage::Fenced { about, attempt, result } => self.fence_result(about, attempt, result),
-            PeerMessage::Journal(entries) => {
-                let name = self.state.name_of(from);
-                for entry in entries.into_iter().filter(|e| e.node.as_str() == name) {
-                    self.chronicle.learn(entry);
+            PeerMessage::Journal { after, entries } => {
+                if let Some(member) = self.state.members.get(&from) {
+                    self.chronicle.learn_all(&member.name, after, entries);
                 }
             }
             PeerMessage::JournalAfter(after) => {
@@ -452,7 +451,8 @@ impl Engine {
     fn take_effects(&mut self) -> Effects {
         let fresh = self.chronicle.take_fresh();
         if !fresh.is_empty() {
-            self.broadcast(&PeerMessage::Journal(fresh.clone()));
+            let after = fresh[0].number - 1;
+            self.broadcast(&PeerMessage::Journal { after, entries: fresh.clone() });
             self.out.journal = fresh;
         }
         std::mem::take(&mut self.out)

@@ -136,8 +136,13 @@ pub enum PeerMessage {
         /// The device, if it confirmed; else why not.
         result: Result<String, String>,
     },
-    /// "My journal goes on like this."
-    Journal(Vec<Entry>),
+    /// "My journal goes on like this after this number; what is missing in between is not kept any more."
+    Journal {
+        /// The number.
+        after: u64,
+        /// What follows.
+        entries: Vec<Entry>,
+    },
     /// "Send me your journal after this number."
     JournalAfter(u64),
 }

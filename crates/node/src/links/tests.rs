@@ -160,7 +160,7 @@ fn a_peer_that_does_not_read_delays_nobody() {
         took: None,
         evidence: String::new(),
     };
-    let large = PeerMessage::Journal(vec![entry]);
+    let large = PeerMessage::Journal { after: 0, entries: vec![entry] };
     let mut longest = Duration::ZERO;
     for _ in 0..64 {
         let begun = Instant::now();
