@@ -26,14 +26,14 @@ fn two_threads_each_send_and_receive_at_once_over_a_real_socket() {
     let (caller, called) = linked();
     let talk = |link: Link<UnixStream>| {
         let (mut reader, mut writer) = link.split().unwrap();
+        reader.stream().limit_reads(Some(WITHIN)).unwrap();
+        writer.stream().limit_writes(Some(WITHIN)).unwrap();
         let sender = thread::spawn(move || {
             for n in 0..2000_u32 {
                 writer.send(&n.to_le_bytes().repeat(1 + (n as usize * 7) % 500)).unwrap();
             }
             writer
         });
-        reader.stream().limit_reads(Some(WITHIN)).unwrap();
-        writer.stream().limit_writes(Some(WITHIN)).unwrap();
         let receiver = thread::spawn(move || {
             for n in 0..2000_u32 {
                 let message = reader.recv().unwrap();
