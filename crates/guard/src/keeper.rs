@@ -2,7 +2,8 @@
 //! for nothing else.
 
 use std::collections::VecDeque;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use regent_lease::holder::Right;
@@ -33,7 +34,7 @@ pub(crate) struct Keeper {
     pub(crate) workers: Workers,
     pub(crate) mirror: Mirror,
     pub(crate) reset: ResetLine,
-    pub(crate) signals: OwnedFd,
+    pub(crate) signals: UnixStream,
     pub(crate) health: Health,
     pub(crate) course: Course,
 }

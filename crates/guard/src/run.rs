@@ -1,6 +1,8 @@
 //! A guard from its start to its end.
 
 use std::fs;
+use std::io;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 
 use regent_lease::Guard;
@@ -15,7 +17,7 @@ use crate::lock::{Lock, LockError};
 use crate::networks::Networks;
 use crate::reset::ResetLine;
 use crate::workers::Workers;
-use crate::{NodeIdentity, Paths, clock, identity, realtime, sys};
+use crate::{NodeIdentity, Paths, clock, identity, realtime};
 
 /// The exit code of a guard that cannot begin: starting it again will not help.
 pub const REFUSED: u8 = 3;
@@ -30,8 +32,7 @@ pub fn run(paths: &Paths) -> Result<(), String> {
     let boot = identity::boot_id()?;
     fs::create_dir_all(&paths.run).map_err(|e| format!("cannot make {}: {e}", paths.run.display()))?;
     let _lock = lock(&paths.guard_lock())?;
-    let signals = sys::signals_as_file(&[libc::SIGTERM, libc::SIGINT, libc::SIGHUP])
-        .map_err(|error| format!("cannot watch for signals: {error}"))?;
+    let signals = signals().map_err(|error| format!("cannot watch for signals: {error}"))?;
     let reset = ResetLine::from_environment();
     realtime::spare_from_oom(-1000);
     let left = held::read(&paths.held(), &boot)?;
@@ -83,6 +84,16 @@ pub fn judge_the_dead(paths: &Paths) -> Result<(), String> {
         std::thread::sleep(std::time::Duration::from_millis(200));
     }
     Ok(())
+}
+
+/// A stream that becomes readable when somebody wants the guard to end, whichever thread the signal comes to.
+fn signals() -> io::Result<UnixStream> {
+    let (ours, theirs) = UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+        signal_hook::low_level::pipe::register(signal, theirs.try_clone()?)?;
+    }
+    Ok(ours)
 }
 
 /// There is one guard on a machine.

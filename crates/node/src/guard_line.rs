@@ -17,6 +17,7 @@ use regent_lease::io::ActId;
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::holding::{Act, Held};
 use regent_model::{Epoch, GroupName, Incarnation};
+use regent_wire::datagram::Counts;
 use regent_wire::ipc::{IpcReader, IpcWriter};
 
 use crate::inbox::Inbox;
@@ -27,6 +28,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// session before.
 const SESSION_SHIFT: u32 = 32;
 const CONNECT_AGAIN: Duration = Duration::from_millis(10);
+
+/// Datagrams of strangers between two reports that are no news: the guard knows nobody until its daemon has told it.
+const STRANGE_MAX: u64 = 20;
 
 type Answer = Result<(), String>;
 
@@ -171,16 +175,18 @@ fn read_in(mut reader: IpcReader<UnixStream>, inbox: &Inbox, waiting: &Mutex<Wai
     }
 }
 
+/// Says in the log what a person should know. The guard may be another one than before: then its counts begin anew.
 fn tell_health(before: &Health, now: &Health) {
     if now.late > before.late {
         let (times, worst) = (now.late - before.late, now.worst_lateness);
         tracing::warn!("the guard woke late {times} times, at worst by {worst:?}: this machine is too busy");
     }
-    let (foreign, stranger) = (now.datagrams.foreign_key, now.datagrams.unknown_sender);
-    if foreign > before.datagrams.foreign_key || stranger > before.datagrams.unknown_sender {
-        tracing::warn!(foreign, stranger, "datagrams were refused: sealed with another key, or of no member");
+    let refused = |count: fn(&Counts) -> u64| count(&now.datagrams).saturating_sub(count(&before.datagrams));
+    let (foreign, strange) = (refused(|c| c.foreign_key), refused(|c| c.unknown_sender));
+    if foreign > 0 || strange > STRANGE_MAX {
+        tracing::warn!(foreign, strange, "datagrams were refused: sealed with another key, or of no member");
     }
-    if now.datagrams.version > before.datagrams.version {
+    if refused(|c| c.version) > 0 {
         tracing::warn!("datagrams of another version of Regent were refused; upgrade the older node");
     }
     for (network, _) in now.bound.iter().enumerate().filter(|(_, bound)| !**bound) {

@@ -83,7 +83,6 @@ impl Heart {
         if !realtime::elevate(realtime::ENGINE) {
             tracing::info!("the kernel does not grant the daemon real-time scheduling");
         }
-        self.follow_config();
         self.carry_out(first);
         loop {
             let wake = self.engine.next_wake();

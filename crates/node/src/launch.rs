@@ -18,7 +18,7 @@ use crate::os;
 pub const GUARD_VARIABLE: &str = "REGENT_GUARD";
 
 const GUARD: &str = "regent-guard";
-const UNITS: [&str; 2] = ["regent-guard.service", "regent.service"];
+const UNITS: [&str; 3] = ["regent-guard.service", "regent.service", "regent-leave.service"];
 /// The log is begun anew when it has grown beyond this.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

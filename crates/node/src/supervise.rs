@@ -8,6 +8,7 @@ use std::io::Read;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use regent_api::{Answer, NodeVerb, Request};
@@ -34,6 +35,8 @@ const TELL_AGAIN: Duration = Duration::from_millis(500);
 /// A daemon ends by itself when its guard is gone.
 const FOLLOW_WITHIN: Duration = Duration::from_secs(2);
 const STOP_WITHIN: Duration = Duration::from_secs(40);
+const ASK_AGAIN: Duration = Duration::from_millis(200);
+const SECOND_SIGNAL: &str = "a second signal ends the supervisor and leaves everything as it is";
 const LOOK_FOR_MEMBERSHIP: Duration = Duration::from_millis(100);
 
 /// What the supervisor is about.
@@ -256,10 +259,6 @@ impl Supervisor<'_> {
                     if why.trim().is_empty() { "see the log".to_owned() } else { why.trim().to_owned() };
                 self.aim = Aim::GiveUp(NodeError::new(format!("the daemon refuses to run: {why}")));
             }
-            other if self.asked_to_stop => {
-                tracing::warn!("the daemon ended ({other}) before the node had left");
-                self.aim = Aim::Leave;
-            }
             other => tracing::warn!("the daemon ended ({other}); starting it again"),
         }
     }
@@ -283,21 +282,9 @@ impl Supervisor<'_> {
     fn stop(&mut self) {
         self.asked_to_stop = true;
         tracing::info!("told to end: the node leaves, and its groups go to others");
-        let request = Request::Node { node: None, verb: NodeVerb::Stop(StopMode::Takeover) };
         let socket = self.paths.api_socket();
-        let daemon_runs = self.daemon.process.is_some();
-        let asked = std::thread::Builder::new().name("stop".into()).spawn(move || {
-            match client::ask(&socket, &request, STOP_WITHIN) {
-                Ok(Answer::Done(words)) => tracing::info!("{words}"),
-                Ok(other) => tracing::error!(
-                    "the node does not leave: {other:?}; a second signal ends the supervisor alone"
-                ),
-                Err(error) => tracing::error!(
-                    "the daemon gave no answer: {error}; a second signal ends the supervisor alone"
-                ),
-            }
-        });
-        if asked.is_err() || !daemon_runs {
+        let asked = std::thread::Builder::new().name("stop".into()).spawn(move || ask_to_leave(&socket));
+        if asked.is_err() {
             self.aim = Aim::Leave;
         }
     }
@@ -307,6 +294,24 @@ impl Supervisor<'_> {
         if self.guard_since.elapsed() >= TELL_AGAIN {
             self.guard_since = Instant::now();
             self.guard.process.iter().for_each(|guard| guard.signal(Signal::TERM));
+        }
+    }
+}
+
+/// Asks the daemon, which may just be starting, until it answers or nobody waits any more.
+fn ask_to_leave(socket: &Path) {
+    let request = Request::Node { node: None, verb: NodeVerb::Stop(StopMode::Takeover) };
+    let until = Instant::now() + STOP_WITHIN;
+    loop {
+        match client::ask(socket, &request, STOP_WITHIN) {
+            Ok(Answer::Done(words)) => return tracing::info!("{words}"),
+            Ok(other) if Instant::now() >= until => {
+                return tracing::error!("the node does not leave: {other:?}; {SECOND_SIGNAL}");
+            }
+            Err(error) if Instant::now() >= until => {
+                return tracing::error!("the daemon gives no answer: {error}; {SECOND_SIGNAL}");
+            }
+            Ok(_) | Err(_) => std::thread::sleep(ASK_AGAIN),
         }
     }
 }

@@ -1,4 +1,5 @@
 //! Whole nodes, guard and daemon and supervisor, on machines made of namespaces.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
 mod rig;
 
@@ -6,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use regent_api::{Answer, NodeVerb, Request};
 use regent_guard::NodeIdentity;
+use regent_model::NodeName;
 use regent_model::ids::ClusterName;
 use regent_model::state::StopMode;
-use regent_model::{NodeId, NodeName};
 use regent_node::founding::Founding;
 use regent_node::install::{Installation, install};
 use regent_wire::ClusterKey;
@@ -108,6 +109,13 @@ fn one_owner_comes_up_and_a_killed_daemon_disturbs_nothing() {
         wait_for("another daemon", || owner.pid_in(&owner.paths.daemon_lock()) != pid);
         assert_eq!(wait_until_online(&rig, "lx4"), epoch);
     }
+    owner.kill("-TERM", owner.pid_in(&owner.paths.guard_lock()));
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(
+        wait_until_online(&rig, "lx4"),
+        epoch,
+        "a guard that holds something does not end when asked to"
+    );
     let after = owner.status().unwrap();
     let life = |status: &regent_api::Status| {
         status.nodes.iter().find(|n| n.name.as_str() == "lx4").unwrap().incarnation

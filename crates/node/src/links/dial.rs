@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regent_model::NodeId;
 use regent_wire::channel::Link;
@@ -15,6 +15,7 @@ use crate::os;
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
 const AGAIN_FIRST: Duration = Duration::from_millis(50);
 const AGAIN_LAST: Duration = Duration::from_millis(200);
+const LASTED: Duration = Duration::from_secs(1);
 
 /// The will to be connected to one peer on one network.
 pub(super) struct Line {
@@ -57,8 +58,13 @@ fn dial(inner: &Inner, peer: NodeId, network: usize, course: (IpAddr, SocketAddr
     while !closed.load(Ordering::Relaxed) {
         match call(inner, peer, course) {
             Ok((second, link)) => {
-                (pause, told) = (AGAIN_FIRST, String::new());
+                told = String::new();
+                let begun = Instant::now();
                 connection::serve(inner, network, second, link);
+                // One that is closed at once is closed by somebody who does not want it.
+                if begun.elapsed() > LASTED {
+                    pause = AGAIN_FIRST;
+                }
             }
             Err(why) => {
                 if told != why {

@@ -80,7 +80,10 @@ fn wait_for_calls(inner: &Weak<Inner>, state: &State, network: usize, address: S
         match os::listen_at(address).and_then(|l| Ok((l.try_clone()?, l))) {
             Ok((second, listener)) => {
                 *lock(&state.listener) = Some(second);
-                if let Err(error) = accept(inner, state, network, &listener) {
+                let ended = accept(inner, state, network, &listener);
+                if let Err(error) = ended
+                    && !state.closed.load(Ordering::Relaxed)
+                {
                     tracing::warn!(%address, %error, "cannot accept calls for the moment");
                 }
                 *lock(&state.listener) = None;

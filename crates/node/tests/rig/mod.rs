@@ -1,6 +1,5 @@
 //! Machines made of namespaces, joined by two bridges, gone when the test is over.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::IpAddr;
@@ -306,7 +305,7 @@ impl Machine {
             .envs(self.paths.environment())
             .env("REGENT_BOOT_ID", format!("boot-{}-{}", self.name, self.boots))
             .env("REGENT_CGROUP_ROOT", &self.cgroup)
-            .env("REGENT_RESET_COMMAND", format!("mkdir {}", self.reset_mark().display()))
+            .env("REGENT_RESET_COMMAND", format!("mkdir -p {}", self.reset_mark().display()))
             .env("REGENT_LOG", "debug")
             .stdin(Stdio::null());
         command
@@ -343,7 +342,12 @@ impl Machine {
 
     /// The number, as the machine itself counts, of the process that holds this lock.
     pub(crate) fn pid_in(&self, lock: &Path) -> u32 {
-        fs::read_to_string(lock).unwrap().trim().parse().unwrap()
+        let mut pid = None;
+        wait_for("a process number", || {
+            pid = fs::read_to_string(lock).ok().and_then(|text| text.trim().parse().ok());
+            pid.is_some()
+        });
+        pid.unwrap()
     }
 
     pub(crate) fn kill(&self, signal: &str, pid: u32) {
@@ -388,14 +392,6 @@ impl Machine {
         match self.ask(&Request::Status) {
             Some(Answer::Status(status)) => Some(*status),
             _ => None,
-        }
-    }
-
-    /// The kinds of all journal entries that the daemon knows.
-    pub(crate) fn event_kinds(&self) -> BTreeSet<String> {
-        match self.ask(&Request::Events { after: 0, limit: 10_000 }) {
-            Some(Answer::Events { entries, .. }) => entries.into_iter().map(|(_, e)| e.kind).collect(),
-            other => panic!("{other:?}"),
         }
     }
 }
