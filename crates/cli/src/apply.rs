@@ -114,7 +114,7 @@ fn settled_well(screen: &Screen, before: &Status, settled: &Settled, new: &str, 
         "still_as_before": as_before,
         "status": settled.status.as_ref().map_or(Value::Null, status_json),
     }))?;
-    screen.say(&format!("{} after {:.2} s\n", settled.words, settled.took.as_secs_f64()))?;
+    screen.say(&format!("after {:.2} s: {}\n", settled.took.as_secs_f64(), settled.words))?;
     for group in as_before {
         screen.say(&format!(
             "{group} runs on as it was acquired; to run it as the file says now: regent group restart {group}\n"

@@ -132,6 +132,12 @@ impl Teller {
         Self { manner, began: began_ms, last: 0, width, names, whole: true }
     }
 
+    /// Whether an entry belongs to the burst at hand. One may come late, from a node that was away: then its time is
+    /// told anew.
+    fn continues(&self, began: u64, wall_ms: u64) -> bool {
+        !pause(self.last, wall_ms) && !pause(wall_ms, began)
+    }
+
     /// When the burst of the last entry told began, in milliseconds of the wall clock.
     #[must_use]
     pub fn burst_began(&self) -> u64 {
@@ -143,7 +149,7 @@ impl Teller {
         let paint = self.manner.paint;
         let mut out = String::new();
         let began = match self.began {
-            Some(began) if self.whole || !pause(self.last, entry.wall_ms) => began,
+            Some(began) if self.whole || self.continues(began, entry.wall_ms) => began,
             before => {
                 if before.is_some() {
                     out.push('\n');
@@ -154,7 +160,7 @@ impl Teller {
             }
         };
         self.began = Some(began);
-        self.last = self.last.max(entry.wall_ms);
+        self.last = if began == entry.wall_ms { began } else { self.last.max(entry.wall_ms) };
         self.names = self.names.max(entry.node.as_str().len());
         let text = what(entry);
         let after = i128::from(entry.wall_ms) - i128::from(began);

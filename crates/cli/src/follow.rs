@@ -1,6 +1,6 @@
 //! Waiting for the effect of an order, with a line for each step on the way.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use regent_api::{Answer, Request, Status};
 use regent_model::journal::{Entry, Level};
@@ -17,6 +17,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 const EVENTS_PER_LOOK: usize = 500;
 /// A bad state may pass by itself; what lasts this much longer than a lease does not.
 const GRACE: Duration = Duration::from_millis(500);
+/// How much the clocks of the nodes may differ, in milliseconds, before steps are missed while waiting.
+const SKEW_MS: u64 = 3_000;
 /// A daemon that crashed is back earlier than this.
 const GONE_FOR_GOOD: Duration = Duration::from_millis(1500);
 
@@ -47,6 +49,8 @@ pub struct Settled {
 /// The steps of the journals after a certain one.
 pub struct Steps {
     after: u64,
+    /// Entries of a time before this one (wall clock) are no news, even if they come only now.
+    since_ms: u64,
     teller: Teller,
 }
 
@@ -56,7 +60,16 @@ impl Steps {
     /// # Errors
     /// When the daemon does not answer.
     pub fn from_now(asks: &dyn Asks, manner: Manner) -> Result<Self> {
-        Ok(Self { after: events(asks, 0, 0)?.1, teller: Teller::new(manner) })
+        let since_ms = wall_ms().saturating_sub(SKEW_MS);
+        Ok(Self { since_ms, ..Self::learnt_from_now(asks, manner)? })
+    }
+
+    /// Everything that the daemon learns from now on, even if it happened earlier, on a node that was away.
+    ///
+    /// # Errors
+    /// When the daemon does not answer.
+    pub fn learnt_from_now(asks: &dyn Asks, manner: Manner) -> Result<Self> {
+        Ok(Self { after: events(asks, 0, 0)?.1, since_ms: 0, teller: Teller::new(manner) })
     }
 
     /// What is new since the last call, in order.
@@ -70,6 +83,7 @@ impl Steps {
             entries.clear();
         }
         self.after = last;
+        entries.retain(|e| e.wall_ms >= self.since_ms);
         Ok(merged(entries))
     }
 
@@ -83,6 +97,13 @@ impl Steps {
     pub fn burst_began(&self) -> u64 {
         self.teller.burst_began()
     }
+}
+
+/// Now, in milliseconds of the wall clock.
+#[must_use]
+pub fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Entries after a cursor, and the newest cursor.

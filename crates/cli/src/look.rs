@@ -1,7 +1,7 @@
 //! The commands that only look: status, events, explain, verify, config.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use regent_api::Status;
@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::args::EventsArgs;
 use crate::client::{self, Asks};
 use crate::events::{self, Manner};
-use crate::follow::{self, Steps};
+use crate::follow::{self, Steps, wall_ms};
 use crate::screen::Screen;
 use crate::status;
 use crate::trouble::{Exit, Result, Trouble};
@@ -90,7 +90,7 @@ pub fn explain(asks: &dyn Asks, screen: &Screen, group: &str) -> Result<()> {
 /// When the daemon does not answer.
 pub fn events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs) -> Result<()> {
     let manner = manner(screen, args.verbose);
-    let mut steps = Steps::from_now(asks, manner.clone())?;
+    let mut steps = Steps::learnt_from_now(asks, manner.clone())?;
     let (entries, _) = follow::events(asks, 0, ALL_EVENTS)?;
     let bursts = chosen(entries, args, wall_ms());
     let values: Vec<_> = bursts
@@ -160,11 +160,6 @@ fn follow_events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs, steps: &mu
 #[must_use]
 pub fn manner(screen: &Screen, verbose: bool) -> Manner {
     Manner { verbose, zone: TimeZone::system(), paint: screen.paint }
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Reads a configuration's file.

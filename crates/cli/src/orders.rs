@@ -73,7 +73,7 @@ pub fn finish(screen: &Screen, settled: &Settled) -> Result<()> {
         "took_ms": (seconds * 1e3).round(),
         "status": settled.status.as_ref().map_or(Value::Null, status_json),
     }))?;
-    screen.say(&format!("{} after {seconds:.2} s\n", settled.words))
+    screen.say(&format!("after {seconds:.2} s: {}\n", settled.words))
 }
 
 /// `regent group ...`.

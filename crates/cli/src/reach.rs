@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use regent_lab::{Lab, LabStatus, MachineStatus, Power, Role};
+use regent_lab::{Folder, Lab, LabStatus, MachineStatus, Power, Role};
 use regent_node::Paths;
 
 use crate::args::Global;
@@ -28,9 +28,15 @@ pub fn client(global: &Global) -> Result<Client> {
     let whose = Whose::Local {
         member: paths.identity().exists(),
         refused: std::fs::read_to_string(paths.refused()).ok().map(|why| why.trim().to_owned()),
-        labs: regent_lab::all_labs(),
+        labs: labs(),
     };
     Ok(Client { socket, whose })
+}
+
+/// The labs that can be asked.
+fn labs() -> Vec<String> {
+    let is_lab = |name: &String| Folder::of(name).is_ok_and(|folder| folder.record().is_ok());
+    regent_lab::all_labs().into_iter().filter(is_lab).collect()
 }
 
 /// Whether the options name another daemon than this machine's own.

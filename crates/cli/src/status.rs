@@ -11,6 +11,8 @@ use crate::settle::is_unwell;
 
 /// Where lines are broken.
 const WIDTH: usize = 100;
+/// The first line names as many groups; of more it gives the number.
+const NAMED_MAX: usize = 3;
 
 /// The whole status.
 #[must_use]
@@ -65,12 +67,8 @@ fn verdict(status: &Status, paint: Paint) -> String {
     if !status.quorate {
         return paint.tone(Tone::Bad, "NOT IN TOUCH WITH A MAJORITY");
     }
-    let bad: Vec<&GroupStatus> = status.groups.iter().filter(|g| is_unwell(g)).collect();
-    let moving = status
-        .groups
-        .iter()
-        .filter(|g| matches!(g.state.as_str(), "acquiring" | "releasing" | "offline"))
-        .count();
+    let restless: Vec<&GroupStatus> =
+        status.groups.iter().filter(|g| !matches!(g.state.as_str(), "online" | "disabled")).collect();
     let missing: Vec<&str> = status
         .nodes
         .iter()
@@ -78,26 +76,20 @@ fn verdict(status: &Status, paint: Paint) -> String {
         .map(|n| n.name.as_str())
         .collect();
     let mut parts = Vec::new();
-    match bad.as_slice() {
-        [] => {}
-        [one] => parts.push(format!("{} is {}", one.name, printable(&one.state))),
-        many => parts.push(format!("{} of {} groups need you", many.len(), status.groups.len())),
-    }
-    if moving > 0 {
-        parts.push(format!("{} on the way", counted(moving, "group")));
+    if restless.len() <= NAMED_MAX {
+        parts.extend(restless.iter().map(|g| format!("{} {}", g.name, printable(&g.state))));
+    } else {
+        parts.push(format!("{} of {} groups are not online", restless.len(), status.groups.len()));
     }
     if !missing.is_empty() {
         parts.push(format!("without {}", missing.join(", ")));
     }
-    match (parts.is_empty(), bad.is_empty()) {
-        (true, _) => paint.tone(Tone::Good, "all is well"),
-        (_, false) => paint.tone(Tone::Bad, &parts.join(", ")),
-        _ => paint.tone(Tone::Warning, &parts.join(", ")),
-    }
-}
-
-fn counted(n: usize, one: &str) -> String {
-    format!("{n} {one}{}", if n == 1 { "" } else { "s" })
+    let tone = match (parts.is_empty(), restless.iter().any(|g| is_unwell(g))) {
+        (true, _) => return paint.tone(Tone::Good, "all is well"),
+        (_, true) => Tone::Bad,
+        _ => Tone::Warning,
+    };
+    paint.tone(tone, &parts.join(", "))
 }
 
 fn stale(status: &Status, paint: Paint) -> String {

@@ -1,7 +1,7 @@
 //! `regent lab demo`: the whole story, told while it happens, with everything counted at its end.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use regent_lab::ledger::{Acknowledged, LEDGER_PORT, LedgerWriter, audit, read_ledger};
 use regent_lab::observe::{Observer, doubles};
@@ -12,7 +12,7 @@ use serde_json::json;
 use super::cluster::{GROUP, Plan, SERVICE, default_config, form, wait_for_votes};
 use super::{need_root, story, up};
 use crate::client::{self, Client};
-use crate::follow::{Steps, Wait, events, until};
+use crate::follow::{Steps, Wait, events, until, wall_ms};
 use crate::look::manner;
 use crate::paint::Tone;
 use crate::reach;
@@ -225,9 +225,4 @@ impl Demo<'_> {
         }
         self.tell_in(Tone::Good, "Every acknowledged write is there, once and in order; never two owners.")
     }
-}
-
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
