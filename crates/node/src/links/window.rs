@@ -77,7 +77,7 @@ mod tests {
         let mut newest = 0_u64;
         for _ in 0..200_000 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            let far = (random >> 20) % 2 == 0;
+            let far = (random >> 20).is_multiple_of(2);
             let lag = (random >> 33) % if far { WINDOW + 200 } else { 6 };
             let number = (newest + 3).saturating_sub(lag).max(1);
             let is_new = window.take(1, number);

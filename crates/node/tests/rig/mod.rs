@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ pub(crate) struct Machine {
     boots: u32,
     /// The process whose death is a power cut, and the machine's first process.
     power: Option<(Child, u32)>,
+    started: Mutex<Vec<Child>>,
 }
 
 fn run(command: &mut Command) -> Output {
@@ -154,6 +156,7 @@ impl Rig {
                 cgroup: rig.cgroup.join(name),
                 boots: 0,
                 power: None,
+                started: Mutex::default(),
             });
         }
         rig.machines.iter_mut().for_each(Machine::on);
@@ -273,6 +276,10 @@ impl Machine {
         }
         let _ = child.kill();
         let _ = child.wait();
+        for mut child in self.started.get_mut().unwrap().drain(..) {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
     }
 
     /// The machine's address on a network.
@@ -316,12 +323,13 @@ impl Machine {
     }
 
     /// Starts a process of the machine.
-    pub(crate) fn start(&self, role: &str) -> Child {
+    pub(crate) fn start(&self, role: &str) {
         let words = words(role);
         let words: Vec<&str> = words.iter().map(|word| word.to_str().unwrap()).collect();
         let log = File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = self.command(&words);
-        command.stdout(log.try_clone().unwrap()).stderr(log).process_group(0).spawn().unwrap()
+        let child = command.stdout(log.try_clone().unwrap()).stderr(log).process_group(0).spawn().unwrap();
+        self.started.lock().unwrap().push(child);
     }
 
     /// Types a command in, and gives what it complained of.
