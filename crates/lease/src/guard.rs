@@ -121,6 +121,7 @@ impl Guard {
         self.look(now, &mut out);
         if !self.halted {
             self.take(now, input, &mut out);
+            self.own_what_is_adopted(now);
             // What was said may have ended the incarnation.
             self.look(now, &mut out);
             self.follow_up(now, &mut out);
@@ -322,13 +323,17 @@ impl Guard {
         self.release_held(out);
     }
 
+    /// A lease that is valid limits from now on what the log has adopted for this incarnation, and only that (L6).
+    fn own_what_is_adopted(&mut self, now: Moment) {
+        if self.holder.valid_under_current_set(now) {
+            self.list.adopted(self.incarnation(), self.mutants.off(Condition::L6Adopt));
+        }
+    }
+
     /// What follows from the step: what has become true is told, and keepalives go out.
     fn follow_up(&mut self, now: Moment, out: &mut Vec<Effect>) {
         if self.halted {
             return;
-        }
-        if self.holder.valid_under_current_set(now) {
-            self.list.adopted(self.incarnation(), self.mutants.off(Condition::L6Adopt));
         }
         self.finish_letting_go(out);
         self.tell_valid(now, out);

@@ -112,16 +112,15 @@ fn prepare(cluster: &Cluster, node: &str) {
     let make = format!(
         "mkdir -p /srv/pg/data && chown postgres /srv/pg/data && chmod 700 /srv/pg/data && \
          runuser -u postgres -- {0}/initdb -D /srv/pg/data -k -A trust >/dev/null && \
-         echo 'host all all 10.77.0.0/24 trust' >> /srv/pg/data/pg_hba.conf && sync",
+         echo 'host all all 10.77.0.0/24 trust' >> /srv/pg/data/pg_hba.conf && sync -f /srv/pg/data/pg_hba.conf",
         bin.display()
     );
     let output = cluster.lab.output(node, &["sh", "-c", &make]).unwrap();
     assert!(output.status.success(), "{}", told(&output));
-    let file = std::env::temp_dir().join(format!("regent-test-{}.toml", cluster.name));
-    std::fs::write(&file, head("normal") + &group(true)).unwrap();
-    cluster.order(node, &["apply", file.to_str().unwrap()]);
+    let write = format!("cat > /tmp/pg.toml <<'END'\n{}\nEND", head("normal") + &group(true));
+    assert!(cluster.lab.output(node, &["sh", "-c", &write]).unwrap().status.success());
+    cluster.order(node, &["apply", "/tmp/pg.toml"]);
     cluster.order(node, &["group", "restart", "pg"]);
-    let _ = std::fs::remove_file(&file);
     cluster.wait_for("the database", |s| s.groups[0].state == "online" && s.groups[0].resources.len() == 3);
     let table = "create table kept (n bigint primary key)";
     let output = psql(cluster, table);
