@@ -89,6 +89,11 @@ pub fn in_lab(status: &LabStatus, node: Option<&str>) -> Result<Client> {
                     .next(format!("regent lab on {name} --name {}", status.name))
                     .next("or ask another node: --on NODE"));
             }
+            if machine.paused {
+                return Err(Trouble::unreachable(format!("{name} is frozen"))
+                    .next(format!("regent lab resume {name} --name {}", status.name))
+                    .next("or ask another node: --on NODE"));
+            }
             machine
         }
         None => members()
@@ -158,9 +163,10 @@ mod tests {
             in_lab(&status, None).unwrap().whose,
             Whose::Lab { lab: "lab".into(), node: "wit".into() }
         );
-        let socket = in_lab(&status, Some("lx5")).unwrap().socket;
+        let socket = in_lab(&status, Some("wit")).unwrap().socket;
         assert_eq!(socket, Path::new("/proc/41/root/run/regent/api.sock"));
         assert!(in_lab(&status, Some("lx4")).unwrap_err().next[0].contains("regent lab on lx4"));
+        assert!(in_lab(&status, Some("lx5")).unwrap_err().next[0].contains("regent lab resume lx5"));
         assert!(in_lab(&status, Some("client")).unwrap_err().next[0].contains("lx4, lx5, wit"));
     }
 }

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use regent_lab::Lab;
 use regent_lab::ledger::LEDGER_PORT;
-use regent_lab::{Folder, Lab};
 use serde_json::json;
 
 use super::cluster::{Plan, SERVICE, default_config, form, wait_for_votes};
@@ -33,16 +33,17 @@ pub(super) fn up(screen: &Screen, name: Option<&str>, file: Option<&Path>) -> Re
     };
     let began = Instant::now();
     screen.say(&format!("building the lab {name}: {}\n", inventory(&plan)))?;
-    let lab = Lab::up(&plan.spec)?;
+    // Until its cluster runs, a lab on a leash goes down with this process, also by Ctrl-C.
+    let lab = Lab::up_leashed(&plan.spec)?;
     let formed = start(screen, &lab, &plan, began);
-    if let Err(trouble) = formed {
-        if trouble.exit == Exit::Unsettled {
-            return Err(trouble
-                .next(format!("the lab stays up to look at; when done: regent lab down --name {name}")));
-        }
-        let _the_first_trouble_matters_more = regent_lab::down(&Folder::of(name)?);
-        return Err(trouble);
+    match formed {
+        Err(trouble) if trouble.exit != Exit::Unsettled => return Err(trouble),
+        _ => {}
     }
+    let lab = lab.stay()?;
+    formed.map_err(|t| {
+        t.next(format!("the lab stays up to look at; when done: regent lab down --name {name}"))
+    })?;
     let option = option(&lab);
     screen.value(
         &json!({ "lab": name, "folder": lab.folder().path(), "seconds": began.elapsed().as_secs_f64() }),

@@ -32,7 +32,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         needs_span: needs.as_ref().map(|n| n.span.clone()),
         needs: match needs {
             Some(needs) => needs.value,
-            None if filesystems.is_empty() => vec![Need::Fenced, Need::LeaseEnded],
+            None if filesystems.is_empty() => vec![Need::LeaseEnded],
             None => vec![Need::Fenced],
         },
         filesystems: filesystems.into_iter().map(|t| resource::filesystem(t, findings)).collect(),

@@ -16,7 +16,7 @@ fn group(line: &str) -> String {
 fn a_file_system_needs_fencing_unless_the_user_says_otherwise() {
     let config = good(GOOD);
     assert_eq!(config.groups[0].needs, [Need::Fenced]);
-    assert_eq!(config.groups[1].needs, [Need::Fenced, Need::LeaseEnded]);
+    assert_eq!(config.groups[1].needs, [Need::LeaseEnded]);
     refused(&group("needs = []"), "[]", "nothing would ever prove", "[\"fenced\"]");
     refused(&group("needs = [\"lease\"]"), "\"lease\"", "cannot be", "did you mean \"lease-ended\"?");
     refused(&group("needs = \"fenced\""), "\"fenced\"", "must be a list", "needs = [\"fenced\"]");
@@ -80,7 +80,7 @@ fn the_guarantee_of_each_group_names_its_class_proofs_and_worst_case() {
     // Noticed after promise_begins (450.9 ms), then off and status, 20 s each.
     assert_eq!(said[0].worst_case.map(|d| d.as_millis()), Some(40_451));
     assert_eq!(said[1].class, Guarantee::Guard);
-    assert_eq!(said[1].proofs, ["released", "rebooted", "fenced", "lease-ended"]);
+    assert_eq!(said[1].proofs, ["released", "rebooted", "lease-ended"]);
     // The lease on the fastest clock (601.2 ms), and a heartbeat for the commit.
     assert_eq!(said[1].worst_case.map(|d| d.as_millis()), Some(702));
     assert_eq!(said[0].acquire_limit.as_secs(), 60 + 10 + 60);
