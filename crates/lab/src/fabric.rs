@@ -32,6 +32,9 @@ struct Fabric {
     ending: AtomicBool,
 }
 
+/// The word by which a leashed lab is allowed to stay.
+pub(crate) const STAY: &[u8] = b"stay\n";
+
 /// Runs the fabric of the lab in `folder`, whose `spec.json` says what to build, until the lab goes down.
 /// Standard input is a socket to whoever started it: it is told `ready`, or what went wrong. If `leashed`, the
 /// lab goes down when that socket is closed.
@@ -217,7 +220,7 @@ impl Fabric {
         &self.shared.folder
     }
 
-    /// Boots everything, reports, and waits for the leash.
+    /// Boots everything, reports, and waits for the leash, or for the word that takes it off.
     fn begin(self: &Arc<Self>, mut leash: File, leashed: bool) {
         let begun = self.listen().and_then(|()| self.boot_all());
         if let Err(error) = &begun {
@@ -230,8 +233,12 @@ impl Fabric {
             return;
         }
         if leashed {
-            let mut rest = [0; 64];
-            while leash.read(&mut rest).is_ok_and(|n| n > 0) {}
+            let mut word = [0; 64];
+            while let Ok(length @ 1..) = leash.read(&mut word) {
+                if word[..length].starts_with(STAY) {
+                    return;
+                }
+            }
             self.end();
         }
     }

@@ -71,6 +71,17 @@ impl Lab {
         Ok(Self { folder, leash: leashed.then_some(leash) })
     }
 
+    /// Takes a leash off: the lab stays from now on, as after [`Lab::up`].
+    ///
+    /// # Errors
+    /// When the fabric is gone.
+    pub fn stay(mut self) -> Result<Self> {
+        if let Some(mut leash) = self.leash.take() {
+            leash.write_all(crate::fabric::STAY).doing(|| "take the lab off its leash".into())?;
+        }
+        Ok(self)
+    }
+
     /// The lab of that name, if it is there.
     ///
     /// # Errors

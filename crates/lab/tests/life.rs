@@ -37,6 +37,19 @@ fn a_leashed_lab_ends_with_its_holder() {
 }
 
 #[test]
+fn a_lab_whose_leash_was_taken_off_stays_until_it_is_taken_down() {
+    let spec = spec("stay");
+    let ender = Ender(Folder::of(&spec.name).unwrap());
+    let lab = Lab::up_leashed(&spec).unwrap().stay().unwrap();
+    drop(lab);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let lab = Lab::attach(&spec.name).unwrap();
+    assert_eq!(sh(&lab, "lx4", "echo here").trim(), "here");
+    drop(ender);
+    assert_eq!(traces(&spec.name), Default::default());
+}
+
+#[test]
 fn down_clears_away_what_a_killed_fabric_leaves() {
     let spec = spec("orphan");
     let _ender = Ender(Folder::of(&spec.name).unwrap());

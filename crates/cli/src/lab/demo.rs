@@ -52,11 +52,12 @@ pub(super) fn demo(screen: &Screen, name: Option<&str>, keep: bool) -> Result<()
     };
     tell(&format!("Building a lab out of namespaces: {}.", up::inventory(&plan)))?;
     // A lab on a leash goes down with this process, however that ends.
-    let lab = if keep { Lab::up(&plan.spec)? } else { Lab::up_leashed(&plan.spec)? };
+    let lab = Lab::up_leashed(&plan.spec)?;
     let demo = Demo { screen, began, lab, plan };
     let told = demo.tell_all();
     if keep {
-        demo.tell(&format!("The lab stays up. When done: regent lab down --name {name}"))?;
+        demo.lab.stay()?;
+        tell(&format!("The lab stays up. When done: regent lab down --name {name}"))?;
         return told;
     }
     let ended = demo.lab.down();
