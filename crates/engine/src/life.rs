@@ -95,6 +95,10 @@ impl Engine {
     }
 
     fn peer_heard(&mut self, about: IncarnationOf) {
+        // A datagram of an earlier life can come late.
+        if self.heard.get(&about.node).is_some_and(|known| *known > about.incarnation) {
+            return;
+        }
         let before = self.heard.insert(about.node, about.incarnation);
         if before != Some(about.incarnation) {
             let who = self.state.name_of(about.node);
