@@ -103,5 +103,6 @@ mod tests {
         std::fs::remove_dir(&first).unwrap();
         std::fs::remove_dir(&second).unwrap();
         wait_for(&mut line);
+        line.running.iter_mut().for_each(|child| drop(child.wait()));
     }
 }

@@ -93,13 +93,15 @@ fn read_in(
             tracing::warn!(peer = %from, "a frame that makes no sense was dropped");
             continue;
         };
-        if !lock(&attached.window).take(session, number) {
+        // Held until it is delivered: otherwise the other network's thread could overtake this one.
+        let mut window = lock(&attached.window);
+        if !window.take(session, number) {
             continue;
         }
         match codec::decode::<PeerMessage>(body) {
             Ok(message) => (inner.ears.deliver)(from, message),
             Err(error) => {
-                tracing::warn!(peer = %from, %error, "a message was dropped; is the peer of another version?")
+                tracing::warn!(peer = %from, %error, "a message was dropped; is the peer of another version?");
             }
         }
     }

@@ -1,3 +1,5 @@
+//! Links between two nodes on real sockets.
+
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
