@@ -49,7 +49,7 @@ pub fn apply(asks: &dyn Asks, screen: &Screen, args: &ApplyArgs) -> Result<()> {
         Ok(settled) => settled_well(screen, &before, &settled, &text, &old),
         Err(Failed { trouble, committed: false }) => Err(trouble),
         Err(Failed { trouble, .. }) if args.no_undo => Err(kept(trouble)),
-        Err(Failed { trouble, .. }) => undo(asks, screen, &old, &before, args.wait, &trouble),
+        Err(Failed { trouble, .. }) => undo(asks, screen, (&old, &text), &before, args.wait, &trouble),
     }
 }
 
@@ -148,19 +148,23 @@ fn kept(trouble: Trouble) -> Trouble {
     Trouble { exit: Exit::Unsettled, what, next: trouble.next }
 }
 
-/// Puts the configuration before in force again. Ends with exit code 4 if that worked.
+/// Puts the configuration before in force again, unless somebody has applied a third one. Ends with exit code 4 if
+/// that worked.
 fn undo(
     asks: &dyn Asks,
     screen: &Screen,
-    old: &str,
+    (old, new): (&str, &str),
     before: &Status,
     limit: Duration,
     why: &Trouble,
 ) -> Result<()> {
     screen.say(&format!("the cluster does not settle: {}\n", why.what))?;
     screen.say("putting the configuration before in force again\n")?;
-    let again = client::config(asks).map_err(Failed::before);
-    let undone = again.and_then(|(_, serial)| put_in_force(asks, screen, old, serial, before, limit));
+    let again = client::config(asks).map_err(Failed::before).and_then(|(text, serial)| {
+        let meanwhile = format!("configuration {serial} was applied by somebody meanwhile");
+        if text == new { Ok(serial) } else { Err(Failed::before(Trouble::refused(meanwhile))) }
+    });
+    let undone = again.and_then(|serial| put_in_force(asks, screen, old, serial, before, limit));
     match undone {
         Ok(settled) => Err(Trouble::unsettled(format!(
             "undone, because the cluster did not settle with the new configuration: {}. Now: {}",
@@ -175,7 +179,7 @@ fn undo(
         .next("regent status")),
         Err(Failed { trouble: second, .. }) => Err(Trouble::unsettled(format!(
             "the cluster did not settle with the new configuration: {}. \
-             It could not be undone either, so the new one is still in force: {}",
+             It could not be undone either: {}",
             why.what, second.what
         ))
         .next("regent config show, then regent apply the file you had before")),

@@ -84,6 +84,17 @@ fn what_does_not_settle_is_undone_and_ends_with_4() {
 }
 
 #[test]
+fn what_somebody_else_applied_meanwhile_is_not_undone() {
+    let file = File::with("third", &new());
+    let mut daemon = daemon(vec![at_once(healthy(), 4), at_once(failed(), 5)]);
+    daemon.third = Some("# somebody else's\n".into());
+    let trouble = apply(&daemon, &Screen::silent(), &file.args()).unwrap_err();
+    assert_eq!(trouble.exit, Exit::Unsettled);
+    assert!(trouble.what.contains("by somebody meanwhile"), "{trouble}");
+    assert_eq!(texts_applied(&daemon), [new()]);
+}
+
+#[test]
 fn with_no_undo_it_stays() {
     let file = File::with("kept", &new());
     let daemon = daemon(vec![at_once(healthy(), 4), at_once(failed(), 5)]);

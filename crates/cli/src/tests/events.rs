@@ -92,6 +92,17 @@ fn what_comes_after_a_pause_begins_a_new_burst() {
 }
 
 #[test]
+fn what_is_learnt_late_is_told_at_its_own_time() {
+    let mut teller = Teller::new(manner(false));
+    let now = teller.line(&entry("lx5", 1, T + 60_000, Level::Step, "now"));
+    assert!(now.starts_with("2026-07-12 09:31:00.000 UTC\n"), "{now}");
+    let late = teller.line(&entry("lx4", 1, T, Level::Step, "a minute ago"));
+    assert!(late.starts_with("\n2026-07-12 09:30:00.000 UTC\n    +0 ms"), "{late}");
+    let again = teller.line(&entry("lx4", 2, T + 10, Level::Step, "just after"));
+    assert!(again.starts_with("   +10 ms"), "{again}");
+}
+
+#[test]
 fn programs_get_milliseconds() {
     let entry = &takeover()[3];
     let value = entry_json(entry, T);

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use regent_api::{GroupVerb, NodeVerb, Request};
 use regent_model::Epoch;
+use regent_model::journal::Level;
 use regent_model::state::StopMode;
 
-use super::samples::{Scripted, blocked, failed, group_name, healthy, node_name, with_group};
+use super::samples::{Scripted, blocked, entry, failed, group_name, healthy, node_name, with_group};
 use crate::args::{GroupCommand, WaitArgs};
+use crate::follow::{Steps, wall_ms};
 use crate::orders;
 use crate::screen::Screen;
 use crate::settle::{Verdict, Wish, judge};
@@ -137,4 +139,33 @@ fn confirm_dead_asks_a_person_and_wants_a_reason() {
         }
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn while_waiting_only_what_happens_now_is_told() {
+    let now = wall_ms();
+    let old = entry("wit", 7, now - 60_000, Level::Notice, "long ago");
+    let daemon = Scripted::new(vec![healthy()]).with_events(vec![old.clone()]);
+    let manner = crate::look::manner(&Screen::silent(), false);
+    let mut waiting = Steps::from_now(&daemon, manner.clone()).unwrap();
+    let mut following = Steps::learnt_from_now(&daemon, manner).unwrap();
+    daemon.happen(entry("lx4", 3, now - 60_000, Level::Notice, "learnt late"));
+    daemon.happen(entry("lx5", 9, now + 5, Level::Notice, "now"));
+    let texts = |steps: &mut Steps| -> Vec<String> {
+        steps.news(&daemon).unwrap().into_iter().map(|e| e.text).collect()
+    };
+    assert_eq!(texts(&mut waiting), ["now"]);
+    assert_eq!(texts(&mut following), ["learnt late", "now"]);
+    assert!(texts(&mut following).is_empty());
+}
+
+#[test]
+fn a_node_on_standby_has_settled_when_no_group_is_on_the_way() {
+    let wish = Wish::Node { node: node_name("lx4"), state: "standby" };
+    let mut status = with_group("acquiring", Some("lx5"), 8);
+    assert!(matches!(judge(&wish, &status), Verdict::Waiting(_)), "it is up");
+    status.nodes[0].state = "standby".into();
+    assert!(matches!(judge(&wish, &status), Verdict::Waiting(_)), "its group moves");
+    status.groups[0].state = "online".into();
+    assert_eq!(judge(&wish, &status), Verdict::Settled("lx4 is on standby and owns nothing".into()));
 }

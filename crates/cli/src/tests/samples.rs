@@ -185,6 +185,8 @@ pub(super) struct Scripted {
     pub(super) config: RefCell<(String, u64)>,
     /// Everything but looks, as it was asked.
     pub(super) orders: RefCell<Vec<Request>>,
+    /// What is in force after an apply, instead of what was applied: somebody else was quick.
+    pub(super) third: Option<String>,
     /// What is answered to an order instead of `Done`.
     refusal: Option<Answer>,
 }
@@ -196,12 +198,24 @@ impl Scripted {
             events: RefCell::default(),
             config: RefCell::default(),
             orders: RefCell::default(),
+            third: None,
             refusal: None,
         }
     }
 
     pub(super) fn that_refuses(self, reason: &str, advice: &str) -> Self {
         Self { refusal: Some(Answer::refused(reason, advice)), ..self }
+    }
+
+    /// With these entries in the journal, all of them before anything is asked.
+    pub(super) fn with_events(self, entries: Vec<Entry>) -> Self {
+        *self.events.borrow_mut() = entries;
+        self
+    }
+
+    /// Something more happens.
+    pub(super) fn happen(&self, entry: Entry) {
+        self.events.borrow_mut().push(entry);
     }
 
     pub(super) fn then_gone(self) -> Self {
@@ -234,7 +248,7 @@ impl Asks for Scripted {
             Request::Apply { text, dry_run: false } => {
                 self.orders.borrow_mut().push(request.clone());
                 let mut config = self.config.borrow_mut();
-                *config = (text.clone(), config.1 + 1);
+                *config = (self.third.clone().unwrap_or_else(|| text.clone()), config.1 + 1);
                 Ok(Answer::Done(format!("configuration {} is in force", config.1)))
             }
             other => {
