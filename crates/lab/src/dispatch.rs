@@ -7,8 +7,8 @@ use std::path::Path;
 use crate::error::{Doing, LabError, Result};
 
 /// Answers the lab's own commands: `init`, `fabric FOLDER [--leashed]`, `fence-agent`, `reset-line`,
-/// `ledger serve --listen ADDRESS:PORT --file PATH` and `ledger list PATH`. `words` are the arguments after those of [`crate::LabSpec::words`]. Gives the exit code, or `None` if
-/// the words are none of these commands. What goes wrong is written to standard error.
+/// `ledger serve --listen ADDRESS:PORT --file PATH` and `ledger list PATH`. `words` are the arguments after those
+/// of [`crate::LabSpec::words`]. Gives the exit code, or `None` if the words are none of these commands. What goes wrong is written to standard error.
 pub fn dispatch(words: &[OsString]) -> Option<u8> {
     let text: Vec<&str> = words.iter().map(|w| w.to_str().unwrap_or_default()).collect();
     let result = match text.split_first()? {

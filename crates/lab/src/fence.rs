@@ -140,12 +140,15 @@ pub fn reset_self(socket: &Path) -> Result<()> {
 
 const METADATA: &str = r#"<?xml version="1.0" ?>
 <resource-agent name="fence_lab" shortdesc="Power switch of a Regent lab">
-<longdesc>Cuts and restores the power of the machines of a Regent lab. It is reached over the lab's networks: a machine cut off from all of them cannot use it.</longdesc>
+<longdesc>Cuts and restores the power of the machines of a Regent lab.
+It is reached over the lab's networks: a machine cut off from all of them cannot use it.</longdesc>
 <parameters>
 <parameter name="action" unique="0" required="1"><content type="string" default="reboot"/><shortdesc lang="en">Fencing action</shortdesc></parameter>
 <parameter name="plug" unique="0" required="1"><content type="string"/><shortdesc lang="en">Name of the machine</shortdesc></parameter>
 <parameter name="port" unique="0" required="0" deprecated="1"><content type="string"/><shortdesc lang="en">Name of the machine</shortdesc></parameter>
-<parameter name="socket" unique="0" required="0"><content type="string" default="/run/regent-lab/power.sock"/><shortdesc lang="en">Socket of the power switch</shortdesc></parameter>
+<parameter name="socket" unique="0" required="0">
+<content type="string" default="/run/regent-lab/power.sock"/><shortdesc lang="en">Socket of the power switch</shortdesc>
+</parameter>
 </parameters>
 <actions>
 <action name="on" automatic="0"/>

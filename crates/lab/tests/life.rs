@@ -42,7 +42,7 @@ fn a_lab_whose_leash_was_taken_off_stays_until_it_is_taken_down() {
     let ender = Ender(Folder::of(&spec.name).unwrap());
     let lab = Lab::up_leashed(&spec).unwrap().stay().unwrap();
     drop(lab);
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::thread::sleep(Duration::from_millis(500));
     let lab = Lab::attach(&spec.name).unwrap();
     assert_eq!(sh(&lab, "lx4", "echo here").trim(), "here");
     drop(ender);

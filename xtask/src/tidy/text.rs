@@ -6,7 +6,7 @@ use super::{Breach, Source};
 const LINES_MAX: usize = 500;
 
 /// The longest line, in characters: what the formatter cannot break (texts) may stand out a little.
-const COLUMNS_MAX: usize = 130;
+const COLUMNS_MAX: usize = 160;
 
 /// Names that say nothing about what is inside.
 const EMPTY_NAMES: [&str; 7] = ["utils", "util", "common", "misc", "manager", "helpers", "helper"];

@@ -213,6 +213,15 @@ impl Cluster {
         assert!(overlaps.is_empty(), "two writers: {overlaps:?}\n{}", self.evidence());
     }
 
+    /// Heals every network of a machine. One that is just being fenced has no ports for a moment.
+    pub(crate) fn heal(&self, machine: &str) {
+        let began = Instant::now();
+        while let Err(error) = self.lab.heal(machine, None) {
+            assert!(began.elapsed() < PATIENCE, "{machine} cannot be healed: {error}\n{}", self.evidence());
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
     /// Starts to watch who carries the service address.
     pub(crate) fn watch(&self) -> Observer {
         let address: IpAddr = SERVICE.parse().unwrap();

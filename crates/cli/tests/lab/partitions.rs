@@ -19,7 +19,7 @@ fn ten_partitions_of_an_address_only_group_have_one_owner_at_every_instant() {
         cluster.lab.cut(&from, None).unwrap();
         cluster.online_on("front", to);
         std::thread::sleep(Duration::from_millis(50 * round as u64));
-        cluster.lab.heal(&from, None).unwrap();
+        cluster.heal(&from);
         cluster.is_up(&from);
     }
     cluster.one_address(observer);
@@ -37,7 +37,7 @@ fn ten_partitions_with_a_shared_disk_have_one_owner_and_one_writer_at_every_inst
         cluster.written_on(&writer, &from);
         cluster.lab.cut(&from, None).unwrap();
         cluster.written_on(&writer, to);
-        cluster.lab.heal(&from, None).unwrap();
+        cluster.heal(&from);
         cluster.is_up(&from);
     }
     cluster.nothing_lost(writer);

@@ -1,3 +1,5 @@
+//! What was acknowledged survives every crash.
+
 use proptest::prelude::*;
 use regent_store::{Disk, Record, Recovered, Snapshot, Store, StoreError, VirtualDisk};
 

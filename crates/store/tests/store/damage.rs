@@ -1,3 +1,5 @@
+//! Damage is refused, and nothing is opened.
+
 use proptest::prelude::*;
 use regent_model::NodeId;
 use regent_model::ids::ClusterName;

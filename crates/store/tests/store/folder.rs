@@ -1,3 +1,5 @@
+//! The store in a real folder.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,3 +1,5 @@
+//! The channel between nodes: handshake and frames.
+
 use proptest::prelude::*;
 use regent_model::NodeId;
 use regent_wire::ClusterKey;

@@ -1,3 +1,5 @@
+//! What is encoded comes back, and nothing else is decoded.
+
 use proptest::prelude::*;
 use regent_model::proof::Promise;
 use regent_model::{Incarnation, IncarnationOf, NodeId, Round};

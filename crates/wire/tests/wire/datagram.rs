@@ -1,3 +1,5 @@
+//! Sealed datagrams and the windows against replay.
+
 use std::collections::BTreeSet;
 
 use crate::sys::allocations;

@@ -1,3 +1,5 @@
+//! What daemon and guard say to each other.
+
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::thread;

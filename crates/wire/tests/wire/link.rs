@@ -1,3 +1,5 @@
+//! The channel over real sockets.
+
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;

@@ -1,3 +1,5 @@
+//! Keys and tokens as text.
+
 use proptest::prelude::*;
 use regent_wire::ClusterKey;
 use regent_wire::text::{self, TextError};
