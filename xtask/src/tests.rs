@@ -39,7 +39,11 @@ pub(crate) fn all(quick: bool) -> Result<(), String> {
     build()?;
     let pure = ["test", "--quiet", "--workspace", "--exclude", "regent-cli"];
     step("tests of every crate", &cargo, &pure)?;
-    step("tests of the command line", &cargo, &["test", "--quiet", "-p", "regent-cli", "--lib", "--bins"])?;
+    step(
+        "tests of the command line",
+        &cargo,
+        &["test", "--quiet", "-p", "regent-cli", "--lib", "--bins", "--test", "verify"],
+    )?;
     if quick {
         return Ok(());
     }

@@ -130,7 +130,7 @@ fn send(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
     let mut line = serde_json::to_vec(answer)?;
     if line.len() >= MESSAGE_BYTES_MAX {
         let reason = format!("the answer has {} bytes, more than {MESSAGE_BYTES_MAX}", line.len());
-        line = serde_json::to_vec(&Answer::refused(reason, "ask for less: regent events --limit N"))?;
+        line = serde_json::to_vec(&Answer::refused(reason, "ask for less: regent events --last N"))?;
     }
     line.push(b'\n');
     stream.write_all(&line)

@@ -341,6 +341,18 @@ fn unproven(
         let rule = format!("{here} is back in the same boot and adopts what it left running");
         return Placement::of(Intent::Underway, rule, candidates);
     }
+    if let Some(request) = state.fence_requests.get(&ownership.owner) {
+        let intent = Intent::Blocked {
+            reason: format!(
+                "{here} owned it and is silent; {} is cutting its power (attempt {})",
+                request.device, request.attempt
+            ),
+            advice: format!(
+                "wait for the device; if it fails, make sure that {here} is off, then: regent node confirm-dead {here}"
+            ),
+        };
+        return Placement::of(intent, "no takeover without proof", candidates);
+    }
     let over = state.is_ended(ownership.owner);
     let what = if over {
         "its lease has ended, but that is no proof for this group"
