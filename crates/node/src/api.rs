@@ -195,7 +195,7 @@ mod tests {
         let answer: Answer = serde_json::from_slice(&answer).unwrap();
         assert!(matches!(answer, Answer::Refused(_)));
         let stream = UnixStream::connect(&path).unwrap();
-        assert!(matches!(ask(&stream, b"\"config\"\n"), Answer::Refused(r) if r.advice.contains("--limit")));
+        assert!(matches!(ask(&stream, b"\"config\"\n"), Answer::Refused(r) if r.advice.contains("--last")));
     }
 
     #[test]
