@@ -103,13 +103,10 @@ struct Supervisor<'s> {
 /// waits until it does.
 ///
 /// # Errors
-/// When there is another supervisor, or guard or daemon refuse to run.
+/// When there is another supervisor, or guard or daemon refuse to run. It is for the caller to say.
 pub fn supervise(paths: &Paths, launch: &Launch) -> Result<()> {
     log::install("regent-run");
     let done = begin(paths, launch);
-    if let Err(error) = &done {
-        tracing::error!("{error}");
-    }
     log::flush(Duration::from_secs(1));
     done
 }

@@ -1,5 +1,6 @@
 //! Machines made of namespaces, joined by two bridges, gone when the test is over.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::net::IpAddr;
@@ -77,7 +78,11 @@ pub(crate) fn play() {
         },
         "run" => {
             let launch = Launch { supervisor: words("run"), daemon: words("daemon"), guard: words("guard") };
-            u8::from(regent_node::supervise(&paths, &launch).is_err())
+            let done = regent_node::supervise(&paths, &launch);
+            if let Err(error) = &done {
+                println!("regent-run error: {error}");
+            }
+            u8::from(done.is_err())
         }
         "daemon" => regent_node::daemon(&paths),
         "guard" => {
@@ -372,11 +377,28 @@ impl Machine {
 
     /// Waits until the supervisor has ended; 0 if it had nothing to complain of.
     pub(crate) fn wait_for_supervisor(&self) -> i32 {
-        wait_for("the end of the supervisor", || Lock::holder(&self.paths.supervisor_lock()).is_none());
+        let pid = self.pid_in(&self.paths.supervisor_lock());
+        // A dead one may wait to be buried.
+        let state = format!("grep -q 'State:.[^ZX]' /proc/{pid}/status");
+        let is_there = || self.command(&["sh", "-c", &state]).output().unwrap().status.success();
+        wait_for("the end of the supervisor", || !is_there());
         let log = fs::read_to_string(self.log()).unwrap_or_default()
             + &fs::read_to_string(self.paths.log()).unwrap_or_default();
         let last = log.lines().rev().find(|line| line.contains("regent-run "));
         i32::from(last.is_some_and(|line| line.contains("regent-run error")))
+    }
+
+    /// The processes of the machine's groups.
+    pub(crate) fn group_processes(&self) -> BTreeSet<u32> {
+        let mut found = BTreeSet::new();
+        let mut folders = vec![self.cgroup.clone()];
+        while let Some(folder) = folders.pop() {
+            let text = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+            found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+            let inner = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+            folders.extend(inner.filter(|path| path.is_dir()));
+        }
+        found
     }
 
     /// Whether neither guard nor daemon runs.
