@@ -11,6 +11,8 @@ use std::process::{Child, Command, Stdio};
 
 use rustix::system::{RebootCommand, reboot};
 
+use crate::identity::BOOT_VARIABLE;
+
 /// The environment variable with the command that cuts this machine's power: words, separated by spaces.
 pub const COMMAND_VARIABLE: &str = "REGENT_RESET_COMMAND";
 
@@ -24,9 +26,19 @@ pub struct ResetLine {
 
 impl ResetLine {
     /// The reset line of this process's environment.
-    #[must_use]
-    pub fn from_environment() -> Self {
-        Self::with_command(std::env::var(COMMAND_VARIABLE).ok().as_deref())
+    ///
+    /// # Errors
+    /// In words, when the environment names a boot of its own but no command: then the kernel is not this machine's
+    /// alone, and restarting it would hit others.
+    pub fn from_environment() -> Result<Self, String> {
+        let command = std::env::var(COMMAND_VARIABLE).ok().filter(|words| !words.trim().is_empty());
+        if command.is_none() && std::env::var_os(BOOT_VARIABLE).is_some() {
+            return Err(format!(
+                "{BOOT_VARIABLE} says that this machine shares its kernel with others, so {COMMAND_VARIABLE} must name \
+                 the command that cuts its power"
+            ));
+        }
+        Ok(Self::with_command(command.as_deref()))
     }
 
     fn with_command(words: Option<&str>) -> Self {

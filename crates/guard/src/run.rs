@@ -33,7 +33,7 @@ pub fn run(paths: &Paths) -> Result<(), String> {
     fs::create_dir_all(&paths.run).map_err(|e| format!("cannot make {}: {e}", paths.run.display()))?;
     let _lock = lock(&paths.guard_lock())?;
     let signals = signals().map_err(|error| format!("cannot watch for signals: {error}"))?;
-    let reset = ResetLine::from_environment();
+    let reset = ResetLine::from_environment()?;
     realtime::spare_from_oom(-1000);
     let left = held::read(&paths.held(), &boot)?;
     let counter = Counter::new(paths.incarnation());
@@ -78,7 +78,7 @@ pub fn run(paths: &Paths) -> Result<(), String> {
 /// In words: the boot cannot be told.
 pub fn judge_the_dead(paths: &Paths) -> Result<(), String> {
     let boot = identity::boot_id()?;
-    let mut line = ResetLine::from_environment();
+    let mut line = ResetLine::from_environment()?;
     while held::needs_a_guard(&paths.held(), &boot) {
         line.pull("the guard died while this machine held groups");
         std::thread::sleep(std::time::Duration::from_millis(200));

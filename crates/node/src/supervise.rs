@@ -126,7 +126,7 @@ fn begin(paths: &Paths, launch: &Launch) -> Result<()> {
         paths,
         launch,
         boot: identity::boot_id()?,
-        reset: ResetLine::from_environment(),
+        reset: ResetLine::from_environment()?,
         signals,
         asked_to_stop: false,
         aim: Aim::Run,

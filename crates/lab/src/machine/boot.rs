@@ -166,6 +166,8 @@ fn program_names(spec: &LabSpec) -> Vec<String> {
 }
 
 pub(super) fn environment(shared: &Shared, machine: &MachineSpec, boot_id: &str) -> BTreeMap<String, String> {
+    // The kernel is shared: a guard that cannot let go in time must not restart it.
+    let reset_line = format!("{} reset-line", hand(&shared.spec).join(" "));
     let fixed = [
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         ("HOME", "/root"),
@@ -175,6 +177,7 @@ pub(super) fn environment(shared: &Shared, machine: &MachineSpec, boot_id: &str)
         ("REGENT_LAB", &shared.spec.name),
         ("REGENT_LAB_NODE", &machine.name),
         ("REGENT_BOOT_ID", boot_id),
+        ("REGENT_RESET_COMMAND", &reset_line),
     ];
     let mut env: BTreeMap<String, String> =
         fixed.into_iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
