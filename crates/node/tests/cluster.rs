@@ -326,3 +326,32 @@ fn the_death_of_the_supervisor_disturbs_nothing_and_the_next_one_watches_what_ru
     assert!(owner.runs_nothing());
     no_machine_was_reset(&rig);
 }
+
+#[test]
+fn a_daemon_that_hangs_loses_its_groups_in_good_order() {
+    let rig = three_nodes();
+    wait_until_online(&rig, "lx4");
+    let owner = rig.machine("lx4");
+    owner.kill("-STOP", owner.pid_in(&owner.paths.daemon_lock()));
+    wait_for("lx4 to let go", || !owner.has(SERVICE) && owner.group_processes().is_empty());
+    rig.wait_for_holder(SERVICE, "lx5");
+    owner.kill("-CONT", owner.pid_in(&owner.paths.daemon_lock()));
+    wait_for("lx4 to be up again", || {
+        let status = rig.machine("wit").status();
+        status.is_some_and(|s| s.nodes.iter().any(|n| n.name.as_str() == "lx4" && n.state == "up"))
+    });
+    assert_eq!(rig.holders(SERVICE), ["lx5"]);
+    no_machine_was_reset(&rig);
+}
+
+#[test]
+fn a_guard_that_was_paused_beyond_its_lease_resets_the_machine_before_it_does_anything_else() {
+    let rig = three_nodes();
+    wait_until_online(&rig, "lx4");
+    let owner = rig.machine("lx4");
+    let guard = owner.pid_in(&owner.paths.guard_lock());
+    owner.kill("-STOP", guard);
+    wait_for("the takeover", || rig.machine("lx5").has(SERVICE));
+    owner.kill("-CONT", guard);
+    wait_for("the reset", || owner.has_been_reset());
+}
