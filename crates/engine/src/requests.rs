@@ -145,6 +145,11 @@ impl Engine {
             let reason = format!("this is the cluster {}, not {}", self.state.config.cluster, config.cluster);
             return Some(Answer::refused(reason, "give cluster.name the name of this cluster"));
         }
+        if config.port != self.state.config.port {
+            let reason =
+                format!("the port is {}, and cannot change while the cluster runs", self.state.config.port);
+            return Some(Answer::refused(reason, "leave cluster.port as it is"));
+        }
         let names = || config.nodes.iter().chain(&config.witnesses).map(|n| &n.name);
         if let Some(stranger) = names().find(|name| self.state.id_of(name).is_none()) {
             let advice = format!("on {stranger}: regent join TOKEN (a token: regent token)");

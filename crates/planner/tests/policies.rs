@@ -363,6 +363,14 @@ fn a_graceful_stop_takes_the_group_down_until_its_node_returns() {
 }
 
 #[test]
+fn a_graceful_stop_of_a_node_that_is_not_the_home_brings_the_group_back_there() {
+    insta::assert_snapshot!(story(
+        &rotating(),
+        "up lx4\nup lx5\nmove g lx5\nstop lx5 graceful\nsilent lx5\npromised lx5\nup lx5 clean"
+    ));
+}
+
+#[test]
 fn a_stop_with_takeover_moves_the_group() {
     insta::assert_snapshot!(story(
         &cascading(),

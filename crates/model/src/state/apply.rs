@@ -129,9 +129,6 @@ impl State {
             if group.failed_on.remove(&about.node).is_some() {
                 changes.push(Change::Wished(name.clone()));
             }
-            if group.parked_on == Some(about.node) {
-                group.parked_on = None;
-            }
         }
         changes.push(Change::NodeUp(about));
         changes
@@ -272,6 +269,7 @@ impl State {
         };
         group.tenure = Tenure::Owned(ownership.clone());
         group.last_owner = Some(to.node);
+        group.parked_on = None;
         group.started = true;
         vec![Change::Assigned(name.clone(), ownership)]
     }
@@ -362,6 +360,7 @@ impl State {
         let mut changes = Vec::new();
         if let (Some(why), Some(group)) = (failure, self.groups.get_mut(name)) {
             group.failed_on.insert(ownership.owner.node, why.to_owned());
+            group.parked_on = None;
             if group.moved_to == Some(ownership.owner.node) {
                 group.moved_to = None;
             }
