@@ -4,6 +4,8 @@
 //!
 //! Two owners: the log has given a group to B, and A's guard still, or again, has something of it on its list.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the failure")]
+
 mod actions;
 mod log;
 mod search;

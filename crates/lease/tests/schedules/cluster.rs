@@ -58,6 +58,8 @@ struct Node {
     guard: Guard,
     clock: Clock,
     paused: bool,
+    /// What came while it was paused, and waits in the kernel.
+    waiting: Vec<Input>,
     /// Paused since this life of its machine began: its holdings may have outlived the lease.
     ever_paused: bool,
     daemon: bool,
@@ -111,6 +113,7 @@ impl Cluster {
                 guard,
                 clock,
                 paused: false,
+                waiting: Vec::new(),
                 ever_paused: false,
                 daemon: true,
                 reset: false,
@@ -207,8 +210,7 @@ impl Cluster {
             return;
         }
         if node.paused {
-            // What comes meanwhile waits in the kernel.
-            self.later(1, id, Due::Input(input));
+            node.waiting.push(input);
             return;
         }
         let effects = node.guard.step(node.clock.now(time), input);
@@ -340,6 +342,10 @@ impl Cluster {
         let node = self.nodes.get_mut(&id).unwrap();
         node.paused = paused;
         node.ever_paused |= paused;
+        if !paused {
+            let waiting = std::mem::take(&mut node.waiting);
+            waiting.into_iter().for_each(|input| self.step(id, input));
+        }
     }
 
     pub(crate) fn drift(&mut self, node: u8) {
@@ -371,6 +377,7 @@ impl Cluster {
             .with_mutants(self.mutants);
         node.ever_paused &= !node.reset;
         (node.reset, node.paused) = (false, false);
+        node.waiting.clear();
         self.due.retain(|_, (to, due)| *to != id || matches!(due, Due::Stored(_)));
         self.log.push(Entry::Registered(IncarnationOf { node: id, incarnation }));
         if self.nodes[&id].daemon {
@@ -458,8 +465,8 @@ impl Cluster {
 
     /// Whether matured promises of a majority, none of them withdrawn, are about this incarnation.
     fn proven(&self, about: IncarnationOf) -> bool {
-        let withdrawn = self.withdrawn(self.log.len());
-        let good = self.matured.iter().filter(|p| p.about == about && !withdrawn.contains(p));
+        let standing = |promise: &Promise| !self.log.contains(&Entry::Withdrawn(*promise));
+        let good = self.matured.iter().filter(|p| p.about == about && standing(p));
         let voters: BTreeSet<NodeId> = good.map(|promise| promise.voter).collect();
         voters.len() > self.nodes.len() / 2 || self.log.contains(&Entry::LeaseEnded(about))
     }

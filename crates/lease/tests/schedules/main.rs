@@ -1,6 +1,8 @@
 //! Random schedules of real guards with real timers: never may an incarnation act, or hold, at an instant at which
 //! a majority has proven it to be over; and when the faults stop, every node gets its lease again.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the failure")]
+
 mod cluster;
 
 use std::ops::Range;
@@ -114,7 +116,7 @@ proptest! {
     }
 }
 
-/// How many of `tries` random schedules end in a violation, until the first.
+/// Whether one of so many random schedules shows that the condition is switched off.
 fn misses(condition: Condition, tries: usize) -> bool {
     let mut runner = TestRunner::deterministic();
     let strategy = schedules(40..120);
@@ -124,12 +126,13 @@ fn misses(condition: Condition, tries: usize) -> bool {
     })
 }
 
+/// Random schedules are no proof (the exhaustive model is), but they must be able to fail.
 #[test]
 fn the_schedules_miss_a_condition_that_is_switched_off() {
-    for condition in
-        [L1RestartWait, L2PromiseEndsAcks, L4FinishInTime, L5OnlyTheLogWithdraws, L7OwnVote, L12Gate]
-    {
-        assert!(misses(condition, 400), "nobody misses {condition:?}");
+    let quickly_missed =
+        [L2PromiseEndsAcks, L3Stretch, L4FinishInTime, L5OnlyTheLogWithdraws, L6Adopt, L7OwnVote, L12Gate];
+    for condition in quickly_missed {
+        assert!(misses(condition, 200), "nobody misses {condition:?}");
     }
 }
 
