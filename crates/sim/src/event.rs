@@ -153,14 +153,15 @@ impl Event {
 /// Events in the order of their times; those of the same time in the order in which they were put in.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    events: BTreeMap<(Ns, u64), Event>,
+    /// Boxed: most are small, and the tree moves them around.
+    events: BTreeMap<(Ns, u64), Box<Event>>,
     next: u64,
 }
 
 impl Queue {
     pub(crate) fn put(&mut self, at: Ns, event: Event) {
         self.next += 1;
-        self.events.insert((at, self.next), event);
+        self.events.insert((at, self.next), Box::new(event));
     }
 
     /// How many events were put in so far.
@@ -172,6 +173,6 @@ impl Queue {
     pub(crate) fn pop_until(&mut self, end: Ns) -> Option<(Ns, Event)> {
         let first = self.events.first_entry()?;
         let at = first.key().0;
-        (at <= end).then(|| (at, first.remove()))
+        (at <= end).then(|| (at, *first.remove()))
     }
 }

@@ -3,6 +3,7 @@
 use regent_model::ids::NodeId;
 
 use crate::event::Event;
+use crate::guardian::nanoseconds;
 use crate::net::{Manners, NETWORKS, Way};
 use crate::sim::{Sim, Weather};
 use crate::time::{MS, Ns};
@@ -24,6 +25,10 @@ pub(crate) enum Fault {
     FreezeDaemon(NodeId),
     /// Nothing passes on these ways.
     Block(Vec<Way>),
+    /// Keepalives do not pass on these ways; the channels do.
+    Deafen(Vec<Way>),
+    /// Datagrams take about as long as an owner waits for their acknowledgement.
+    Sluggish,
     /// A network cable is pulled.
     Unplug(NodeId, usize),
     /// All networks behave badly.
@@ -52,6 +57,10 @@ impl Sim {
         }
         let next = self.rng.skewed(100, 8_000) * MS;
         self.after(next, Event::ChooseFault);
+        if self.rng.chance(250) {
+            self.plot();
+            return;
+        }
         let nodes = self.nodes();
         let node = *self.rng.pick(&nodes);
         let short = self.rng.skewed(5, 1_000) * MS;
@@ -63,7 +72,9 @@ impl Sim {
             9 => (Fault::KillGuard(node, self.rng.between(1, 8) * MS), 0),
             10..=12 => (Fault::Freeze(node), long),
             13..=15 => (Fault::FreezeDaemon(node), long),
-            16..=20 => (Fault::Block(self.any_partition(node)), long),
+            16..=18 => (Fault::Block(self.any_partition(node)), long),
+            19 => (Fault::Deafen(self.any_partition(node)), long),
+            20 => (Fault::Sluggish, long),
             21 => (self.flapping(node), short),
             22 => (Fault::Unplug(node, usize::from(self.rng.chance(500))), long),
             23..=24 => (Fault::BadNetworks, long),
@@ -147,6 +158,8 @@ impl Sim {
             Fault::Freeze(node) => format!("{} stands still", name(node)),
             Fault::FreezeDaemon(node) => format!("the daemon of {} stands still", name(node)),
             Fault::Block(ways) => format!("nothing passes any more: {}", self.ways_in_words(ways)),
+            Fault::Deafen(ways) => format!("keepalives do not pass any more: {}", self.ways_in_words(ways)),
+            Fault::Sluggish => "the networks turn slow".into(),
             Fault::Unplug(node, network) => format!("network {network} of {} is unplugged", name(node)),
             Fault::BadNetworks => "the networks turn bad".into(),
             Fault::DiskHangs(node, time) => {
@@ -176,7 +189,13 @@ impl Sim {
             Fault::FreezeDaemon(node) => self.freeze_daemon(*node),
             Fault::Block(ways) => {
                 self.net.keeps = self.rng.chance(500);
-                self.net.block(ways);
+                self.net.block(ways, true);
+            }
+            Fault::Deafen(ways) => self.net.block(ways, false),
+            Fault::Sluggish => {
+                let patience = nanoseconds(self.config.timers.release_begins);
+                let delay_max = self.rng.between(patience * 3 / 10, patience * 6 / 10);
+                self.net.manners = Manners { delay_min: delay_max / 2, delay_max, ..self.net.manners };
             }
             Fault::Unplug(node, network) => self.net.plug(*node, *network, false),
             Fault::BadNetworks => {
@@ -240,6 +259,8 @@ impl Sim {
             Fault::Freeze(node) => format!("{} goes on", name(node)),
             Fault::FreezeDaemon(node) => format!("the daemon of {} goes on", name(node)),
             Fault::Block(ways) => format!("it passes again: {}", self.ways_in_words(ways)),
+            Fault::Deafen(ways) => format!("keepalives pass again: {}", self.ways_in_words(ways)),
+            Fault::Sluggish => "the networks are quick again".into(),
             Fault::Unplug(node, network) => format!("network {network} of {} is plugged in", name(node)),
             Fault::BadNetworks => "the networks are good again".into(),
             Fault::SanOff(node) => format!("{} has its way to the shared storage again", name(node)),
@@ -259,14 +280,15 @@ impl Sim {
             Fault::Freeze(node) => self.thaw(*node),
             Fault::FreezeDaemon(node) => self.thaw_daemon(*node),
             Fault::Block(ways) => {
-                self.net.unblock(ways);
+                self.net.unblock(ways, true);
                 self.resume_channels();
             }
+            Fault::Deafen(ways) => self.net.unblock(ways, false),
             Fault::Unplug(node, network) => {
                 self.net.plug(*node, *network, true);
                 self.resume_channels();
             }
-            Fault::BadNetworks => self.net.manners = Manners::any(&mut self.rng),
+            Fault::BadNetworks | Fault::Sluggish => self.net.manners = Manners::any(&mut self.rng),
             Fault::SanOff(node) => {
                 if let Some(machine) = self.machines.get_mut(node) {
                     machine.san = true;

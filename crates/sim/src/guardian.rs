@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use regent_lease::holder::Right;
 use regent_lease::io::ActId;
 use regent_lease::{Effect, Frame, FromDaemon, Guard, Input};
 use regent_model::Moment;
@@ -150,7 +151,7 @@ impl Sim {
     pub(crate) fn reborn(&mut self, node: NodeId, incarnation: Incarnation) {
         let Some(machine) = self.machines.get_mut(&node) else { return };
         let now = machine.clock.at(self.now);
-        let Some(guard) = machine.guard.as_mut() else { return };
+        let Some(guard) = machine.guard.as_mut().filter(|g| g.core.right() == Right::Over) else { return };
         let effects = guard.core.reborn(now, incarnation);
         self.guard_effects(node, effects);
         self.arm_guard(node);
@@ -275,11 +276,16 @@ impl Sim {
         }
     }
 
+    /// Mostly it is quick. Sometimes it takes as much of the release budget as it likes, or more: then the machine
+    /// resets itself when the lease ends.
     fn time_to_let_go(&mut self, node: NodeId, held: Option<&Held>) -> Ns {
         let hangs = self.machines.get(&node).is_some_and(|m| !m.san);
+        let slow = self.rng.chance(if self.trace.journal.is_some() { 0 } else { 60 });
+        let budget = nanoseconds(self.config.timers.release_budget());
         match held.map(|h| &h.holding) {
             // The device does not answer: unmounting waits for it.
             Some(Holding::Mount { .. }) if hangs => 10_000 * MS,
+            Some(_) if slow => self.rng.between(budget / 8, budget + budget / 8),
             Some(Holding::Mount { .. }) => self.rng.between(500, 6_000) * US,
             Some(Holding::Cgroup { grace, .. }) => nanoseconds(*grace) + self.rng.between(300, 2_500) * US,
             Some(Holding::Address { .. }) | None => self.rng.between(50, 300) * US,

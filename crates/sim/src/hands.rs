@@ -24,6 +24,8 @@ const INTERFACE: &str = "eth0";
 enum Next {
     /// It asks the guard.
     Ask(FromDaemon),
+    /// It looks at what it needs, for so long.
+    Look(Ns),
     /// It works for so long, and then the machine changes like this.
     Work(Ns, Option<Event>),
     /// It has the answer.
@@ -105,6 +107,12 @@ impl Sim {
                 }
                 self.tell_guard(node, said);
             }
+            Next::Look(delay) => {
+                if let Some(job) = daemon.jobs.get_mut(&id) {
+                    job.progress = Progress::Looked;
+                }
+                self.after(delay, Event::Hand(node, life, id));
+            }
             Next::Work(delay, change) => {
                 if let Some(job) = daemon.jobs.get_mut(&id) {
                     job.progress = Progress::Worked;
@@ -152,8 +160,18 @@ impl Sim {
             Progress::Dropping => Progress::Dropping,
             _ => Progress::Allowed,
         };
+        if result.as_ref().is_err_and(|why| why.contains("the guard's incarnation is")) {
+            self.marks.hit("an act in the name of an earlier incarnation was refused");
+        }
         job.trouble = result.err();
         self.hand(node, id);
+    }
+
+    /// How long an agent looks at what it needs: mostly a moment, sometimes much longer.
+    fn look_time(&mut self, max_us: u64) -> Ns {
+        let calm = self.trace.journal.is_some() || !self.rng.chance(300);
+        let max_us = if calm { 300 } else { max_us };
+        self.rng.between(50, max_us) * US
     }
 
     fn act_number(&mut self, node: NodeId) -> ActId {
@@ -199,7 +217,8 @@ impl Sim {
             (Op::Monitor, _) if there => failed("it does not answer its own probe"),
             (Op::Monitor, _) => failed("the address is not on eth0 any more"),
             (Op::Acquire, Progress::Begun) if job.fate == Fate::Fails => failed("eth0 has no carrier"),
-            (Op::Acquire, Progress::Begun) => {
+            (Op::Acquire, Progress::Begun) => Next::Look(self.look_time(20_000)),
+            (Op::Acquire, Progress::Looked) => {
                 let act = Act::AddAddress {
                     interface: INTERFACE.into(),
                     address: config.address,
@@ -242,7 +261,8 @@ impl Sim {
             (Op::Acquire, Progress::Begun) if job.fate == Fate::Fails => {
                 failed("fsck found what it cannot mend")
             }
-            (Op::Acquire, Progress::Begun) => {
+            (Op::Acquire, Progress::Begun) => Next::Look(self.look_time(40_000)),
+            (Op::Acquire, Progress::Looked) => {
                 let act = Act::Mount {
                     device: config.device.clone(),
                     mount: config.mount.clone(),

@@ -20,6 +20,7 @@ mod hands;
 mod judge;
 mod machine;
 mod marks;
+mod nemesis;
 mod net;
 mod operator;
 mod peace;

@@ -106,6 +106,8 @@ pub(crate) enum Progress {
     Waiting,
     /// It has just begun.
     Begun,
+    /// It has looked at what it needs.
+    Looked,
     /// It waits for the guard.
     Asked,
     /// The guard said yes.

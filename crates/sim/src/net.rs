@@ -69,6 +69,8 @@ pub(crate) struct Net {
     pub(crate) manners: Manners,
     /// Ways that nothing passes; one fault each, so that two faults on one way heal apart.
     blocked: BTreeMap<Way, u32>,
+    /// Ways that only keepalives do not pass: a filter for their port, say.
+    deaf: BTreeMap<Way, u32>,
     /// Links of nodes that are down.
     unplugged: BTreeSet<(NodeId, usize)>,
     channels: BTreeMap<(NodeId, NodeId), Channel>,
@@ -81,24 +83,28 @@ impl Net {
         Self {
             manners,
             blocked: BTreeMap::new(),
+            deaf: BTreeMap::new(),
             unplugged: BTreeSet::new(),
             channels: BTreeMap::new(),
             keeps: false,
         }
     }
 
-    pub(crate) fn block(&mut self, ways: &[Way]) {
+    /// Lets nothing pass on these ways any more; or nothing but the channels.
+    pub(crate) fn block(&mut self, ways: &[Way], all: bool) {
+        let blocked = if all { &mut self.blocked } else { &mut self.deaf };
         for way in ways {
-            *self.blocked.entry(*way).or_insert(0) += 1;
+            *blocked.entry(*way).or_insert(0) += 1;
         }
     }
 
-    pub(crate) fn unblock(&mut self, ways: &[Way]) {
+    pub(crate) fn unblock(&mut self, ways: &[Way], all: bool) {
+        let blocked = if all { &mut self.blocked } else { &mut self.deaf };
         for way in ways {
-            let Some(count) = self.blocked.get_mut(way) else { continue };
+            let Some(count) = blocked.get_mut(way) else { continue };
             *count -= 1;
             if *count == 0 {
-                self.blocked.remove(way);
+                blocked.remove(way);
             }
         }
     }
@@ -118,6 +124,7 @@ impl Net {
     /// Everything is whole again.
     pub(crate) fn heal(&mut self) {
         self.blocked.clear();
+        self.deaf.clear();
         self.unplugged.clear();
     }
 
@@ -144,7 +151,8 @@ impl Net {
     /// When a datagram sent now arrives: never, once or twice.
     pub(crate) fn datagram(&self, rng: &mut Rng, now: Ns, way: Way) -> [Option<Ns>; 2] {
         let (from, to, network) = way;
-        if !self.passes(from, to, network) || rng.chance(self.manners.loss_permille) {
+        let passes = self.passes(from, to, network) && !self.deaf.contains_key(&way);
+        if !passes || rng.chance(self.manners.loss_permille) {
             return [None, None];
         }
         let first = now + self.delay(rng);

@@ -353,7 +353,11 @@ impl Sim {
     pub(crate) fn thaw_daemon(&mut self, node: NodeId) {
         let now = self.now;
         let daemon = self.machines.get_mut(&node).and_then(|m| m.daemon.as_mut());
-        let Some(events) = daemon.and_then(|d| d.frozen.take()) else { return };
+        let Some(mut events) = daemon.and_then(|d| d.frozen.take()) else { return };
+        // Its threads go on in any order; what one of them waits for keeps its own.
+        if self.rng.chance(500) {
+            events.sort_by_key(|e| !matches!(e, Event::Hand(..)));
+        }
         for event in events {
             self.queue.put(now, event);
         }

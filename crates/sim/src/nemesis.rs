@@ -1,0 +1,149 @@
+//! Faults that belong together: each story aims at one condition of the lease, at the moments at which it matters.
+
+use regent_api::{GroupVerb, Request};
+use regent_model::ids::NodeId;
+use regent_model::state::Tenure;
+
+use crate::event::Event;
+use crate::faults::Fault;
+use crate::guardian::nanoseconds;
+use crate::net::{NETWORKS, Way};
+use crate::sim::Sim;
+use crate::time::{MS, Ns};
+
+impl Sim {
+    /// Begins one of the stories.
+    pub(crate) fn plot(&mut self) {
+        let Some(owner) = self.any_owner() else { return };
+        match self.rng.below(6) {
+            0..=2 => self.silence_goes_round(owner),
+            3 => self.late_hands(owner),
+            4 => self.late_acknowledgements(owner),
+            _ => self.owner_and_voter_lost(owner),
+        }
+    }
+
+    fn any_owner(&mut self) -> Option<NodeId> {
+        let (_, truth) = self.judge.truth.as_ref()?;
+        let owners: Vec<NodeId> = truth
+            .groups
+            .values()
+            .filter_map(|g| if let Tenure::Owned(o) = &g.tenure { Some(o.owner.node) } else { None })
+            .collect();
+        (!owners.is_empty()).then(|| *self.rng.pick(&owners))
+    }
+
+    /// A part of the lease, in tenths.
+    fn tenths_of_lease(&mut self, low: u64, high: u64) -> Ns {
+        let lease = nanoseconds(self.config.timers.lease);
+        self.rng.between(lease * low / 10, lease * high / 10)
+    }
+
+    fn for_a_while(&mut self, from: Ns, fault: Fault, lasts: Ns) {
+        self.after(from, Event::Fault(fault.clone()));
+        self.after(from + lasts, Event::Heals(fault));
+    }
+
+    fn ways_between(&mut self, a: NodeId, b: NodeId) -> Vec<Way> {
+        let both = self.rng.chance(500);
+        let ways = (0..NETWORKS).flat_map(|n| [Some((a, b, n)), both.then_some((b, a, n))]);
+        ways.flatten().collect()
+    }
+
+    /// The owner is silent to one voter after the other, so that each promises, but never to a majority at once:
+    /// no promise may be held against it that was overtaken by an acknowledgement. Meanwhile the daemons that
+    /// could have the promises withdrawn stand still.
+    fn silence_goes_round(&mut self, owner: NodeId) {
+        let voters: Vec<NodeId> = self.nodes().into_iter().filter(|id| *id != owner).collect();
+        let deaf = self.rng.chance(600);
+        let cut = |ways| if deaf { Fault::Deafen(ways) } else { Fault::Block(ways) };
+        let mut at = 0;
+        for round in 0..self.rng.between(2, 4) {
+            for voter in &voters {
+                let lasts = self.tenths_of_lease(8, 20);
+                let ways = self.ways_between(owner, *voter);
+                self.for_a_while(at, cut(ways), lasts);
+                if self.rng.chance(500) {
+                    let begins = at + self.rng.below(lasts);
+                    let still = self.tenths_of_lease(5, 40);
+                    self.for_a_while(begins, Fault::FreezeDaemon(*voter), still);
+                }
+                let overlap = self.tenths_of_lease(0, 4);
+                let back = if self.rng.chance(500) { 0 } else { overlap };
+                at += lasts + overlap - back.min(lasts) - back.min(overlap);
+            }
+            if round > 0 && self.rng.chance(300) {
+                let voter = *self.rng.pick(&voters);
+                let back = self.rng.skewed(10, 300) * MS;
+                let begins = at;
+                self.after(begins, Event::Fault(Fault::KillDaemon(voter, back)));
+            }
+        }
+    }
+
+    /// A group comes to a node; in the middle of bringing it up its daemon stands still while the node is cut off,
+    /// until long after its lease has ended. What its hands were about to do comes late.
+    fn late_hands(&mut self, owner: NodeId) {
+        let groups: Vec<(String, Vec<String>)> = self
+            .config
+            .groups
+            .iter()
+            .map(|g| (g.name.to_string(), g.nodes.iter().map(ToString::to_string).collect()))
+            .collect();
+        let (group, nodes) = self.rng.pick(&groups).clone();
+        let names: Vec<String> = nodes.into_iter().filter(|n| self.id(n) != Some(owner)).collect();
+        if names.is_empty() {
+            return;
+        }
+        let to = self.rng.pick(&names).clone();
+        let Some(target) = self.id(&to) else { return };
+        let verb = GroupVerb::Move { to };
+        self.ask(owner, Request::Group { group, verb });
+        let begins = self.rng.between(5, 120) * MS;
+        let still = self.tenths_of_lease(12, 40);
+        self.for_a_while(begins, Fault::FreezeDaemon(target), still);
+        let others: Vec<NodeId> = self.nodes().into_iter().filter(|id| *id != target).collect();
+        let cut: Vec<Way> = others
+            .iter()
+            .flat_map(|o| (0..NETWORKS).flat_map(|n| [(target, *o, n), (*o, target, n)]))
+            .collect();
+        let late = begins + self.tenths_of_lease(0, 4);
+        let lasts = self.tenths_of_lease(10, 40);
+        self.for_a_while(late, Fault::Block(cut), lasts);
+    }
+
+    /// Acknowledgements come just about too late, while groups move: a lease lapses with some of them on their way.
+    fn late_acknowledgements(&mut self, owner: NodeId) {
+        let lasts = self.tenths_of_lease(20, 80);
+        self.for_a_while(0, Fault::Sluggish, lasts);
+        let names: Vec<String> = self.config.nodes.iter().map(|n| n.name.to_string()).collect();
+        let groups: Vec<String> = self.config.groups.iter().map(|g| g.name.to_string()).collect();
+        for _ in 0..self.rng.between(1, 4) {
+            let group = self.rng.pick(&groups).clone();
+            let verb = if self.rng.chance(500) {
+                GroupVerb::Restart
+            } else {
+                GroupVerb::Move { to: self.rng.pick(&names).clone() }
+            };
+            self.ask(owner, Request::Group { group, verb });
+        }
+    }
+
+    /// The owner is cut off; when the others have promised, or nearly, one of them restarts, and the owner is back.
+    fn owner_and_voter_lost(&mut self, owner: NodeId) {
+        let others: Vec<NodeId> = self.nodes().into_iter().filter(|id| *id != owner).collect();
+        let voter = *self.rng.pick(&others);
+        let lasts = self.tenths_of_lease(7, 14);
+        let ways: Vec<Way> = others.iter().flat_map(|o| self.ways_between(owner, *o)).collect();
+        self.for_a_while(0, Fault::Block(ways), lasts);
+        let begins = self.rng.below(lasts + lasts / 2);
+        let back = self.rng.skewed(1, 400) * MS;
+        let fault = match self.rng.below(4) {
+            0 => Fault::KillGuard(voter, self.rng.between(1, 8) * MS),
+            1 => Fault::Freeze(voter),
+            2 => Fault::PowerCut(voter),
+            _ => Fault::KillDaemon(voter, back),
+        };
+        self.for_a_while(begins, fault, back);
+    }
+}
