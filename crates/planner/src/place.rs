@@ -77,7 +77,7 @@ impl fmt::Display for Why {
             Self::CarriesAnother(group) => write!(f, "carries the rotating group {group}"),
             Self::NotLast => write!(f, "is not where it ran, and it does not fail over"),
             Self::ParkedElsewhere => {
-                write!(f, "the group waits for the return of the node it went down with")
+                write!(f, "is not the node it went down with, and it waits for that one")
             }
         }
     }
