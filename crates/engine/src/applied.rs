@@ -98,6 +98,7 @@ impl Engine {
             Change::HeldWithoutLease(about) if Some(*about) == self.my_life() => {
                 self.sequencers.clear();
                 self.out.guard.push(FromDaemon::HeldWithoutLease { incarnation: about.incarnation });
+                self.remind_guard();
             }
             Change::Assigned(group, ownership)
                 if ownership.proof == Proof::Adopted && Some(ownership.owner) == self.my_life() =>

@@ -153,8 +153,8 @@ impl Engine {
         }
         let leave = match mode {
             StopMode::Forced => {
-                let held = self.state.owned_by(life).all(|(_, o)| o.without_lease);
-                held.then_some(Leave::LeaveRunning)
+                // The log must say so of everything, and take nothing more for it: nobody guards it from now on.
+                self.state.lives[&self.me.id].without_lease.then_some(Leave::LeaveRunning)
             }
             StopMode::Graceful | StopMode::Takeover => {
                 (self.owns_nothing() && self.sequencers.is_empty()).then_some(Leave::Empty)

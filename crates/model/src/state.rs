@@ -66,6 +66,8 @@ pub struct Life {
     pub boot: BootId,
     /// What the node may be used for.
     pub mode: NodeMode,
+    /// Whether what is held in it is held without lease (L10): nothing more is given to it.
+    pub without_lease: bool,
 }
 
 /// The state of a group.

@@ -196,6 +196,21 @@ impl Sim {
         Next::Ask(FromDaemon::Drop { id: self.act_number(node), held: held(&job.run, holding) })
     }
 
+    /// What is found running goes on the guard's list, under the present ownership.
+    fn probe(&mut self, node: NodeId, job: &Job, there: bool, holding: Holding) -> Next {
+        match (job.progress, &job.trouble) {
+            _ if !there => Next::Answer(Outcome::Stopped),
+            (Progress::Allowed, None) => Next::Answer(Outcome::Running),
+            (Progress::Allowed, Some(why)) => failed(why),
+            _ => self.ask_to_hold(node, job, holding),
+        }
+    }
+
+    fn ask_to_hold(&mut self, node: NodeId, job: &Job, holding: Holding) -> Next {
+        let (id, incarnation) = (self.act_number(node), job.incarnation);
+        Next::Ask(FromDaemon::Hold { id, incarnation, held: held(&job.run, holding) })
+    }
+
     fn boot_of(&self, node: NodeId) -> u64 {
         self.machines.get(&node).map_or(0, |m| m.boot)
     }
@@ -212,7 +227,7 @@ impl Sim {
             Holding::Address { interface: INTERFACE.into(), address: config.address, prefix: config.prefix };
         match (job.run.op, job.progress) {
             (_, Progress::Begun) if job.fate == Fate::Hangs => Next::Work(0, None),
-            (Op::Probe, _) => Next::Answer(if there { Outcome::Running } else { Outcome::Stopped }),
+            (Op::Probe, _) => self.probe(node, job, there, holding),
             (Op::Monitor, _) if there && job.fate == Fate::Well => Next::Answer(Outcome::Running),
             (Op::Monitor, _) if there => failed("it does not answer its own probe"),
             (Op::Monitor, _) => failed("the address is not on eth0 any more"),
@@ -252,7 +267,7 @@ impl Sim {
         let holding = Holding::Mount { device: config.device.clone(), mount: config.mount.clone() };
         match (job.run.op, job.progress) {
             (_, Progress::Begun) if job.fate == Fate::Hangs => Next::Work(0, None),
-            (Op::Probe, _) => Next::Answer(if there { Outcome::Running } else { Outcome::Stopped }),
+            (Op::Probe, _) => self.probe(node, job, there, holding),
             (Op::Monitor, _) if !there => failed("it is not mounted any more"),
             (Op::Monitor, Progress::Begun) if !san => Next::Work(Ns::MAX / 4, None),
             (Op::Monitor, _) if job.fate == Fate::Fails => failed("it was remounted read-only"),
@@ -296,14 +311,10 @@ impl Sim {
         match (job.run.op, job.progress) {
             (_, Progress::Begun) if job.fate == Fate::Hangs => Next::Work(0, None),
             (Op::Probe | Op::Monitor, _) if there && job.fate == Fate::Fails => failed("status: exit 1"),
-            (Op::Probe, _) => Next::Answer(if there { Outcome::Running } else { Outcome::Stopped }),
+            (Op::Probe, _) => self.probe(node, job, there, holding),
             (Op::Monitor, _) if there => Next::Answer(Outcome::Running),
             (Op::Monitor, _) => failed("no process is left"),
-            (Op::Acquire, Progress::Begun) => {
-                let id = self.act_number(node);
-                let held = held(&job.run, holding);
-                Next::Ask(FromDaemon::Hold { id, incarnation: job.incarnation, held })
-            }
+            (Op::Acquire, Progress::Begun) => self.ask_to_hold(node, job, holding),
             (Op::Acquire, Progress::Allowed) => match &job.trouble {
                 Some(why) => failed(why),
                 None => {

@@ -112,7 +112,8 @@ impl State {
             Some(NodeMode::Standby) => NodeMode::Standby,
             _ => NodeMode::Active,
         };
-        self.lives.insert(about.node, Life { incarnation: about.incarnation, boot: boot.clone(), mode });
+        let life = Life { incarnation: about.incarnation, boot: boot.clone(), mode, without_lease: false };
+        self.lives.insert(about.node, life);
         let mut changes = Vec::new();
         if let Some(life) = before {
             let old = IncarnationOf { node: about.node, incarnation: life.incarnation };
@@ -244,9 +245,19 @@ impl State {
         promise.about == about && voters.contains(&promise.voter) && !self.withdrawn.contains(promise)
     }
 
+    fn may_own(&self, who: IncarnationOf) -> Result<(), String> {
+        if self.living(who.node) != Some(who) {
+            return Err(format!("{who} is not the living incarnation of its node"));
+        }
+        if self.lives[&who.node].without_lease {
+            return Err(format!("{who} holds without lease: it gets nothing more"));
+        }
+        Ok(())
+    }
+
     fn assign(&mut self, name: &GroupName, after: Epoch, to: IncarnationOf) -> Changes {
-        if self.living(to.node) != Some(to) {
-            return void(format!("{to} is not the living incarnation of its node"));
+        if let Err(why) = self.may_own(to) {
+            return void(why);
         }
         let Some(group) = self.groups.get_mut(name) else {
             return void(format!("there is no group {name}"));
@@ -275,8 +286,8 @@ impl State {
     }
 
     fn adopt(&mut self, name: &GroupName, epoch: Epoch, to: IncarnationOf) -> Changes {
-        if self.living(to.node) != Some(to) {
-            return void(format!("{to} is not the living incarnation of its node"));
+        if let Err(why) = self.may_own(to) {
+            return void(why);
         }
         let Some(group) = self.groups.get_mut(name) else {
             return void(format!("there is no group {name}"));
@@ -402,13 +413,21 @@ impl State {
         vec![Change::FenceRequested(about, request.clone())]
     }
 
+    /// From now on everything that the node holds, in this life or left over from an earlier one, is held without
+    /// lease; and an entry that would give this life more comes too late.
     fn hold_without_lease(&mut self, about: IncarnationOf) -> Changes {
-        if self.is_ended(about) {
+        let Some(life) = self.lives.get_mut(&about.node).filter(|l| l.incarnation == about.incarnation)
+        else {
+            return void(format!("{about} is not the registered incarnation"));
+        };
+        if self.ended.get(&about.node).is_some_and(|last| about.incarnation <= *last) {
             return void(format!("{about} is over"));
         }
+        life.without_lease = true;
         for group in self.groups.values_mut() {
             if let Tenure::Owned(o) = &mut group.tenure
-                && o.owner == about
+                && o.owner.node == about.node
+                && o.owner.incarnation <= about.incarnation
             {
                 o.without_lease = true;
             }
