@@ -2,6 +2,7 @@
 
 mod apply;
 mod command;
+mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;

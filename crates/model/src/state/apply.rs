@@ -9,9 +9,9 @@ use crate::state::{
     Change, FenceRequest, Life, Member, Ownership, PROPOSALS_REMEMBERED, Phase, State, Tenure,
 };
 
-type Changes = Vec<Change>;
+pub(super) type Changes = Vec<Change>;
 
-fn void(why: impl Into<String>) -> Changes {
+pub(super) fn void(why: impl Into<String>) -> Changes {
     vec![Change::Void(why.into())]
 }
 
@@ -136,7 +136,7 @@ impl State {
     }
 
     /// Ends an incarnation and vacates what it owned, as far as the proof is good for it.
-    fn end(&mut self, about: IncarnationOf, proof: &Proof) -> Changes {
+    pub(super) fn end(&mut self, about: IncarnationOf, proof: &Proof) -> Changes {
         let mut changes = Vec::new();
         if !self.is_ended(about) {
             self.ended.insert(about.node, about.incarnation);
@@ -348,7 +348,7 @@ impl State {
         })
     }
 
-    fn release(&mut self, name: &GroupName, epoch: Epoch, reason: &ReleaseReason) -> Changes {
+    pub(super) fn release(&mut self, name: &GroupName, epoch: Epoch, reason: &ReleaseReason) -> Changes {
         let changes = self.phase(name, epoch, |phase| match phase {
             Phase::Releasing(_) => Err("it is being released already".into()),
             _ => Ok(Phase::Releasing(reason.clone())),
@@ -433,69 +433,6 @@ impl State {
             }
         }
         vec![Change::HeldWithoutLease(about)]
-    }
-
-    fn set_mode(&mut self, node: NodeId, mode: NodeMode) -> Changes {
-        let Some(life) = self.lives.get_mut(&node) else {
-            return void(format!("{} was never there", self.name_of(node)));
-        };
-        life.mode = mode;
-        vec![Change::Mode(node, mode)]
-    }
-
-    fn enable(&mut self, name: &GroupName) -> Changes {
-        let Some(group) = self.groups.get_mut(name) else {
-            return void(format!("there is no group {name}"));
-        };
-        group.enabled = true;
-        group.parked_on = None;
-        group.failed_on.clear();
-        vec![Change::Wished(name.clone())]
-    }
-
-    fn disable(&mut self, name: &GroupName) -> Changes {
-        let Some(group) = self.groups.get_mut(name) else {
-            return void(format!("there is no group {name}"));
-        };
-        group.enabled = false;
-        group.moved_to = None;
-        if matches!(group.tenure, Tenure::Vacant(_)) {
-            group.started = false;
-        }
-        vec![Change::Wished(name.clone())]
-    }
-
-    fn move_to(&mut self, name: &GroupName, to: NodeId) -> Changes {
-        let allowed = self
-            .config
-            .group(name)
-            .is_some_and(|g| self.members.get(&to).is_some_and(|m| g.nodes.contains(&m.name)));
-        if !allowed {
-            return void(format!("{} is not in the node list of {name}", self.name_of(to)));
-        }
-        let Some(group) = self.groups.get_mut(name) else {
-            return void(format!("there is no group {name}"));
-        };
-        group.moved_to = Some(to);
-        group.parked_on = None;
-        group.failed_on.remove(&to);
-        vec![Change::Wished(name.clone())]
-    }
-
-    fn restart(&mut self, name: &GroupName) -> Changes {
-        let mut changes = self.enable(name);
-        if let Some(ownership) = self.ownership(name).cloned()
-            && matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_))
-        {
-            changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
-        }
-        changes
-    }
-
-    fn confirm_dead(&mut self, about: IncarnationOf, who: &str, why: &str) -> Changes {
-        let proof = Proof::OperatorsWord { who: who.to_owned(), why: why.to_owned() };
-        let changes = self.end(about, &proof);
-        if changes.is_empty() { void(format!("{about} is over and owns nothing")) } else { changes }
     }
 
     /// What must be true after every entry.

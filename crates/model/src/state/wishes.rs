@@ -1,0 +1,72 @@
+//! What operators wish for: modes of nodes, groups on, off, moved and restarted, and their word that a node is dead.
+
+use crate::ids::{GroupName, IncarnationOf, NodeId};
+use crate::proof::Proof;
+use crate::state::apply::{Changes, void};
+use crate::state::command::{NodeMode, ReleaseReason};
+use crate::state::{Change, Phase, State, Tenure};
+
+impl State {
+    pub(super) fn set_mode(&mut self, node: NodeId, mode: NodeMode) -> Changes {
+        let Some(life) = self.lives.get_mut(&node) else {
+            return void(format!("{} was never there", self.name_of(node)));
+        };
+        life.mode = mode;
+        vec![Change::Mode(node, mode)]
+    }
+
+    pub(super) fn enable(&mut self, name: &GroupName) -> Changes {
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        group.enabled = true;
+        group.parked_on = None;
+        group.failed_on.clear();
+        vec![Change::Wished(name.clone())]
+    }
+
+    pub(super) fn disable(&mut self, name: &GroupName) -> Changes {
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        group.enabled = false;
+        group.moved_to = None;
+        if matches!(group.tenure, Tenure::Vacant(_)) {
+            group.started = false;
+        }
+        vec![Change::Wished(name.clone())]
+    }
+
+    pub(super) fn move_to(&mut self, name: &GroupName, to: NodeId) -> Changes {
+        let allowed = self
+            .config
+            .group(name)
+            .is_some_and(|g| self.members.get(&to).is_some_and(|m| g.nodes.contains(&m.name)));
+        if !allowed {
+            return void(format!("{} is not in the node list of {name}", self.name_of(to)));
+        }
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        group.moved_to = Some(to);
+        group.parked_on = None;
+        group.failed_on.remove(&to);
+        vec![Change::Wished(name.clone())]
+    }
+
+    pub(super) fn restart(&mut self, name: &GroupName) -> Changes {
+        let mut changes = self.enable(name);
+        if let Some(ownership) = self.ownership(name).cloned()
+            && matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_))
+        {
+            changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
+        }
+        changes
+    }
+
+    pub(super) fn confirm_dead(&mut self, about: IncarnationOf, who: &str, why: &str) -> Changes {
+        let proof = Proof::OperatorsWord { who: who.to_owned(), why: why.to_owned() };
+        let changes = self.end(about, &proof);
+        if changes.is_empty() { void(format!("{about} is over and owns nothing")) } else { changes }
+    }
+}
