@@ -243,10 +243,15 @@ impl ReleaseList {
         held
     }
 
-    /// Takes off what was let go. Says whether it was on the list to be let go.
-    pub fn released(&mut self, holding: &Holding) -> bool {
-        let releasing = self.entries.get(holding).is_some_and(|entry| entry.state == State::Releasing);
-        releasing && self.entries.remove(holding).is_some()
+    /// Whether this is being let go.
+    #[must_use]
+    pub fn is_releasing(&self, holding: &Holding) -> bool {
+        self.entries.get(holding).is_some_and(|entry| entry.state == State::Releasing)
+    }
+
+    /// Takes off what was let go.
+    pub fn released(&mut self, holding: &Holding) {
+        self.entries.remove(holding);
     }
 }
 

@@ -95,11 +95,13 @@ impl Guard {
     }
 
     /// The log says that what this incarnation, or an earlier one, holds, it holds without lease (L10).
+    /// Said again, it does not cover what came later.
     pub(super) fn held_without_lease(&mut self, incarnation: Incarnation) {
-        if self.letting_go.is_some() {
+        let own = incarnation == self.incarnation();
+        if self.letting_go.is_some() || (own && self.without_lease) {
             return;
         }
-        self.without_lease |= incarnation == self.incarnation();
+        self.without_lease |= own;
         self.list.held_without_lease(incarnation);
     }
 
@@ -113,11 +115,14 @@ impl Guard {
     }
 
     pub(super) fn released(&mut self, held: Held, result: Result<Duration, String>, out: &mut Vec<Effect>) {
+        // The daemon may have shown it to be released meanwhile.
+        if !self.list.is_releasing(&held.holding) {
+            return;
+        }
         match result {
             Ok(took) => {
-                if self.list.released(&held.holding) {
-                    self.letting_go.iter_mut().for_each(|l| l.released.push((held.clone(), took)));
-                }
+                self.list.released(&held.holding);
+                self.letting_go.iter_mut().for_each(|l| l.released.push((held.clone(), took)));
             }
             Err(why) => self.reset(format!("{} could not be let go: {why}", held.holding), out),
         }

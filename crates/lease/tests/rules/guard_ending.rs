@@ -303,3 +303,14 @@ fn acknowledging_goes_on_while_the_own_incarnation_is_over() {
     let effects = bench.step(451, Input::Frame { from: B, frame });
     assert!(effects.iter().any(|effect| matches!(effect, Effect::Send { to: B, frame: Frame::Ack(_) })));
 }
+
+#[test]
+fn what_the_daemon_dropped_meanwhile_is_not_missed_when_it_cannot_be_released() {
+    let mut bench = Bench::holding(&[address(), cgroup()]);
+    bench.tick(450);
+    bench.say(455, FromDaemon::Drop { id: ActId(1), held: held(cgroup()) });
+    let result = Err("no such folder".into());
+    let effects = bench.step(460, Input::Released { held: held(cgroup()), result });
+    assert_eq!(reset(&effects), None);
+    assert!(bench.released(470, address()).contains(&Effect::NewIncarnation));
+}

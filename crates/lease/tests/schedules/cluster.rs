@@ -12,32 +12,9 @@ use regent_model::holding::Act;
 use regent_model::ids::IncarnationOf;
 use regent_model::proof::Promise;
 use regent_model::timers::Timers;
-use regent_model::{BootId, Epoch, GroupName, Incarnation, Moment, NodeId, Round};
+use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeId, Round};
 
-pub(crate) const MS: u64 = 1_000_000;
-
-/// A clock: it showed `local` at true time `at`, and gains `ppm` since.
-#[derive(Clone, Copy)]
-struct Clock {
-    at: u64,
-    local: u64,
-    ppm: i64,
-}
-
-impl Clock {
-    fn now(self, time: u64) -> Moment {
-        let rate = u128::try_from(1_000_000 + self.ppm).unwrap();
-        let passed = u128::from(time - self.at) * rate / 1_000_000;
-        Moment(self.local + u64::try_from(passed).unwrap())
-    }
-
-    /// The first true time at which the clock shows `moment`.
-    fn when(self, moment: Moment) -> u64 {
-        let rate = u128::try_from(1_000_000 + self.ppm).unwrap();
-        let ahead = u128::from(moment.0.saturating_sub(self.local)) * 1_000_000;
-        self.at + u64::try_from(ahead.div_ceil(rate)).unwrap()
-    }
-}
+use crate::clock::{Clock, MS};
 
 /// An entry of the log.
 #[derive(Clone, Copy, PartialEq, Eq)]

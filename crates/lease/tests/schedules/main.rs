@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test, a panic is the failure")]
 
+mod clock;
 mod cluster;
 
 use std::ops::Range;
