@@ -28,7 +28,7 @@ pub(crate) const FLOORS: [Floor; 13] = [
     Floor { pure: true, ..floor("lease", &["model"]) },
     Floor { linux: true, ..floor("store", &["model"]) },
     floor("api", &["model"]),
-    floor("wire", &["model", "lease"]),
+    floor("wire", &["model"]),
     Floor { pure: true, ..floor("engine", &["model", "planner", "lease", "store", "api"]) },
     Floor { linux: true, ..floor("agents", &["model"]) },
     Floor { linux: true, ..floor("guard", &["model", "lease", "wire", "agents"]) },
@@ -37,8 +37,8 @@ pub(crate) const FLOORS: [Floor; 13] = [
         ..floor("node", &["model", "lease", "engine", "wire", "store", "agents", "guard", "api"])
     },
     floor("sim", &["model", "planner", "lease", "engine", "store", "api"]),
-    Floor { linux: true, ..floor("lab", &["model", "agents", "api"]) },
-    Floor { prints: true, ..floor("cli", &["model", "planner", "api", "node", "lab"]) },
+    Floor { linux: true, ..floor("lab", &["model"]) },
+    Floor { prints: true, ..floor("cli", &["model", "api", "node", "lab"]) },
 ];
 
 /// Crates that call Linux.
