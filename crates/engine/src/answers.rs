@@ -125,7 +125,7 @@ impl Engine {
             owner,
             epoch: group.epoch,
             proof: proof.word().to_owned(),
-            proof_text: proof.to_string(),
+            proof_text: self.proof_words(proof),
             policy: policy_words(config),
             why: placement.rule.clone(),
             blocked,

@@ -1,6 +1,7 @@
 //! What a committed entry sets in motion on this node.
 
 use regent_lease::FromDaemon;
+use regent_model::GroupName;
 use regent_model::action::{FenceRun, RunId};
 use regent_model::ids::IncarnationOf;
 use regent_model::journal::Level;
@@ -45,7 +46,13 @@ impl Engine {
         self.last_applied = self.now;
         if index > self.told_up_to {
             for change in &changes {
-                self.tell_change(index, change);
+                // Where a takeover is in the same entry, that says it all.
+                let taken_over = |group: &GroupName| {
+                    changes.iter().any(|c| matches!(c, Change::Assigned(name, _) if name == group))
+                };
+                if !matches!(change, Change::Vacated(group, _) if taken_over(group)) {
+                    self.tell_change(index, change);
+                }
             }
         }
         for change in &changes {
@@ -76,7 +83,8 @@ impl Engine {
         let Some(life) = self.my_life().filter(|_| self.current) else { return };
         for (name, group) in &self.state.groups {
             let Tenure::Owned(o) = &group.tenure else { continue };
-            if o.owner.node == life.node && o.without_lease {
+            let own = self.state.lives.get(&life.node).is_some_and(|l| l.without_lease);
+            if o.owner.node == life.node && o.without_lease && (o.owner != life || own) {
                 let incarnation = o.owner.incarnation;
                 self.out.guard.push(FromDaemon::HeldWithoutLease { incarnation });
             }
@@ -89,9 +97,10 @@ impl Engine {
 
     fn react(&mut self, change: &Change) {
         match change {
-            Change::NodeDown(about, _) => {
+            Change::NodeDown(..) => {
                 self.forget_promises_of_the_ended();
-                self.fenced.remove(about);
+                let state = &self.state;
+                self.fenced.retain(|about, _| state.fence_requests.contains_key(about));
             }
             Change::Withdrawn(promise) => self.promise_withdrawn(*promise),
             Change::FenceRequested(about, request) => self.fence_requested(*about, request),

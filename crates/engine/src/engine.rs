@@ -16,6 +16,7 @@ use regent_planner::View;
 use regent_store::Record;
 
 use crate::chronicle::Chronicle;
+use crate::complaints::Complaint;
 use crate::consensus::Consensus;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
 use crate::proposals::Proposals;
@@ -87,6 +88,8 @@ pub struct Engine {
     pub(crate) numbers: RunNumbers,
     pub(crate) proposals: Proposals,
     pub(crate) decided: BTreeMap<Command, Moment>,
+    /// As leader: the groups that ought to run and cannot.
+    pub(crate) complaints: BTreeMap<GroupName, Complaint>,
     pub(crate) batches: BTreeMap<BatchId, OnDurable>,
     pub(crate) next_batch: u64,
     pub(crate) chronicle: Chronicle,
@@ -153,6 +156,7 @@ impl Engine {
             sequencers: BTreeMap::new(),
             numbers: RunNumbers::default(),
             decided: BTreeMap::new(),
+            complaints: BTreeMap::new(),
             batches: BTreeMap::new(),
             next_batch: 0,
             chronicle,
@@ -264,6 +268,7 @@ impl Engine {
         self.broadcast(&facts);
         self.repeat_promises();
         self.repeat_fence_results();
+        self.complain();
     }
 
     fn own_facts(&self) -> Facts {

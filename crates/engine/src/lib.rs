@@ -11,10 +11,12 @@
 //! - [`life`]: this node's own life: registering, adopting, stopping.
 //! - [`requests`]: what the command line asks.
 //! - [`chronicle`]: the event journal of all nodes.
+//! - [`complaints`]: the groups that ought to run and cannot, said once.
 
 mod answers;
 mod applied;
 mod chronicle;
+mod complaints;
 pub mod consensus;
 pub mod engine;
 pub mod io;

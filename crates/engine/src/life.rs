@@ -102,7 +102,11 @@ impl Engine {
         let before = self.heard.insert(about.node, about.incarnation);
         if before != Some(about.incarnation) {
             let who = self.state.name_of(about.node);
-            self.tell(Level::Step, "peer_heard", format!("{who} is heard"));
+            let text = match before {
+                None => format!("{who} is heard"),
+                Some(_) => format!("{who} is heard in a new life, incarnation {}", about.incarnation),
+            };
+            self.tell(Level::Step, "peer_heard", text);
         }
     }
 
@@ -154,7 +158,11 @@ impl Engine {
         let leave = match mode {
             StopMode::Forced => {
                 // The log must say so of everything, and take nothing more for it: nobody guards it from now on.
-                self.state.lives[&self.me.id].without_lease.then_some(Leave::LeaveRunning)
+                let without_lease = self.state.lives[&self.me.id].without_lease;
+                if !without_lease {
+                    self.propose(Command::HoldWithoutLease { about: life });
+                }
+                without_lease.then_some(Leave::LeaveRunning)
             }
             StopMode::Graceful | StopMode::Takeover => {
                 (self.owns_nothing() && self.sequencers.is_empty()).then_some(Leave::Empty)
@@ -174,18 +182,17 @@ impl Engine {
             self.state.owned_by(life).map(|(name, o)| (name.clone(), o.clone())).collect();
         let current: BTreeSet<(&GroupName, Epoch)> = mine.iter().map(|(name, o)| (name, o.epoch)).collect();
         self.sequencers.retain(|name, s| current.contains(&(name, s.epoch())));
-        let may_act = self.current && self.guard.lease_valid && !self.guard.letting_go;
+        let leased = self.state.lives.get(&life.node).is_some_and(|l| !l.without_lease);
+        let may_act = self.current && leased && self.guard.lease_valid && !self.guard.letting_go;
         for (name, ownership) in mine {
-            if ownership.without_lease || !may_act || self.leaving {
+            if !may_act || self.leaving {
                 continue;
             }
             if !self.sequencers.contains_key(&name) {
                 self.begin(&name, &ownership);
             }
-            if matches!(ownership.phase, Phase::Releasing(_))
-                && let Some(sequencer) = self.sequencers.get_mut(&name)
-            {
-                sequencer.release();
+            if let Some(sequencer) = self.sequencers.get_mut(&name) {
+                sequencer.follow(&ownership.phase);
             }
             self.advance(&name);
         }
@@ -316,7 +323,7 @@ impl Engine {
         }
         match ownership.previous {
             None => ("start", "first ownership".to_owned()),
-            Some(node) if node == self.me.id => ("start", ownership.proof.to_string()),
+            Some(node) if node == self.me.id => ("start", self.proof_words(&ownership.proof)),
             Some(node) => {
                 let home = self.state.config.groups.iter().any(|g| {
                     g.nodes.first() == Some(&self.me.name)
@@ -328,7 +335,7 @@ impl Engine {
                     (true, false) => "move",
                     (false, _) => "failover",
                 };
-                (event, format!("{}: {}", self.state.name_of(node), ownership.proof))
+                (event, format!("{}: {}", self.state.name_of(node), self.proof_words(&ownership.proof)))
             }
         }
     }

@@ -17,6 +17,7 @@ use std::time::Duration;
 use regent_model::action::{Failure, Op, Outcome, Resource, Run, RunId};
 use regent_model::ids::{Epoch, GroupName, ResourceName};
 use regent_model::journal::Level;
+use regent_model::state::Phase;
 use regent_model::{Moment, NodeName};
 
 use crate::io::{ResourceWord, StepTaken};
@@ -76,6 +77,8 @@ pub(crate) struct Sequencer {
     monitors: BTreeMap<RunId, (usize, Moment)>,
     began: Moment,
     told_online: bool,
+    /// The log knows that something could not be taken down.
+    stuck_known: bool,
 }
 
 /// The step that runs now.
@@ -131,6 +134,7 @@ impl Sequencer {
             monitors: BTreeMap::new(),
             began: now,
             told_online: false,
+            stuck_known: false,
         }
     }
 
@@ -143,11 +147,23 @@ impl Sequencer {
         self.slots.iter().map(|s| (s.resource.name().clone(), s.word)).collect()
     }
 
-    /// The log says that the group comes down.
-    pub(crate) fn release(&mut self) {
-        if matches!(self.stage, Stage::Releasing { .. } | Stage::Released) {
+    /// Takes note of what the log says about the group.
+    pub(crate) fn follow(&mut self, phase: &Phase) {
+        match phase {
+            Phase::Releasing(_) => self.release(),
+            Phase::Stuck(_) => self.stuck_known = true,
+            Phase::Acquiring | Phase::Online => {}
+        }
+    }
+
+    /// The log says that the group comes down. What could not be taken down is not tried again before the log
+    /// knows of it and asks once more.
+    fn release(&mut self) {
+        let underway = matches!(self.stage, Stage::Releasing { .. } | Stage::Released);
+        if underway || (self.stage == Stage::Stuck && !self.stuck_known) {
             return;
         }
+        self.stuck_known = false;
         self.begin_release(None);
     }
 

@@ -3,6 +3,7 @@
 use regent_model::GroupName;
 use regent_model::ids::NodeId;
 use regent_model::journal::Level;
+use regent_model::proof::Proof;
 use regent_model::state::{Change, NodeMode, Ownership, Phase};
 
 use crate::engine::Engine;
@@ -14,7 +15,7 @@ impl Engine {
         match change {
             Change::Void(_) => {}
             Change::NodeDown(about, proof) if self.consensus.leads() => {
-                let text = format!("{} is down: {proof}", self.state.name_of(about.node));
+                let text = format!("{} is down: {}", self.state.name_of(about.node), self.proof_words(proof));
                 self.tell_indexed(index, Level::Notice, "node_down", text, None);
             }
             Change::NodeUp(about) if about.node == self.me.id => {
@@ -28,7 +29,7 @@ impl Engine {
                 self.tell_phase(index, group, ownership);
             }
             Change::Vacated(group, proof) if self.consensus.leads() => {
-                let text = format!("{group} has no owner: {proof}");
+                let text = format!("{group} has no owner: {}", self.proof_words(proof));
                 self.tell_indexed(index, Level::Step, "vacated", text, Some((group, None)));
             }
             Change::FailedOn(group, node, why) if *node == self.me.id => {
@@ -71,6 +72,13 @@ impl Engine {
         }
     }
 
+    /// A proof in words, with names.
+    pub(crate) fn proof_words(&self, proof: &Proof) -> String {
+        let Proof::LeaseEnded { promises } = proof else { return proof.to_string() };
+        let voters: Vec<String> = promises.iter().map(|p| self.state.name_of(p.voter)).collect();
+        format!("lease ended, promised by {}", voters.join(" and "))
+    }
+
     fn tell_member(&mut self, index: u64, node: NodeId, words: &str) {
         let text = format!("{} {words}", self.state.name_of(node));
         self.tell_indexed(index, Level::Notice, "member", text, None);
@@ -81,7 +89,9 @@ impl Engine {
             ownership.previous.map_or_else(String::new, |n| format!(" after {}", self.state.name_of(n)));
         let text = format!(
             "{} owns {group} from now on, epoch {}{from}; proof: {}",
-            self.me.name, ownership.epoch, ownership.proof
+            self.me.name,
+            ownership.epoch,
+            self.proof_words(&ownership.proof)
         );
         let about = Some((group, Some(ownership)));
         self.tell_indexed(index, Level::Notice, "assigned", text, about);

@@ -114,7 +114,8 @@ pub struct Ownership {
     pub proof: Proof,
     /// The node that owned it before, if any.
     pub previous: Option<NodeId>,
-    /// Held without lease (L10): `lease-ended` is no proof for it.
+    /// Held without lease (L10): `lease-ended` is no proof for it. Adopting alone does not change that; being
+    /// online under the new life does.
     pub without_lease: bool,
 }
 

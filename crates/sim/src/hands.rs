@@ -35,7 +35,8 @@ enum Next {
 impl Sim {
     /// An agent begins with a run.
     pub(crate) fn begin_run(&mut self, node: NodeId, run: Run) {
-        let (fail, hang) = (self.weather.agents_fail, self.weather.agents_hang);
+        let acquires = if run.op == Op::Acquire { self.weather.acquires_fail } else { 0 };
+        let (fail, hang) = (self.weather.agents_fail.max(acquires), self.weather.agents_hang);
         let fate = match self.rng.below(1000) {
             n if n < fail => Fate::Fails,
             n if n < fail + hang => Fate::Hangs,

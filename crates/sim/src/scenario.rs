@@ -37,7 +37,7 @@ impl Scenario {
     /// - `kill NODE MS`, `kill-guard NODE MS`: a daemon or guard, which comes back after so long
     /// - `pause NODE MS`, `pause-daemon NODE MS`
     /// - `cut NODE... | NODE...`, `heal`, `unplug NODE NETWORK`, `plug NODE NETWORK`
-    /// - `apps-die NODE`, `agents-fail PERMILLE`, `fence-fails PERMILLE`, `san-off NODE`, `san-on NODE`
+    /// - `apps-die NODE`, `agents-fail PERMILLE`, `starts-fail PERMILLE`, `fence-fails PERMILLE`, `san-off NODE`, `san-on NODE`
     /// - `ask NODE group enable|disable|restart|move GROUP [NODE]`
     /// - `ask NODE node start|standby|stop [graceful|takeover|forced|NODE]`, `ask NODE confirm-dead NODE`
     /// - `start NODE`: the service, after a stop
@@ -165,7 +165,8 @@ impl Sim {
             }
             "agents-fail" if really => self.weather.agents_fail = number(1)?,
             "fence-fails" if really => self.weather.fences_fail = number(1)?,
-            "agents-fail" | "fence-fails" => {
+            "starts-fail" if really => self.weather.acquires_fail = number(1)?,
+            "agents-fail" | "fence-fails" | "starts-fail" => {
                 number(1)?;
             }
             "ask" => {

@@ -33,6 +33,8 @@ pub(crate) struct Weather {
     /// Of a thousand runs of agents, how many fail; how many hang.
     pub(crate) agents_fail: u64,
     pub(crate) agents_hang: u64,
+    /// The same for starting alone.
+    pub(crate) acquires_fail: u64,
     /// Fences that fail, of a thousand; and how slow the device is.
     pub(crate) fences_fail: u64,
     pub(crate) fence_slow: u64,
@@ -48,6 +50,7 @@ impl Weather {
         Self {
             agents_fail: 0,
             agents_hang: 0,
+            acquires_fail: 0,
             fences_fail: 0,
             fence_slow: 1,
             late: 200 * US,

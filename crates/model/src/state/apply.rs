@@ -143,7 +143,6 @@ impl State {
             self.withdrawn.retain(|p| p.about.node != about.node || p.about.incarnation > about.incarnation);
             changes.push(Change::NodeDown(about, proof.clone()));
         }
-        self.fence_requests.remove(&about);
         let owned: Vec<_> = self
             .groups
             .iter()
@@ -162,6 +161,11 @@ impl State {
                 group.moved_to = None;
             }
             changes.extend(self.vacate(&name, proof.clone()));
+        }
+        // A device goes on as long as something waits for its word.
+        let waits = |o: &Ownership| o.owner.node == about.node && o.owner.incarnation <= about.incarnation;
+        if !self.groups.values().any(|g| matches!(&g.tenure, Tenure::Owned(o) if waits(o))) {
+            self.fence_requests.remove(&about);
         }
         changes
     }
@@ -307,7 +311,8 @@ impl State {
                     phase,
                     proof: Proof::Adopted,
                     previous: Some(to.node),
-                    without_lease: false,
+                    // Its guard may not know yet that its lease limits this again: see [`Self::online`].
+                    without_lease: o.without_lease,
                 };
                 group.tenure = Tenure::Owned(ownership.clone());
                 vec![Change::Assigned(name.clone(), ownership)]
@@ -341,11 +346,20 @@ impl State {
         }
     }
 
+    /// The owner has everything up, on its guard's list, under its lease: from now on the end of that lease is a
+    /// proof again for what was held without one.
     fn online(&mut self, name: &GroupName, epoch: Epoch) -> Changes {
-        self.phase(name, epoch, |phase| match phase {
+        let mut changes = self.phase(name, epoch, |phase| match phase {
             Phase::Acquiring => Ok(Phase::Online),
             other => Err(format!("it is {other:?}, not being acquired")),
-        })
+        });
+        if let (Some(Change::PhaseChanged(_, told)), Some(Tenure::Owned(o))) =
+            (changes.first_mut(), self.groups.get_mut(name).map(|g| &mut g.tenure))
+        {
+            o.without_lease = false;
+            told.without_lease = false;
+        }
+        changes
     }
 
     pub(super) fn release(&mut self, name: &GroupName, epoch: Epoch, reason: &ReleaseReason) -> Changes {

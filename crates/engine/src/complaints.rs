@@ -1,0 +1,66 @@
+//! Groups that ought to run and cannot: the leader says so in the journal, once, with what is missing.
+
+use std::time::Duration;
+
+use regent_model::journal::Level;
+use regent_model::{GroupName, Moment};
+use regent_planner::{Intent, place};
+
+use crate::engine::Engine;
+
+/// How long a group must be in trouble at the least before it is told: a takeover on its way is none.
+const PATIENCE_MIN: Duration = Duration::from_secs(1);
+
+/// Trouble of a group.
+pub(crate) struct Complaint {
+    /// What is wrong, without numbers: another attempt is no other trouble.
+    gist: String,
+    since: Moment,
+    told: bool,
+}
+
+impl Engine {
+    /// Looks at every group; what has been wrong for a while is told.
+    pub(crate) fn complain(&mut self) {
+        if !self.consensus.leads_with_all_applied() {
+            self.complaints.clear();
+            return;
+        }
+        let view = self.view();
+        let names: Vec<GroupName> = self.state.groups.keys().cloned().collect();
+        for name in names {
+            // What was left running on purpose is not in trouble.
+            if self.state.ownership(&name).is_some_and(|o| o.without_lease) {
+                self.complaints.remove(&name);
+                continue;
+            }
+            match place(&self.state, &view, &name).intent {
+                Intent::Blocked { reason, advice } => self.complain_of(name, "blocked", reason, advice),
+                Intent::Failed { reason, advice } => self.complain_of(name, "failed", reason, advice),
+                _ => {
+                    self.complaints.remove(&name);
+                }
+            }
+        }
+    }
+
+    fn complain_of(&mut self, group: GroupName, kind: &str, reason: String, advice: String) {
+        let now = self.now;
+        let patience = PATIENCE_MIN.max(self.state.config.timers.lease * 2);
+        let gist: String = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
+        let fresh = || Complaint { gist: gist.clone(), since: now, told: false };
+        let complaint = self.complaints.entry(group.clone()).or_insert_with(fresh);
+        if complaint.gist != gist {
+            *complaint = fresh();
+        }
+        if complaint.told || now.since(complaint.since) < patience {
+            return;
+        }
+        complaint.told = true;
+        let text = format!("{group} does not run: {reason}");
+        self.write(Level::Error, kind, text, |e| {
+            e.group = Some(group);
+            e.evidence = advice;
+        });
+    }
+}
