@@ -98,7 +98,7 @@ pub fn in_lab(status: &LabStatus, node: Option<&str>) -> Result<Client> {
         }
         None => members()
             .filter(runs)
-            .find(|m| socket_of(m).exists())
+            .find(|m| std::os::unix::net::UnixStream::connect(socket_of(m)).is_ok())
             .or_else(|| members().find(runs))
             .ok_or_else(|| {
                 Trouble::unreachable(format!("no node of the lab {} runs", status.name))

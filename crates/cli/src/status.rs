@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use regent_api::{GroupStatus, NodeStatus, ResourceStatus, Status};
+use regent_api::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
 use regent_model::config::duration_text;
 use serde_json::Value;
 
@@ -83,6 +83,13 @@ fn verdict(status: &Status, paint: Paint) -> String {
     }
     if !missing.is_empty() {
         parts.push(format!("without {}", missing.join(", ")));
+    }
+    for node in status.nodes.iter().filter(|n| matches!(n.state.as_str(), "up" | "standby")) {
+        let silent =
+            |(at, network): (usize, &NetworkStatus)| (network.heard == Some(false)).then_some(at + 1);
+        for network in node.networks.iter().enumerate().filter_map(silent) {
+            parts.push(format!("{} is silent on network {network}", node.name));
+        }
     }
     let tone = match (parts.is_empty(), restless.iter().any(|g| is_unwell(g))) {
         (true, _) => return paint.tone(Tone::Good, "all is well"),

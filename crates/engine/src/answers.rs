@@ -32,8 +32,11 @@ impl Engine {
                 .fence_requests
                 .iter()
                 .map(|(about, r)| {
+                    let failed = self.fence_errors.get(about);
+                    let failed =
+                        failed.map_or_else(String::new, |why| format!("; the attempt before failed: {why}"));
                     format!(
-                        "{} by {} (attempt {}, operated by {})",
+                        "{} by {} (attempt {}, operated by {}){failed}",
                         self.state.name_of(about.node),
                         r.device,
                         r.attempt,

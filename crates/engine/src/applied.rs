@@ -170,7 +170,8 @@ impl Engine {
             Ok(device) => {
                 self.fenced.insert(about, device);
             }
-            Err(_) => {
+            Err(why) => {
+                self.fence_errors.insert(about, why);
                 self.fence_refused.insert(about);
             }
         }

@@ -82,6 +82,8 @@ pub struct Engine {
     pub(crate) fence_failed: BTreeSet<IncarnationOf>,
     /// The device said that it could not: the next attempt may have to wait.
     pub(crate) fence_refused: BTreeSet<IncarnationOf>,
+    /// What a device said last when it could not, for `status`.
+    pub(crate) fence_errors: BTreeMap<IncarnationOf, String>,
     pub(crate) fence_asked: BTreeMap<IncarnationOf, Moment>,
     pub(crate) fence_work: BTreeMap<RunId, FenceWork>,
     pub(crate) sequencers: BTreeMap<GroupName, Sequencer>,
@@ -151,6 +153,7 @@ impl Engine {
             fenced: BTreeMap::new(),
             fence_failed: BTreeSet::new(),
             fence_refused: BTreeSet::new(),
+            fence_errors: BTreeMap::new(),
             fence_asked: BTreeMap::new(),
             fence_work: BTreeMap::new(),
             sequencers: BTreeMap::new(),
@@ -200,7 +203,7 @@ impl Engine {
             Input::Tick => self.tick(),
             Input::Guard(said) => self.guard_said(said),
             Input::GuardLost => self.guard_lost(),
-            Input::Networks(networks) => self.networks = networks,
+            Input::Networks(networks) => self.networks_heard(networks),
             Input::Peer { from, message } => self.peer_said(from, message),
             Input::Persisted(id) => self.persisted(id),
             Input::Done { id, outcome, steps } => self.agent_done(id, outcome, steps),

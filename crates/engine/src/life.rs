@@ -1,11 +1,11 @@
 //! This node's own life: what the guard says, registering, adopting, carrying out what the log gave it, stopping.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regent_lease::io::ClusterView;
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{Outcome, RunId};
-use regent_model::ids::{Epoch, GroupName, IncarnationOf, ResourceName};
+use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
 use regent_model::journal::Level;
 use regent_model::state::{Command, NodeMode, Ownership, Phase, ReleaseReason, StopMode, Tenure};
 
@@ -92,6 +92,27 @@ impl Engine {
         self.guard_told = None;
         self.heard.clear();
         self.sequencers.clear();
+    }
+
+    /// Which networks every peer is heard on. That one of several fell silent moves nothing, and must be seen.
+    pub(crate) fn networks_heard(&mut self, networks: BTreeMap<NodeId, Vec<bool>>) {
+        let before = std::mem::replace(&mut self.networks, networks);
+        let mut told = Vec::new();
+        for (node, now) in &self.networks {
+            let Some(before) = before.get(node).filter(|b| b.contains(&true) && now.contains(&true)) else {
+                continue;
+            };
+            let who = self.state.name_of(*node);
+            for (at, (was, is)) in before.iter().zip(now).enumerate().filter(|(_, (was, is))| was != is) {
+                let _ = was;
+                let what = if *is { "is heard again" } else { "is not heard any more" };
+                let level = if *is { Level::Notice } else { Level::Warning };
+                told.push((level, format!("{who} {what} on network {}", at + 1)));
+            }
+        }
+        for (level, text) in told {
+            self.tell(level, "network", text);
+        }
     }
 
     fn peer_heard(&mut self, about: IncarnationOf) {

@@ -69,7 +69,19 @@ impl Engine {
             let advice = format!("add {to} to its nodes in the configuration, then: regent apply FILE");
             return Some(Answer::refused(format!("{to} is not in the node list of {name}"), advice));
         }
+        if let Some(group) = self.state.groups.get(name).filter(|g| !g.enabled) {
+            let advice = format!("regent group enable {name}, then move it");
+            return Some(Answer::refused(format!("{name} is disabled (epoch {})", group.epoch), advice));
+        }
         let placement = regent_planner::place(&self.state, &self.view(), name);
+        if let Some(ownership) = self.state.ownership(name) {
+            if ownership.owner.node == node && placement.intent == regent_planner::Intent::Stay {
+                return Some(Answer::Done(format!("{name} runs on {to} already")));
+            }
+            if let regent_planner::Intent::Blocked { reason, advice } = placement.intent {
+                return Some(Answer::refused(format!("{name} cannot move: {reason}"), advice));
+            }
+        }
         let verdict = placement.candidates.iter().find(|(n, _)| n.as_str() == to).map(|(_, v)| v);
         match verdict {
             Some(regent_planner::Verdict::Unfit(
@@ -98,6 +110,13 @@ impl Engine {
             NodeVerb::Standby => (NodeMode::Standby, format!("{name} is on standby")),
             NodeVerb::Stop(mode) => (NodeMode::Stopping(mode), format!("{name} stops ({})", mode.word())),
         };
+        let witness = self.state.members.get(&node).is_some_and(|m| m.witness);
+        if witness && !matches!(verb, NodeVerb::Stop(_)) {
+            return Some(Answer::refused(
+                format!("{name} is a witness: it owns nothing in any case"),
+                "regent status",
+            ));
+        }
         if verb == NodeVerb::Stop(StopMode::Forced) {
             self.propose(Command::HoldWithoutLease { about: life });
         }

@@ -331,12 +331,7 @@ fn unproven(
         Need::Fenced => "a fence device's confirmation",
         Need::LeaseEnded => "the end of its lease, promised by a majority of voters",
     };
-    let needs: Vec<_> = config
-        .needs
-        .iter()
-        .filter(|need| !(ownership.without_lease && **need == Need::LeaseEnded))
-        .map(word)
-        .collect();
+    let needs: Vec<_> = config.needs.iter().map(word).collect();
     if state.living(ownership.owner.node).is_some_and(|life| life != ownership.owner) {
         let rule = format!("{here} is back in the same boot and adopts what it left running");
         return Placement::of(Intent::Underway, rule, candidates);
@@ -348,10 +343,19 @@ fn unproven(
                 request.device, request.attempt
             ),
             advice: format!(
-                "wait for the device; if it fails, make sure that {here} is off, then: regent node confirm-dead {here}"
+                "wait for the device; if it fails, make sure that {here} is off, then: \
+                 regent node confirm-dead {here} --why TEXT"
             ),
         };
         return Placement::of(intent, "no takeover without proof", candidates);
+    }
+    let dead = format!("regent node confirm-dead {here} --why TEXT");
+    if ownership.without_lease {
+        let intent = Intent::Blocked {
+            reason: format!("{here} was stopped and left it running, without lease (stop --forced)"),
+            advice: format!("on {here}: regent node start. Only if {here} is off: {dead}"),
+        };
+        return Placement::of(intent, "what was left running stays where it is", candidates);
     }
     let over = state.is_ended(ownership.owner);
     let what = if over {
@@ -359,12 +363,10 @@ fn unproven(
     } else {
         "nothing proves yet that it is gone"
     };
-    let held =
-        if ownership.without_lease { "; it was left running without lease (stop --forced)" } else { "" };
     let needed = if needs.is_empty() { String::new() } else { format!("{}, or ", needs.join(", or ")) };
     let intent = Intent::Blocked {
-        reason: format!("{here} owned it and is silent: {what}{held}. Needed: {needed}{here} coming back"),
-        advice: format!("make sure that {here} is off, then: regent node confirm-dead {here}"),
+        reason: format!("{here} owned it and is silent: {what}. Needed: {needed}{here} coming back"),
+        advice: format!("make sure that {here} is off, then: {dead}"),
     };
     Placement::of(intent, "no takeover without proof", candidates)
 }

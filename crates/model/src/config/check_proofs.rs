@@ -46,7 +46,7 @@ fn fence_covers(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     let place = group.needs_span.as_ref().unwrap_or(group.place());
     let mut finding = Finding::warning(place, message).help(format!(
         "if such a node is lost, the group stays blocked until it returns, or until you have made sure \
-         yourself and type `regent confirm-dead {}`. Add a [[fence]] with nodes = [{quoted}]",
+         yourself and type `regent node confirm-dead {} --why TEXT`. Add a [[fence]] with nodes = [{quoted}]",
         bare.first().unwrap_or(&"NODE")
     ));
     if group.needs_span.is_none()

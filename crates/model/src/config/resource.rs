@@ -14,7 +14,7 @@ use super::{AddressConfig, Check, FilesystemConfig, MonitorTimes};
 use crate::ids::ResourceName;
 
 const FILESYSTEM_MONITOR: MonitorTimes =
-    MonitorTimes { interval: Duration::from_secs(10), timeout: Duration::from_secs(15), failures: 2 };
+    MonitorTimes { interval: Duration::from_secs(5), timeout: Duration::from_secs(5), failures: 2 };
 const FILESYSTEM_ACQUIRE: Duration = Duration::from_secs(60);
 /// The same when the file system may be checked first: a check that is cut off helps nobody.
 const FILESYSTEM_ACQUIRE_CHECKED: Duration = Duration::from_secs(600);
