@@ -32,6 +32,8 @@ impl Engine {
             Ok(state) => {
                 self.state = state;
                 self.members_changed_at = index;
+                // Nothing is answered to the leader before it is durable here.
+                self.snapshot_durable_at = index;
                 self.tell(Level::Step, "snapshot", format!("took over the whole state as of entry {index}"));
                 self.forget_promises_of_the_ended();
             }

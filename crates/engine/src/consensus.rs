@@ -397,7 +397,10 @@ impl Consensus {
         let applied = self.applied();
         let store = self.raft.store();
         let is_long = applied >= store.snapshot_index() + ENTRIES_KEPT_MAX;
-        let is_due = is_long || (applied > store.snapshot_index() && store.snapshot_misses_a_member());
+        // A node that restarts counts votes by the members of its snapshot: it must not fall behind by two changes.
+        let members_changed = std::mem::take(&mut self.members_changed);
+        let misses = store.snapshot_misses_a_member() || members_changed;
+        let is_due = is_long || (applied > store.snapshot_index() && misses);
         if !is_due {
             return None;
         }

@@ -52,6 +52,8 @@ pub(crate) enum OnDurable {
     Log(u64),
     /// Tell the guard and the peers.
     Promise(Promise),
+    /// The state as of this entry, and who votes in it, outlives a crash.
+    Snapshot(u64),
     /// Nothing.
     Nothing,
 }
@@ -68,6 +70,9 @@ pub struct Engine {
     pub(crate) current: bool,
     /// The index at which the voters last changed (L8).
     pub(crate) members_changed_at: u64,
+    /// The last snapshot that was taken, and the last one that is durable.
+    snapshot_at: u64,
+    pub(crate) snapshot_durable_at: u64,
     pub(crate) guard: GuardView,
     pub(crate) guard_told: Option<ClusterView>,
     pub(crate) heard: BTreeMap<NodeId, Incarnation>,
@@ -113,7 +118,7 @@ impl Engine {
     /// # Panics
     /// When the recovered snapshot is not a state: the store checks sums, so this is a fault of the program.
     #[must_use]
-    pub fn new(me: Identity, restored: Restored, seed: u64, now: Moment) -> (Self, Effects) {
+    pub fn new(me: Identity, restored: Restored, seed: u64, now: Moment, wall_ms: u64) -> (Self, Effects) {
         let recovered = &restored.recovered;
         let state = match &recovered.snapshot {
             Some(snapshot) => postcard::from_bytes(&snapshot.data)
@@ -137,11 +142,13 @@ impl Engine {
             proposals: Proposals::new(me.id, me.session),
             me,
             now,
-            wall_ms: 0,
+            wall_ms,
             consensus,
             state,
             current: false,
             members_changed_at: 0,
+            snapshot_at: 0,
+            snapshot_durable_at: 0,
             guard: GuardView::default(),
             guard_told: None,
             heard: BTreeMap::new(),
@@ -353,7 +360,8 @@ impl Engine {
             }
         }
         if let Some(records) = self.consensus.compact(&self.state) {
-            self.persist(records, OnDurable::Nothing);
+            self.snapshot_at = self.consensus.applied();
+            self.persist(records, OnDurable::Snapshot(self.snapshot_at));
         }
         moved
     }
@@ -372,6 +380,7 @@ impl Engine {
                 self.out.send.extend(send.into_iter().map(|(to, m)| (to, PeerMessage::Raft(m))));
             }
             Some(OnDurable::Promise(promise)) => self.promise_durable(promise),
+            Some(OnDurable::Snapshot(index)) => self.snapshot_durable_at = index,
             Some(OnDurable::Nothing) | None => {}
         }
     }

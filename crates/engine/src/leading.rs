@@ -90,6 +90,11 @@ impl Engine {
     /// Voters change one at a time, and the next change waits until every owner's lease is confirmed under the
     /// voters in force (L8).
     fn lead_members(&mut self) {
+        // The change before must outlive a crash of this leader, or it could come back and elect itself by voters
+        // that are two changes old.
+        if self.snapshot_durable_at < self.members_changed_at {
+            return;
+        }
         let (voters, learners) = (self.consensus.voters(), self.consensus.learners());
         let known = |id: &NodeId| voters.contains(id) || learners.contains(id);
         if let Some(new) = self.state.members.keys().find(|id| !known(id)) {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use regent_api::{Answer, GroupVerb, NodeVerb, Request, group_name, node_name};
 use regent_model::config::{self, Severity};
 use regent_model::ids::{GroupName, NodeId};
-use regent_model::state::{Change, Command, Member, NewConfig, NodeMode, StopMode};
+use regent_model::state::{Change, Command, Member, NewConfig, NodeMode};
 
 use crate::engine::Engine;
 use crate::io::RequestId;
@@ -101,10 +101,10 @@ impl Engine {
             Err(answer) => return Some(answer),
         };
         let name = self.state.name_of(node);
-        let Some(life) = self.state.living(node) else {
+        if self.state.living(node).is_none() {
             let advice = format!("on {name}: regent node start");
             return Some(Answer::refused(format!("{name} is not up"), advice));
-        };
+        }
         let (mode, words) = match verb {
             NodeVerb::Start => (NodeMode::Active, format!("{name} may own groups")),
             NodeVerb::Standby => (NodeMode::Standby, format!("{name} is on standby")),
@@ -116,9 +116,6 @@ impl Engine {
                 format!("{name} is a witness: it owns nothing in any case"),
                 "regent status",
             ));
-        }
-        if verb == NodeVerb::Stop(StopMode::Forced) {
-            self.propose(Command::HoldWithoutLease { about: life });
         }
         self.propose_for(Command::SetMode { node, mode }, Waiting::Request(id, words));
         None
@@ -177,6 +174,9 @@ impl Engine {
         if let Some(gone) = self.state.members.values().find(|m| names().all(|n| n != &m.name)) {
             let reason = format!("{} is a member, and the file does not name it", gone.name);
             return Some(Answer::refused(reason, "add its [[node]] or [[witness]] again"));
+        }
+        if let Err(why) = self.state.keeps_what_is_held(&config) {
+            return Some(Answer::refused(why, "then apply the file, and enable the group again"));
         }
         if text == self.state.config_text {
             return Some(Answer::Done("nothing changes: this configuration is in force".to_owned()));

@@ -399,7 +399,12 @@ impl Sequencer {
     /// The main process of an application has ended: no monitor needs to be asked.
     pub(crate) fn exited(&mut self, now: Moment, resource: &ResourceName, how: &str, wishes: &mut Vec<Wish>) {
         let Some(at) = self.slots.iter().position(|s| s.resource.name() == resource) else { return };
-        if self.stage != Stage::Online {
+        let stands = match self.stage {
+            Stage::Online => true,
+            Stage::Acquiring { at: next } => at < next,
+            _ => false,
+        };
+        if !stands {
             return;
         }
         let text = format!("{} has ended: {how}", self.described(at));

@@ -34,6 +34,21 @@ impl Resource {
         }
     }
 
+    /// Whether both mean the same device, address or application, however it is watched and limited.
+    #[must_use]
+    pub fn is_the_same_thing_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Filesystem(a), Self::Filesystem(b)) => {
+                (&a.name, &a.device, &a.mount) == (&b.name, &b.device, &b.mount)
+            }
+            (Self::Address(a), Self::Address(b)) => {
+                (&a.name, a.address, a.prefix, &a.interface) == (&b.name, b.address, b.prefix, &b.interface)
+            }
+            (Self::Application(a), Self::Application(b)) => a.name == b.name,
+            _ => false,
+        }
+    }
+
     /// The kind, in one word, for people.
     #[must_use]
     pub fn kind(&self) -> &'static str {

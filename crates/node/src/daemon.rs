@@ -214,7 +214,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     let desk = Arc::new(Desk::new(inbox.clone()));
     let guard = call_guard(&paths, session, &inbox, end)?;
     let me = engine_identity(&identity, session);
-    let (engine, first) = Engine::new(me, restored, random_number()?, clock::now());
+    let (engine, first) = Engine::new(me, restored, random_number()?, clock::now(), clock::wall_ms());
     let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity));
     let links = links(&key, &identity, session, engine.state(), &inbox, &reception);
     let warrants = Warrants::default();

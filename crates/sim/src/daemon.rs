@@ -70,7 +70,7 @@ impl Sim {
         let restored =
             Restored { recovered, founding: Some(self.founding.clone()), journal: machine.journal.clone() };
         let local = machine.clock.at(now);
-        let (engine, effects) = Engine::new(me, restored, session_seed, local);
+        let (engine, effects) = Engine::new(me, restored, session_seed, local, 0);
         machine.daemon = Some(Daemon {
             engine,
             life,

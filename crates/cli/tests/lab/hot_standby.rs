@@ -82,3 +82,24 @@ fn a_whole_site_power_loss_ends_with_one_owner_and_every_acknowledged_write() {
     cluster.nothing_lost(writer);
     cluster.one_writer();
 }
+
+#[test]
+fn a_founder_that_is_cut_off_after_its_return_neither_leads_nor_owns() {
+    let cluster = Cluster::up("found", &(head("fast") + &ledger_group("cascading", "\"fenced\"")));
+    let (observer, writer) = (cluster.watch(), cluster.writer(1));
+    cluster.lab.off_and_wait("lx4").unwrap();
+    cluster.online_on("ledger", "lx5");
+    cluster.lab.on("lx4").unwrap();
+    cluster.lab.cut("lx4", None).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    // It began the cluster alone; that must not mean that it is one alone.
+    if let Some(status) = cluster.status_of("lx4") {
+        assert!(!status.quorate, "{status:#?}");
+    }
+    cluster.written_on(&writer, "lx5");
+    cluster.heal("lx4");
+    cluster.online_on("ledger", "lx4");
+    cluster.nothing_lost(writer);
+    cluster.one_address(observer);
+    cluster.one_writer();
+}

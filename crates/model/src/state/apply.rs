@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::config::Config;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
 use crate::proof::{Promise, Proof};
 use crate::state::command::{Command, NewConfig, NodeMode, Proposal, ReleaseReason, StopMode};
@@ -65,6 +66,9 @@ impl State {
         if new.replaces != self.config_serial {
             return void("another configuration was put in force meanwhile; look at it and apply again");
         }
+        if let Err(why) = self.keeps_what_is_held(&new.config) {
+            return void(why);
+        }
         self.config_serial += 1;
         self.config = new.config.clone();
         self.config_text.clone_from(&new.text);
@@ -77,6 +81,30 @@ impl State {
         vec![Change::ConfigChanged]
     }
 
+    /// Whether a configuration still describes everything that owners hold: what is not described any more could
+    /// not be released by a daemon that has to begin anew. More may come, and limits may change.
+    ///
+    /// # Errors
+    /// What is held and would be lost sight of, and what to type.
+    pub fn keeps_what_is_held(&self, new: &Config) -> Result<(), String> {
+        for (name, group) in &self.groups {
+            let (Tenure::Owned(o), Some(old)) = (&group.tenure, self.config.group(name)) else { continue };
+            let left = new.group(name).map(|g| g.resources()).unwrap_or_default();
+            let lost =
+                old.resources().into_iter().find(|held| !left.iter().any(|r| r.is_the_same_thing_as(held)));
+            if let Some(lost) = lost {
+                return Err(format!(
+                    "{name} is held by {}, and {} {} would be changed or taken out under it; \
+                     first: regent group disable {name}",
+                    self.name_of(o.owner.node),
+                    lost.kind(),
+                    lost.name()
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn add_member(&mut self, id: NodeId, member: &Member) -> Changes {
         if self.members.contains_key(&id) {
             return void(format!("number {id} is taken"));
@@ -84,10 +112,16 @@ impl State {
         let mut changes = Vec::new();
         // A member of the same name that lost its durable state comes back under a new number: the old one is gone.
         if let Some(old) = self.id_of(&member.name) {
-            if self.lives.contains_key(&old) {
-                return void(format!("{} is a member already", member.name));
+            let owns =
+                self.groups.values().any(|g| matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == old));
+            if self.living(old).is_some() || owns {
+                return void(format!(
+                    "{} is a member already, and nothing proves that it is gone",
+                    member.name
+                ));
             }
             self.members.remove(&old);
+            self.lives.remove(&old);
             changes.push(Change::MemberRemoved(old));
         }
         self.members.insert(id, member.clone());
@@ -429,7 +463,7 @@ impl State {
 
     /// From now on everything that the node holds, in this life or left over from an earlier one, is held without
     /// lease; and an entry that would give this life more comes too late.
-    fn hold_without_lease(&mut self, about: IncarnationOf) -> Changes {
+    pub(super) fn hold_without_lease(&mut self, about: IncarnationOf) -> Changes {
         let Some(life) = self.lives.get_mut(&about.node).filter(|l| l.incarnation == about.incarnation)
         else {
             return void(format!("{about} is not the registered incarnation"));

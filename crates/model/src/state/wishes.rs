@@ -3,7 +3,7 @@
 use crate::ids::{GroupName, IncarnationOf, NodeId};
 use crate::proof::Proof;
 use crate::state::apply::{Changes, void};
-use crate::state::command::{NodeMode, ReleaseReason};
+use crate::state::command::{NodeMode, ReleaseReason, StopMode};
 use crate::state::{Change, Phase, State, Tenure};
 
 impl State {
@@ -12,7 +12,14 @@ impl State {
             return void(format!("{} was never there", self.name_of(node)));
         };
         life.mode = mode;
-        vec![Change::Mode(node, mode)]
+        let mut changes = vec![Change::Mode(node, mode)];
+        // L10: before it leaves, what it leaves running is held without lease, in the same entry.
+        if mode == NodeMode::Stopping(StopMode::Forced)
+            && let Some(about) = self.living(node)
+        {
+            changes.extend(self.hold_without_lease(about));
+        }
+        changes
     }
 
     pub(super) fn enable(&mut self, name: &GroupName) -> Changes {
