@@ -75,10 +75,11 @@ pub enum FromDaemon {
         /// The new epoch of everything it holds.
         epoch: Epoch,
     },
-    /// The log says that what this incarnation of this node holds, it holds without lease (L10). If it is the
-    /// guard's own: from now on the end of the lease lets go of nothing, no new act is allowed, and the lease is
-    /// not renewed. If it is an earlier one: what is held over from it stays until it is adopted
-    /// ([`FromDaemon::Rename`]) or dropped, and the guard's own incarnation seeks its lease as ever.
+    /// The log says that this incarnation of the node, and what an earlier one left to it, holds without lease
+    /// (L10): from now on the end of the lease lets go of nothing, no new act is allowed, and the lease is not
+    /// renewed. Ignored if it is not the guard's own incarnation, or if that is letting go already. What a guard
+    /// holds so it leaves so to the next one: there it stays until it is adopted ([`FromDaemon::Rename`]) or
+    /// dropped, while the new incarnation seeks its lease as ever.
     HeldWithoutLease {
         /// Which of the node's lives.
         incarnation: Incarnation,

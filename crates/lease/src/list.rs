@@ -103,12 +103,6 @@ impl ReleaseList {
         self.entries.is_empty()
     }
 
-    /// Whether something is on the list by the lease of the present incarnation.
-    #[must_use]
-    pub fn needs_lease(&self) -> bool {
-        self.entries.values().any(|entry| entry.ground == Ground::Lease)
-    }
-
     /// Whether everything on the list is held without lease.
     #[must_use]
     pub fn is_without_lease(&self) -> bool {
@@ -125,9 +119,9 @@ impl ReleaseList {
         self.entries.values().filter_map(bounds).reduce(Bounds::earlier)
     }
 
-    /// The log says that what this incarnation held up to now is held without lease (L10).
-    pub fn held_without_lease(&mut self, by: Incarnation) {
-        self.entries.values_mut().filter(|e| e.by == by).for_each(|e| e.ground = Ground::WithoutLease);
+    /// The log says that everything on the list is held without lease (L10).
+    pub fn held_without_lease(&mut self) {
+        self.entries.values_mut().for_each(|entry| entry.ground = Ground::WithoutLease);
     }
 
     /// Everything on the list.

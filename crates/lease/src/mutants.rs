@@ -41,8 +41,12 @@ pub enum Condition {
     L8Barrier,
     /// L9: an incarnation that the log has ended is never acknowledged again.
     L9DeadStayDead,
-    /// L10: only what was held when the log said so may stay without lease.
-    L10OnlyWhatWasHeld,
+    /// L10: the word that it holds without lease is about one incarnation, and no later one.
+    L10OwnWord,
+    /// L10: an incarnation that holds without lease is given nothing more, and nothing back (*log*).
+    L10NothingMoreGiven,
+    /// L10: adopting what was held without lease does not make `lease-ended` a proof; being online does (*log*).
+    L10AdoptedStaysSo,
     /// L10: `lease-ended` is no proof for what is held without lease (*log*).
     L10NoLeaseProof,
     /// L11: a lapsed lease is final for its incarnation.
@@ -53,7 +57,7 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition that can be switched off.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::L1RestartWait,
         Self::L1DurablePromise,
         Self::L2StopBeforeStoring,
@@ -72,7 +76,9 @@ impl Condition {
         Self::L8OneAtATime,
         Self::L8Barrier,
         Self::L9DeadStayDead,
-        Self::L10OnlyWhatWasHeld,
+        Self::L10OwnWord,
+        Self::L10NothingMoreGiven,
+        Self::L10AdoptedStaysSo,
         Self::L10NoLeaseProof,
         Self::L11LapseIsFinal,
         Self::L12Gate,

@@ -51,10 +51,13 @@ impl Guard {
     }
 
     fn reason_to_let_go(&self, now: Moment) -> Option<String> {
+        if self.without_lease {
+            return None;
+        }
         if self.view.as_ref().is_some_and(|view| view.has_ended(self.own())) {
             return Some("the log has ended this incarnation".into());
         }
-        if self.right() == Right::LettingGo && self.needs_lease() {
+        if self.right() == Right::LettingGo {
             return Some("no majority of the voters has acknowledged this node in time".into());
         }
         if self.list.earlier_lease().is_some_and(|bounds| bounds.release_due <= now) {
@@ -63,12 +66,6 @@ impl Guard {
         let absent = now.since(self.daemon_heard) >= DAEMON_ABSENCE_MAX;
         (absent && !self.list.is_without_lease())
             .then(|| format!("the daemon was not heard for {} s", DAEMON_ABSENCE_MAX.as_secs()))
-    }
-
-    /// Whether the end of the lease ends the incarnation. Without lease it does not, unless the log gave it
-    /// something more all the same.
-    fn needs_lease(&self) -> bool {
-        !self.without_lease || (self.list.needs_lease() && !self.mutants.off(Condition::L10OnlyWhatWasHeld))
     }
 
     pub(super) fn release_budget(&self) -> Duration {
@@ -90,19 +87,18 @@ impl Guard {
     /// Until when what is on the list may stay, if anything limits it: this incarnation's lease (L4), and that
     /// of an earlier one for what is not adopted (L6).
     fn limit(&self) -> Option<Bounds> {
-        let lease = self.holder.ends().filter(|_| self.needs_lease());
+        let lease = self.holder.ends().filter(|_| !self.without_lease);
         [lease, self.list.earlier_lease()].into_iter().flatten().reduce(Bounds::earlier)
     }
 
-    /// The log says that what this incarnation, or an earlier one, holds, it holds without lease (L10).
-    /// Said again, it does not cover what came later.
+    /// The log says that this incarnation holds without lease what it holds (L10), unless it is letting go of it
+    /// already. What an earlier one held so was left so.
     pub(super) fn held_without_lease(&mut self, incarnation: Incarnation) {
-        let own = incarnation == self.incarnation();
-        if self.letting_go.is_some() || (own && self.without_lease) {
-            return;
+        let own = incarnation == self.incarnation() || self.mutants.off(Condition::L10OwnWord);
+        if own && self.letting_go.is_none() {
+            self.without_lease = true;
+            self.list.held_without_lease();
         }
-        self.without_lease |= own;
-        self.list.held_without_lease(incarnation);
     }
 
     /// Lets go of all that is held, once letting go has begun.

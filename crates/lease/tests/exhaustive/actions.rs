@@ -23,6 +23,7 @@ pub(crate) enum Action {
     Apply(NodeId),
     Commit(Entry),
     RepeatWithdrawal(Promise),
+    RepeatHeldWithoutLease(Incarnation),
     Acquire(usize),
     Acted(usize, bool),
     Release(Held),
@@ -69,6 +70,8 @@ impl Actions<'_> {
             let withdrawn = &state.agreed().withdrawn;
             let repeated = withdrawn.iter().filter(|p| state.known_to(p.voter).withdrawn.contains(p));
             actions.extend(repeated.map(|promise| Action::RepeatWithdrawal(*promise)));
+            let words = state.known_to(A).without_lease.iter();
+            actions.extend(words.map(|incarnation| Action::RepeatHeldWithoutLease(*incarnation)));
         }
     }
 
@@ -97,6 +100,10 @@ impl Actions<'_> {
         let older = (0..GROUPS).any(|g| known.owned_by(g).is_some_and(|owner| owner < incarnation));
         if older && known.registered == incarnation && state.confirmed.is_some() {
             self.commit(state, Entry::Adopted(incarnation), actions);
+        }
+        // Its guard knows of the adoption by then, and its lease is valid.
+        if known.owns_any() && !older && guard.right() == Right::Valid {
+            self.commit(state, Entry::Online(incarnation), actions);
         }
         if self.world.reports_release
             && let Some(over) = state.let_go
@@ -198,6 +205,11 @@ impl Actions<'_> {
             Action::RepeatWithdrawal(promise) => {
                 next.left.repeats -= 1;
                 next.tell(self.world, promise.voter, FromDaemon::PromiseWithdrawn(*promise));
+            }
+            Action::RepeatHeldWithoutLease(incarnation) => {
+                next.left.repeats -= 1;
+                let incarnation = *incarnation;
+                next.tell(self.world, A, FromDaemon::HeldWithoutLease { incarnation });
             }
             Action::Acquire(group) => {
                 next.left.acquires -= 1;

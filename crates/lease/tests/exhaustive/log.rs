@@ -30,6 +30,8 @@ pub(crate) enum Entry {
     Withdrawn(Promise),
     Registered(Incarnation),
     Adopted(Incarnation),
+    /// What this incarnation of A has is up under its lease.
+    Online(Incarnation),
     HeldWithoutLease(Incarnation),
     /// A group that nobody owns is given to A.
     Assigned(usize, Incarnation),
@@ -57,6 +59,8 @@ pub(crate) struct Agreed {
     pub(crate) largest_lease: u64,
     pub(crate) registered: Incarnation,
     pub(crate) dead: BTreeSet<IncarnationOf>,
+    /// The incarnations of A that hold without lease.
+    pub(crate) without_lease: BTreeSet<Incarnation>,
     pub(crate) withdrawn: BTreeSet<Promise>,
 }
 
@@ -83,24 +87,25 @@ impl Agreed {
             Entry::Released(last) => self.end(*last, true),
             Entry::Withdrawn(promise) => drop(self.withdrawn.insert(*promise)),
             Entry::Registered(incarnation) => self.registered = *incarnation,
-            Entry::Adopted(to) => {
-                for owner in &mut self.owners {
-                    let current = matches!(owner, Owner::A { .. });
-                    let given_away = *owner == Owner::B && mutants.off(Condition::L6StillCurrent);
-                    if current || given_away {
-                        *owner = Owner::A { incarnation: *to, without_lease: false };
-                    }
-                }
+            Entry::Adopted(to) if self.may_get_more(*to, mutants) => self.adopt(*to, mutants),
+            Entry::Assigned(group, to) if self.may_get_more(*to, mutants) => {
+                self.owners[*group] = Owner::A { incarnation: *to, without_lease: false };
             }
-            Entry::HeldWithoutLease(of) => {
+            Entry::Online(of) if self.may_get_more(*of, mutants) => {
                 for owner in &mut self.owners {
                     if let Owner::A { incarnation, without_lease } = owner {
-                        *without_lease |= incarnation == of;
+                        *without_lease &= incarnation != of;
                     }
                 }
             }
-            Entry::Assigned(group, to) => {
-                self.owners[*group] = Owner::A { incarnation: *to, without_lease: false };
+            Entry::Adopted(_) | Entry::Assigned(..) | Entry::Online(_) => {}
+            Entry::HeldWithoutLease(of) => {
+                self.without_lease.insert(*of);
+                for owner in &mut self.owners {
+                    if let Owner::A { incarnation, without_lease } = owner {
+                        *without_lease |= *incarnation <= *of;
+                    }
+                }
             }
             Entry::Voters(voters) => {
                 self.voters.clone_from(voters);
@@ -109,6 +114,24 @@ impl Agreed {
             Entry::Lease(ticks) => {
                 self.lease = *ticks;
                 self.largest_lease = self.largest_lease.max(*ticks);
+            }
+        }
+    }
+
+    fn may_get_more(&self, incarnation: Incarnation, mutants: Mutants) -> bool {
+        !self.without_lease.contains(&incarnation) || mutants.off(Condition::L10NothingMoreGiven)
+    }
+
+    fn adopt(&mut self, to: Incarnation, mutants: Mutants) {
+        for owner in &mut self.owners {
+            let before = match *owner {
+                Owner::A { without_lease, .. } => Some(without_lease),
+                Owner::B => mutants.off(Condition::L6StillCurrent).then_some(false),
+                Owner::Nobody => None,
+            };
+            if let Some(before) = before {
+                let without_lease = before && !mutants.off(Condition::L10AdoptedStaysSo);
+                *owner = Owner::A { incarnation: to, without_lease };
             }
         }
     }

@@ -22,7 +22,7 @@ use std::time::Instant;
 
 use regent_lease::mutants::Condition::{self, *};
 use regent_lease::mutants::Mutants;
-use regent_model::NodeId;
+use regent_model::{Incarnation, NodeId};
 
 use crate::log::{A, B, Owner, W, X};
 use crate::search::search;
@@ -39,8 +39,8 @@ const WITHDRAWAL_REPEATED: [Condition; 1] = [L5Round];
 const GUARD_RESTARTS: [Condition; 2] = [L6Adopt, L6StillCurrent];
 const VOTERS_CHANGE: [Condition; 2] = [L8OneAtATime, L8Barrier];
 const VOTERS_CHANGE_BEFORE: [Condition; 1] = [L8CurrentVoters];
-const WITHOUT_LEASE: [Condition; 1] = [L10NoLeaseProof];
-const WITHOUT_LEASE_RESTARTED: [Condition; 1] = [L10OnlyWhatWasHeld];
+const WITHOUT_LEASE: [Condition; 2] = [L10NoLeaseProof, L10NothingMoreGiven];
+const FOUND_WITHOUT_LEASE: [Condition; 2] = [L10OwnWord, L10AdoptedStaysSo];
 const RELEASED: [Condition; 1] = [L11LapseIsFinal];
 const PAUSED_DAEMON: [Condition; 1] = [L12Gate];
 
@@ -152,12 +152,20 @@ fn l06_l10_the_guard_restarts_while_it_holds_without_lease() {
     let budget = Budget { deliveries: 2, guard_deaths: 1, forced: 1, ..Budget::default() };
     let world = World {
         applies_at_once: true,
-        ticks: 6,
         delay: 0,
+        ticks: 5,
         budget,
         ..World::plain("without lease, restarted")
     };
-    shows(&world, &WITHOUT_LEASE_RESTARTED);
+    shows(&world, &[L6Adopt]);
+}
+
+#[test]
+fn l10_a_guard_that_found_a_group_held_without_lease_restarts() {
+    let owner = Owner::A { incarnation: Incarnation(1), without_lease: true };
+    let budget = Budget { deliveries: 2, guard_deaths: 1, repeats: 1, ..Budget::default() };
+    let found = World { owner, life: Incarnation(2), budget, ..World::plain("found without lease") };
+    shows(&World { applies_at_once: true, ticks: 5, delay: 0, ..found }, &FOUND_WITHOUT_LEASE);
 }
 
 #[test]
@@ -202,7 +210,7 @@ fn every_condition_is_shown_to_be_needed() {
         &VOTERS_CHANGE,
         &VOTERS_CHANGE_BEFORE,
         &WITHOUT_LEASE,
-        &WITHOUT_LEASE_RESTARTED,
+        &FOUND_WITHOUT_LEASE,
         &RELEASED,
         &PAUSED_DAEMON,
     ];

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use regent_lease::io::{ActId, ClusterView};
-use regent_lease::list::HeldOver;
+use regent_lease::list::{HeldOver, Inherited};
 use regent_lease::mutants::{Condition, Mutants};
 use regent_lease::{Effect, Frame, FromDaemon, Guard, Input, ToDaemon};
 use regent_model::holding::{Act, Held, Holding};
@@ -140,7 +140,11 @@ impl State {
         for id in &world.nodes {
             let node = Node { guard: None, durable: BTreeSet::new(), storing: BTreeSet::new(), applied: 0 };
             state.nodes.insert(*id, Shared::new(node));
-            state.start(world, mutants, *id, Incarnation(1), Vec::new());
+            let found = HeldOver { held: held(0), by: Incarnation(1), right: Inherited::WithoutLease };
+            match world.life {
+                later if *id == A && later > found.by => state.start(world, mutants, A, later, vec![found]),
+                _ => state.start(world, mutants, *id, Incarnation(1), Vec::new()),
+            }
         }
         state
     }
@@ -205,13 +209,6 @@ impl State {
         let next_round = self.next_round(id);
         let promises = self.nodes[&id].durable.difference(&self.known_to(id).withdrawn).copied().collect();
         self.tell(world, id, FromDaemon::Attach { promises, next_round, cluster });
-        for owner in self.known_to(id).owners {
-            if let Owner::A { incarnation, without_lease: true } = owner
-                && id == A
-            {
-                self.tell(world, id, FromDaemon::HeldWithoutLease { incarnation });
-            }
-        }
     }
 
     fn next_round(&self, id: NodeId) -> Round {

@@ -20,7 +20,7 @@ pub(crate) struct Budget {
     pub(crate) guard_deaths: u8,
     /// The log withdraws a promise.
     pub(crate) withdrawals: u8,
-    /// A daemon that restarted repeats a withdrawal that was applied before.
+    /// A daemon that restarted repeats what it told its guard before, of a withdrawal or of holding without lease.
     pub(crate) repeats: u8,
     /// A's groups are held without lease.
     pub(crate) forced: u8,
@@ -60,6 +60,9 @@ pub(crate) struct World {
     pub(crate) leases: Vec<u64>,
     /// Who owns the first group at the beginning.
     pub(crate) owner: Owner,
+    /// The incarnation that A begins with. A later one than the first has found the group of the first, held
+    /// without lease.
+    pub(crate) life: Incarnation,
     /// Whether A's acquisitions are acts that take time.
     pub(crate) acts: bool,
     /// Whether A's daemon tells the log that everything was let go.
@@ -86,6 +89,7 @@ impl World {
             voters: vec![BTreeSet::from([A, B, W])],
             leases: Vec::new(),
             owner: Owner::A { incarnation: Incarnation(1), without_lease: false },
+            life: Incarnation(1),
             acts: false,
             reports_release: false,
             budget: Budget { deliveries: 3, ..Budget::default() },
@@ -113,8 +117,9 @@ impl World {
             voters_since: 0,
             lease: self.lease,
             largest_lease: self.lease,
-            registered: Incarnation(1),
+            registered: self.life,
             dead: BTreeSet::new(),
+            without_lease: (1..self.life.0).map(Incarnation).collect(),
             withdrawn: BTreeSet::new(),
         }
     }

@@ -180,18 +180,6 @@ fn l10_what_is_held_without_lease_stays_and_no_more_is_acquired() {
     assert!(bench.last.is_some_and(|keepalive| !keepalive.renews));
 }
 
-#[test]
-fn l10_what_the_log_has_given_away_is_let_go_even_without_lease() {
-    let mut bench = Bench::holding(&[address()]);
-    bench.say(100, FromDaemon::HeldWithoutLease { incarnation: FIRST });
-    live(&mut bench, 200, 9000, true, &[]);
-    let mut ended = view(A, 2);
-    ended.dead.insert(of(A, 1));
-    let effects = bench.say(9001, FromDaemon::Configure(ended));
-    let (_, deadline) = let_go(&effects).unwrap();
-    assert!(deadline > ms(9001) && deadline <= ms(9001 + 150), "{deadline}");
-}
-
 fn left(holding: Holding, right: Inherited) -> Vec<HeldOver> {
     vec![HeldOver { held: held(holding), by: FIRST, right }]
 }
@@ -278,12 +266,28 @@ fn l10_what_is_held_over_without_lease_waits_for_its_adoption() {
 }
 
 #[test]
-fn l10_the_log_may_say_so_after_the_guard_restarted() {
+fn l10_a_word_about_an_earlier_incarnation_is_not_about_this_one() {
     let mut bench = restarted(lease_until(450, 600));
     bench.attach(10);
     bench.say(20, FromDaemon::HeldWithoutLease { incarnation: FIRST });
-    assert_eq!(reason(&bench.tick(4000)), None);
+    assert_eq!(let_go(&bench.tick(450)), Some((vec![held(address())], ms(600))));
+}
+
+#[test]
+fn l10_a_word_about_this_incarnation_covers_what_was_left_to_it() {
+    let mut bench = restarted(lease_until(450, 600));
+    bench.attach(10);
+    bench.say(20, FromDaemon::HeldWithoutLease { incarnation: Incarnation(2) });
+    assert_eq!(reason(&bench.tick(20_000)), None);
     assert_eq!(bench.guard.leaves(), left(address(), Inherited::WithoutLease));
+}
+
+#[test]
+fn l10_a_word_that_comes_while_letting_go_comes_too_late() {
+    let mut bench = Bench::holding(&[address()]);
+    bench.tick(450);
+    bench.say(460, FromDaemon::HeldWithoutLease { incarnation: FIRST });
+    assert!(reset(&bench.tick(600)).is_some());
 }
 
 #[test]
