@@ -6,21 +6,38 @@ use std::sync::mpsc;
 use std::time::Instant;
 
 use crate::scenario::Scenario;
-use crate::{Condition, Marks, Options, Report, Variant, run};
+use crate::{Condition, Marks, Options, Plot, Report, Variant, run};
 
-/// The conditions that the simulator can be asked to find missing: each has a reading that leads to two owners
-/// (or to a promise broken) within some seeds.
-pub const MUTANTS: [Condition; 6] = [
-    Condition::L2PromiseEndsAcks,
-    Condition::L4FinishInTime,
-    Condition::L5OnlyTheLogWithdraws,
-    Condition::L9DeadStayDead,
-    Condition::L11LapseIsFinal,
-    Condition::L12Gate,
+/// A condition to be switched off, and where its absence shows soonest.
+#[derive(Debug, Clone, Copy)]
+pub struct Hunt {
+    /// What is switched off.
+    pub condition: Condition,
+    /// The story in which it matters.
+    pub plot: Plot,
+    /// The cluster.
+    pub variant: Variant,
+}
+
+const fn hunt_for(condition: Condition, plot: Plot, variant: Variant) -> Hunt {
+    Hunt { condition, plot, variant }
+}
+
+/// The conditions whose absence the simulator must find.
+pub const HUNTS: [Hunt; 5] = [
+    hunt_for(Condition::L2PromiseEndsAcks, Plot::SilenceGoesRound, Variant::AddressFast),
+    hunt_for(Condition::L4FinishInTime, Plot::OwnerAndVoterLost, Variant::AddressNormal),
+    hunt_for(Condition::L5OnlyTheLogWithdraws, Plot::SilenceGoesRound, Variant::AddressFast),
+    hunt_for(Condition::L11LapseIsFinal, Plot::LateAcknowledgements, Variant::AddressFast),
+    hunt_for(Condition::L12Gate, Plot::LateHands, Variant::Rotating),
 ];
 
-const USAGE: &str = "regent-sim [--seeds N] [--from K] [--variant NAME] [--mutant CONDITION] [--marks]
-regent-sim --seed K [--variant NAME] [--mutant CONDITION] [--verbose]
+const PLOTS: [Plot; 4] =
+    [Plot::SilenceGoesRound, Plot::LateHands, Plot::LateAcknowledgements, Plot::OwnerAndVoterLost];
+
+const USAGE: &str =
+    "regent-sim [--seeds N] [--from K] [--variant NAME] [--plot NAME] [--mutant CONDITION] [--marks]
+regent-sim --seed K [--variant NAME] [--plot NAME] [--mutant CONDITION] [--verbose]
 regent-sim --mutants [--seeds N]
 regent-sim --scenario FILE";
 
@@ -59,10 +76,16 @@ fn read(args: Vec<String>) -> Result<Wanted, String> {
                 wanted.options.variant =
                     Some(known.ok_or_else(|| format!("{name} is none of {}", names.join(", ")))?);
             }
+            "--plot" => {
+                let name = value()?;
+                let known = PLOTS.into_iter().find(|p| format!("{p:?}") == name);
+                wanted.options.plot = Some(known.ok_or_else(|| format!("{name} is none of {PLOTS:?}"))?);
+            }
             "--mutant" => {
                 let name = value()?;
-                let known = MUTANTS.into_iter().find(|m| format!("{m:?}") == name);
-                wanted.options.mutant = Some(known.ok_or_else(|| format!("{name} is none of {MUTANTS:?}"))?);
+                let known = HUNTS.into_iter().map(|h| h.condition).find(|m| format!("{m:?}") == name);
+                let names = HUNTS.map(|h| h.condition);
+                wanted.options.mutant = Some(known.ok_or_else(|| format!("{name} is none of {names:?}"))?);
             }
             _ => return Err(USAGE.to_owned()),
         }
@@ -187,31 +210,46 @@ fn many(wanted: &Wanted, out: &mut impl Write) -> std::io::Result<bool> {
     Ok(bad.is_empty())
 }
 
-/// How many seeds it takes to notice that a condition is switched off, if it is noticed.
-#[must_use]
-pub fn seeds_to_notice(condition: Condition, seeds: u64) -> Option<Report> {
-    let options = Options { mutant: Some(condition), ..Options::default() };
-    let mut found: Option<Report> = None;
-    spread(1, seeds, &options, |report| {
-        let noticed = !report.violations.is_empty();
-        if noticed {
-            found = Some(report);
+impl Hunt {
+    /// The run in which the absence is noticed, if it is within so many seeds.
+    #[must_use]
+    pub fn noticed(&self, seeds: u64) -> Option<Report> {
+        let options = self.options();
+        let mut found: Option<Report> = None;
+        spread(1, seeds, &options, |report| {
+            let noticed = !report.violations.is_empty();
+            if noticed {
+                found = Some(report);
+            }
+            !noticed
+        });
+        found
+    }
+
+    /// What is run.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            mutant: Some(self.condition),
+            plot: Some(self.plot),
+            variant: Some(self.variant),
+            ..Options::default()
         }
-        !noticed
-    });
-    found
+    }
 }
 
 fn hunt(seeds: u64, out: &mut impl Write) -> std::io::Result<bool> {
     let mut all = true;
-    for condition in MUTANTS {
-        match seeds_to_notice(condition, seeds) {
+    for hunt in HUNTS {
+        let condition = hunt.condition;
+        match hunt.noticed(seeds) {
             Some(report) => {
-                writeln!(out, "{condition:?}: noticed by seed {}: {}", report.seed, report.violations[0])?;
+                writeln!(out, "{condition:?} is missed: {}", report.violations[0])?;
+                writeln!(out, "    {}", report.replay(&hunt.options()))?;
             }
             None => {
                 all = false;
-                writeln!(out, "{condition:?}: not noticed by {seeds} seeds")?;
+                writeln!(out, "{condition:?} is switched off, and {seeds} seeds show nothing")?;
             }
         }
     }

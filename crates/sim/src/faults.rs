@@ -57,7 +57,7 @@ impl Sim {
         }
         let next = self.rng.skewed(100, 8_000) * MS;
         self.after(next, Event::ChooseFault);
-        if self.rng.chance(250) {
+        if self.only.is_some() || self.rng.chance(250) {
             self.plot();
             return;
         }

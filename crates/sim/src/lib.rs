@@ -38,6 +38,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use judge::Violation;
 pub use marks::Marks;
+pub use nemesis::Plot;
 pub use regent_lease::mutants::Condition;
 pub use variant::Variant;
 
@@ -54,6 +55,8 @@ pub struct Options {
     pub variant: Option<Variant>,
     /// The condition that is switched off, to see whether that is noticed. Needs the feature `mutants`.
     pub mutant: Option<Condition>,
+    /// The only story of faults to be told, again and again; any fault if absent.
+    pub plot: Option<Plot>,
     /// Whether to keep the whole trace in words.
     pub verbose: bool,
 }
@@ -85,7 +88,8 @@ impl Report {
     pub fn replay(&self, options: &Options) -> String {
         let variant = options.variant.map_or(String::new(), |v| format!(" --variant {v}"));
         let mutant = options.mutant.map_or(String::new(), |m| format!(" --mutant {m:?}"));
-        format!("cargo xtask sim --seed {}{variant}{mutant} --verbose", self.seed)
+        let plot = options.plot.map_or(String::new(), |p| format!(" --plot {p:?}"));
+        format!("cargo xtask sim --seed {}{variant}{plot}{mutant} --verbose", self.seed)
     }
 }
 
@@ -97,6 +101,7 @@ pub fn run(seed: u64, options: &Options) -> Report {
     let variant = options.variant.unwrap_or_else(|| *rng.pick(&Variant::ALL));
     let mut sim = Sim::new(seed, variant, false, Trace::new(options.verbose, false));
     sim.mutant = options.mutant;
+    sim.only = options.plot;
     let panicked = catch_unwind(AssertUnwindSafe(|| play(&mut sim, &mut rng)));
     if let Err(panic) = panicked {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -121,7 +126,9 @@ fn play(sim: &mut Sim, rng: &mut Rng) {
         sim.queue.put(at, Event::PowerOn(node));
     }
     sim.queue.put(rng.between(1, 6) * S, Event::ChooseFault);
-    sim.queue.put(rng.between(2, 8) * S, Event::Operate);
+    if sim.only.is_none() {
+        sim.queue.put(rng.between(2, 8) * S, Event::Operate);
+    }
     let faults = rng.between(30, 60) * S;
     sim.queue.put(faults, Event::Peace);
     sim.run_until(faults + 2 * sim::PEACE_MAX);

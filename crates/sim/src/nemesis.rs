@@ -11,15 +11,34 @@ use crate::net::{NETWORKS, Way};
 use crate::sim::Sim;
 use crate::time::{MS, Ns};
 
+/// A story of faults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Plot {
+    /// An owner is silent to one voter after the other, while daemons stand still.
+    SilenceGoesRound,
+    /// A daemon stands still in the middle of acquiring, until long after its lease.
+    LateHands,
+    /// Acknowledgements come just about too late.
+    LateAcknowledgements,
+    /// An owner is cut off, and a voter restarts.
+    OwnerAndVoterLost,
+}
+
 impl Sim {
     /// Begins one of the stories.
     pub(crate) fn plot(&mut self) {
         let Some(owner) = self.any_owner() else { return };
-        match self.rng.below(6) {
-            0..=2 => self.silence_goes_round(owner),
-            3 => self.late_hands(owner),
-            4 => self.late_acknowledgements(owner),
-            _ => self.owner_and_voter_lost(owner),
+        let any = match self.rng.below(6) {
+            0..=2 => Plot::SilenceGoesRound,
+            3 => Plot::LateHands,
+            4 => Plot::LateAcknowledgements,
+            _ => Plot::OwnerAndVoterLost,
+        };
+        match self.only.unwrap_or(any) {
+            Plot::SilenceGoesRound => self.silence_goes_round(owner),
+            Plot::LateHands => self.late_hands(owner),
+            Plot::LateAcknowledgements => self.late_acknowledgements(owner),
+            Plot::OwnerAndVoterLost => self.owner_and_voter_lost(owner),
         }
     }
 

@@ -13,6 +13,7 @@ use crate::event::{Event, Queue, Whose};
 use crate::judge::Judge;
 use crate::machine::Machine;
 use crate::marks::Marks;
+use crate::nemesis::Plot;
 use crate::net::{Manners, Net};
 use crate::operator::Asked;
 use crate::rng::Rng;
@@ -76,6 +77,7 @@ pub(crate) struct Sim {
     pub(crate) asked: BTreeMap<RequestId, Asked>,
     pub(crate) next_request: u64,
     pub(crate) mutant: Option<Condition>,
+    pub(crate) only: Option<Plot>,
     pub(crate) events: u64,
     /// Faults are over; nothing new may go wrong.
     pub(crate) peace: bool,
@@ -130,6 +132,7 @@ impl Sim {
             asked: BTreeMap::new(),
             next_request: 0,
             mutant: None,
+            only: None,
             events: 0,
             peace: false,
             peace_began: 0,
