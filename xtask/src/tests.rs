@@ -48,6 +48,8 @@ pub(crate) fn all(quick: bool) -> Result<(), String> {
         return Ok(());
     }
     simulate(&["--seeds", SEEDS_IN_CI])?;
+    // The checkers must be able to fail: with a condition switched off they do.
+    simulate(&["--mutants", "--seeds", "60"])?;
     // One lab at a time: they measure, and there are two cores.
     let lab = ["test", "-p", "regent-cli", "--test", "lab", "--", "--test-threads", "1"];
     step("whole clusters in the lab, with real services", &cargo, &lab)
