@@ -18,6 +18,8 @@ pub(crate) struct Body {
     /// Mount point and device.
     pub(crate) mounts: BTreeMap<PathBuf, PathBuf>,
     pub(crate) apps: BTreeSet<AppKey>,
+    /// Control groups: made before the guard is asked, gone when it lets go, so that what comes late is barred.
+    pub(crate) folders: BTreeSet<AppKey>,
     /// Start scripts at work, by the number of the start.
     pub(crate) starting: BTreeMap<AppKey, u64>,
 }
@@ -41,6 +43,7 @@ impl Body {
                 if let Some(key) = app_of(holding) {
                     self.apps.remove(&key);
                     self.starting.remove(&key);
+                    self.folders.remove(&key);
                 }
             }
         }

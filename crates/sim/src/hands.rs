@@ -8,7 +8,7 @@ use regent_lease::FromDaemon;
 use regent_lease::io::ActId;
 use regent_model::action::{Failure, Notice, Op, Outcome, Resource, Run, RunId};
 use regent_model::holding::{Act, Held, Holding};
-use regent_model::ids::{Incarnation, NodeId};
+use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
 use regent_model::journal::Level;
 
 use crate::body::{AppKey, Body, cgroup_of};
@@ -315,10 +315,23 @@ impl Sim {
             (Op::Probe, _) => self.probe(node, job, there, holding),
             (Op::Monitor, _) if there => Next::Answer(Outcome::Running),
             (Op::Monitor, _) => failed("no process is left"),
-            (Op::Acquire, Progress::Begun) => self.ask_to_hold(node, job, holding),
+            (Op::Acquire, Progress::Begun) => {
+                self.body(node, |b| {
+                    b.folders.insert(key.clone());
+                });
+                self.ask_to_hold(node, job, holding)
+            }
             (Op::Acquire, Progress::Allowed) => match &job.trouble {
                 Some(why) => failed(why),
+                None if !self.body_of(node).folders.contains(&key) => {
+                    self.marks.hit("a start came too late: its control group was gone");
+                    failed("its control group is gone")
+                }
                 None => {
+                    let who = IncarnationOf { node, incarnation: job.incarnation };
+                    if let Err(what) = self.judge.allows(&job.run.group, job.run.epoch, who) {
+                        self.judge.violated(self.now, &mut self.trace, what);
+                    }
                     let delay = self.rng.between(5, 60) * MS;
                     let start = self.rng.draw();
                     self.body(node, |b| {
