@@ -108,7 +108,6 @@ impl Story {
             ["stop", node, "graceful"] => self.mode(node, NodeMode::Stopping(StopMode::Graceful)),
             ["stop", node, "takeover"] => self.mode(node, NodeMode::Stopping(StopMode::Takeover)),
             ["stop", node, "forced"] => {
-                self.commit(Command::HoldWithoutLease { about: self.life(node) });
                 self.mode(node, NodeMode::Stopping(StopMode::Forced));
             }
             ["move", group, node] => {

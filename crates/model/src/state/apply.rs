@@ -387,11 +387,12 @@ impl State {
             Phase::Acquiring => Ok(Phase::Online),
             other => Err(format!("it is {other:?}, not being acquired")),
         });
-        if let (Some(Change::PhaseChanged(_, told)), Some(Tenure::Owned(o))) =
-            (changes.first_mut(), self.groups.get_mut(name).map(|g| &mut g.tenure))
-        {
-            o.without_lease = false;
-            told.without_lease = false;
+        let tenure = self.groups.get_mut(name).map(|g| &mut g.tenure);
+        if let (Some(Change::PhaseChanged(_, told)), Some(Tenure::Owned(o))) = (changes.first_mut(), tenure) {
+            // Unless this life, too, holds without lease by now.
+            let again = self.lives.get(&o.owner.node).is_some_and(|l| l.without_lease);
+            o.without_lease &= again;
+            told.without_lease &= again;
         }
         changes
     }
@@ -470,6 +471,9 @@ impl State {
         };
         if self.ended.get(&about.node).is_some_and(|last| about.incarnation <= *last) {
             return void(format!("{about} is over"));
+        }
+        if life.mode != NodeMode::Stopping(StopMode::Forced) {
+            return void(format!("{about} is not being stopped by force (any more)"));
         }
         life.without_lease = true;
         for group in self.groups.values_mut() {

@@ -11,6 +11,10 @@ impl State {
         let Some(life) = self.lives.get_mut(&node) else {
             return void(format!("{} was never there", self.name_of(node)));
         };
+        if life.without_lease {
+            let who = self.name_of(node);
+            return void(format!("{who} is being stopped by force; start it again when it has stopped"));
+        }
         life.mode = mode;
         let mut changes = vec![Change::Mode(node, mode)];
         // L10: before it leaves, what it leaves running is held without lease, in the same entry.
