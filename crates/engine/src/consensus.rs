@@ -22,8 +22,8 @@ use regent_store::{Record, Recovered};
 pub use message::RaftMessage;
 use mirror::Mirror;
 
-/// How many applied entries stay in the log before a snapshot replaces them.
-const ENTRIES_KEPT_MAX: u64 = 2_000;
+/// How many applied entries stay in the log before a snapshot replaces them, unless told otherwise.
+const ENTRIES_KEPT: u64 = 2_000;
 
 /// A bound for election timeouts: the library wants one, ranks and places stay far below it.
 const ELECTION_TICKS_MAX: usize = 1 << 20;
@@ -91,6 +91,8 @@ pub(crate) struct Consensus {
     durable: HardState,
     /// The members changed: a newcomer takes only a snapshot that names it.
     members_changed: bool,
+    /// How many applied entries stay in the log before a snapshot replaces them.
+    pub(crate) entries_kept: u64,
 }
 
 /// A batch of the library that is not durable yet, with what must not be sent before it is.
@@ -145,6 +147,7 @@ impl Consensus {
             waiting: VecDeque::new(),
             durable,
             members_changed: false,
+            entries_kept: ENTRIES_KEPT,
         };
         consensus.set_timeout();
         (consensus, records)
@@ -165,6 +168,9 @@ impl Consensus {
             return;
         }
         self.next_tick = now + self.tick_interval();
+        if self.is_taking_over() {
+            return;
+        }
         let follows = self.raft.raft.state != StateRole::Leader;
         self.raft.tick();
         if follows && self.raft.raft.election_elapsed == 0 {
@@ -175,6 +181,9 @@ impl Consensus {
 
     /// Takes a message of a peer. One that the library refuses is dropped: the sender repeats what matters.
     pub(crate) fn step(&mut self, message: RaftMessage) {
+        if self.is_taking_over() {
+            return;
+        }
         let _refused = self.raft.step(message.into_library());
         self.set_timeout();
     }
@@ -289,7 +298,13 @@ impl Consensus {
 
     /// The index up to which everything was handed out as committed.
     pub(crate) fn applied(&self) -> u64 {
-        self.raft.raft.raft_log.applied
+        self.raft.raft.raft_log.applied.max(self.raft.store().snapshot_index())
+    }
+
+    /// Whether the leader's whole state was taken over and is not durable yet. Until then the library counts the
+    /// entries that it replaced as not applied, and to campaign would look for them in vain.
+    fn is_taking_over(&self) -> bool {
+        self.raft.raft.raft_log.applied < self.raft.store().snapshot_index()
     }
 
     /// Says that the batch with this number (and every earlier one) is durable.
@@ -305,6 +320,10 @@ impl Consensus {
         while self.waiting.front().is_some_and(|b| b.done) {
             let Some(batch) = self.waiting.pop_front() else { break };
             self.raft.on_persist_ready(batch.number);
+            let taken_over = self.raft.store().snapshot_index();
+            if self.is_taking_over() && self.raft.raft.raft_log.persisted >= taken_over {
+                self.raft.advance_apply_to(taken_over);
+            }
             send.extend(batch.held_back.into_iter().map(|m| (m.to(), m)));
         }
         self.set_timeout();
@@ -396,7 +415,7 @@ impl Consensus {
     pub(crate) fn compact(&mut self, state: &State) -> Option<Vec<Record>> {
         let applied = self.applied();
         let store = self.raft.store();
-        let is_long = applied >= store.snapshot_index() + ENTRIES_KEPT_MAX;
+        let is_long = applied >= store.snapshot_index() + self.entries_kept;
         // A node that restarts counts votes by the members of its snapshot: it must not fall behind by two changes.
         let members_changed = std::mem::take(&mut self.members_changed);
         let misses = store.snapshot_misses_a_member() || members_changed;

@@ -230,6 +230,12 @@ impl Engine {
         sequencers.map_or(fixed, |at| at.min(fixed))
     }
 
+    /// Keeps so many applied entries in the log before a snapshot replaces them: the fewer, the more often a node
+    /// that was away must take the whole state.
+    pub fn keep_entries(&mut self, count: u64) {
+        self.consensus.entries_kept = count.max(1);
+    }
+
     /// The state that this node has applied.
     #[must_use]
     pub fn state(&self) -> &State {

@@ -70,7 +70,8 @@ impl Sim {
         let restored =
             Restored { recovered, founding: Some(self.founding.clone()), journal: machine.journal.clone() };
         let local = machine.clock.at(now);
-        let (engine, effects) = Engine::new(me, restored, session_seed, local, 0);
+        let (mut engine, effects) = Engine::new(me, restored, session_seed, local, 0);
+        engine.keep_entries(self.entries_kept);
         machine.daemon = Some(Daemon {
             engine,
             life,

@@ -76,6 +76,8 @@ pub(crate) struct Sim {
     pub(crate) marks: Marks,
     pub(crate) asked: BTreeMap<RequestId, Asked>,
     pub(crate) next_request: u64,
+    /// How many entries logs keep before a snapshot: few, so that whoever was away takes one.
+    pub(crate) entries_kept: u64,
     pub(crate) mutant: Option<Condition>,
     pub(crate) only: Option<Plot>,
     pub(crate) events: u64,
@@ -112,6 +114,7 @@ impl Sim {
             .map(|(id, name, _)| (id, Machine::new(id, name.clone(), Clock::new(0, 0, 0))))
             .collect();
         let manners = if calm { Manners::calm() } else { Manners::any(&mut rng) };
+        let entries_kept = rng.skewed(5, 200);
         let mut weather = Weather::calm();
         if !calm && rng.chance(300) {
             weather.very_late = rng.between(2, 20) * MS;
@@ -131,6 +134,7 @@ impl Sim {
             marks: Marks::default(),
             asked: BTreeMap::new(),
             next_request: 0,
+            entries_kept,
             mutant: None,
             only: None,
             events: 0,
