@@ -6,10 +6,17 @@ use regent_lab::probe::{Probe, Protocol};
 
 use crate::cluster::{Cluster, SERVICE, find, head, ledger_group};
 
-fn daemon_of(cluster: &Cluster, machine: &str) -> String {
-    let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q 'node daemon' && basename $p; done | head -n 1";
-    let output = cluster.lab.output(machine, &["sh", "-c", script]).unwrap();
-    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+/// The command line of a daemon begins so.
+const DAEMON: &str = "[^ ]*regent node daemon";
+
+/// The process of a machine whose command line begins so, if there is one. By its beginning: the shell that looks
+/// has the words in its own command line, too.
+fn process_of(cluster: &Cluster, machine: &str, beginning: &str) -> Option<String> {
+    let script = format!(
+        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '^{beginning}' && basename $p; done | head -n 1"
+    );
+    let output = cluster.lab.output(machine, &["sh", "-c", &script]).unwrap();
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|pid| !pid.is_empty())
 }
 
 #[test]
@@ -32,12 +39,11 @@ fn losing_one_network_killing_the_daemon_and_pausing_it_briefly_move_nothing() {
     assert_eq!(find(&seen, "ledger").state, "online");
     cluster.lab.heal("lx4", Some(1)).unwrap();
 
-    let before = daemon_of(&cluster, "lx4");
-    assert!(!before.is_empty(), "no daemon found\n{}", cluster.evidence());
+    let before = process_of(&cluster, "lx4", DAEMON).unwrap();
     let _ = cluster.lab.output("lx4", &["kill", "-9", &before]).unwrap();
     std::thread::sleep(Duration::from_secs(2));
-    let after = daemon_of(&cluster, "lx4");
-    assert!(!after.is_empty() && after != before, "the daemon was not brought back\n{}", cluster.evidence());
+    let after = process_of(&cluster, "lx4", DAEMON).unwrap();
+    assert!(after != before, "the daemon was not killed\n{}", cluster.evidence());
 
     let _ = cluster.lab.output("lx4", &["kill", "-STOP", &after]).unwrap();
     std::thread::sleep(Duration::from_millis(1500));
@@ -64,8 +70,8 @@ fn an_application_that_dies_is_restarted_where_it_is() {
     let epoch = cluster.status().unwrap().groups[0].epoch;
     let writer = cluster.writer(1);
     cluster.written_on(&writer, "lx4");
-    let script = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q 'ledger serve' && kill -9 ${p#/proc/}; done; true";
-    cluster.lab.output("lx4", &["sh", "-c", script]).unwrap();
+    let ledger = process_of(&cluster, "lx4", "regent lab ledger serve").unwrap();
+    let _ = cluster.lab.output("lx4", &["kill", "-9", &ledger]).unwrap();
     std::thread::sleep(Duration::from_millis(300));
     cluster.written_on(&writer, "lx4");
     let status = cluster.wait_for("the group online", |s| find(s, "ledger").state == "online");
