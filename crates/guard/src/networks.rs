@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use regent_lease::Frame;
-use regent_model::{Moment, NodeId};
+use regent_lease::frame::Keepalive;
+use regent_model::{Incarnation, Moment, NodeId};
 use regent_wire::ClusterKey;
-use regent_wire::datagram::{Counts, DATAGRAM_MAX, NETWORKS_MAX, Opener, Sealer, kind};
+use regent_wire::datagram::{Counts, DATAGRAM_MAX, NETWORKS_MAX, Opener, Receiver, Reject, Sealer, kind};
 use rustix::io::Errno;
 use rustix::net::sockopt;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
@@ -26,9 +27,29 @@ struct Network {
     bind_at: Moment,
 }
 
+/// A keepalive that so many later ones have overtaken is of no use to anybody: its lease has ended. What was kept
+/// back on one network must not make a peer look alive when it has died since.
+const OVERTAKEN_BY_MAX: u64 = 16;
+
+#[derive(Default)]
 struct Peer {
     addresses: Vec<IpAddr>,
     heard: Vec<Option<Moment>>,
+    /// The newest keepalive that was heard on any network.
+    newest: (Incarnation, u64),
+}
+
+impl Peer {
+    /// Whether later keepalives of the peer have made this one worthless. Takes note of it otherwise.
+    fn has_overtaken(&mut self, keepalive: &Keepalive) -> bool {
+        let Keepalive { incarnation, number, .. } = *keepalive;
+        let (newest, highest) = self.newest;
+        if incarnation < newest || (incarnation == newest && number + OVERTAKEN_BY_MAX < highest) {
+            return true;
+        }
+        self.newest = self.newest.max((incarnation, number));
+        false
+    }
 }
 
 /// All networks of this node, and who is on them.
@@ -58,7 +79,7 @@ impl Networks {
         let mut networks = Self {
             port,
             sealer: Sealer::new(key, me, session),
-            opener: Opener::new(key, me),
+            opener: Opener::new(key, me, session),
             own: Vec::new(),
             peers: BTreeMap::new(),
             patience: Duration::from_secs(1),
@@ -91,7 +112,7 @@ impl Networks {
         self.opener.set_known(&peers.keys().copied().collect::<BTreeSet<_>>());
         self.peers.retain(|id, _| peers.contains_key(id));
         for (id, addresses) in peers {
-            let peer = self.peers.entry(*id).or_insert(Peer { addresses: Vec::new(), heard: Vec::new() });
+            let peer = self.peers.entry(*id).or_default();
             peer.addresses.clone_from(addresses);
             peer.heard.resize(addresses.len(), None);
         }
@@ -133,9 +154,14 @@ impl Networks {
         };
         let opened = self.opener.open_as::<Frame>(kind::LEASE, &mut bytes[..received]);
         let Ok((from, network, frame)) = opened else { return Some(None) };
-        let peer = self.peers.get_mut(&from);
-        if let Some(heard) = peer.and_then(|peer| peer.heard.get_mut(usize::from(network))) {
-            *heard = Some(now);
+        if let Some(peer) = self.peers.get_mut(&from) {
+            if matches!(&frame, Frame::Keepalive(keepalive) if peer.has_overtaken(keepalive)) {
+                self.opener.count(Reject::TooOld);
+                return Some(None);
+            }
+            if let Some(heard) = peer.heard.get_mut(usize::from(network)) {
+                *heard = Some(now);
+            }
         }
         Some(Some((from, frame)))
     }
@@ -143,10 +169,11 @@ impl Networks {
     /// Sends to a peer on every network that both have. What the kernel does not take at once is lost.
     pub(crate) fn send(&mut self, to: NodeId, frame: &Frame) {
         let Some(peer) = self.peers.get(&to) else { return };
+        let receiver = Receiver { node: to, session: self.opener.session_of(to) };
         for (number, (network, address)) in self.own.iter().zip(&peer.addresses).enumerate() {
             let Some(socket) = &network.socket else { continue };
             let Ok(number) = u8::try_from(number) else { break };
-            let sealed = self.sealer.seal_into(kind::LEASE, number, to, frame, &mut self.datagram);
+            let sealed = self.sealer.seal_into(kind::LEASE, number, receiver, frame, &mut self.datagram);
             let sent = sealed.is_ok()
                 && socket.send_to(&self.datagram, SocketAddr::new(*address, self.port)).is_ok();
             self.unsent += u64::from(!sent);
@@ -226,7 +253,29 @@ mod tests {
         let mut two = Networks::new(&key, B, 1, port, &b, Moment(0));
         one.set_peers(&BTreeMap::from([(B, b.to_vec())]));
         two.set_peers(&BTreeMap::from([(A, a.to_vec())]));
+        acquaint(&mut one, &mut two);
         (one, two)
+    }
+
+    /// Each has heard of the other's life.
+    fn acquaint(one: &mut Networks, two: &mut Networks) {
+        two.send(A, &frame(0));
+        await_refusal(one, |counts| counts.other_life == 2);
+        one.send(B, &frame(0));
+        await_refusal(two, |counts| counts.accepted == 2);
+    }
+
+    /// Takes what comes until the counts are as expected.
+    fn await_refusal(networks: &mut Networks, is_so: impl Fn(Counts) -> bool) {
+        for _ in 0..400 {
+            if is_so(networks.counts()) {
+                return;
+            }
+            if (0..2).all(|number| networks.receive(number, Moment(0)).is_none()) {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        panic!("{:?}", networks.counts());
     }
 
     fn drain(networks: &mut Networks, number: usize, now: Moment) -> Vec<(NodeId, Frame)> {
@@ -245,9 +294,9 @@ mod tests {
     #[test]
     fn a_frame_arrives_once_on_every_network_and_the_networks_heard_are_told_when_they_change() {
         let (mut one, mut two) = pair(17_411);
-        assert_eq!(two.changed(Moment(0)), Some(BTreeMap::from([(A, vec![false, false])])));
+        let at = Moment::from_millis(5000);
+        assert_eq!(two.changed(at), Some(BTreeMap::from([(A, vec![false, false])])));
         one.send(B, &frame(1));
-        let at = Moment::from_millis(1000);
         assert_eq!(drain(&mut two, 0, at), [(A, frame(1))]);
         assert_eq!(two.changed(at), Some(BTreeMap::from([(A, vec![true, false])])));
         assert_eq!(drain(&mut two, 1, at), [(A, frame(1))]);
@@ -264,13 +313,44 @@ mod tests {
         let (mut one, mut two) = pair(17_412);
         two.set_peers(&BTreeMap::new());
         one.send(B, &frame(1));
-        for _ in 0..200 {
-            if two.receive(0, Moment(0)).is_some() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert_eq!((two.counts().unknown_sender, two.counts().accepted), (1, 0));
+        await_refusal(&mut two, |counts| counts.unknown_sender == 2 && counts.accepted == 2);
+    }
+
+    #[test]
+    fn datagrams_recorded_in_an_earlier_life_of_the_receiver_are_not_heard_in_its_next() {
+        let (key, port) = (ClusterKey::generate().unwrap(), 17_414);
+        let (a, b): (IpAddr, IpAddr) = ([127, 0, 7, 3].into(), [127, 0, 7, 4].into());
+        let peers = |id, address| BTreeMap::from([(id, vec![address])]);
+        let mut one = Networks::new(&key, A, 1, port, &[a], Moment(0));
+        let mut two = Networks::new(&key, B, 7, port, &[b], Moment(0));
+        one.set_peers(&peers(B, b));
+        two.set_peers(&peers(A, a));
+        two.send(A, &frame(0));
+        await_refusal(&mut one, |counts| counts.other_life == 1);
+        // What the network carries to the second node is recorded on the way.
+        one.send(B, &frame(1));
+        let recorded = one.datagram.clone();
+        await_refusal(&mut two, |counts| counts.accepted == 1);
+        drop((one, two));
+
+        let mut next = Networks::new(&key, B, 8, port, &[b], Moment(0));
+        next.set_peers(&peers(A, a));
+        UdpSocket::bind((a, 0)).unwrap().send_to(&recorded, (b, port)).unwrap();
+        await_refusal(&mut next, |counts| counts.other_life == 1 && counts.accepted == 0);
+        assert_eq!(next.changed(Moment(0)), Some(BTreeMap::from([(A, vec![false])])));
+    }
+
+    #[test]
+    fn a_keepalive_that_was_kept_back_on_one_network_is_not_heard_after_later_ones() {
+        let (mut one, mut two) = pair(17_415);
+        one.send(B, &frame(40));
+        assert_eq!(drain(&mut two, 1, Moment(0)), [(A, frame(40))]);
+        assert_eq!(drain(&mut two, 0, Moment(0)), [(A, frame(40))]);
+        one.send(B, &frame(40 - OVERTAKEN_BY_MAX));
+        assert_eq!(drain(&mut two, 0, Moment(0)).len(), 1, "a little late is as good as on time");
+        one.send(B, &frame(39 - OVERTAKEN_BY_MAX));
+        let before = two.counts().too_old;
+        await_refusal(&mut two, |counts| counts.too_old == before + 2);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Why a datagram was not accepted. Nothing that is refused changes what the opener knows.
+/// Why a datagram was not accepted. Nothing that is refused changes what the opener knows, but for the session of
+/// the sender of one that is of [`Reject::OtherLife`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reject {
     /// It is shorter than a header and a tag.
@@ -28,6 +29,9 @@ pub enum Reject {
     Replayed,
     /// It is of an earlier session of its sender, or too many later ones overtook it.
     TooOld,
+    /// It is genuine, but not meant for this life of the receiver: its sender has not heard of it yet, or it was
+    /// recorded before.
+    OtherLife,
 }
 
 impl fmt::Display for Reject {
@@ -47,6 +51,7 @@ impl fmt::Display for Reject {
             Self::ForeignKey => write!(f, "sealed with another key, or changed on its way"),
             Self::Replayed => write!(f, "seen before"),
             Self::TooOld => write!(f, "of an earlier session, or overtaken by too many later ones"),
+            Self::OtherLife => write!(f, "meant for another life of this node"),
         }
     }
 }
@@ -76,6 +81,8 @@ pub struct Counts {
     pub replayed: u64,
     /// See [`Reject::TooOld`].
     pub too_old: u64,
+    /// See [`Reject::OtherLife`].
+    pub other_life: u64,
 }
 
 impl Counts {
@@ -91,6 +98,7 @@ impl Counts {
             + self.foreign_key
             + self.replayed
             + self.too_old
+            + self.other_life
     }
 
     /// Counts one refusal.
@@ -105,6 +113,7 @@ impl Counts {
             Reject::ForeignKey => &mut self.foreign_key,
             Reject::Replayed => &mut self.replayed,
             Reject::TooOld => &mut self.too_old,
+            Reject::OtherLife => &mut self.other_life,
         };
         *counter += 1;
     }

@@ -17,6 +17,8 @@ pub(super) struct Header {
     pub(super) to: NodeId,
     pub(super) session: u64,
     pub(super) number: u64,
+    /// The session of the receiver; 0 for none that is known.
+    pub(super) to_session: u64,
 }
 
 fn number_at(bytes: &[u8], at: usize) -> u64 {
@@ -32,7 +34,13 @@ impl Header {
         bytes[2] = self.version;
         bytes[3] = self.kind;
         bytes[4] = self.network;
-        for (at, number) in [(8, self.sender.0), (16, self.to.0), (24, self.session), (32, self.number)] {
+        for (at, number) in [
+            (8, self.sender.0),
+            (16, self.to.0),
+            (24, self.session),
+            (32, self.number),
+            (40, self.to_session),
+        ] {
             bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
         }
         bytes
@@ -58,6 +66,7 @@ impl Header {
             to: NodeId(number_at(datagram, 16)),
             session: number_at(datagram, 24),
             number: number_at(datagram, 32),
+            to_session: number_at(datagram, 40),
         };
         let reserved_used = datagram[5..8] != [0; 3];
         let network_known = usize::from(header.network) < NETWORKS_MAX;

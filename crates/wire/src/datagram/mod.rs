@@ -14,12 +14,18 @@
 //! | 16-23 | receiver |
 //! | 24-31 | session of the sender |
 //! | 32-39 | number within the session, from 1 |
+//! | 40-47 | session of the receiver for which it is meant, 0 if the sender has not heard of one |
 //!
 //! Each sender has a key of its own per session, and no number is used twice in a session: no nonce ever repeats
 //! as long as no session number does. Numbers are little-endian.
 //!
 //! The same message is sealed once per network and receiver, each time with a new number, so that the receiver
 //! sees on which networks a peer is heard. A second copy of one datagram is [`Reject::Replayed`].
+//!
+//! What was recorded in one life of the receiver says nothing in its next one: a datagram counts only if it names
+//! the session that the receiver has now, which its sender can have learnt only from the receiver itself, in that
+//! very life. One that names another is [`Reject::OtherLife`]; all that is taken from it is its sender's session, so
+//! that two nodes that have just begun find each other by their second datagrams.
 
 mod counts;
 mod header;
@@ -29,15 +35,15 @@ mod window;
 
 pub use counts::{Counts, Reject};
 pub use opener::{Opened, Opener, SENDERS_MAX};
-pub use sealer::{SealError, Sealer};
+pub use sealer::{Receiver, SealError, Sealer};
 pub use window::WINDOW;
 
 /// The version of the datagram format that [`Sealer`] writes.
-pub const VERSION: u8 = 1;
-/// The oldest version that [`Opener`] reads.
-pub const VERSION_MIN: u8 = 1;
+pub const VERSION: u8 = 2;
+/// The oldest version that [`Opener`] reads. Version 1 did not name the receiver's session.
+pub const VERSION_MIN: u8 = 2;
 /// The bytes before the message.
-pub const HEADER_BYTES: usize = 40;
+pub const HEADER_BYTES: usize = 48;
 /// The bytes after the message.
 pub const TAG_BYTES: usize = 16;
 /// The largest datagram: below the smallest common MTU together with IPv6 and UDP headers, so that none is ever

@@ -52,8 +52,6 @@ struct Session {
 
 struct Sender {
     node: NodeId,
-    /// Sessions below this are refused.
-    floor: u64,
     session: Option<Session>,
 }
 
@@ -61,6 +59,8 @@ struct Sender {
 pub struct Opener {
     subkey: [u8; KEY_BYTES],
     me: NodeId,
+    /// This node's own session: what is meant for another one is old, or from somebody who has yet to hear of it.
+    own_session: u64,
     senders: Vec<Sender>,
     counts: Counts,
 }
@@ -72,11 +72,13 @@ impl fmt::Debug for Opener {
 }
 
 impl Opener {
-    /// An opener for the node `me` that knows nobody yet.
+    /// An opener for the session `own_session` of the node `me`, as its [`Sealer`](super::Sealer) has it. It knows
+    /// nobody yet.
     #[must_use]
-    pub fn new(key: &ClusterKey, me: NodeId) -> Self {
+    pub fn new(key: &ClusterKey, me: NodeId, own_session: u64) -> Self {
         let senders = Vec::with_capacity(SENDERS_MAX);
-        Self { subkey: key.subkey(Purpose::Datagram), me, senders, counts: Counts::default() }
+        let subkey = key.subkey(Purpose::Datagram);
+        Self { subkey, me, own_session, senders, counts: Counts::default() }
     }
 
     /// Says whose datagrams may be accepted: exactly these, without `me`, and at most the first
@@ -87,22 +89,12 @@ impl Opener {
         for &node in known.iter().filter(|node| **node != me) {
             let is_new = !self.senders.iter().any(|sender| sender.node == node);
             if is_new && self.senders.len() < SENDERS_MAX {
-                self.senders.push(Sender { node, floor: 0, session: None });
+                self.senders.push(Sender { node, session: None });
             }
         }
     }
 
-    /// Refuses from now on every session of `sender` below `floor`, for a caller that has stored what was
-    /// accepted before it was restarted: old datagrams then cannot be replayed to it. Does nothing for an
-    /// unknown sender.
-    pub fn set_floor(&mut self, sender: NodeId, floor: u64) {
-        if let Some(sender) = self.senders.iter_mut().find(|known| known.node == sender) {
-            sender.floor = sender.floor.max(floor);
-            sender.session.take_if(|session| session.number < sender.floor);
-        }
-    }
-
-    /// The latest session of which a datagram of `sender` was accepted.
+    /// The latest session of `sender` that was heard of: for what is sent to it.
     #[must_use]
     pub fn session_of(&self, sender: NodeId) -> Option<u64> {
         self.senders.iter().find(|known| known.node == sender)?.session.as_ref().map(|session| session.number)
@@ -171,7 +163,6 @@ impl Opener {
                 }
             }
             Some(session) if session.number > header.session => return Err(Reject::TooOld),
-            _ if header.session < sender.floor => return Err(Reject::TooOld),
             older => {
                 let key = session_key(&subkey, header.sender, header.session);
                 open_sealed(&key, header, body)?;
@@ -181,6 +172,10 @@ impl Opener {
         }
         if let Some(session) = &mut sender.session {
             session.windows[usize::from(header.network)].mark(header.number);
+        }
+        // Last, and only now that the seal is shown to fit: the sender's session is learnt from such a one too.
+        if header.to_session != self.own_session {
+            return Err(Reject::OtherLife);
         }
         let message = &datagram[HEADER_BYTES..datagram.len() - TAG_BYTES];
         let Header { sender, session, number, network, kind, .. } = header;

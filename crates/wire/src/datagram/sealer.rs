@@ -36,6 +36,15 @@ impl fmt::Display for SealError {
 
 impl std::error::Error for SealError {}
 
+/// For whom a datagram is sealed: a node, in one of its lives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receiver {
+    /// The node.
+    pub node: NodeId,
+    /// Its session, as it was last heard ([`Opener::session_of`](super::Opener::session_of)).
+    pub session: Option<u64>,
+}
+
 /// Seals the datagrams of one session of one sender.
 pub struct Sealer {
     key: LessSafeKey,
@@ -51,7 +60,7 @@ impl fmt::Debug for Sealer {
 }
 
 impl Sealer {
-    /// Begins a session. `session` must never have been used before by this sender under this key, and must be
+    /// Begins a session. `session` must not be 0 and must never have been used before by this sender under this key, and must be
     /// larger than every one before: a number that is made durable before it is used, as an incarnation is.
     /// Two sealers of one sender and session would repeat nonces, and so break the seal of both.
     #[must_use]
@@ -65,7 +74,7 @@ impl Sealer {
         self.session
     }
 
-    /// Seals `message` of this `kind` (see [`kind`](super::kind)) for the node `to`, to be sent on `network`,
+    /// Seals `message` of this `kind` (see [`kind`](super::kind)) for `to`, to be sent on `network`,
     /// and leaves the whole datagram in `datagram`, whatever it held before. Allocates only when `datagram` has
     /// less room than is needed.
     ///
@@ -75,7 +84,7 @@ impl Sealer {
         &mut self,
         kind: u8,
         network: u8,
-        to: NodeId,
+        to: Receiver,
         message: &T,
         datagram: &mut Vec<u8>,
     ) -> Result<(), SealError> {
@@ -85,7 +94,8 @@ impl Sealer {
         }
         let number = self.last.checked_add(1).ok_or(SealError::Exhausted)?;
         let (sender, session) = (self.sender, self.session);
-        let header = Header { version: VERSION, kind, network, sender, to, session, number };
+        let (to, to_session) = (to.node, to.session.unwrap_or(0));
+        let header = Header { version: VERSION, kind, network, sender, to, session, number, to_session };
         let bytes = header.to_bytes();
         datagram.extend_from_slice(&bytes);
         codec::encode_into(message, MESSAGE_MAX, datagram).map_err(|error| {

@@ -7,26 +7,30 @@ use proptest::prelude::*;
 use regent_model::NodeId;
 use regent_wire::ClusterKey;
 use regent_wire::datagram::{
-    DATAGRAM_MAX, HEADER_BYTES, MESSAGE_MAX, NETWORKS_MAX, Opener, Reject, SENDERS_MAX, SealError, Sealer,
-    WINDOW, kind,
+    DATAGRAM_MAX, HEADER_BYTES, MESSAGE_MAX, NETWORKS_MAX, Opener, Receiver, Reject, SENDERS_MAX, SealError,
+    Sealer, WINDOW, kind,
 };
 
 const ME: NodeId = NodeId(1);
 const PEER: NodeId = NodeId(2);
+/// The receiver's session.
+const LIFE: u64 = 77;
+/// The receiver, as one who has heard it sees it.
+const HERE: Receiver = Receiver { node: ME, session: Some(LIFE) };
 
 fn key() -> ClusterKey {
     ClusterKey::from_bytes([42; 32])
 }
 
 fn opener() -> Opener {
-    let mut opener = Opener::new(&key(), ME);
+    let mut opener = Opener::new(&key(), ME, LIFE);
     opener.set_known(&BTreeSet::from([ME, PEER, NodeId(3)]));
     opener
 }
 
 fn sealed(sealer: &mut Sealer, network: u8, message: &[u8]) -> Vec<u8> {
     let mut datagram = Vec::new();
-    sealer.seal_into(kind::LEASE, network, ME, message, &mut datagram).unwrap();
+    sealer.seal_into(kind::LEASE, network, HERE, message, &mut datagram).unwrap();
     datagram
 }
 
@@ -40,7 +44,7 @@ proptest! {
     ) {
         let mut datagram = Vec::new();
         let mut sealer = Sealer::new(&key(), PEER, session);
-        sealer.seal_into(kind, network, ME, &message, &mut datagram).unwrap();
+        sealer.seal_into(kind, network, HERE, &message, &mut datagram).unwrap();
         prop_assert!(!message.windows(8).any(|part| datagram.windows(8).any(|seen| seen == part && part != [0; 8])));
         let mut opener = opener();
         let opened = opener.open(&mut datagram).unwrap();
@@ -123,7 +127,9 @@ fn a_foreign_key_is_told_from_replay_age_version_and_stranger() {
     newer[2] = 200;
     assert_eq!(open(&mut opener, newer), Err(Reject::Version { theirs: 200 }));
     let mut other = Vec::new();
-    Sealer::new(&key(), PEER, 5).seal_into(kind::LEASE, 0, NodeId(3), b"x", &mut other).unwrap();
+    Sealer::new(&key(), PEER, 5)
+        .seal_into(kind::LEASE, 0, Receiver { node: NodeId(3), ..HERE }, b"x", &mut other)
+        .unwrap();
     assert_eq!(open(&mut opener, other), Err(Reject::Misdirected));
     assert_eq!(open(&mut opener, vec![0; 55]), Err(Reject::TooShort));
     assert_eq!(open(&mut opener, vec![0; 60]), Err(Reject::Magic));
@@ -146,15 +152,56 @@ fn a_newer_session_ends_the_older_one_for_good() {
     assert_eq!(opener.session_of(PEER), Some(6));
 }
 
+fn sealed_for(sealer: &mut Sealer, session: Option<u64>) -> Vec<u8> {
+    let mut datagram = Vec::new();
+    sealer.seal_into(kind::LEASE, 0, Receiver { node: ME, session }, b"x", &mut datagram).unwrap();
+    datagram
+}
+
 #[test]
-fn a_floor_keeps_recorded_sessions_out_after_a_restart_of_the_receiver() {
-    let mut recorded = sealed(&mut Sealer::new(&key(), PEER, 5), 0, b"old");
-    let mut opener = opener();
-    opener.set_floor(PEER, 6);
-    assert_eq!(opener.open(&mut recorded), Err(Reject::TooOld));
-    assert!(opener.open(&mut sealed(&mut Sealer::new(&key(), PEER, 6), 0, b"new")).is_ok());
-    opener.set_floor(PEER, 7);
-    assert_eq!(opener.session_of(PEER), None, "a session below the floor is over");
+fn what_was_recorded_before_the_receiver_restarted_says_nothing_after_it() {
+    let mut sealer = Sealer::new(&key(), PEER, 5);
+    let recorded: Vec<_> = (0..20).map(|_| sealed(&mut sealer, 0, b"I live")).collect();
+    let mut before = opener();
+    assert!(recorded.iter().all(|datagram| before.open(&mut datagram.clone()).is_ok()));
+
+    let mut after = Opener::new(&key(), ME, LIFE + 1);
+    after.set_known(&BTreeSet::from([PEER]));
+    for datagram in &recorded {
+        assert_eq!(after.open(&mut datagram.clone()), Err(Reject::OtherLife));
+    }
+    let counts = after.counts();
+    assert_eq!((counts.accepted, counts.other_life), (0, 20));
+    assert_eq!(after.session_of(PEER), Some(5), "so much is taken from it");
+    assert!(
+        after.open(&mut sealed_for(&mut sealer, Some(LIFE + 1))).is_ok(),
+        "the peer has heard of this life"
+    );
+}
+
+#[test]
+fn two_nodes_that_have_just_begun_find_each_other_by_their_second_datagrams() {
+    let mut ours = (Opener::new(&key(), ME, LIFE), Sealer::new(&key(), ME, LIFE));
+    let mut theirs = (Opener::new(&key(), PEER, 5), Sealer::new(&key(), PEER, 5));
+    ours.0.set_known(&BTreeSet::from([PEER]));
+    theirs.0.set_known(&BTreeSet::from([ME]));
+    let say = |from: &mut (Opener, Sealer), to: &mut (Opener, Sealer), node| {
+        let (mut datagram, receiver) = (Vec::new(), Receiver { node, session: from.0.session_of(node) });
+        from.1.seal_into(kind::LEASE, 0, receiver, b"x", &mut datagram).unwrap();
+        to.0.open(&mut datagram).is_ok()
+    };
+    assert!(!say(&mut ours, &mut theirs, PEER), "it has not been heard yet");
+    assert!(say(&mut theirs, &mut ours, ME), "it answers to whom it heard");
+    assert!(say(&mut ours, &mut theirs, PEER));
+}
+
+#[test]
+fn a_datagram_for_no_life_is_none_for_the_first_one_and_a_forged_life_breaks_the_seal() {
+    let (mut sealer, mut opener) = (Sealer::new(&key(), PEER, 5), opener());
+    assert_eq!(opener.open(&mut sealed_for(&mut sealer, None)), Err(Reject::OtherLife));
+    let mut forged = sealed_for(&mut sealer, Some(LIFE - 1));
+    forged[40..48].copy_from_slice(&LIFE.to_le_bytes());
+    assert_eq!(opener.open(&mut forged), Err(Reject::ForeignKey));
 }
 
 #[test]
@@ -193,11 +240,11 @@ fn members_that_leave_are_forgotten_those_that_stay_keep_their_windows_and_memor
 fn a_message_of_another_kind_or_type_is_malformed() {
     let (mut sealer, mut opener) = (Sealer::new(&key(), PEER, 5), opener());
     let mut datagram = Vec::new();
-    sealer.seal_into(kind::ENGINE, 2, ME, &7_u64, &mut datagram).unwrap();
+    sealer.seal_into(kind::ENGINE, 2, HERE, &7_u64, &mut datagram).unwrap();
     assert_eq!(opener.open_as::<u64>(kind::LEASE, &mut datagram), Err(Reject::Malformed));
-    sealer.seal_into(kind::LEASE, 2, ME, "text", &mut datagram).unwrap();
+    sealer.seal_into(kind::LEASE, 2, HERE, "text", &mut datagram).unwrap();
     assert_eq!(opener.open_as::<bool>(kind::LEASE, &mut datagram), Err(Reject::Malformed));
-    sealer.seal_into(kind::LEASE, 2, ME, &7_u64, &mut datagram).unwrap();
+    sealer.seal_into(kind::LEASE, 2, HERE, &7_u64, &mut datagram).unwrap();
     assert_eq!(opener.open_as::<u64>(kind::LEASE, &mut datagram), Ok((PEER, 2, 7)));
     assert_eq!(opener.counts().malformed, 2);
 }
@@ -207,12 +254,12 @@ fn a_message_that_does_not_fit_uses_no_number() {
     let mut sealer = Sealer::new(&key(), PEER, 5);
     let mut datagram = Vec::new();
     let too_long = vec![0_u8; MESSAGE_MAX];
-    let result = sealer.seal_into(kind::LEASE, 0, ME, &too_long, &mut datagram);
+    let result = sealer.seal_into(kind::LEASE, 0, HERE, &too_long, &mut datagram);
     assert!(matches!(result, Err(SealError::Codec(_))));
     assert!(datagram.is_empty());
-    let network = sealer.seal_into(kind::LEASE, 8, ME, &1_u8, &mut datagram);
+    let network = sealer.seal_into(kind::LEASE, 8, HERE, &1_u8, &mut datagram);
     assert_eq!(network, Err(SealError::Network(8)));
-    sealer.seal_into(kind::LEASE, 0, ME, &too_long[..MESSAGE_MAX - 2], &mut datagram).unwrap();
+    sealer.seal_into(kind::LEASE, 0, HERE, &too_long[..MESSAGE_MAX - 2], &mut datagram).unwrap();
     assert_eq!(datagram.len(), DATAGRAM_MAX);
     assert_eq!(opener().open(&mut datagram).unwrap().number, 1);
 }
@@ -223,7 +270,7 @@ fn a_buffer_that_is_used_again_does_not_grow() {
     let mut datagram = Vec::with_capacity(DATAGRAM_MAX);
     let place = datagram.as_ptr();
     for round in 0..1000_u64 {
-        sealer.seal_into(kind::LEASE, 0, ME, &round, &mut datagram).unwrap();
+        sealer.seal_into(kind::LEASE, 0, HERE, &round, &mut datagram).unwrap();
     }
     assert_eq!((datagram.as_ptr(), datagram.capacity()), (place, DATAGRAM_MAX));
 }
@@ -234,7 +281,7 @@ fn sealing_and_opening_allocate_nothing_once_warm() {
     let mut datagram = Vec::with_capacity(DATAGRAM_MAX);
     let before = allocations();
     for round in 0..1000_u64 {
-        sealer.seal_into(kind::LEASE, 0, ME, &round, &mut datagram).unwrap();
+        sealer.seal_into(kind::LEASE, 0, HERE, &round, &mut datagram).unwrap();
         let opened = opener.open_as::<u64>(kind::LEASE, &mut datagram);
         assert_eq!(opened, Ok((PEER, 0, round)));
         assert_eq!(opener.open(&mut datagram), Err(Reject::Replayed));
