@@ -131,8 +131,8 @@ fn a_foreign_key_is_told_from_replay_age_version_and_stranger() {
         .seal_into(kind::LEASE, 0, Receiver { node: NodeId(3), ..HERE }, b"x", &mut other)
         .unwrap();
     assert_eq!(open(&mut opener, other), Err(Reject::Misdirected));
-    assert_eq!(open(&mut opener, vec![0; 55]), Err(Reject::TooShort));
-    assert_eq!(open(&mut opener, vec![0; 60]), Err(Reject::Magic));
+    assert_eq!(open(&mut opener, vec![0; 63]), Err(Reject::TooShort));
+    assert_eq!(open(&mut opener, vec![0; 64]), Err(Reject::Magic));
     let counts = opener.counts();
     assert_eq!((counts.foreign_key, counts.unknown_sender, counts.version), (1, 2, 1));
     assert_eq!((counts.misdirected, counts.too_short, counts.magic), (1, 1, 1));
