@@ -35,10 +35,37 @@ impl Engine {
                 // Nothing is answered to the leader before it is durable here.
                 self.snapshot_durable_at = index;
                 self.tell(Level::Step, "snapshot", format!("took over the whole state as of entry {index}"));
-                self.forget_promises_of_the_ended();
+                self.catch_up();
             }
             Err(error) => panic!("the leader's snapshot at entry {index} is no state: {error}"),
         }
+    }
+
+    /// The entries that led to the state were not seen one by one: does what [`Self::react`] would have done at each.
+    fn catch_up(&mut self) {
+        self.forget_promises_withdrawn();
+        self.forget_the_ended();
+        self.decided.clear();
+        let own = self.my_life().filter(|life| {
+            self.state
+                .lives
+                .get(&life.node)
+                .is_some_and(|l| l.incarnation == life.incarnation && l.without_lease)
+        });
+        if let Some(life) = own {
+            self.sequencers.clear();
+            self.out.guard.push(FromDaemon::HeldWithoutLease { incarnation: life.incarnation });
+        }
+        if self.current {
+            self.do_what_is_asked();
+        }
+    }
+
+    /// What the log has ended needs neither promises nor fencing any more.
+    fn forget_the_ended(&mut self) {
+        self.forget_promises_of_the_ended();
+        let state = &self.state;
+        self.fenced.retain(|about, _| state.fence_requests.contains_key(about));
     }
 
     fn apply_proposal(&mut self, index: u64, proposal: &Proposal) {
@@ -71,6 +98,11 @@ impl Engine {
     /// What is applied is as new as this daemon: what the state asks of this node is asked now.
     fn become_current(&mut self) {
         self.current = true;
+        self.do_what_is_asked();
+    }
+
+    /// Does what the state asks of this node, if it was not begun yet.
+    fn do_what_is_asked(&mut self) {
         self.remind_guard();
         let asked: Vec<(IncarnationOf, FenceRequest)> =
             self.state.fence_requests.iter().map(|(about, r)| (*about, r.clone())).collect();
@@ -99,11 +131,7 @@ impl Engine {
 
     fn react(&mut self, change: &Change) {
         match change {
-            Change::NodeDown(..) => {
-                self.forget_promises_of_the_ended();
-                let state = &self.state;
-                self.fenced.retain(|about, _| state.fence_requests.contains_key(about));
-            }
+            Change::NodeDown(..) => self.forget_the_ended(),
             Change::Withdrawn(promise) => self.promise_withdrawn(*promise),
             Change::FenceRequested(about, request) => self.fence_requested(*about, request),
             Change::HeldWithoutLease(about) if Some(*about) == self.my_life() => {

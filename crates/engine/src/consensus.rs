@@ -8,12 +8,12 @@
 mod message;
 mod mirror;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState};
-use raft::{Config, ProgressState, RawNode, StateRole};
+use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
 use regent_model::state::State;
 use regent_model::timers::Timers;
 use regent_model::{Moment, NodeId};
@@ -24,6 +24,9 @@ use mirror::Mirror;
 
 /// How many applied entries stay in the log before a snapshot replaces them, unless told otherwise.
 const ENTRIES_KEPT: u64 = 2_000;
+
+/// How long a node may take to answer to the whole state, before it is sent again.
+const STATE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A bound for election timeouts: the library wants one, ranks and places stay far below it.
 const ELECTION_TICKS_MAX: usize = 1 << 20;
@@ -93,6 +96,8 @@ pub(crate) struct Consensus {
     members_changed: bool,
     /// How many applied entries stay in the log before a snapshot replaces them.
     pub(crate) entries_kept: u64,
+    /// To whom the whole state was sent and not answered, and since when.
+    states_sent: BTreeMap<u64, Moment>,
 }
 
 /// A batch of the library that is not durable yet, with what must not be sent before it is.
@@ -148,6 +153,7 @@ impl Consensus {
             durable,
             members_changed: false,
             entries_kept: ENTRIES_KEPT,
+            states_sent: BTreeMap::new(),
         };
         consensus.set_timeout();
         (consensus, records)
@@ -173,10 +179,32 @@ impl Consensus {
         }
         let follows = self.raft.raft.state != StateRole::Leader;
         self.raft.tick();
+        self.send_lost_states_again();
         if follows && self.raft.raft.election_elapsed == 0 {
             self.elections_fired += 1;
         }
         self.set_timeout();
+    }
+
+    /// The library waits for ever for the answer to a whole state that it sent; the message may have been lost.
+    fn send_lost_states_again(&mut self) {
+        let leads = self.leads();
+        let unanswered: BTreeSet<u64> = self
+            .raft
+            .raft
+            .prs()
+            .iter()
+            .filter(|(_, p)| leads && p.state == ProgressState::Snapshot)
+            .map(|(id, _)| *id)
+            .collect();
+        self.states_sent.retain(|id, _| unanswered.contains(id));
+        for id in unanswered {
+            let since = *self.states_sent.entry(id).or_insert(self.next_tick);
+            if self.next_tick.since(since) >= STATE_PATIENCE {
+                self.states_sent.remove(&id);
+                self.raft.report_snapshot(id, SnapshotStatus::Failure);
+            }
+        }
     }
 
     /// Takes a message of a peer. One that the library refuses is dropped: the sender repeats what matters.

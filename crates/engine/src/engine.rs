@@ -183,6 +183,7 @@ impl Engine {
         if !records.is_empty() {
             engine.persist(records, OnDurable::Nothing);
         }
+        engine.forget_promises_withdrawn();
         engine.settle();
         let effects = engine.take_effects();
         (engine, effects)

@@ -1,5 +1,7 @@
 //! Promises: from the guard into the store, to every peer, and back when the log withdraws them.
 
+use std::collections::BTreeSet;
+
 use regent_lease::FromDaemon;
 use regent_model::NodeId;
 use regent_model::journal::Level;
@@ -73,6 +75,15 @@ impl Engine {
         if promise.voter == self.me.id && self.own_promises.remove(&promise) {
             self.persist(vec![Record::PromiseWithdrawn(promise)], OnDurable::Nothing);
             self.out.guard.push(FromDaemon::PromiseWithdrawn(promise));
+        }
+    }
+
+    /// Forgets the promises that the state says were withdrawn, where the entries themselves were not seen: it was
+    /// taken over whole, or is durable while what followed from it is not.
+    pub(crate) fn forget_promises_withdrawn(&mut self) {
+        let known: BTreeSet<Promise> = self.promises.keys().chain(&self.own_promises).copied().collect();
+        for promise in known.intersection(&self.state.withdrawn.clone()) {
+            self.promise_withdrawn(*promise);
         }
     }
 
