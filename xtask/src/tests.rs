@@ -5,7 +5,7 @@ use crate::run::{cargo, step, target};
 use crate::{deny, tidy};
 
 /// How many seeds of the simulator CI runs.
-const SEEDS_IN_CI: &str = "300";
+const SEEDS_IN_CI: &str = "1000";
 
 /// The whole story, on this machine.
 ///
