@@ -114,7 +114,7 @@ impl Sim {
             .map(|(id, name, _)| (id, Machine::new(id, name.clone(), Clock::new(0, 0, 0))))
             .collect();
         let manners = if calm { Manners::calm() } else { Manners::any(&mut rng) };
-        let entries_kept = rng.skewed(5, 200);
+        let entries_kept = if calm { 2_000 } else { rng.skewed(5, 200) };
         let mut weather = Weather::calm();
         if !calm && rng.chance(300) {
             weather.very_late = rng.between(2, 20) * MS;
