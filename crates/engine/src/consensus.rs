@@ -266,6 +266,21 @@ impl Consensus {
             && self.raft.propose_conf_change(Vec::new(), change).is_ok()
     }
 
+    /// Proposes that all of these become voters in one change, as no change ever should.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn change_members_at_once(&mut self, nodes: &[NodeId]) {
+        let mut change = ConfChangeV2::default();
+        for node in nodes {
+            let mut single = raft::eraftpb::ConfChangeSingle::default();
+            single.set_node_id(node.0);
+            single.set_change_type(ConfChangeType::AddNode);
+            change.mut_changes().push(single);
+        }
+        if !nodes.is_empty() && self.leads() && !self.raft.raft.has_pending_conf() {
+            let _refused = self.raft.propose_conf_change(Vec::new(), change);
+        }
+    }
+
     /// Proposes that `node` leaves the log.
     pub(crate) fn remove_member(&mut self, node: NodeId) -> bool {
         let mut change = ConfChange::default();

@@ -75,6 +75,8 @@ pub struct Engine {
     pub(crate) snapshot_durable_at: u64,
     pub(crate) guard: GuardView,
     pub(crate) guard_told: Option<ClusterView>,
+    /// How far the log was applied when the guard's view was last made.
+    pub(crate) guard_told_at: u64,
     pub(crate) heard: BTreeMap<NodeId, Incarnation>,
     pub(crate) networks: BTreeMap<NodeId, Vec<bool>>,
     pub(crate) facts: BTreeMap<NodeId, (Moment, Facts)>,
@@ -151,6 +153,7 @@ impl Engine {
             snapshot_durable_at: 0,
             guard: GuardView::default(),
             guard_told: None,
+            guard_told_at: 0,
             heard: BTreeMap::new(),
             networks: BTreeMap::new(),
             facts: BTreeMap::new(),

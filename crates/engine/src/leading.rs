@@ -2,6 +2,7 @@
 
 use regent_model::NodeId;
 use regent_model::journal::Level;
+use regent_model::mutants::{Condition, off};
 use regent_model::state::{NodeMode, Tenure};
 use regent_planner::decide;
 
@@ -113,6 +114,14 @@ impl Engine {
             .filter(|id| self.state.members[id].votes && self.consensus.is_caught_up(*id))
             .collect();
         // Two voters are fewer than one: each alone would stop the other. The pair comes only on the way to three.
+        #[cfg(feature = "mutants")]
+        if off(Condition::L8OneAtATime) {
+            // All that are on their way, in one change.
+            if ready.len() == learners.len() && self.owners_confirmed() {
+                self.consensus.change_members_at_once(&ready);
+            }
+            return;
+        }
         let makes_a_pair = voters.len() == 1 && ready.len() < 2;
         if let Some(next) = ready.first().filter(|_| !makes_a_pair && self.owners_confirmed()) {
             self.consensus.change_member(*next, true);
@@ -120,6 +129,9 @@ impl Engine {
     }
 
     fn owners_confirmed(&self) -> bool {
+        if off(Condition::L8Barrier) {
+            return true;
+        }
         self.state.groups.values().all(|g| match &g.tenure {
             Tenure::Vacant(_) => true,
             Tenure::Owned(o) if self.state.is_ended(o.owner) => true,

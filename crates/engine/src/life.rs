@@ -366,9 +366,15 @@ impl Engine {
         if !self.guard.attached && self.guard_told.is_some() {
             return;
         }
+        // The view follows from what is applied, and from nothing else.
+        let applied = self.consensus.applied();
+        if self.guard_told.is_some() && self.guard_told_at == applied {
+            return;
+        }
+        self.guard_told_at = applied;
         let state = &self.state;
         let view = ClusterView {
-            applied: self.consensus.applied(),
+            applied,
             voters: self.consensus.voters(),
             peers: self.others().into_iter().collect(),
             timers: state.config.timers,

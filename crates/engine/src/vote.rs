@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use regent_lease::FromDaemon;
 use regent_model::NodeId;
 use regent_model::journal::Level;
+use regent_model::mutants::{Condition, off};
 use regent_model::proof::Promise;
 use regent_model::state::Command;
 use regent_store::Record;
@@ -23,6 +24,10 @@ impl Engine {
             "silence",
             format!("{who} is silent: acknowledging it no more, storing the promise"),
         );
+        if off(Condition::L1DurablePromise) {
+            self.promise_durable(promise);
+            return;
+        }
         self.persist(vec![Record::Promise(promise)], OnDurable::Promise(promise));
     }
 
@@ -53,7 +58,7 @@ impl Engine {
     pub(crate) fn peer_promised(&mut self, from: NodeId, promise: Promise, matured: bool) {
         if promise.voter != from
             || self.state.is_ended(promise.about)
-            || self.state.withdrawn.contains(&promise)
+            || self.state.withdrawn.contains(&promise) && !off(Condition::L5CitedWithdrawn)
         {
             return;
         }
@@ -71,7 +76,9 @@ impl Engine {
 
     /// The log withdrew a promise (L5).
     pub(crate) fn promise_withdrawn(&mut self, promise: Promise) {
-        self.promises.remove(&promise);
+        if !off(Condition::L5CitedWithdrawn) {
+            self.promises.remove(&promise);
+        }
         if promise.voter == self.me.id && self.own_promises.remove(&promise) {
             self.persist(vec![Record::PromiseWithdrawn(promise)], OnDurable::Nothing);
             self.out.guard.push(FromDaemon::PromiseWithdrawn(promise));

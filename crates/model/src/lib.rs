@@ -8,6 +8,7 @@ pub mod config;
 pub mod holding;
 pub mod ids;
 pub mod journal;
+pub mod mutants;
 pub mod proof;
 pub mod state;
 pub mod time;

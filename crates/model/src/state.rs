@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::ids::{BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName};
+use crate::mutants::{Condition, off};
 use crate::proof::{Promise, Proof};
 
 pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
@@ -251,8 +252,21 @@ impl State {
         match proof {
             Proof::Released | Proof::Rebooted { .. } | Proof::OperatorsWord { .. } => true,
             Proof::Fenced { .. } => true,
-            Proof::LeaseEnded { .. } => needs(Need::LeaseEnded) && !ownership.without_lease,
+            Proof::LeaseEnded { .. } => {
+                let leased = !ownership.without_lease || off(Condition::L10NoLeaseProof);
+                needs(Need::LeaseEnded) && leased
+            }
             Proof::NeverOwned | Proof::Adopted => false,
+        }
+    }
+
+    /// What must be true after every entry.
+    fn check(&self) {
+        for (name, group) in &self.groups {
+            if let Tenure::Owned(o) = &group.tenure {
+                assert_eq!(o.epoch, group.epoch, "{name}: the current ownership has the last epoch");
+                assert_eq!(group.last_owner, Some(o.owner.node), "{name}: the owner is the last owner");
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::config::Config;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
+use crate::mutants::{Condition, off};
 use crate::proof::{Promise, Proof};
 use crate::state::command::{Command, NewConfig, NodeMode, Proposal, ReleaseReason, StopMode};
 use crate::state::{
@@ -280,14 +281,15 @@ impl State {
     /// Whether a promise is about `about`, by a voter, and was not withdrawn (L5).
     #[must_use]
     pub fn promise_stands(&self, promise: &Promise, about: IncarnationOf, voters: &BTreeSet<NodeId>) -> bool {
-        promise.about == about && voters.contains(&promise.voter) && !self.withdrawn.contains(promise)
+        let withdrawn = self.withdrawn.contains(promise) && !off(Condition::L5CitedWithdrawn);
+        promise.about == about && voters.contains(&promise.voter) && !withdrawn
     }
 
     fn may_own(&self, who: IncarnationOf) -> Result<(), String> {
         if self.living(who.node) != Some(who) {
             return Err(format!("{who} is not the living incarnation of its node"));
         }
-        if self.lives[&who.node].without_lease {
+        if self.lives[&who.node].without_lease && !off(Condition::L10NothingMoreGiven) {
             return Err(format!("{who} holds without lease: it gets nothing more"));
         }
         Ok(())
@@ -331,7 +333,10 @@ impl State {
             return void(format!("there is no group {name}"));
         };
         match &group.tenure {
-            Tenure::Owned(o) if o.epoch == epoch && o.owner.node == to.node && o.owner != to => {
+            Tenure::Owned(o)
+                if o.owner != to
+                    && (o.epoch == epoch && o.owner.node == to.node || off(Condition::L6StillCurrent)) =>
+            {
                 group.epoch = group.epoch.next();
                 // Whatever state the old guard left it in is found by probing; being taken down goes on.
                 let phase = match &o.phase {
@@ -346,8 +351,9 @@ impl State {
                     proof: Proof::Adopted,
                     previous: Some(to.node),
                     // Its guard may not know yet that its lease limits this again: see [`Self::online`].
-                    without_lease: o.without_lease,
+                    without_lease: o.without_lease && !off(Condition::L10AdoptedStaysSo),
                 };
+                group.last_owner = Some(to.node);
                 group.tenure = Tenure::Owned(ownership.clone());
                 vec![Change::Assigned(name.clone(), ownership)]
             }
@@ -391,6 +397,7 @@ impl State {
         if let (Some(Change::PhaseChanged(_, told)), Some(Tenure::Owned(o))) = (changes.first_mut(), tenure) {
             // Unless this life, too, holds without lease by now.
             let again = self.lives.get(&o.owner.node).is_some_and(|l| l.without_lease);
+            let again = again && !off(Condition::L10NothingMoreGiven);
             o.without_lease &= again;
             told.without_lease &= again;
         }
@@ -485,15 +492,5 @@ impl State {
             }
         }
         vec![Change::HeldWithoutLease(about)]
-    }
-
-    /// What must be true after every entry.
-    fn check(&self) {
-        for (name, group) in &self.groups {
-            if let Tenure::Owned(o) = &group.tenure {
-                assert_eq!(o.epoch, group.epoch, "{name}: the current ownership has the last epoch");
-                assert_eq!(group.last_owner, Some(o.owner.node), "{name}: the owner is the last owner");
-            }
-        }
     }
 }
