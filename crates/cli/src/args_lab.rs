@@ -72,7 +72,21 @@ Examples:
         #[arg(long, value_enum, default_value_t = Way::Both)]
         direction: Way,
     },
-    /// Undo cuts
+    /// Lose a part of a machine's frames at random, on one network or on all
+    #[command(after_help = "Examples:
+  regent lab lossy lx4 20
+  regent lab lossy lx4 20 2           only on the second network
+  regent lab lossy lx4 0              none any more")]
+    Lossy {
+        /// The machine
+        machine: String,
+        /// How many of a hundred, each way
+        #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
+        percent: u8,
+        /// The network, from 1; all without it
+        network: Option<usize>,
+    },
+    /// Undo cuts and losses
     Heal {
         /// The machine
         machine: String,
@@ -95,6 +109,7 @@ Examples:
     /// Make a machine's way to the shared disk slow, hang or fail
     #[command(after_help = "Examples:
   regent lab disk lx4 hang
+  regent lab disk lx4 slow --own
   regent lab disk lx4 slow --delay 50ms
   regent lab disk lx4 ok")]
     Disk {
@@ -105,6 +120,9 @@ Examples:
         /// How slow `slow` is, for every request
         #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = duration)]
         delay: Duration,
+        /// Its own disk instead, which holds the state of its daemon
+        #[arg(long)]
+        own: bool,
     },
     /// Run a command in a machine
     #[command(after_help = "Examples:

@@ -308,10 +308,13 @@ impl Fabric {
             Request::Cut { machine, network, direction } => {
                 self.machine(machine)?.cut(shared, *network, *direction)?
             }
+            Request::Lossy { machine, network, percent } => {
+                self.machine(machine)?.lose(shared, *network, *percent)?
+            }
             Request::Heal { machine, network } => self.machine(machine)?.heal(shared, *network)?,
             Request::Pause { machine, silent } => self.machine(machine)?.pause(shared, *silent)?,
             Request::Resume { machine } => self.machine(machine)?.resume(shared)?,
-            Request::Disk { machine, state } => self.disk(machine, *state)?,
+            Request::Disk { machine, own, state } => self.disk(machine, *own, *state)?,
             Request::Status => return Ok(Answer::Status(self.status())),
             Request::Down => {
                 self.end();
@@ -321,12 +324,12 @@ impl Fabric {
         Ok(Answer::Done { at })
     }
 
-    fn disk(&self, machine: &str, state: DiskState) -> Result<u64> {
+    fn disk(&self, machine: &str, own: bool, state: DiskState) -> Result<u64> {
         if state == DiskState::Cut {
             return Err(LabError::new("only a power cut cuts the SAN port")
                 .hint(format!("use `disk {machine} error`, or `off {machine}`")));
         }
-        self.machine(machine)?.disk(state)
+        self.machine(machine)?.disk(own, state)
     }
 
     fn status(&self) -> LabStatus {

@@ -208,11 +208,36 @@ pub fn base() -> PathBuf {
     std::env::var_os("REGENT_LAB_DIR").map_or_else(|| DEFAULT_BASE.into(), PathBuf::from)
 }
 
-/// The names of all labs of this machine, running or broken.
+/// The names of all labs of this machine, running or broken. Whatever else lies in their folder is none: a file, or
+/// something that no lab could be named.
 #[must_use]
 pub fn all_labs() -> Vec<String> {
-    let Ok(entries) = fs::read_dir(base()) else { return Vec::new() };
-    let mut names: Vec<String> = entries.flatten().filter_map(|e| e.file_name().into_string().ok()).collect();
+    labs_in(&base())
+}
+
+fn labs_in(base: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(base) else { return Vec::new() };
+    let folders = entries.flatten().filter(|e| e.file_type().is_ok_and(|kind| kind.is_dir()));
+    let names = folders.filter_map(|e| e.file_name().into_string().ok());
+    let mut names: Vec<String> = names.filter(|name| check_lab_name(name).is_ok()).collect();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_folders_with_a_labs_name_are_labs() {
+        let base = std::env::temp_dir().join(format!("regent-labs-{}", std::process::id()));
+        for folder in ["two", "one", "no lab"] {
+            fs::create_dir_all(base.join(folder)).unwrap();
+        }
+        fs::write(base.join("notes"), "a plain file").unwrap();
+        std::os::unix::fs::symlink(base.join("one"), base.join("three")).unwrap();
+        let found = labs_in(&base);
+        fs::remove_dir_all(&base).unwrap();
+        assert_eq!(found, ["one", "two"]);
+    }
 }

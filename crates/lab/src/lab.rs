@@ -180,7 +180,16 @@ impl Lab {
         self.order(&Request::Cut { machine: machine.to_owned(), network, direction })
     }
 
-    /// Undoes cuts, on one network or on all.
+    /// Loses so many of a hundred of a machine's frames at random, each way, on one network or on all; the others
+    /// pass at once. 0 loses none.
+    ///
+    /// # Errors
+    /// When the machine is off or not on that network, or the host has no `tc`.
+    pub fn lossy(&self, machine: &str, network: Option<usize>, percent: u8) -> Result<u64> {
+        self.order(&Request::Lossy { machine: machine.to_owned(), network, percent })
+    }
+
+    /// Undoes cuts and losses, on one network or on all.
     ///
     /// # Errors
     /// When the machine is off or not on that network.
@@ -211,7 +220,15 @@ impl Lab {
     /// # Errors
     /// When the machine is off or has no disk.
     pub fn disk(&self, machine: &str, state: DiskState) -> Result<u64> {
-        self.order(&Request::Disk { machine: machine.to_owned(), state })
+        self.order(&Request::Disk { machine: machine.to_owned(), own: false, state })
+    }
+
+    /// Sets the switch on the way to a machine's own disk, which holds what must outlive its boots.
+    ///
+    /// # Errors
+    /// When the machine is off.
+    pub fn own_disk(&self, machine: &str, state: DiskState) -> Result<u64> {
+        self.order(&Request::Disk { machine: machine.to_owned(), own: true, state })
     }
 
     /// Starts a command in a machine; see [`spawn_in`].

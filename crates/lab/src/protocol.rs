@@ -35,7 +35,16 @@ pub enum Request {
         /// Which frames.
         direction: Direction,
     },
-    /// Undo the cuts of a machine.
+    /// Lose a part of a machine's frames.
+    Lossy {
+        /// Which machine.
+        machine: String,
+        /// On which network; on all without it.
+        network: Option<usize>,
+        /// How many of a hundred, at random, each way; 0 loses none.
+        percent: u8,
+    },
+    /// Undo the cuts and losses of a machine.
     Heal {
         /// Which machine.
         machine: String,
@@ -59,6 +68,9 @@ pub enum Request {
     Disk {
         /// Which machine.
         machine: String,
+        /// Whether its own disk is meant, with the state of its daemon, and not the shared ones.
+        #[serde(default)]
+        own: bool,
         /// To what.
         state: DiskState,
     },
@@ -159,6 +171,9 @@ pub struct NetworkStatus {
     pub addresses: Vec<Cidr>,
     /// Whether its frames are swallowed, and which.
     pub cut: Option<Direction>,
+    /// How many of a hundred frames are lost, each way.
+    #[serde(default)]
+    pub loses: u8,
 }
 
 /// What the fabric tells a machine's first process.

@@ -49,6 +49,10 @@ const BRPORT_FLUSH: u16 = 24;
 const BRPORT_MCAST_FLOOD: u16 = 27;
 const BRPORT_BCAST_FLOOD: u16 = 30;
 const BRPORT_LOCKED: u16 = 39;
+/// Where the kernel's filters find a random number, what they answer to have a frame dropped, and to leave it alone.
+const RANDOM_NUMBER: u32 = 0xffff_f000 + 56;
+const DROP: u32 = 2;
+const GO_ON: u32 = u32::MAX;
 const DISABLED: u8 = 0;
 const FORWARDING: u8 = 3;
 
@@ -146,6 +150,26 @@ impl Switch {
         )
     }
 
+    /// Loses so many of a hundred frames to and from a port, at random; 0 ends it. The others pass at once.
+    ///
+    /// # Errors
+    /// When `tc` is missing or refuses.
+    pub(crate) fn lose(&self, port: &SwitchPort, percent: u8) -> Result<()> {
+        let name = &port.name;
+        let _none_is_fine = tc_batch(&format!("qdisc del dev {name} clsact\n"));
+        if percent == 0 {
+            return Ok(());
+        }
+        // A classifier of five instructions: a random number, modulo 100, below the limit: drop, else go on.
+        let program =
+            format!("5,32 0 0 {RANDOM_NUMBER},148 0 0 100,53 1 0 {percent},6 0 0 {DROP},6 0 0 {GO_ON}");
+        let mut lines = format!("qdisc add dev {name} clsact\n");
+        for way in ["ingress", "egress"] {
+            lines += &format!("filter add dev {name} {way} bpf da bytecode \"{program}\"\n");
+        }
+        tc_batch(&lines)
+    }
+
     fn set(&self, port: &SwitchPort, attributes: &[(u16, Option<u8>)]) -> Result<()> {
         let message = set_port_message(port.index, attributes);
         let route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
@@ -213,9 +237,18 @@ fn ask(route: &OwnedFd, message: &[u8]) -> io::Result<()> {
 /// # Errors
 /// When `ip` is missing, or what it complains about.
 pub(crate) fn ip_batch(lines: &str) -> Result<()> {
+    batch("ip", lines)
+}
+
+/// Runs `tc` on lines of commands, as [`ip_batch`].
+fn tc_batch(lines: &str) -> Result<()> {
+    batch("tc", lines)
+}
+
+fn batch(program: &str, lines: &str) -> Result<()> {
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
-    let missing = || "run `ip` (Debian and Ubuntu: apt-get install iproute2)".to_owned();
-    let mut child = Command::new("ip")
+    let missing = || format!("run `{program}` (Debian and Ubuntu: apt-get install iproute2)");
+    let mut child = Command::new(program)
         .args(["-batch", "-"])
         .env("PATH", path)
         .stdin(Stdio::piped())
@@ -231,5 +264,5 @@ pub(crate) fn ip_batch(lines: &str) -> Result<()> {
         return Ok(());
     }
     let complaint = String::from_utf8_lossy(&output.stderr).trim().replace('\n', ", ");
-    Err(LabError::new(format!("`ip` refuses to set up the lab's networks: {complaint}")))
+    Err(LabError::new(format!("`{program}` refuses to set up the lab's networks: {complaint}")))
 }

@@ -238,3 +238,34 @@ fn the_power_switch_is_a_fence_device() {
         lx5.power == Power::On && lx5.boot == 2
     });
 }
+
+/// How many of 200 datagrams from the client to itself by way of `lx4` come back.
+fn echoes(lab: &Lab) -> usize {
+    let server = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.bind(('',7))\n\
+                  while True:\n d,a=s.recvfrom(99)\n s.sendto(d,a)";
+    let mut command = Command::new("python3");
+    command.args(["-c", server]);
+    let server = lab.spawn("lx4", command).unwrap();
+    std::thread::sleep(Duration::from_millis(300));
+    let ask = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.settimeout(.02)\nn=0\n\
+               for i in range(200):\n s.sendto(b'%d'%i,('10.77.0.4',7))\n try: n+=s.recv(99)==b'%d'%i\n \
+               except OSError: pass\nprint(n)";
+    let said = lab.output("client", &["python3", "-c", ask]).unwrap();
+    server.kill().unwrap();
+    server.wait().unwrap();
+    String::from_utf8_lossy(&said.stdout).trim().parse().unwrap()
+}
+
+#[test]
+fn a_lossy_machine_loses_about_so_many_frames_each_way_until_it_is_healed() {
+    let lab = up("lossy");
+    lab.lossy("lx4", None, 20).unwrap();
+    assert_eq!(lab.status().unwrap().machine("lx4").unwrap().networks[1].loses, 20);
+    let lossy = echoes(&lab);
+    assert!((80..170).contains(&lossy), "{lossy} of 200 came back; 128 should");
+    lab.heal("lx4", None).unwrap();
+    let healed = echoes(&lab);
+    assert!(healed >= 195, "{healed} of 200 came back");
+    assert_eq!(lab.status().unwrap().machine("lx4").unwrap().networks[1].loses, 0);
+    assert!(lab.lossy("lx4", None, 101).is_err() && lab.lossy("lx4", Some(7), 5).is_err());
+}

@@ -1,5 +1,7 @@
 //! `regent lab probe`: asks an address again and again, as a client would, and tells every silence.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use regent_lab::probe::{Gap, Probe, Protocol, Series};
@@ -8,7 +10,7 @@ use serde_json::json;
 
 use crate::args_lab::{ProbeArgs, Wire};
 use crate::screen::Screen;
-use crate::trouble::Result;
+use crate::trouble::{Result, Trouble};
 
 /// How often is looked for new silences.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -54,7 +56,18 @@ pub fn gap_line(gap: &Gap, began: u64) -> String {
     format!("at {at:8.3} s  silence of {ms:7.0} ms  {who}\n")
 }
 
-/// `regent lab probe`.
+/// Becomes true when somebody wants the command to end. Who wants it twice does not wait for the summary.
+fn wish_to_end() -> Result<Arc<AtomicBool>> {
+    let wish = Arc::new(AtomicBool::new(false));
+    let failed = |error| Trouble::refused(format!("cannot watch for signals: {error}"));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&wish)).map_err(failed)?;
+        signal_hook::flag::register(signal, Arc::clone(&wish)).map_err(failed)?;
+    }
+    Ok(wish)
+}
+
+/// `regent lab probe`. Ctrl-C ends it with the summary.
 ///
 /// # Errors
 /// When the client is off, or standard output is gone.
@@ -67,10 +80,12 @@ pub(super) fn probe(lab: &Lab, screen: &Screen, args: &ProbeArgs) -> Result<()> 
     let every = args.every.as_secs_f64() * 1e3;
     screen.say(&format!("asking {} from {CLIENT} every {every} ms; Ctrl-C ends\n", args.target))?;
     let mut gaps = Gaps::new(args.every);
+    let wish = wish_to_end()?;
     let began = Instant::now();
     loop {
         std::thread::sleep(LOOK_EVERY);
-        let over = args.how_long.is_some_and(|limit| began.elapsed() >= limit);
+        let over =
+            args.how_long.is_some_and(|limit| began.elapsed() >= limit) || wish.load(Ordering::Relaxed);
         let series = probe.so_far();
         for gap in gaps.news(&series) {
             screen.unspin();

@@ -93,6 +93,9 @@ fn machine_row(machine: &MachineStatus, networks: usize) -> Vec<Cell> {
             |network| {
                 let first = network.addresses.first().map(|a| a.address.to_string()).unwrap_or_default();
                 match network.cut {
+                    None if network.loses > 0 => {
+                        Cell::new(Tone::Warning, format!("{first} loses {} %", network.loses))
+                    }
                     None => Cell::plain(first),
                     Some(direction) => Cell::new(Tone::Bad, format!("{first} {}", cut_words(direction))),
                 }

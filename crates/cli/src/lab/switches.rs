@@ -30,6 +30,10 @@ pub(super) fn work(lab: &Lab, screen: &Screen, verb: &LabCommand) -> Result<()> 
             };
             (lab.cut_direction(machine, number, direction)?, format!("{machine} {way} on {which}"))
         }
+        LabCommand::Lossy { machine, percent, network } => {
+            let (number, which) = network_of(*network)?;
+            (lab.lossy(machine, number, *percent)?, format!("{machine} loses {percent} % on {which}"))
+        }
         LabCommand::Heal { machine, network } => {
             let (number, which) = network_of(*network)?;
             (lab.heal(machine, number)?, format!("{machine} is connected on {which}"))
@@ -43,7 +47,7 @@ pub(super) fn work(lab: &Lab, screen: &Screen, verb: &LabCommand) -> Result<()> 
             (lab.pause(machine, !answering)?, format!("{machine} is frozen; {how}"))
         }
         LabCommand::Resume { machine } => (lab.resume(machine)?, format!("{machine} goes on")),
-        LabCommand::Disk { machine, state, delay } => {
+        LabCommand::Disk { machine, state, delay, own } => {
             let (state, words) = match state {
                 DiskWord::Ok => (DiskState::Ok, "are served".to_owned()),
                 DiskWord::Slow => {
@@ -53,7 +57,11 @@ pub(super) fn work(lab: &Lab, screen: &Screen, verb: &LabCommand) -> Result<()> 
                 DiskWord::Hang => (DiskState::Hang, "hang".to_owned()),
                 DiskWord::Error => (DiskState::Error, "are refused".to_owned()),
             };
-            (lab.disk(machine, state)?, format!("the requests of {machine} to the shared disk {words}"))
+            let (at, disk) = match own {
+                true => (lab.own_disk(machine, state)?, "its own disk"),
+                false => (lab.disk(machine, state)?, "the shared disk"),
+            };
+            (at, format!("the requests of {machine} to {disk} {words}"))
         }
         other => return Err(Trouble::usage(format!("{other:?} is no switch of a lab"))),
     };

@@ -13,6 +13,7 @@ fn machine(name: &str, role: Role, host: u8) -> MachineStatus {
         network,
         addresses: vec![format!("10.{}.0.{host}/24", 77 + network).parse().unwrap()],
         cut: None,
+        loses: 0,
     };
     MachineStatus {
         name: name.into(),
@@ -37,6 +38,7 @@ fn every_switch_that_is_not_as_usual_is_seen() {
     lx4.disk = Some(DiskState::Slow(20));
     let mut lx5 = machine("lx5", Role::Node, 5);
     lx5.power = Power::Off;
+    lx5.networks[0].loses = 20;
     lx5.trouble = Some("lx5 cannot boot: no loop device is free".into());
     let mut wit = machine("wit", Role::Witness, 3);
     wit.paused = true;

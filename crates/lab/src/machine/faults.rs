@@ -23,7 +23,23 @@ impl Machine {
         Ok(now_ns())
     }
 
-    /// Undoes the cuts of one network or of all.
+    /// Loses so many of a hundred frames on one network or on all, each way. Gives the time from which on.
+    ///
+    /// # Errors
+    /// When that is more than all, the machine is off or not on that network, or the host has no `tc`.
+    pub(crate) fn lose(&self, shared: &Shared, network: Option<usize>, percent: u8) -> Result<u64> {
+        if percent > 100 {
+            return Err(LabError::new(format!("{percent} of a hundred frames cannot be lost")));
+        }
+        let mut live = self.live();
+        for (number, port) in self.chosen(&live, network)? {
+            shared.switch.lose(&port, percent)?;
+            live.losses.insert(number, percent);
+        }
+        Ok(now_ns())
+    }
+
+    /// Undoes the cuts and losses of one network or of all.
     ///
     /// # Errors
     /// When the machine is off, or is not on that network.
@@ -32,6 +48,9 @@ impl Machine {
         for (number, port) in self.chosen(&live, network)? {
             shared.switch.heal(&port)?;
             live.cuts.remove(&number);
+            if live.losses.remove(&number).is_some() {
+                shared.switch.lose(&port, 0)?;
+            }
         }
         Ok(now_ns())
     }
@@ -99,14 +118,15 @@ impl Machine {
         Ok(now_ns())
     }
 
-    /// Sets the switch in the SAN port.
+    /// Sets the switch on the way to the shared disks, or to the machine's own one.
     ///
     /// # Errors
     /// When the machine has no disk or is off.
-    pub(crate) fn disk(&self, state: DiskState) -> Result<u64> {
+    pub(crate) fn disk(&self, own: bool, state: DiskState) -> Result<u64> {
         let name = &self.spec.name;
         let live = self.live();
-        let port = self.port.as_ref().ok_or_else(|| LabError::new(format!("{name} has no shared disk")))?;
+        let port = if own { Some(&self.own) } else { self.port.as_ref() };
+        let port = port.ok_or_else(|| LabError::new(format!("{name} has no shared disk")))?;
         if !matches!(live.power, Power::On | Power::Booting) {
             return Err(LabError::new(format!("{name} is off")).hint(format!("`regent lab on {name}`")));
         }

@@ -61,6 +61,7 @@ struct Live {
     born: Option<Born>,
     ports: Vec<(usize, SwitchPort)>,
     cuts: BTreeMap<usize, Direction>,
+    losses: BTreeMap<usize, u8>,
     cut_by_pause: Vec<usize>,
     disk_before_pause: Option<DiskState>,
     paused: bool,
@@ -81,6 +82,7 @@ impl Machine {
             born: None,
             ports: Vec::new(),
             cuts: BTreeMap::new(),
+            losses: BTreeMap::new(),
             cut_by_pause: Vec::new(),
             disk_before_pause: None,
             paused: false,
@@ -110,6 +112,7 @@ impl Machine {
             network,
             addresses: self.spec.addresses[network].clone(),
             cut: live.cuts.get(&network).copied(),
+            loses: live.losses.get(&network).copied().unwrap_or(0),
         };
         MachineStatus {
             name: self.spec.name.clone(),
@@ -152,6 +155,7 @@ impl Machine {
             live.boot_id = boot::new_boot_id()?;
             live.env = boot::environment(shared, &self.spec, &live.boot_id);
             live.cuts.clear();
+            live.losses.clear();
             live.cut_by_pause.clear();
             live.disk_before_pause = None;
             live.paused = false;
@@ -250,6 +254,7 @@ impl Machine {
         live.watched = false;
         live.paused = false;
         live.cuts.clear();
+        live.losses.clear();
         live.power = Power::Off;
         self.changed.notify_all();
     }
