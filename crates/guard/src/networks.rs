@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use regent_lease::Frame;
-use regent_lease::frame::Keepalive;
+use regent_lease::frame::{Ack, Keepalive};
 use regent_model::{Incarnation, Moment, NodeId};
 use regent_wire::ClusterKey;
 use regent_wire::datagram::{Counts, DATAGRAM_MAX, NETWORKS_MAX, Opener, Receiver, Reject, Sealer, kind};
@@ -37,18 +37,42 @@ struct Peer {
     heard: Vec<Option<Moment>>,
     /// The newest keepalive that was heard on any network.
     newest: (Incarnation, u64),
+    /// The last acknowledgement that was heard on any network.
+    acknowledged: Option<Ack>,
+}
+
+/// What a frame is beside those that came from the same peer before.
+enum Fresh {
+    New,
+    /// Another network was faster.
+    Copy,
+    Overtaken,
 }
 
 impl Peer {
-    /// Whether later keepalives of the peer have made this one worthless. Takes note of it otherwise.
-    fn has_overtaken(&mut self, keepalive: &Keepalive) -> bool {
+    /// Takes note of a frame, and says whether it is worth to be looked at.
+    fn judge(&mut self, frame: &Frame) -> Fresh {
+        match frame {
+            Frame::Keepalive(keepalive) => self.judge_keepalive(keepalive),
+            Frame::Ack(ack) if self.acknowledged == Some(*ack) => Fresh::Copy,
+            Frame::Ack(ack) => {
+                self.acknowledged = Some(*ack);
+                Fresh::New
+            }
+        }
+    }
+
+    fn judge_keepalive(&mut self, keepalive: &Keepalive) -> Fresh {
         let Keepalive { incarnation, number, .. } = *keepalive;
         let (newest, highest) = self.newest;
         if incarnation < newest || (incarnation == newest && number + OVERTAKEN_BY_MAX < highest) {
-            return true;
+            return Fresh::Overtaken;
+        }
+        if (incarnation, number) == self.newest {
+            return Fresh::Copy;
         }
         self.newest = self.newest.max((incarnation, number));
-        false
+        Fresh::New
     }
 }
 
@@ -143,7 +167,8 @@ impl Networks {
         numbered.filter_map(|(number, network)| Some((number, network.socket.as_ref()?.as_fd())))
     }
 
-    /// Takes one datagram from a socket, if there is one. `Some(None)` is one that was refused and counted.
+    /// Takes one datagram from a socket, if there is one. `Some(None)` is one that was refused and counted, or the
+    /// copy of one that was faster on another network: that one was answered, on every network.
     pub(crate) fn receive(&mut self, number: usize, now: Moment) -> Option<Option<(NodeId, Frame)>> {
         let socket = self.own.get(number)?.socket.as_ref()?;
         let mut bytes = [0; DATAGRAM_MAX + 1];
@@ -154,14 +179,17 @@ impl Networks {
         };
         let opened = self.opener.open_as::<Frame>(kind::LEASE, &mut bytes[..received]);
         let Ok((from, network, frame)) = opened else { return Some(None) };
-        if let Some(peer) = self.peers.get_mut(&from) {
-            if matches!(&frame, Frame::Keepalive(keepalive) if peer.has_overtaken(keepalive)) {
-                self.opener.count(Reject::TooOld);
-                return Some(None);
-            }
-            if let Some(heard) = peer.heard.get_mut(usize::from(network)) {
-                *heard = Some(now);
-            }
+        let Some(peer) = self.peers.get_mut(&from) else { return Some(Some((from, frame))) };
+        let fresh = peer.judge(&frame);
+        if let Fresh::Overtaken = fresh {
+            self.opener.count(Reject::TooOld);
+            return Some(None);
+        }
+        if let Some(heard) = peer.heard.get_mut(usize::from(network)) {
+            *heard = Some(now);
+        }
+        if let Fresh::Copy = fresh {
+            return Some(None);
         }
         Some(Some((from, frame)))
     }
@@ -292,14 +320,14 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_arrives_once_on_every_network_and_the_networks_heard_are_told_when_they_change() {
+    fn a_frame_counts_once_and_the_networks_on_which_it_was_heard_are_told_when_they_change() {
         let (mut one, mut two) = pair(17_411);
         let at = Moment::from_millis(5000);
         assert_eq!(two.changed(at), Some(BTreeMap::from([(A, vec![false, false])])));
         one.send(B, &frame(1));
         assert_eq!(drain(&mut two, 0, at), [(A, frame(1))]);
         assert_eq!(two.changed(at), Some(BTreeMap::from([(A, vec![true, false])])));
-        assert_eq!(drain(&mut two, 1, at), [(A, frame(1))]);
+        assert_eq!(drain(&mut two, 1, at), [], "it was answered when the first copy came");
         assert_eq!(two.changed(at), Some(BTreeMap::from([(A, vec![true, true])])));
         assert_eq!(two.changed(at + Duration::from_millis(999)), None);
         let silent = BTreeMap::from([(A, vec![false, false])]);
@@ -345,7 +373,7 @@ mod tests {
         let (mut one, mut two) = pair(17_415);
         one.send(B, &frame(40));
         assert_eq!(drain(&mut two, 1, Moment(0)), [(A, frame(40))]);
-        assert_eq!(drain(&mut two, 0, Moment(0)), [(A, frame(40))]);
+        assert_eq!(drain(&mut two, 0, Moment(0)), []);
         one.send(B, &frame(40 - OVERTAKEN_BY_MAX));
         assert_eq!(drain(&mut two, 0, Moment(0)).len(), 1, "a little late is as good as on time");
         one.send(B, &frame(39 - OVERTAKEN_BY_MAX));
