@@ -5,39 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::Instant;
 
+use crate::hunts::hunt;
 use crate::scenario::Scenario;
 use crate::{Condition, Marks, Options, Plot, Report, Variant, run};
 
-/// A condition to be switched off, and where its absence shows soonest.
-#[derive(Debug, Clone, Copy)]
-pub struct Hunt {
-    /// What is switched off.
-    pub condition: Condition,
-    /// The story in which it matters.
-    pub plot: Plot,
-    /// The cluster.
-    pub variant: Variant,
-}
-
-const fn hunt_for(condition: Condition, plot: Plot, variant: Variant) -> Hunt {
-    Hunt { condition, plot, variant }
-}
-
-/// The conditions whose absence the simulator must find.
-pub const HUNTS: [Hunt; 5] = [
-    hunt_for(Condition::L2PromiseEndsAcks, Plot::SilenceGoesRound, Variant::AddressFast),
-    hunt_for(Condition::L4FinishInTime, Plot::OwnerAndVoterLost, Variant::AddressNormal),
-    hunt_for(Condition::L5OnlyTheLogWithdraws, Plot::SilenceGoesRound, Variant::AddressFast),
-    hunt_for(Condition::L11LapseIsFinal, Plot::LateAcknowledgements, Variant::AddressFast),
-    hunt_for(Condition::L12Gate, Plot::LateHands, Variant::Rotating),
-];
-
-const PLOTS: [Plot; 4] =
-    [Plot::SilenceGoesRound, Plot::LateHands, Plot::LateAcknowledgements, Plot::OwnerAndVoterLost];
-
 const USAGE: &str =
     "regent-sim [--seeds N] [--from K] [--variant NAME] [--plot NAME] [--mutant CONDITION] [--marks]
-regent-sim --seed K [--variant NAME] [--plot NAME] [--mutant CONDITION] [--verbose]
+regent-sim --seed K [--variant NAME] [--plot NAME] [--mutant CONDITION] [--hunt] [--verbose]
 regent-sim --mutants [--seeds N]
 regent-sim --scenario FILE";
 
@@ -67,6 +41,7 @@ fn read(args: Vec<String>) -> Result<Wanted, String> {
             "--seed" => wanted.seed = Some(number(value()?)?),
             "--verbose" => wanted.options.verbose = true,
             "--mutants" => wanted.mutants = true,
+            "--hunt" => wanted.options.hunts = true,
             "--marks" => wanted.marks = true,
             "--scenario" => wanted.scenario = Some(value()?),
             "--variant" => {
@@ -78,13 +53,14 @@ fn read(args: Vec<String>) -> Result<Wanted, String> {
             }
             "--plot" => {
                 let name = value()?;
-                let known = PLOTS.into_iter().find(|p| format!("{p:?}") == name);
-                wanted.options.plot = Some(known.ok_or_else(|| format!("{name} is none of {PLOTS:?}"))?);
+                let known = Plot::ALL.into_iter().find(|p| format!("{p:?}") == name);
+                wanted.options.plot =
+                    Some(known.ok_or_else(|| format!("{name} is none of {:?}", Plot::ALL))?);
             }
             "--mutant" => {
                 let name = value()?;
-                let known = HUNTS.into_iter().map(|h| h.condition).find(|m| format!("{m:?}") == name);
-                let names = HUNTS.map(|h| h.condition);
+                let known = Condition::ALL.into_iter().find(|m| format!("{m:?}") == name);
+                let names = Condition::ALL;
                 wanted.options.mutant = Some(known.ok_or_else(|| format!("{name} is none of {names:?}"))?);
             }
             _ => return Err(USAGE.to_owned()),
@@ -113,7 +89,7 @@ pub fn main(args: Vec<String>, out: &mut impl Write) -> Result<bool, String> {
     }
     std::panic::set_hook(Box::new(|_| {}));
     if wanted.mutants {
-        return hunt(wanted.seeds.unwrap_or(400), out).map_err(|e| e.to_string());
+        return hunt(wanted.seeds.unwrap_or(60), out).map_err(|e| e.to_string());
     }
     many(&wanted, out).map_err(|e| e.to_string())
 }
@@ -208,50 +184,4 @@ fn many(wanted: &Wanted, out: &mut impl Write) -> std::io::Result<bool> {
         bad.len()
     )?;
     Ok(bad.is_empty())
-}
-
-impl Hunt {
-    /// The run in which the absence is noticed, if it is within so many seeds.
-    #[must_use]
-    pub fn noticed(&self, seeds: u64) -> Option<Report> {
-        let options = self.options();
-        let mut found: Option<Report> = None;
-        spread(1, seeds, &options, |report| {
-            let noticed = !report.violations.is_empty();
-            if noticed {
-                found = Some(report);
-            }
-            !noticed
-        });
-        found
-    }
-
-    /// What is run.
-    #[must_use]
-    pub fn options(&self) -> Options {
-        Options {
-            mutant: Some(self.condition),
-            plot: Some(self.plot),
-            variant: Some(self.variant),
-            ..Options::default()
-        }
-    }
-}
-
-fn hunt(seeds: u64, out: &mut impl Write) -> std::io::Result<bool> {
-    let mut all = true;
-    for hunt in HUNTS {
-        let condition = hunt.condition;
-        match hunt.noticed(seeds) {
-            Some(report) => {
-                writeln!(out, "{condition:?} is missed: {}", report.violations[0])?;
-                writeln!(out, "    {}", report.replay(&hunt.options()))?;
-            }
-            None => {
-                all = false;
-                writeln!(out, "{condition:?} is switched off, and {seeds} seeds show nothing")?;
-            }
-        }
-    }
-    Ok(all)
 }

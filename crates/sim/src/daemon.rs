@@ -1,6 +1,6 @@
 //! Daemons: an engine with its real store on a virtual disk, and everything that its effects set in motion.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use regent_engine::io::{BatchId, Leave};
 use regent_engine::{Effects, Engine, Identity, Input, PeerMessage, Restored};
@@ -67,8 +67,11 @@ impl Sim {
         machine.daemons += 1;
         let life = machine.daemons;
         let me = Identity { id: node, name: machine.name.clone(), session: life, version: "sim".into() };
-        let restored =
-            Restored { recovered, founding: Some(self.founding.clone()), journal: machine.journal.clone() };
+        let founding = match &machine.newcomer {
+            Some(state) => (state.as_ref().clone(), BTreeSet::new()),
+            None => self.founding.clone(),
+        };
+        let restored = Restored { recovered, founding: Some(founding), journal: machine.journal.clone() };
         let local = machine.clock.at(now);
         let (mut engine, effects) = Engine::new(me, restored, session_seed, local, 0);
         engine.keep_entries(self.entries_kept);
@@ -192,6 +195,7 @@ impl Sim {
         for entry in effects.journal {
             self.trace.entry(self.now, &entry);
             self.mark_entry(&entry);
+            self.spring(node, &entry);
             if let Some(machine) = self.machines.get_mut(&node) {
                 machine.journal.push(entry);
             }

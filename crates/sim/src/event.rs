@@ -1,6 +1,7 @@
 //! What can happen, and the queue that puts it in order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::path::PathBuf;
 
 use regent_api::Request;
@@ -10,7 +11,7 @@ use regent_lease::io::ActId;
 use regent_lease::{Frame, FromDaemon, ToDaemon};
 use regent_model::action::{Notice, RunId};
 use regent_model::holding::{Act, Held};
-use regent_model::{Incarnation, Moment, NodeId};
+use regent_model::{Incarnation, Moment, NodeId, NodeName};
 use std::net::IpAddr;
 
 use crate::body::AppKey;
@@ -105,6 +106,10 @@ pub(crate) enum Event {
     ChooseFault,
     /// The operator does something.
     Operate,
+    /// The operator asks this on a node.
+    Asks(NodeId, Box<Request>),
+    /// The operator lets a machine of this name join, until it has.
+    Joins(NodeName),
     /// Something of a scenario happens.
     Scripted(usize),
     /// Faults are over: everything is put right.
@@ -150,18 +155,30 @@ impl Event {
     }
 }
 
+/// When an event is due, the number with which it was put in, and where it lies.
+type Due = Reverse<(Ns, u64, usize)>;
+
 /// Events in the order of their times; those of the same time in the order in which they were put in.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
-    /// Boxed: most are small, and the tree moves them around.
-    events: BTreeMap<(Ns, u64), Box<Event>>,
+    due: BinaryHeap<Due>,
+    /// The events themselves stay where they were put: moving them around would cost more than everything else.
+    events: Vec<Option<Event>>,
+    free: Vec<usize>,
     next: u64,
 }
 
 impl Queue {
     pub(crate) fn put(&mut self, at: Ns, event: Event) {
         self.next += 1;
-        self.events.insert((at, self.next), Box::new(event));
+        let place = if let Some(place) = self.free.pop() {
+            self.events[place] = Some(event);
+            place
+        } else {
+            self.events.push(Some(event));
+            self.events.len() - 1
+        };
+        self.due.push(Reverse((at, self.next, place)));
     }
 
     /// How many events were put in so far.
@@ -171,8 +188,12 @@ impl Queue {
 
     /// The next event that is due by `end`.
     pub(crate) fn pop_until(&mut self, end: Ns) -> Option<(Ns, Event)> {
-        let first = self.events.first_entry()?;
-        let at = first.key().0;
-        (at <= end).then(|| (at, *first.remove()))
+        let Reverse((at, _, place)) = *self.due.peek()?;
+        if at > end {
+            return None;
+        }
+        self.due.pop();
+        self.free.push(place);
+        self.events[place].take().map(|event| (at, event))
     }
 }

@@ -4,7 +4,7 @@ use regent_model::ids::NodeId;
 
 use crate::event::Event;
 use crate::guardian::nanoseconds;
-use crate::net::{Manners, NETWORKS, Way};
+use crate::net::{Manners, NETWORKS, Stopped, Way};
 use crate::sim::{Sim, Weather};
 use crate::time::{MS, Ns};
 
@@ -27,8 +27,10 @@ pub(crate) enum Fault {
     Block(Vec<Way>),
     /// Keepalives do not pass on these ways; the channels do.
     Deafen(Vec<Way>),
-    /// Datagrams take about as long as an owner waits for their acknowledgement.
-    Sluggish,
+    /// The channels between daemons do not pass on these ways; keepalives do.
+    Mute(Vec<Way>),
+    /// Datagrams take from so long to so long, in hundredths of the time that an owner waits for acknowledgements.
+    Sluggish(u64, u64),
     /// A network cable is pulled.
     Unplug(NodeId, usize),
     /// All networks behave badly.
@@ -47,6 +49,10 @@ pub(crate) enum Fault {
     BadFence,
     /// A clock changes its rate.
     ClockRate(NodeId, i64),
+    /// Nothing can be let go of in time.
+    ReleaseHangs,
+    /// A machine is lost with its state; another one takes its place after so long.
+    Wipe(NodeId, Ns),
 }
 
 impl Sim {
@@ -55,17 +61,23 @@ impl Sim {
         if self.peace {
             return;
         }
-        let next = self.rng.skewed(100, 8_000) * MS;
-        self.after(next, Event::ChooseFault);
+        if self.only.is_none() {
+            let next = self.rng.skewed(100, 8_000) * MS;
+            self.after(next, Event::ChooseFault);
+        }
         if self.only.is_some() || self.rng.chance(250) {
-            self.plot();
+            let next = self.plot().max(300 * MS);
+            if self.only.is_some() {
+                let pause = self.rng.between(700, 2_500) * MS;
+                self.after(next + pause, Event::ChooseFault);
+            }
             return;
         }
         let nodes = self.nodes();
         let node = *self.rng.pick(&nodes);
         let short = self.rng.skewed(5, 1_000) * MS;
         let long = self.rng.skewed(50, 8_000) * MS;
-        let (fault, lasts) = match self.rng.below(34) {
+        let (fault, lasts) = match self.rng.below(38) {
             0..=3 => (Fault::PowerCut(node), self.rng.skewed(20, 8_000) * MS),
             4 => (Fault::Blackout, long),
             5..=8 => (Fault::KillDaemon(node, self.rng.skewed(30, 8_000) * MS), 0),
@@ -74,7 +86,7 @@ impl Sim {
             13..=15 => (Fault::FreezeDaemon(node), long),
             16..=18 => (Fault::Block(self.any_partition(node)), long),
             19 => (Fault::Deafen(self.any_partition(node)), long),
-            20 => (Fault::Sluggish, long),
+            20 => (self.sluggish(), long),
             21 => (self.flapping(node), short),
             22 => (Fault::Unplug(node, usize::from(self.rng.chance(500))), long),
             23..=24 => (Fault::BadNetworks, long),
@@ -84,6 +96,10 @@ impl Sim {
             29 => (Fault::AddressesVanish(node), 0),
             30..=31 => (Fault::BadAgents, long),
             32 => (Fault::BadFence, long),
+            33 => (Fault::Mute(self.any_partition(node)), long),
+            34 => (Fault::ReleaseHangs, long),
+            35 => (Fault::Wipe(node, long), 0),
+            36 => (Fault::Block(self.cut_in_two()), long),
             _ => (Fault::ClockRate(node, i64::try_from(self.rng.below(2001)).unwrap_or(0) - 1000), 0),
         };
         self.begin(fault, lasts);
@@ -130,6 +146,24 @@ impl Sim {
         ways
     }
 
+    pub(crate) fn sluggish(&mut self) -> Fault {
+        let high = self.rng.between(30, 60);
+        Fault::Sluggish(high / 2, high)
+    }
+
+    /// Every node is on one side or the other, and there are some on both.
+    fn cut_in_two(&mut self) -> Vec<Way> {
+        let nodes = self.nodes();
+        let sides = self.rng.between(1, (1 << nodes.len()) - 2);
+        let (left, right): (Vec<_>, Vec<_>) =
+            nodes.iter().enumerate().partition(|(at, _)| sides >> at & 1 == 1);
+        let mut ways = Vec::new();
+        for (a, b) in left.iter().flat_map(|(_, a)| right.iter().map(|(_, b)| (**a, **b))) {
+            ways.extend((0..NETWORKS).flat_map(|n| [(a, b, n), (b, a, n)]));
+        }
+        ways
+    }
+
     /// A partition that comes again some times.
     fn flapping(&mut self, node: NodeId) -> Fault {
         let ways = self.any_partition(node);
@@ -159,7 +193,8 @@ impl Sim {
             Fault::FreezeDaemon(node) => format!("the daemon of {} stands still", name(node)),
             Fault::Block(ways) => format!("nothing passes any more: {}", self.ways_in_words(ways)),
             Fault::Deafen(ways) => format!("keepalives do not pass any more: {}", self.ways_in_words(ways)),
-            Fault::Sluggish => "the networks turn slow".into(),
+            Fault::Mute(ways) => format!("channels do not pass any more: {}", self.ways_in_words(ways)),
+            Fault::Sluggish(..) => "the networks turn slow".into(),
             Fault::Unplug(node, network) => format!("network {network} of {} is unplugged", name(node)),
             Fault::BadNetworks => "the networks turn bad".into(),
             Fault::DiskHangs(node, time) => {
@@ -173,10 +208,27 @@ impl Sim {
             Fault::ClockRate(node, rate) => {
                 format!("the clock of {} is {rate} ppm off from now on", name(node))
             }
+            Fault::ReleaseHangs => "nothing can be let go of in time any more".into(),
+            Fault::Wipe(node, _) => format!("{} is lost with its state", name(node)),
         };
+        if matches!(fault, Fault::Wipe(..)) && !self.may_wipe() {
+            return;
+        }
         self.trace.world(self.now, words);
+        let before = self.connections();
         self.fault_happens(fault);
+        let parted = self.connections() < before;
+        if parted && matches!(fault, Fault::Block(_) | Fault::Unplug(..)) {
+            self.partitions += 1;
+        }
         self.look();
+    }
+
+    /// How many pairs of nodes can talk to each other.
+    fn connections(&self) -> usize {
+        let nodes = self.nodes();
+        let pairs = nodes.iter().flat_map(|a| nodes.iter().map(move |b| (*a, *b)));
+        pairs.filter(|(a, b)| a < b && self.net.connects(*a, *b)).count()
     }
 
     fn fault_happens(&mut self, fault: &Fault) {
@@ -189,13 +241,17 @@ impl Sim {
             Fault::FreezeDaemon(node) => self.freeze_daemon(*node),
             Fault::Block(ways) => {
                 self.net.keeps = self.rng.chance(500);
-                self.net.block(ways, true);
+                self.net.block(ways, Stopped::All);
             }
-            Fault::Deafen(ways) => self.net.block(ways, false),
-            Fault::Sluggish => {
+            Fault::Deafen(ways) => self.net.block(ways, Stopped::Keepalives),
+            Fault::Mute(ways) => {
+                self.net.keeps = self.rng.chance(500);
+                self.net.block(ways, Stopped::Channels);
+            }
+            Fault::Sluggish(low, high) => {
                 let patience = nanoseconds(self.config.timers.release_begins);
-                let delay_max = self.rng.between(patience * 3 / 10, patience * 6 / 10);
-                self.net.manners = Manners { delay_min: delay_max / 2, delay_max, ..self.net.manners };
+                let (delay_min, delay_max) = (patience * low / 100, patience * high / 100);
+                self.net.manners = Manners { delay_min, delay_max, ..self.net.manners };
             }
             Fault::Unplug(node, network) => self.net.plug(*node, *network, false),
             Fault::BadNetworks => {
@@ -232,6 +288,8 @@ impl Sim {
                 self.weather.fences_fail = self.rng.between(100, 1000);
                 self.weather.fence_slow = self.rng.between(1, 30);
             }
+            Fault::ReleaseHangs => self.weather.release_hangs = true,
+            Fault::Wipe(node, back) => self.wipe(*node, *back),
             Fault::ClockRate(node, rate) => {
                 let now = self.now;
                 if let Some(machine) = self.machines.get_mut(node) {
@@ -260,7 +318,9 @@ impl Sim {
             Fault::FreezeDaemon(node) => format!("the daemon of {} goes on", name(node)),
             Fault::Block(ways) => format!("it passes again: {}", self.ways_in_words(ways)),
             Fault::Deafen(ways) => format!("keepalives pass again: {}", self.ways_in_words(ways)),
-            Fault::Sluggish => "the networks are quick again".into(),
+            Fault::Mute(ways) => format!("channels pass again: {}", self.ways_in_words(ways)),
+            Fault::Sluggish(..) => "the networks are quick again".into(),
+            Fault::ReleaseHangs => "things can be let go of again".into(),
             Fault::Unplug(node, network) => format!("network {network} of {} is plugged in", name(node)),
             Fault::BadNetworks => "the networks are good again".into(),
             Fault::SanOff(node) => format!("{} has its way to the shared storage again", name(node)),
@@ -280,15 +340,20 @@ impl Sim {
             Fault::Freeze(node) => self.thaw(*node),
             Fault::FreezeDaemon(node) => self.thaw_daemon(*node),
             Fault::Block(ways) => {
-                self.net.unblock(ways, true);
+                self.net.unblock(ways, Stopped::All);
                 self.resume_channels();
             }
-            Fault::Deafen(ways) => self.net.unblock(ways, false),
+            Fault::Deafen(ways) => self.net.unblock(ways, Stopped::Keepalives),
+            Fault::Mute(ways) => {
+                self.net.unblock(ways, Stopped::Channels);
+                self.resume_channels();
+            }
+            Fault::ReleaseHangs => self.weather.release_hangs = false,
             Fault::Unplug(node, network) => {
                 self.net.plug(*node, *network, true);
                 self.resume_channels();
             }
-            Fault::BadNetworks | Fault::Sluggish => self.net.manners = Manners::any(&mut self.rng),
+            Fault::BadNetworks | Fault::Sluggish(..) => self.net.manners = Manners::any(&mut self.rng),
             Fault::SanOff(node) => {
                 if let Some(machine) = self.machines.get_mut(node) {
                     machine.san = true;

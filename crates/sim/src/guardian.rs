@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use regent_lease::holder::Right;
 use regent_lease::io::ActId;
+use regent_lease::mutants::Condition;
 use regent_lease::{Effect, Frame, FromDaemon, Guard, Input};
 use regent_model::Moment;
 use regent_model::holding::{Act, Held, Holding};
@@ -142,6 +143,8 @@ impl Sim {
     fn next_incarnation(&mut self, node: NodeId) {
         let delay = self.rng.between(300, 2_000) * US;
         let Some(machine) = self.machines.get_mut(&node) else { return };
+        // The number is stored where the daemon's state is.
+        let delay = delay.max(machine.disk_hangs_until.saturating_sub(self.now));
         let Some(guard) = machine.guard.as_ref().map(|g| g.life) else { return };
         machine.incarnations += 1;
         let incarnation = Incarnation(machine.incarnations);
@@ -151,7 +154,9 @@ impl Sim {
     pub(crate) fn reborn(&mut self, node: NodeId, incarnation: Incarnation) {
         let Some(machine) = self.machines.get_mut(&node) else { return };
         let now = machine.clock.at(self.now);
-        let Some(guard) = machine.guard.as_mut().filter(|g| g.core.right() == Right::Over) else { return };
+        let off = self.mutant == Some(Condition::L11LapseIsFinal);
+        let is_over = |g: &&mut GuardProcess| g.core.right() == Right::Over || off;
+        let Some(guard) = machine.guard.as_mut().filter(is_over) else { return };
         let effects = guard.core.reborn(now, incarnation);
         self.guard_effects(node, effects);
         self.arm_guard(node);
@@ -230,8 +235,7 @@ impl Sim {
         let Some(machine) = self.machines.get(&node) else { return };
         let Some(guard) = machine.guard.as_ref() else { return };
         let (life, boot) = (guard.life, machine.boot);
-        let late = self.mutant != Some(regent_lease::mutants::Condition::L12Gate)
-            && machine.clock.at(self.now) > not_after;
+        let late = self.mutant != Some(Condition::L12Gate) && machine.clock.at(self.now) > not_after;
         if late {
             self.marks.hit("an act came too late and was not begun");
             let result = Err("the lease was not renewed in time to begin".to_owned());
@@ -282,6 +286,9 @@ impl Sim {
         let hangs = self.machines.get(&node).is_some_and(|m| !m.san);
         let slow = self.rng.chance(if self.trace.journal.is_some() { 0 } else { 60 });
         let budget = nanoseconds(self.config.timers.release_budget());
+        if self.weather.release_hangs {
+            return 20 * budget;
+        }
         match held.map(|h| &h.holding) {
             // The device does not answer: unmounting waits for it.
             Some(Holding::Mount { .. }) if hangs => 10_000 * MS,
@@ -306,7 +313,7 @@ impl Sim {
 }
 
 #[cfg(feature = "mutants")]
-fn with_mutant(core: Guard, mutant: Option<regent_lease::mutants::Condition>) -> Guard {
+fn with_mutant(core: Guard, mutant: Option<Condition>) -> Guard {
     match mutant {
         Some(condition) => core.with_mutants(regent_lease::mutants::Mutants::without(condition)),
         None => core,
@@ -314,7 +321,7 @@ fn with_mutant(core: Guard, mutant: Option<regent_lease::mutants::Condition>) ->
 }
 
 #[cfg(not(feature = "mutants"))]
-fn with_mutant(core: Guard, _mutant: Option<regent_lease::mutants::Condition>) -> Guard {
+fn with_mutant(core: Guard, _mutant: Option<Condition>) -> Guard {
     core
 }
 

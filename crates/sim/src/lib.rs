@@ -17,9 +17,11 @@ mod event;
 mod faults;
 mod guardian;
 mod hands;
+pub mod hunts;
 mod judge;
 mod machine;
 mod marks;
+mod members;
 mod nemesis;
 mod net;
 mod operator;
@@ -29,8 +31,10 @@ mod rng;
 pub mod scenario;
 mod shadow;
 mod sim;
+mod stories;
 mod time;
 mod trace;
+mod traps;
 mod variant;
 mod watch;
 
@@ -57,6 +61,8 @@ pub struct Options {
     pub mutant: Option<Condition>,
     /// The only story of faults to be told, again and again; any fault if absent.
     pub plot: Option<Plot>,
+    /// Whether only two owners are looked for: the run ends with the faults.
+    pub hunts: bool,
     /// Whether to keep the whole trace in words.
     pub verbose: bool,
 }
@@ -72,6 +78,8 @@ pub struct Report {
     pub violations: Vec<Violation>,
     /// A hash of everything that happened: the same for the same seed and program.
     pub hash: u64,
+    /// How often nodes that were connected were parted from each other.
+    pub partitions: u64,
     /// The branches that were reached.
     pub marks: Marks,
     /// Virtual time that passed, in milliseconds.
@@ -89,7 +97,8 @@ impl Report {
         let variant = options.variant.map_or(String::new(), |v| format!(" --variant {v}"));
         let mutant = options.mutant.map_or(String::new(), |m| format!(" --mutant {m:?}"));
         let plot = options.plot.map_or(String::new(), |p| format!(" --plot {p:?}"));
-        format!("cargo xtask sim --seed {}{variant}{plot}{mutant} --verbose", self.seed)
+        let hunts = if options.hunts { " --hunt" } else { "" };
+        format!("cargo xtask sim --seed {}{variant}{plot}{mutant}{hunts} --verbose", self.seed)
     }
 }
 
@@ -98,10 +107,12 @@ impl Report {
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
     let mut rng = Rng::new(seed.wrapping_mul(31).wrapping_add(7));
-    let variant = options.variant.unwrap_or_else(|| *rng.pick(&Variant::ALL));
+    let variant = options.variant.unwrap_or_else(|| *rng.pick(&Variant::ANY));
     let mut sim = Sim::new(seed, variant, false, Trace::new(options.verbose, false));
     sim.mutant = options.mutant;
     sim.only = options.plot;
+    sim.judge.hunts = options.hunts;
+    switch_off(options.mutant);
     let panicked = catch_unwind(AssertUnwindSafe(|| play(&mut sim, &mut rng)));
     if let Err(panic) = panicked {
         let text = panic.downcast_ref::<String>().map(String::as_str);
@@ -115,6 +126,7 @@ pub fn run(seed: u64, options: &Options) -> Report {
         hash: sim.trace.hash(),
         virtual_ms: sim.now / MS,
         events: sim.events,
+        partitions: sim.partitions,
         marks: std::mem::take(&mut sim.marks),
         trace: std::mem::take(&mut sim.trace.lines),
     }
@@ -125,11 +137,27 @@ fn play(sim: &mut Sim, rng: &mut Rng) {
         let at = rng.skewed(1, 2_000) * MS;
         sim.queue.put(at, Event::PowerOn(node));
     }
-    sim.queue.put(rng.between(1, 6) * S, Event::ChooseFault);
+    // A long lease makes everything take longer.
+    let lease = guardian::nanoseconds(sim.config.timers.lease);
+    sim.queue.put(rng.between(1, 6) * S + 2 * lease, Event::ChooseFault);
     if sim.only.is_none() {
         sim.queue.put(rng.between(2, 8) * S, Event::Operate);
     }
-    let faults = rng.between(30, 60) * S;
+    let faults = rng.between(30, 60) * S + 5 * lease;
+    // They can join only once.
+    let faults = if sim.judge.hunts && sim.config.witnesses.len() > 1 { 16 * S } else { faults };
+    if sim.judge.hunts {
+        sim.run_until(faults);
+        return;
+    }
     sim.queue.put(faults, Event::Peace);
-    sim.run_until(faults + 2 * sim::PEACE_MAX);
+    sim.run_until(faults + 2 * sim.peace_max());
 }
+
+#[cfg(feature = "mutants")]
+fn switch_off(condition: Option<Condition>) {
+    regent_model::mutants::switch_off(condition);
+}
+
+#[cfg(not(feature = "mutants"))]
+const fn switch_off(_condition: Option<Condition>) {}

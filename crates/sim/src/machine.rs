@@ -9,6 +9,7 @@ use regent_lease::io::ActId;
 use regent_lease::list::HeldOver;
 use regent_model::action::{Op, Run, RunId};
 use regent_model::journal::Entry;
+use regent_model::state::State;
 use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeId, NodeName, ResourceName};
 use regent_store::{Record, Store, VirtualDisk};
 
@@ -47,6 +48,8 @@ pub(crate) struct Machine {
     pub(crate) flying: Vec<Record>,
     /// The journal file.
     pub(crate) journal: Vec<Entry>,
+    /// What a machine begins with that joined a running cluster.
+    pub(crate) newcomer: Option<Box<State>>,
     /// Whether an operator wants the service to run.
     pub(crate) wanted: bool,
     /// Until when writing to the state's disk hangs.
@@ -162,6 +165,7 @@ impl Machine {
             shadow: Shadow::default(),
             flying: Vec::new(),
             journal: Vec::new(),
+            newcomer: None,
             wanted: true,
             disk_hangs_until: 0,
         }

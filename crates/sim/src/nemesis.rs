@@ -22,24 +22,139 @@ pub enum Plot {
     LateAcknowledgements,
     /// An owner is cut off, and a voter restarts.
     OwnerAndVoterLost,
+    /// An owner is cut off, and cannot let go before its lease has ended.
+    OwnerCutOff,
+    /// The same, on the slowest clock allowed among the fastest.
+    ClocksApart,
+    /// The last voter that hears an owner restarts its guard, and hears it no more.
+    VoterRestarts,
+    /// A voter that has promised loses power, and hears the owner again when it is back.
+    VoterForgets,
+    /// A voter's daemon is away while its guard promises, hears the owner again, and hears it no more.
+    PromiseStoredLate,
+    /// A voter has promised and hears the owner again, while its daemon stands still.
+    HeardAgain,
+    /// An owner was silent to one voter and forgiven, and is silent to the other now.
+    SilentAgain,
+    /// A voter's daemon dies in the moment of a withdrawal, is alone until it has promised anew, and is told then.
+    WithdrawnTwice,
+    /// The lease becomes shorter while an owner's daemon does not listen.
+    LeaseChanges,
+    /// An owner's guard dies, and its daemon cannot tell anybody.
+    GuardDies,
+    /// A node has its lease only after the log has ended its life.
+    LateLease,
+    /// A node is stopped by force, and others can promise that its lease has ended.
+    ForcedStop,
+    /// A node is stopped by force before the log hears that its group is online.
+    ForcedStopWhileAcquiring,
+    /// What was left without lease is adopted, and guard and daemon die in that moment.
+    AdoptedAndLost,
+    /// Daemon and disk of a node stand still in the middle of acquiring, while acknowledgements are late.
+    LateLife,
+    /// Witnesses join while an owner does not listen, and then do not hear it.
+    VotersJoin,
+    /// Witnesses join as an owner's daemon falls silent, all ready at once.
+    VotersJoinTogether,
+    /// A node that hardly anybody hears is given a group, while witnesses join.
+    GivenToTheUnheard,
+}
+
+impl Plot {
+    /// All of them.
+    pub const ALL: [Self; 22] = [
+        Self::SilenceGoesRound,
+        Self::LateHands,
+        Self::LateAcknowledgements,
+        Self::OwnerAndVoterLost,
+        Self::OwnerCutOff,
+        Self::ClocksApart,
+        Self::VoterRestarts,
+        Self::VoterForgets,
+        Self::PromiseStoredLate,
+        Self::HeardAgain,
+        Self::SilentAgain,
+        Self::WithdrawnTwice,
+        Self::LeaseChanges,
+        Self::GuardDies,
+        Self::LateLease,
+        Self::ForcedStop,
+        Self::ForcedStopWhileAcquiring,
+        Self::AdoptedAndLost,
+        Self::LateLife,
+        Self::VotersJoin,
+        Self::VotersJoinTogether,
+        Self::GivenToTheUnheard,
+    ];
+}
+
+/// Who is who in a story.
+#[derive(Debug, Clone)]
+pub(crate) struct Cast {
+    /// It owns a group.
+    pub(crate) owner: NodeId,
+    /// A voter.
+    pub(crate) v: NodeId,
+    /// The other one, or another one.
+    pub(crate) w: NodeId,
+    /// One of the others that does not lead, and the one that does or could.
+    pub(crate) follower: NodeId,
+    pub(crate) leader: NodeId,
+    /// All but the owner.
+    pub(crate) others: Vec<NodeId>,
 }
 
 impl Sim {
-    /// Begins one of the stories.
-    pub(crate) fn plot(&mut self) {
-        let Some(owner) = self.any_owner() else { return };
-        let any = match self.rng.below(6) {
-            0..=2 => Plot::SilenceGoesRound,
-            3 => Plot::LateHands,
-            4 => Plot::LateAcknowledgements,
-            _ => Plot::OwnerAndVoterLost,
-        };
+    /// Begins one of the stories; says how long it lasts.
+    pub(crate) fn plot(&mut self) -> Ns {
+        let Some(cast) = self.cast() else { return 0 };
+        let any = *self.rng.pick(&Plot::ALL);
+        let owner = cast.owner;
         match self.only.unwrap_or(any) {
             Plot::SilenceGoesRound => self.silence_goes_round(owner),
             Plot::LateHands => self.late_hands(owner),
             Plot::LateAcknowledgements => self.late_acknowledgements(owner),
             Plot::OwnerAndVoterLost => self.owner_and_voter_lost(owner),
+            Plot::OwnerCutOff => self.owner_cut_off(&cast),
+            Plot::ClocksApart => self.clocks_apart(&cast),
+            Plot::VoterRestarts => self.voter_restarts(&cast),
+            Plot::VoterForgets => self.voter_forgets(&cast),
+            Plot::PromiseStoredLate => self.promise_stored_late(&cast),
+            Plot::HeardAgain => self.heard_again(&cast),
+            Plot::SilentAgain => self.silent_again(&cast),
+            Plot::WithdrawnTwice => self.withdrawn_twice(&cast),
+            Plot::LeaseChanges => self.lease_changes(&cast),
+            Plot::GuardDies => self.guard_dies(&cast),
+            Plot::LateLease => self.late_lease(&cast),
+            Plot::ForcedStop => self.forced_stop(&cast),
+            Plot::ForcedStopWhileAcquiring => self.forced_stop_while_acquiring(&cast),
+            Plot::AdoptedAndLost => self.adopted_and_lost(&cast),
+            Plot::LateLife => self.late_life(&cast),
+            Plot::VotersJoin => self.voters_join(&cast, false),
+            Plot::VotersJoinTogether => self.voters_join(&cast, true),
+            Plot::GivenToTheUnheard => self.given_to_the_unheard(&cast),
         }
+    }
+
+    fn cast(&mut self) -> Option<Cast> {
+        let owner = self.any_owner()?;
+        let mut others: Vec<NodeId> = self.nodes().into_iter().filter(|id| *id != owner).collect();
+        if others.len() < 2 {
+            return None;
+        }
+        let at = usize::try_from(self.rng.below(others.len() as u64)).unwrap_or(0);
+        others.rotate_left(at);
+        let leads = |sim: &Self, id| sim.machines[&id].daemon.as_ref().is_some_and(|d| d.engine.leads());
+        let leader = others.iter().copied().find(|id| leads(self, *id));
+        let follower = others.iter().copied().find(|id| Some(*id) != leader).unwrap_or(others[0]);
+        Some(Cast {
+            owner,
+            v: others[0],
+            w: others[1],
+            follower,
+            leader: leader.unwrap_or(others[1]),
+            others,
+        })
     }
 
     fn any_owner(&mut self) -> Option<NodeId> {
@@ -53,14 +168,9 @@ impl Sim {
     }
 
     /// A part of the lease, in tenths.
-    fn tenths_of_lease(&mut self, low: u64, high: u64) -> Ns {
+    pub(crate) fn tenths_of_lease(&mut self, low: u64, high: u64) -> Ns {
         let lease = nanoseconds(self.config.timers.lease);
         self.rng.between(lease * low / 10, lease * high / 10)
-    }
-
-    fn for_a_while(&mut self, from: Ns, fault: Fault, lasts: Ns) {
-        self.after(from, Event::Fault(fault.clone()));
-        self.after(from + lasts, Event::Heals(fault));
     }
 
     fn ways_between(&mut self, a: NodeId, b: NodeId) -> Vec<Way> {
@@ -72,7 +182,7 @@ impl Sim {
     /// The owner is silent to one voter after the other, so that each promises, but never to a majority at once:
     /// no promise may be held against it that was overtaken by an acknowledgement. Meanwhile the daemons that
     /// could have the promises withdrawn stand still.
-    fn silence_goes_round(&mut self, owner: NodeId) {
+    fn silence_goes_round(&mut self, owner: NodeId) -> Ns {
         let voters: Vec<NodeId> = self.nodes().into_iter().filter(|id| *id != owner).collect();
         let deaf = self.rng.chance(600);
         let cut = |ways| if deaf { Fault::Deafen(ways) } else { Fault::Block(ways) };
@@ -98,11 +208,12 @@ impl Sim {
                 self.after(begins, Event::Fault(Fault::KillDaemon(voter, back)));
             }
         }
+        at
     }
 
     /// A group comes to a node; in the middle of bringing it up its daemon stands still while the node is cut off,
     /// until long after its lease has ended. What its hands were about to do comes late.
-    fn late_hands(&mut self, owner: NodeId) {
+    fn late_hands(&mut self, owner: NodeId) -> Ns {
         let groups: Vec<(String, Vec<String>)> = self
             .config
             .groups
@@ -112,10 +223,10 @@ impl Sim {
         let (group, nodes) = self.rng.pick(&groups).clone();
         let names: Vec<String> = nodes.into_iter().filter(|n| self.id(n) != Some(owner)).collect();
         if names.is_empty() {
-            return;
+            return 0;
         }
         let to = self.rng.pick(&names).clone();
-        let Some(target) = self.id(&to) else { return };
+        let Some(target) = self.id(&to) else { return 0 };
         let verb = GroupVerb::Move { to };
         self.ask(owner, Request::Group { group, verb });
         let begins = self.rng.between(5, 120) * MS;
@@ -129,12 +240,14 @@ impl Sim {
         let late = begins + self.tenths_of_lease(0, 4);
         let lasts = self.tenths_of_lease(10, 40);
         self.for_a_while(late, Fault::Block(cut), lasts);
+        (begins + still).max(late + lasts)
     }
 
     /// Acknowledgements come just about too late, while groups move: a lease lapses with some of them on their way.
-    fn late_acknowledgements(&mut self, owner: NodeId) {
+    fn late_acknowledgements(&mut self, owner: NodeId) -> Ns {
         let lasts = self.tenths_of_lease(20, 80);
-        self.for_a_while(0, Fault::Sluggish, lasts);
+        let slow = self.sluggish();
+        self.for_a_while(0, slow, lasts);
         let names: Vec<String> = self.config.nodes.iter().map(|n| n.name.to_string()).collect();
         let groups: Vec<String> = self.config.groups.iter().map(|g| g.name.to_string()).collect();
         for _ in 0..self.rng.between(1, 4) {
@@ -146,10 +259,11 @@ impl Sim {
             };
             self.ask(owner, Request::Group { group, verb });
         }
+        lasts
     }
 
     /// The owner is cut off; when the others have promised, or nearly, one of them restarts, and the owner is back.
-    fn owner_and_voter_lost(&mut self, owner: NodeId) {
+    fn owner_and_voter_lost(&mut self, owner: NodeId) -> Ns {
         let others: Vec<NodeId> = self.nodes().into_iter().filter(|id| *id != owner).collect();
         let voter = *self.rng.pick(&others);
         let lasts = self.tenths_of_lease(7, 14);
@@ -164,5 +278,6 @@ impl Sim {
             _ => Fault::KillDaemon(voter, back),
         };
         self.for_a_while(begins, fault, back);
+        lasts.max(begins + back)
     }
 }

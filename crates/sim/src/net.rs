@@ -56,6 +56,17 @@ impl Manners {
 /// A way from one node to another on one network.
 pub(crate) type Way = (NodeId, NodeId, usize);
 
+/// What does not pass on a way that is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stopped {
+    /// Nothing passes.
+    All,
+    /// Keepalives do not pass: a filter for their port, say.
+    Keepalives,
+    /// The channels between daemons do not.
+    Channels,
+}
+
 /// The channel from one node to another.
 #[derive(Debug, Default)]
 struct Channel {
@@ -67,10 +78,8 @@ struct Channel {
 #[derive(Debug)]
 pub(crate) struct Net {
     pub(crate) manners: Manners,
-    /// Ways that nothing passes; one fault each, so that two faults on one way heal apart.
-    blocked: BTreeMap<Way, u32>,
-    /// Ways that only keepalives do not pass: a filter for their port, say.
-    deaf: BTreeMap<Way, u32>,
+    /// Ways that are cut, and by how many faults: two faults on one way heal apart.
+    cut: BTreeMap<(Way, Stopped), u32>,
     /// Links of nodes that are down.
     unplugged: BTreeSet<(NodeId, usize)>,
     channels: BTreeMap<(NodeId, NodeId), Channel>,
@@ -82,29 +91,26 @@ impl Net {
     pub(crate) fn new(manners: Manners) -> Self {
         Self {
             manners,
-            blocked: BTreeMap::new(),
-            deaf: BTreeMap::new(),
+            cut: BTreeMap::new(),
             unplugged: BTreeSet::new(),
             channels: BTreeMap::new(),
             keeps: false,
         }
     }
 
-    /// Lets nothing pass on these ways any more; or nothing but the channels.
-    pub(crate) fn block(&mut self, ways: &[Way], all: bool) {
-        let blocked = if all { &mut self.blocked } else { &mut self.deaf };
+    /// Lets this not pass on these ways any more.
+    pub(crate) fn block(&mut self, ways: &[Way], stopped: Stopped) {
         for way in ways {
-            *blocked.entry(*way).or_insert(0) += 1;
+            *self.cut.entry((*way, stopped)).or_insert(0) += 1;
         }
     }
 
-    pub(crate) fn unblock(&mut self, ways: &[Way], all: bool) {
-        let blocked = if all { &mut self.blocked } else { &mut self.deaf };
+    pub(crate) fn unblock(&mut self, ways: &[Way], stopped: Stopped) {
         for way in ways {
-            let Some(count) = blocked.get_mut(way) else { continue };
+            let Some(count) = self.cut.get_mut(&(*way, stopped)) else { continue };
             *count -= 1;
             if *count == 0 {
-                blocked.remove(way);
+                self.cut.remove(&(*way, stopped));
             }
         }
     }
@@ -123,20 +129,21 @@ impl Net {
 
     /// Everything is whole again.
     pub(crate) fn heal(&mut self) {
-        self.blocked.clear();
-        self.deaf.clear();
+        self.cut.clear();
         self.unplugged.clear();
     }
 
-    fn passes(&self, from: NodeId, to: NodeId, network: usize) -> bool {
+    fn passes(&self, (from, to, network): Way, what: Stopped) -> bool {
+        let cut = |stopped| self.cut.contains_key(&((from, to, network), stopped));
         self.is_plugged(from, network)
             && self.is_plugged(to, network)
-            && !self.blocked.contains_key(&(from, to, network))
+            && (self.cut.is_empty() || !cut(Stopped::All) && !cut(what))
     }
 
     /// A channel works when some network lets both directions pass.
     pub(crate) fn connects(&self, a: NodeId, b: NodeId) -> bool {
-        (0..NETWORKS).any(|n| self.passes(a, b, n) && self.passes(b, a, n))
+        let passes = |way| self.passes(way, Stopped::Channels);
+        (0..NETWORKS).any(|n| passes((a, b, n)) && passes((b, a, n)))
     }
 
     fn delay(&self, rng: &mut Rng) -> Ns {
@@ -150,8 +157,7 @@ impl Net {
 
     /// When a datagram sent now arrives: never, once or twice.
     pub(crate) fn datagram(&self, rng: &mut Rng, now: Ns, way: Way) -> [Option<Ns>; 2] {
-        let (from, to, network) = way;
-        let passes = self.passes(from, to, network) && !self.deaf.contains_key(&way);
+        let passes = self.passes(way, Stopped::Keepalives);
         if !passes || rng.chance(self.manners.loss_permille) {
             return [None, None];
         }

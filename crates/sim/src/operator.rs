@@ -2,7 +2,7 @@
 
 use regent_api::{Answer, GroupVerb, NodeVerb, Request};
 use regent_engine::io::RequestId;
-use regent_model::ids::NodeId;
+use regent_model::ids::{NodeId, NodeName};
 use regent_model::state::StopMode;
 
 use crate::event::Event;
@@ -16,6 +16,8 @@ pub(crate) struct Asked {
     pub(crate) daemon: u64,
     pub(crate) at: Ns,
     pub(crate) words: String,
+    /// The machine that is to join, if that was asked.
+    pub(crate) joins: Option<NodeName>,
 }
 
 /// How long an answer may take: the engine gives up after 8 s.
@@ -32,7 +34,11 @@ impl Sim {
         let words = words_of(&request);
         let name = self.name(node);
         self.trace.world(self.now, format_args!("operator on {name}: {words}"));
-        self.asked.insert(id, Asked { node, daemon, at: self.now, words });
+        let joins = match &request {
+            Request::Join { name, .. } => NodeName::new(name).ok(),
+            _ => None,
+        };
+        self.asked.insert(id, Asked { node, daemon, at: self.now, words, joins });
         self.after(100 * US, Event::Ask { node, daemon, id, request });
         true
     }
@@ -44,6 +50,12 @@ impl Sim {
             Answer::Refused(refusal) => {
                 self.marks.hit("a request was refused");
                 format!("refused: {} ({})", refusal.reason, refusal.advice)
+            }
+            Answer::Joined { id, config } => {
+                if let Some(name) = &asked.joins {
+                    self.joined(NodeId(*id), name, config);
+                }
+                format!("it is a member now, number {id}")
             }
             _ => return,
         };
@@ -70,6 +82,12 @@ impl Sim {
         self.after(next, Event::Operate);
         let nodes = self.nodes();
         let node = *self.rng.pick(&nodes);
+        if let Some(name) = self.strangers().first().cloned()
+            && self.rng.chance(200)
+        {
+            self.joins(&name);
+            return;
+        }
         let request = self.any_request();
         self.ask(node, request);
     }
@@ -81,7 +99,7 @@ impl Sim {
         let name = self.rng.pick(&names).clone();
         let group_verb = |verb| Request::Group { group: group.clone(), verb };
         let node_verb = |verb| Request::Node { node: Some(name.clone()), verb };
-        match self.rng.below(20) {
+        match self.rng.below(21) {
             0..=5 => group_verb(GroupVerb::Move { to: name.clone() }),
             6..=7 => group_verb(GroupVerb::Restart),
             8 => group_verb(GroupVerb::Disable),
@@ -92,8 +110,16 @@ impl Sim {
             16 => Request::Node { node: None, verb: NodeVerb::Stop(StopMode::Takeover) },
             17 => Request::Node { node: None, verb: NodeVerb::Stop(StopMode::Forced) },
             18 => self.word_about_the_dead().unwrap_or(Request::Status),
+            19 => Request::Apply { text: self.other_timers(), dry_run: false },
             _ => Request::Events { after: 0, limit: 20 },
         }
+    }
+
+    /// The configuration with a shorter lease, or as it was.
+    fn other_timers(&mut self) -> String {
+        let text = self.founding.0.config_text.clone();
+        let shorter = if self.rng.chance(500) { "fast" } else { "300ms" };
+        if self.rng.chance(500) { text } else { crate::variant::with_takeover(&text, shorter) }
     }
 
     /// The word of a person who has looked: the machine is off and stays off for now.
@@ -134,6 +160,11 @@ fn words_of(request: &Request) -> String {
             }
         }
         Request::ConfirmDead { node, .. } => format!("node confirm-dead {node}"),
+        Request::Join { name, .. } => format!("join {name}"),
+        Request::Apply { text, .. } => {
+            let takeover = text.lines().find(|line| line.starts_with("takeover")).unwrap_or_default();
+            format!("apply, {takeover}")
+        }
         Request::Status => "status".into(),
         Request::Events { .. } => "events".into(),
         other => format!("{other:?}"),

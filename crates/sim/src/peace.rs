@@ -7,6 +7,7 @@ use regent_model::ids::NodeId;
 use regent_model::state::{NodeMode, Phase, State, Tenure};
 
 use crate::event::Event;
+use crate::guardian::nanoseconds;
 use crate::net::Manners;
 use crate::operator::ANSWER_MAX;
 use crate::sim::{PEACE_MAX, Sim, Weather};
@@ -17,6 +18,11 @@ const LOOK_EVERY: Ns = 250 * MS;
 const STAYS: Ns = 3 * S;
 
 impl Sim {
+    /// How long after the last fault everything must run again.
+    pub(crate) fn peace_max(&self) -> Ns {
+        PEACE_MAX.max(10 * nanoseconds(self.config.timers.lease))
+    }
+
     /// Nothing goes wrong any more, and everything that is broken is mended.
     pub(crate) fn make_peace(&mut self) {
         self.trace.world(self.now, "faults are over; everything is put right");
@@ -53,6 +59,7 @@ impl Sim {
             }
         }
         let (Some(asks), Some((_, truth))) = (asks, self.judge.truth.clone()) else { return };
+        self.restore_members(asks, &truth);
         for (name, group) in &truth.groups {
             let stuck = matches!(&group.tenure, Tenure::Owned(o) if matches!(o.phase, Phase::Stuck(_)));
             let verb = if stuck {
@@ -90,9 +97,9 @@ impl Sim {
         if let Some(what) = self.unanswered() {
             self.judge.violated(self.now, &mut self.trace, what);
         }
-        if self.now >= self.peace_began + PEACE_MAX + ANSWER_MAX {
+        if self.now >= self.peace_began + self.peace_max() + ANSWER_MAX {
             let what = problem.unwrap_or_else(|| "it runs, and then it does not".into());
-            let seconds = PEACE_MAX / S;
+            let seconds = self.peace_max() / S;
             let what = format!("{seconds} s after the last fault: {what}");
             self.judge.violated(self.now, &mut self.trace, what);
             return;
@@ -103,6 +110,9 @@ impl Sim {
     /// What does not run as it should, if anything.
     fn problem(&self) -> Option<String> {
         let Some((_, truth)) = &self.judge.truth else { return Some("nothing was ever committed".into()) };
+        if let Some(gone) = self.strangers().iter().find(|name| truth.id_of(name).is_some()) {
+            return Some(format!("{gone} lost its state and has not joined again"));
+        }
         for machine in self.machines.values() {
             let name = &machine.name;
             let Some(daemon) = &machine.daemon else { return Some(format!("{name} has no daemon")) };

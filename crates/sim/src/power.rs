@@ -22,7 +22,8 @@ impl Sim {
         let Some(daemon) = self.machines.get(&node).and_then(|m| m.daemon.as_ref()).map(|d| d.life) else {
             return;
         };
-        let Some(victim) = self.id(run.victim.as_str()) else { return };
+        // A machine that was taken away is off.
+        let victim = self.id(run.victim.as_str()).unwrap_or(NodeId(0));
         let id = run.id;
         if self.rng.chance(self.weather.fences_fail) {
             self.marks.hit("a fence device failed");

@@ -19,6 +19,7 @@ use crate::operator::Asked;
 use crate::rng::Rng;
 use crate::time::{Clock, MS, Ns, S, US};
 use crate::trace::Trace;
+use crate::traps::Trap;
 use crate::variant::Variant;
 
 /// How long after standing still a machine may take to look at what it holds. A guard is the first to run; the
@@ -39,6 +40,8 @@ pub(crate) struct Weather {
     /// Fences that fail, of a thousand; and how slow the device is.
     pub(crate) fences_fail: u64,
     pub(crate) fence_slow: u64,
+    /// Nothing can be let go of before the lease has ended.
+    pub(crate) release_hangs: bool,
     /// How late daemons get the processor: mostly below, rarely above.
     pub(crate) late: Ns,
     pub(crate) very_late: Ns,
@@ -54,6 +57,7 @@ impl Weather {
             acquires_fail: 0,
             fences_fail: 0,
             fence_slow: 1,
+            release_hangs: false,
             late: 200 * US,
             very_late: 0,
             sync: (200 * US, 600 * US),
@@ -80,6 +84,14 @@ pub(crate) struct Sim {
     pub(crate) entries_kept: u64,
     pub(crate) mutant: Option<Condition>,
     pub(crate) only: Option<Plot>,
+    /// What waits for something to be told in a journal, and strikes in that moment.
+    pub(crate) traps: Vec<Trap>,
+    /// When machines that join in a story get power.
+    pub(crate) newcomers_begin: Ns,
+    /// A machine has lost its state once: twice would be more than three voters can bear.
+    pub(crate) wiped: bool,
+    /// How often nodes that were connected were parted from each other.
+    pub(crate) partitions: u64,
     pub(crate) events: u64,
     /// Faults are over; nothing new may go wrong.
     pub(crate) peace: bool,
@@ -104,6 +116,7 @@ impl Sim {
             .iter()
             .map(|n| (n.name.clone(), false))
             .chain(config.witnesses.iter().map(|n| (n.name.clone(), true)))
+            .take(variant.founders())
             .collect();
         let numbered = || names.iter().zip(1..).map(|((name, witness), id)| (NodeId(id), name, *witness));
         let members: BTreeMap<NodeId, Member> = numbered()
@@ -137,6 +150,10 @@ impl Sim {
             entries_kept,
             mutant: None,
             only: None,
+            traps: Vec::new(),
+            newcomers_begin: 0,
+            wiped: false,
+            partitions: 0,
             events: 0,
             peace: false,
             peace_began: 0,
@@ -149,7 +166,7 @@ impl Sim {
 
     /// Works off everything until `end`, or until something is violated.
     pub(crate) fn run_until(&mut self, end: Ns) {
-        while !self.over && self.judge.violations.is_empty() {
+        while !self.over && !self.judge.has_seen_enough() {
             let Some((at, event)) = self.queue.pop_until(end) else { break };
             self.now = at;
             self.events += 1;
@@ -251,6 +268,10 @@ impl Sim {
             Event::Heals(fault) => self.heals(&fault),
             Event::ChooseFault => self.choose_fault(),
             Event::Operate => self.operate(),
+            Event::Asks(node, request) => {
+                self.ask(node, *request);
+            }
+            Event::Joins(name) => self.joins(&name),
             Event::Scripted(at) => self.scripted(at),
             Event::Peace => self.make_peace(),
             Event::Restore => self.restore(),
@@ -280,7 +301,13 @@ impl Sim {
     pub(crate) fn power_on(&mut self, node: NodeId) {
         let rate = self.rng.between(0, 2000);
         let shown = self.rng.between(1, 900) * MS;
-        let delay = if self.trace.journal.is_some() { 300 * MS } else { self.rng.skewed(20, 1_500) * MS };
+        let in_story =
+            self.newcomers_begin > 0 && self.machines.get(&node).is_some_and(|m| m.newcomer.is_some());
+        let delay = match (self.trace.journal.is_some(), in_story) {
+            (true, _) => 300 * MS,
+            (_, true) => 50 * MS,
+            _ => self.rng.skewed(20, 1_500) * MS,
+        };
         let Some(machine) = self.machines.get_mut(&node).filter(|m| !m.power) else { return };
         machine.power = true;
         machine.boot += 1;

@@ -19,11 +19,15 @@ pub enum Variant {
     Rotating,
     /// Three nodes that vote, no witness, two groups.
     ThreeNodes,
+    /// One group of an address and an application; two more witnesses join a running cluster.
+    Growing,
+    /// One group of an address and an application, with a lease of 20 s: a thousandth of it is long.
+    AddressSlow,
 }
 
 impl Variant {
-    /// All of them.
-    pub const ALL: [Self; 7] = [
+    /// Those of which a seed chooses one.
+    pub const ANY: [Self; 8] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -31,7 +35,26 @@ impl Variant {
         Self::Mutual,
         Self::Rotating,
         Self::ThreeNodes,
+        Self::Growing,
     ];
+
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::AddressFast,
+        Self::AddressNormal,
+        Self::Fenced,
+        Self::LeaseEnded,
+        Self::Mutual,
+        Self::Rotating,
+        Self::ThreeNodes,
+        Self::Growing,
+        Self::AddressSlow,
+    ];
+
+    /// How many of its nodes and witnesses, in the order of the file, found the cluster. The others join it.
+    pub(crate) fn founders(self) -> usize {
+        3
+    }
 
     /// Its name on the command line and in scenarios.
     #[must_use]
@@ -44,6 +67,8 @@ impl Variant {
             Self::Mutual => "mutual",
             Self::Rotating => "rotating",
             Self::ThreeNodes => "three-nodes",
+            Self::Growing => "growing",
+            Self::AddressSlow => "address-slow",
         }
     }
 
@@ -56,11 +81,19 @@ impl Variant {
     /// Its configuration, as a user would write it.
     #[must_use]
     pub fn config(self) -> String {
-        let fast = matches!(self, Self::AddressFast);
+        let takeover = match self {
+            Self::AddressFast => "fast",
+            Self::AddressSlow => "20s",
+            _ => "normal",
+        };
         let three = matches!(self, Self::ThreeNodes);
-        let mut text = head(if fast { "fast" } else { "normal" }, three);
+        let mut text = head(takeover, three);
+        if self == Self::Growing {
+            text += &witness("wi2", 7);
+            text += &witness("wi3", 8);
+        }
         match self {
-            Self::AddressFast | Self::AddressNormal => {
+            Self::AddressFast | Self::AddressNormal | Self::AddressSlow | Self::Growing => {
                 text += &group("web", &["lx4", "lx5"], "cascading", "", 100);
             }
             Self::Fenced => {
@@ -122,6 +155,19 @@ fn head(takeover: &str, three: bool) -> String {
             &format!("\n[[{table}]]\nname = \"{name}\"\naddresses = [\"10.77.0.{n}\", \"10.78.0.{n}\"]\n");
     }
     text
+}
+
+/// The same configuration with another `takeover`.
+pub(crate) fn with_takeover(text: &str, takeover: &str) -> String {
+    let line = |line: &str| match line.starts_with("takeover") {
+        true => format!("takeover = \"{takeover}\"\n"),
+        false => format!("{line}\n"),
+    };
+    text.lines().map(line).collect()
+}
+
+fn witness(name: &str, host: u8) -> String {
+    format!("\n[[witness]]\nname = \"{name}\"\naddresses = [\"10.77.0.{host}\", \"10.78.0.{host}\"]\n")
 }
 
 fn group(name: &str, nodes: &[&str], policy: &str, needs: &str, host: u8) -> String {
