@@ -1,7 +1,9 @@
-//! The habits of the project, each one command: `cargo xtask demo`, `test`, `sim`, `tidy`, `deny`, `setup`.
+//! The habits of the project, each one command: `cargo xtask demo`, `test`, `bench`, `sim`, `tidy`, `deny`,
+//! `setup`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a habit speaks to the person who has it")]
 
+mod bench;
 mod deny;
 mod needs;
 mod picture;
@@ -18,12 +20,14 @@ cargo xtask COMMAND
   test [--quick]    everything that CI checks; --quick leaves out the lab and the simulator
   sim [--seeds N] [--seed S --verbose] [--mutants]
                     the simulator: whole clusters in virtual time, with faults
+  bench takeover [--runs N] [--only NAME] [--quick] [--json FILE]
+                    takeover times beside keepalived, Pacemaker and the bare system calls (docs/benchmarks.md)
   tidy              the rules of the house: arrows, lengths, words
   deny              licences and known advisories of the dependencies
   picture           run the demo and draw what it printed: docs/takeover.svg
-  setup             install the Debian packages that demo and test need
+  setup [--peers]   install the Debian packages that demo and test need; with --peers, those of the peers for bench
 
-demo and test call setup themselves. They need root (namespaces, mounts, loop devices).
+demo, test and bench install what they need themselves. They need root (namespaces, mounts, loop devices).
 ";
 
 fn main() -> ExitCode {
@@ -33,10 +37,13 @@ fn main() -> ExitCode {
         Some("demo") => tests::demo(),
         Some("test") => tests::all(rest.contains(&"--quick")),
         Some("sim") => tests::simulate(&rest),
+        Some("bench") => bench::run(&rest),
         Some("tidy") => tidy::check(),
         Some("deny") => deny::check(),
         Some("picture") => picture::draw(),
-        Some("setup") => needs::install(&needs::TESTS),
+        Some("setup") => {
+            needs::install(if rest.contains(&"--peers") { &needs::PEERS } else { &needs::TESTS[..] })
+        }
         Some("help" | "--help" | "-h") | None => {
             print!("{HELP}");
             Ok(())

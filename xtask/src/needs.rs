@@ -28,6 +28,16 @@ pub(crate) const TESTS: [Need; 7] = [
     Need { what: "/usr/lib/postgresql", package: "postgresql" },
 ];
 
+/// For the benchmark: the peers that stand beside Regent. They run in the lab's nodes only.
+pub(crate) const PEERS: [Need; 6] = [
+    Need { what: "keepalived", package: "keepalived" },
+    Need { what: "corosync", package: "corosync" },
+    Need { what: "pacemakerd", package: "pacemaker" },
+    Need { what: "crm_mon", package: "pacemaker-cli-utils" },
+    Need { what: "/usr/lib/ocf/resource.d/heartbeat", package: "resource-agents" },
+    Need { what: "arping", package: "iputils-arping" },
+];
+
 impl Need {
     fn is_met(&self) -> bool {
         if self.what.starts_with('/') {
@@ -57,8 +67,44 @@ pub(crate) fn install(needs: &[Need]) -> Result<(), String> {
     if !root {
         return Err(format!("not root; please run: sudo apt-get install --no-install-recommends {list}"));
     }
-    // A database server that the package starts would only be in the way.
-    let quiet = "export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1; apt-get update -q";
-    let install = format!("{quiet} && apt-get install -q -y --no-install-recommends {list}");
-    run::step(&format!("installing {list}"), "sh", &["-c", &install])
+    run::step(&format!("installing {list}"), "sh", &["-c", &script(&list)])
+}
+
+/// Installs packages without anything being started on this machine: a database server or a cluster manager that a
+/// package starts would be in the way. Debian asks `policy-rc.d` for leave; one that the machine has already stays.
+fn script(list: &str) -> String {
+    format!(
+        "export DEBIAN_FRONTEND=noninteractive RUNLEVEL=1
+guard=/usr/sbin/policy-rc.d
+if [ ! -e $guard ]; then
+    trap 'rm -f $guard' EXIT
+    trap 'exit 1' INT TERM HUP
+    printf '#!/bin/sh\\nexit 101\\n' > $guard
+    chmod 755 $guard
+fi
+apt-get update -q && apt-get install -q -y --no-install-recommends {list}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn while_packages_are_installed_nothing_may_be_started_and_the_guard_goes_afterwards() {
+        let folder = std::env::temp_dir().join(format!("needs-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let guard = folder.join("policy-rc.d");
+        let text = script("x")
+            .replace("/usr/sbin/policy-rc.d", &guard.to_string_lossy())
+            .replace("apt-get update -q", "sh $guard; [ $? = 101 ] && touch $guard.asked")
+            .replace("apt-get install", ": apt-get install");
+        let ended = std::process::Command::new("sh").args(["-c", &text]).status().expect("sh");
+        assert!(ended.success() && folder.join("policy-rc.d.asked").exists());
+        assert!(!guard.exists(), "the guard must not stay");
+        std::fs::write(&guard, "#!/bin/sh\nexit 101\n").expect("a guard of the machine's own");
+        let ended = std::process::Command::new("sh").args(["-c", &text]).status().expect("sh");
+        assert!(ended.success() && guard.exists(), "a guard that was there stays");
+        std::fs::remove_dir_all(&folder).expect("it goes away");
+    }
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::clock::now_ns;
 use crate::error::Result;
 use crate::lab::Lab;
@@ -136,6 +138,12 @@ impl Probe {
         series
     }
 
+    /// The last answer it has heard so far.
+    #[must_use]
+    pub fn latest(&self) -> Option<Reply> {
+        self.series.lock().unwrap_or_else(PoisonError::into_inner).replies.last().cloned()
+    }
+
     /// Stops, and gives everything it heard.
     #[must_use]
     pub fn stop(self) -> Series {
@@ -160,9 +168,11 @@ fn ask_datagrams(to: SocketAddr, every: Duration, stop: &AtomicBool, series: &Mu
             series.lock().unwrap_or_else(PoisonError::into_inner).asked += 1;
             next = (next + step).max(now_ns().saturating_sub(step));
         }
-        let wait = Duration::from_nanos(next.saturating_sub(now_ns()).max(50_000));
-        if socket.set_read_timeout(Some(wait)).is_err() {
-            return;
+        // A timeout of the socket itself would be rounded to the kernel's ticks, which are longer than a pause.
+        let left = next.saturating_sub(now_ns()).clamp(50_000, 100_000_000);
+        let wait = Timespec { tv_sec: 0, tv_nsec: left.cast_signed() };
+        if poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&wait)).unwrap_or(0) == 0 {
+            continue;
         }
         let Ok(length) = socket.recv(&mut heard) else { continue };
         let text = String::from_utf8_lossy(&heard[..length]);

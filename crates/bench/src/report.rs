@@ -1,0 +1,197 @@
+//! What came of the measurement, for people and for programs.
+
+use serde_json::{Map, Value, json};
+
+use crate::figures::{Cell, Figures, median, range, short, told};
+use crate::options::Options;
+use crate::steps;
+use crate::tables::table;
+use crate::takeover::Measured;
+
+/// The rows that the others are compared with.
+const YARDSTICKS: [&str; 2] = ["regent-fast", "regent-normal"];
+
+/// How busy the machine was over the last minute.
+pub(crate) fn load() -> f64 {
+    let text = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0)
+}
+
+fn machine() -> (usize, String, u64) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total =
+        memory.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
+    (cores, kernel, total.unwrap_or(0) / 1024)
+}
+
+/// For people: the tables, and where the time goes.
+pub(crate) fn text(measured: &[Measured], options: &Options) -> String {
+    let (cores, kernel, memory) = machine();
+    let loads = measured.iter().flat_map(|m| m.load);
+    let (low, high) = loads.fold((f64::INFINITY, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
+    let mut text = format!(
+        "\n{cores} cores, {memory} MiB, Linux {kernel}; load {low:.1} to {high:.1}; median [least-most] of {} runs; \
+         a client that asks every 2 ms\n\n",
+        options.runs
+    );
+    text += &figures(measured);
+    text += &ratios(measured);
+    for row in measured {
+        for (fault, steps) in row.steps.iter().filter(|(_, s)| !s.is_empty()) {
+            text += &format!("\n{}, {}: where the time goes (medians)\n", row.name, fault.name());
+            text += &steps::lines(steps);
+        }
+    }
+    let notes: Vec<String> =
+        measured.iter().flat_map(|m| m.notes.iter().map(|n| format!("  {}: {n}\n", m.name))).collect();
+    if !notes.is_empty() {
+        text += &format!("\nRemarks\n{}", notes.concat());
+    }
+    for row in measured {
+        if !row.missing.is_empty() {
+            let programs = row.missing.join(", ");
+            text += &format!(
+                "\n{} was left out: {programs} not installed, see `cargo xtask setup --peers`\n",
+                row.name
+            );
+        }
+        if let Some(why) = &row.failed {
+            text += &format!("\n{} is not complete: {why}\n", row.name);
+        }
+    }
+    text
+}
+
+fn figures(measured: &[Measured]) -> String {
+    let cells: Vec<Cell> =
+        Cell::ALL.into_iter().filter(|c| measured.iter().any(|m| m.figures.contains_key(c))).collect();
+    let mut head = vec!["row".to_owned()];
+    head.extend(cells.iter().map(|c| match c.words() {
+        (name, "") => name.to_owned(),
+        (name, unit) => format!("{name}, {unit}"),
+    }));
+    let rows: Vec<Vec<String>> = measured
+        .iter()
+        .map(|m| {
+            let cell = |c: &Cell| m.figures.get(c).map_or_else(|| "-".to_owned(), |v| told(v));
+            std::iter::once(m.name.clone()).chain(cells.iter().map(cell)).collect()
+        })
+        .collect();
+    table(&head, &rows)
+}
+
+/// Every row against Regent with the same kind of group: how many times as long, or as much.
+fn ratios(measured: &[Measured]) -> String {
+    let mut text = String::new();
+    for yardstick in YARDSTICKS {
+        let of_kind = |name: &str| -> Option<&Figures> {
+            let kind = name.rsplit('-').next()?;
+            Some(&measured.iter().find(|m| m.name == format!("{yardstick}-{kind}"))?.figures)
+        };
+        let cells: Vec<Cell> = Cell::ALL.into_iter().filter(|c| c.has_ratio()).collect();
+        let mut rows = Vec::new();
+        for row in measured.iter().filter(|m| !m.name.starts_with(yardstick)) {
+            let Some(base) = of_kind(&row.name) else { continue };
+            let ratio = |cell: &Cell| ratio(&row.figures, base, *cell);
+            rows.push(std::iter::once(row.name.clone()).chain(cells.iter().map(ratio)).collect::<Vec<_>>());
+        }
+        if !rows.is_empty() {
+            let head: Vec<String> = std::iter::once(format!("times {yardstick}"))
+                .chain(cells.iter().map(|c| c.words().0.to_owned()))
+                .collect();
+            text += &format!("\n{}", table(&head, &rows));
+        }
+    }
+    text
+}
+
+fn ratio(row: &Figures, base: &Figures, cell: Cell) -> String {
+    let of = |figures: &Figures| median(figures.get(&cell)?);
+    match (of(row), of(base)) {
+        (Some(value), Some(base)) if base > 0.0 && base.is_finite() => short(value / base),
+        _ => "-".to_owned(),
+    }
+}
+
+/// For programs: everything.
+pub(crate) fn value(measured: &[Measured], options: &Options) -> Value {
+    let (cores, kernel, memory) = machine();
+    let rows: Vec<Value> = measured.iter().map(row_value).collect();
+    json!({
+        "machine": { "cores": cores, "kernel": kernel, "memory_mib": memory },
+        "runs": options.runs,
+        "rows": rows,
+    })
+}
+
+fn row_value(row: &Measured) -> Value {
+    let mut cells = Map::new();
+    for (cell, values) in &row.figures {
+        let (name, unit) = cell.words();
+        // A service that never came back has no number in JSON: null.
+        let (low, high) = range(values).unzip();
+        cells.insert(
+            name.to_owned(),
+            json!({ "unit": unit, "values": values, "median": median(values), "least": low, "most": high }),
+        );
+    }
+    let steps: Map<String, Value> = row
+        .steps
+        .iter()
+        .map(|(fault, steps)| {
+            let one = |s: &steps::Usual| json!({ "what": s.what, "at_ms": s.at_ms, "took_ms": s.took_ms });
+            (fault.name().to_owned(), steps.iter().map(one).collect())
+        })
+        .collect();
+    json!({
+        "name": row.name,
+        "cells": cells,
+        "steps": steps,
+        "notes": row.notes,
+        "about": row.about,
+        "load": row.load,
+        "missing": row.missing,
+        "failed": row.failed,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(name: &str, cell: Cell, values: &[f64]) -> Measured {
+        Measured {
+            name: name.into(),
+            figures: Figures::from([(cell, values.to_vec())]),
+            steps: Vec::new(),
+            notes: Vec::new(),
+            about: Value::Null,
+            load: [1.0, 2.0],
+            missing: Vec::new(),
+            failed: None,
+        }
+    }
+
+    #[test]
+    fn a_row_is_compared_with_regent_for_the_same_kind_of_group() {
+        let rows = [
+            measured("regent-fast-address", Cell::PowerCut, &[100.0]),
+            measured("regent-fast-ext4", Cell::PowerCut, &[200.0]),
+            measured("pacemaker-tuned-ext4", Cell::PowerCut, &[1_200.0]),
+        ];
+        let text = ratios(&rows);
+        assert!(text.contains("| pacemaker-tuned-ext4 | 6 "), "{text}");
+        assert!(!text.contains("regent-normal"), "{text}");
+    }
+
+    #[test]
+    fn a_figure_that_is_not_there_is_a_dash_and_never_is_null_for_programs() {
+        let rows =
+            [measured("a-address", Cell::Move, &[f64::INFINITY]), measured("b-address", Cell::Kill, &[5.0])];
+        assert!(figures(&rows).contains("never"));
+        assert!(figures(&rows).contains("| - "));
+        assert_eq!(row_value(&rows[0])["cells"]["planned move"]["median"], Value::Null);
+    }
+}
