@@ -66,6 +66,11 @@ impl Ended {
         matches!(self, Self::Exit(status) if status.success())
     }
 
+    /// Whether a shell says that there was nothing it could run: the answer says nothing about what was asked.
+    pub(crate) fn found_nothing_to_run(self) -> bool {
+        matches!(self.code(), Some(126 | 127))
+    }
+
     /// The exit code, if it exited.
     pub(crate) fn code(self) -> Option<i32> {
         match self {

@@ -6,8 +6,9 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use regent_model::action::{Failure, FenceRun};
-use regent_model::config::FenceAction;
+use regent_model::NodeName;
+use regent_model::action::{Failure, FenceRun, RunId};
+use regent_model::config::{FenceAction, FenceConfig};
 use regent_model::journal::Level;
 
 use crate::cgroup::Folder;
@@ -51,6 +52,22 @@ pub(crate) fn cut_power(inner: &Arc<Inner>, run: &FenceRun, job: &Job) -> Result
         device.switch_on_later();
     }
     Ok(run.device.name.clone())
+}
+
+/// Asks the device whether `victim` has power. What makes its answer worthless, if anything, in one line.
+pub(crate) fn doubt(inner: &Arc<Inner>, device: &Arc<FenceConfig>, victim: &NodeName) -> Option<String> {
+    let run = FenceRun { id: RunId(0), victim: victim.clone(), device: device.clone() };
+    let job = Job::new(format!("looking at {}", device.name), device.timeout + OVERHEAD);
+    let shown = format!("the fence device {} cannot tell whether {victim} has power", device.name);
+    match (Device { inner, run: &run }).call("status", &job) {
+        Err(failure) => Some(format!("{shown}: {}", failure.reason)),
+        Ok(Finished { ended, .. }) if ended.is_success() || ended.code() == Some(IS_OFF) => None,
+        Ok(Finished { ended, output, .. }) => {
+            let said = output.lines().last().unwrap_or_default().trim().to_owned();
+            let said = if said.is_empty() { said } else { format!(": {said}") };
+            Some(format!("{shown}: its status {} (0 would mean on, 2 off){said}", ended.in_words()))
+        }
+    }
 }
 
 fn note(job: &Job, what: &str) {

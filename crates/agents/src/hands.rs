@@ -33,7 +33,7 @@ impl Default for HandsConfig {
 /// The agent of a node. Dropping it stops its own threads; what it holds stays up, and the next one adopts
 /// it.
 pub struct Hands {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
 /// What every piece of work shares.

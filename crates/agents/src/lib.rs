@@ -23,6 +23,7 @@ mod fence;
 mod filesystem;
 mod hands;
 mod holders;
+mod inspection;
 mod job;
 mod mountinfo;
 mod netlink;
@@ -37,4 +38,5 @@ mod sys;
 mod user;
 
 pub use hands::{Hands, HandsConfig};
+pub use inspection::Inspector;
 pub use report::{Gate, Report, Step};

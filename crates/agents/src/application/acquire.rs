@@ -18,10 +18,12 @@ use crate::output::Output;
 use crate::process::{self, Identity};
 use crate::slot;
 
-/// A foreground process without a status command that lives so long is taken to have started.
-const SETTLE: Duration = Duration::from_millis(200);
+/// A foreground process without a status command that lives so long is taken to have started. It lies on the way of
+/// every takeover, so it is as short as is honest: what cannot be executed, or stumbles over its first options, has
+/// ended by then and is a failed start; what ends later is noticed as it does, and restarted.
+const SETTLE: Duration = Duration::from_millis(50);
 /// The first pause between two questions whether it runs; it grows by half each time.
-const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_FIRST: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Starts the application; what runs already is adopted.
@@ -128,7 +130,11 @@ impl Start<'_> {
             if Instant::now() >= self.until {
                 return Err(self.too_late(&not_yet));
             }
+            let settled = self.begun + SETTLE;
             let next = self.until.min(Instant::now() + pause);
+            // The end of settling is known, and need not be met by chance.
+            let settles = self.is_foreground() && self.app.config.status.is_none();
+            let next = if settles { next.max(settled).min(self.until) } else { next };
             // The end of a start command that goes into the background is known already.
             let end = self.is_foreground().then(|| (self.running.end_event(), PollFlags::IN));
             wait_for(end.as_slice(), job.alarm(), &self.output, Some(next));
@@ -235,6 +241,10 @@ impl Start<'_> {
         match self.app.ask(&self.folder, self.until)? {
             Some(answer) if answer.ended.is_success() => return Ok(true),
             Some(answer) if answer.ended == Ended::CalledOff => self.app.context.job.check()?,
+            // Waiting mends no missing command.
+            Some(answer) if answer.ended.found_nothing_to_run() => {
+                return Err(self.app.no_answer(&answer).unwrap_or_else(|| Failure::because("no answer")));
+            }
             // A question that was cut short by the end of all waiting says less than the one before.
             Some(answer) if answer.ended == Ended::TimedOut && !not_yet.is_empty() => {}
             Some(answer) => {

@@ -66,6 +66,9 @@ pub(super) fn look(app: &Application<'_>) -> Result<Outcome, Failure> {
     }
     let limit = app.context.job.until(app.status_limit());
     let Some(answer) = app.ask(&life.folder, limit)? else { return Ok(Outcome::Running) };
+    if let Some(why) = app.no_answer(&answer) {
+        return Ok(Outcome::Failed(why));
+    }
     Ok(match answer.ended {
         ended if ended.is_success() => Outcome::Running,
         Ended::CalledOff => return Err(Failure::because("the question was called off")),
@@ -188,7 +191,11 @@ fn not_in_our_folder(app: &Application<'_>) -> Result<Outcome, Failure> {
         let folder = Folder::create(&path).map_err(Failure::because)?;
         let answer = app.ask(&folder, app.context.job.soft_deadline());
         let _ = folder.remove();
-        if !answer?.is_some_and(|a| a.ended.is_success()) {
+        let answer = answer?;
+        if let Some(why) = answer.as_ref().and_then(|answer| app.no_answer(answer)) {
+            return Err(why);
+        }
+        if !answer.is_some_and(|a| a.ended.is_success()) {
             return Ok(Outcome::Stopped);
         }
     }

@@ -19,7 +19,7 @@ use regent_model::holding::Holding;
 use crate::address;
 use crate::cgroup::Folder;
 use crate::command::{self, Command, Finished, Program};
-use crate::hands::Context;
+use crate::hands::{Context, failure};
 use crate::process::Identity;
 use crate::user::User;
 
@@ -146,6 +146,21 @@ impl Application<'_> {
         let limit = self.context.job.until(self.status_limit()).min(until);
         let line = self.config.status.as_deref();
         line.map(|line| self.command("status", line, folder, limit)).transpose()
+    }
+
+    /// Why the answer of the status command is none, if so: the command itself could not be run.
+    fn no_answer(&self, answer: &Finished) -> Option<Failure> {
+        answer.ended.found_nothing_to_run().then(|| {
+            let how = answer.ended.in_words();
+            failure(
+                format!(
+                    "the status command cannot be run (it {how}), so that nobody can tell whether {} runs: {:?}",
+                    self.name(),
+                    self.config.status.as_deref().unwrap_or_default()
+                ),
+                answer.output.clone(),
+            )
+        })
     }
 
     /// The process that the pid file names, if it lives.

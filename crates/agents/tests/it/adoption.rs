@@ -94,7 +94,7 @@ fn without_its_record_the_main_process_is_still_found() {
     node.run(Op::Probe, &resource).runs();
     let pid = main.split("\"pid\":").nth(1).unwrap().split(['}', ',']).next().unwrap();
     sh(&format!("kill {pid}"));
-    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap();
+    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap() else { panic!("no exit") };
     assert!(how.contains(pid), "{how} {main}");
 }
 

@@ -252,7 +252,10 @@ fn a_main_process_that_dies_is_news_with_its_end_and_its_last_words() {
     let start = "echo started; sleep 0.5; echo out of memory; exit 9";
     let resource = app(application(start, MainProcess::Child));
     node.run(Op::Acquire, &resource).runs();
-    let Notice::Exited { how, epoch, resource: name, .. } = node.notice(Duration::from_secs(5)).unwrap();
+    let Notice::Exited { how, epoch, resource: name, .. } = node.notice(Duration::from_secs(5)).unwrap()
+    else {
+        panic!("no exit")
+    };
     assert!(how.contains("exited with 9") && how.ends_with("out of memory"), "{how}");
     assert_eq!((epoch.0, name.as_str()), (7, "app"));
     assert_eq!(node.notice(Duration::from_millis(100)), None);
@@ -366,4 +369,43 @@ fn a_foreground_process_that_dies_while_its_status_is_asked_has_not_started() {
     config.status = Some("sleep 0.6".into());
     let failure = node.run(Op::Acquire, &app(config)).failed();
     assert!(failure.reason.contains("exited with 5"), "{failure:?}");
+}
+
+#[test]
+fn a_status_command_that_is_missing_is_an_error_that_says_so_and_no_answer() {
+    let mut node = Node::new();
+    let mut config = application("exec sleep 300", MainProcess::Child);
+    config.status = Some("/nowhere/status".into());
+    let answer = node.run(Op::Acquire, &app(config.clone()));
+    assert!(answer.took < Duration::from_secs(3), "waiting mends it not: {:?}", answer.took);
+    let failure = answer.failed();
+    assert!(
+        failure.reason.contains("cannot be run") && failure.reason.contains("/nowhere/status"),
+        "{failure:?}"
+    );
+    assert!(!failure.timed_out && !Cgroup::is_populated(&node.app_cgroup("app")));
+
+    // One that was there at the start, and is not any more.
+    let script = node.run_dir.0.join("status");
+    std::fs::write(&script, "#!/bin/sh\nexit 0\n").unwrap();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    config.status = Some(script.display().to_string());
+    node.run(Op::Acquire, &app(config.clone())).runs();
+    std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    let failure = node.run(Op::Monitor, &app(config)).failed();
+    assert!(failure.reason.contains("cannot be run") && failure.reason.contains("126"), "{failure:?}");
+}
+
+#[test]
+fn a_process_of_a_pid_file_is_not_passed_over_when_the_status_command_cannot_be_run() {
+    let mut node = Node::new();
+    let mut stranger = std::process::Command::new("sleep").arg("300").spawn().unwrap();
+    let pid_file = node.run_dir.0.join("pid");
+    std::fs::write(&pid_file, format!("{}\n", stranger.id())).unwrap();
+    let mut config = application("exit 0", MainProcess::PidFile(pid_file));
+    config.status = Some("/nowhere/status".into());
+    let failure = node.run(Op::Probe, &app(config)).failed();
+    stranger.kill().unwrap();
+    stranger.wait().unwrap();
+    assert!(failure.reason.contains("nobody can tell"), "{failure:?}");
 }

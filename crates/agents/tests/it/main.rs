@@ -9,6 +9,7 @@ mod adoption;
 mod application;
 mod fence;
 mod filesystem;
+mod inspection;
 mod main_process;
 mod releasing;
 mod support;

@@ -29,7 +29,7 @@ fn the_process_that_the_pid_file_names_is_watched_though_it_is_no_child() {
     node.run(Op::Acquire, &resource).runs();
     node.run(Op::Monitor, &resource).runs();
     sh(&format!("kill -9 {}", pid(&path)));
-    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap();
+    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap() else { panic!("no exit") };
     assert!(how.contains(&pid(&path).to_string()), "{how}");
     let failure = node.run(Op::Monitor, &resource).failed();
     assert!(failure.reason.contains("has ended, others still live"), "{failure:?}");
@@ -97,7 +97,7 @@ fn a_control_group_is_the_application_until_its_last_process_ends() {
     let resource = app(application(start, MainProcess::Cgroup));
     node.run(Op::Acquire, &resource).runs();
     assert_eq!(node.notice(Duration::from_millis(500)), None, "one of two is still there");
-    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap();
+    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap() else { panic!("no exit") };
     assert!(how.contains("last process"), "{how}");
     node.run(Op::Monitor, &resource).stopped();
 }

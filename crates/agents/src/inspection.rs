@@ -1,0 +1,119 @@
+//! Looking whether this node could do what the configuration may ask of it, before it is asked: are the commands
+//! there, do the users exist, does every fence device answer?
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use regent_model::NodeName;
+use regent_model::config::{ApplicationConfig, Config, GroupConfig};
+
+use crate::fence;
+use crate::hands::{Hands, Inner};
+use crate::user::User;
+
+/// Looks, and changes nothing.
+pub struct Inspector {
+    inner: Arc<Inner>,
+}
+
+impl Hands {
+    /// Somebody who looks whether these hands could do what they may be asked to.
+    #[must_use]
+    pub fn inspector(&self) -> Inspector {
+        Inspector { inner: self.inner.clone() }
+    }
+}
+
+impl Inspector {
+    /// Everything that the node `me` could not do, each in one line that says what to mend. Fence devices are asked
+    /// for the status of every node they serve; that may take as long as their timeouts.
+    #[must_use]
+    pub fn doubts(&self, me: &NodeName, config: &Config) -> Vec<String> {
+        let mut doubts = Vec::new();
+        for group in config.groups.iter().filter(|group| group.nodes.contains(me)) {
+            for application in &group.applications {
+                of_application(group, application, &mut doubts);
+            }
+        }
+        for device in &config.fences {
+            if let Err(why) = executable(&device.agent) {
+                doubts.push(format!("the agent of the fence device {} {why}", device.name));
+                continue;
+            }
+            let victims = device.nodes.iter().filter(|victim| *victim != me);
+            doubts.extend(victims.filter_map(|victim| fence::doubt(&self.inner, device, victim)));
+        }
+        doubts
+    }
+}
+
+fn of_application(group: &GroupConfig, application: &ApplicationConfig, doubts: &mut Vec<String>) {
+    let name = &application.name;
+    if let Some(Err(why)) = application.user.as_deref().map(User::find) {
+        doubts.push(format!("application {name} of {}: {why}", group.name));
+    }
+    let commands = [
+        ("start", Some(&application.start)),
+        ("stop", application.stop.as_ref()),
+        ("status", application.status.as_ref()),
+    ];
+    for (what, line) in commands {
+        let Some(program) = line.and_then(|line| program_of(line)) else { continue };
+        // What lies on the group's own disk is there only while the group is.
+        if group.filesystems.iter().any(|filesystem| program.starts_with(&filesystem.mount)) {
+            continue;
+        }
+        if let Err(why) = executable(program) {
+            doubts.push(format!("the {what} command of application {name} of {} {why}", group.name));
+        }
+    }
+}
+
+/// The file that a command line runs, where that can be seen without a shell: an absolute path at its beginning.
+fn program_of(line: &str) -> Option<&Path> {
+    let line = line.trim_start();
+    let line = line.strip_prefix("exec ").unwrap_or(line).trim_start();
+    let word = line.split_ascii_whitespace().next()?;
+    let plain = |c: char| c.is_alphanumeric() || "/._-+@:".contains(c);
+    (word.starts_with('/') && word.chars().all(plain)).then(|| Path::new(word))
+}
+
+fn executable(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    match fs::metadata(path) {
+        Err(error) => Err(format!("cannot be run: {shown}: {error}")),
+        Ok(found) if !found.is_file() => Err(format!("cannot be run: {shown} is no file")),
+        Ok(found) if found.permissions().mode() & 0o111 == 0 => {
+            Err(format!("cannot be run: nobody may execute {shown}; chmod +x it"))
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_plain_absolute_path_is_taken_for_the_program() {
+        let program = |line| program_of(line).map(|p| p.display().to_string());
+        assert_eq!(program("/usr/bin/app --x").as_deref(), Some("/usr/bin/app"));
+        assert_eq!(program("  exec /usr/bin/app").as_deref(), Some("/usr/bin/app"));
+        for line in ["app start", "test -e /x && /y", "/opt/$APP/run", "/a;/b", "(/a &)", "", "exec "] {
+            assert_eq!(program(line), None, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_no_file_or_not_executable_is_said() {
+        assert_eq!(executable(Path::new("/bin/sh")), Ok(()));
+        for (path, word) in
+            [("/nowhere/x", "No such file"), ("/etc", "is no file"), ("/etc/passwd", "chmod +x")]
+        {
+            let why = executable(Path::new(path)).unwrap_err();
+            assert!(why.contains(word) && why.contains(path), "{why}");
+        }
+    }
+}
