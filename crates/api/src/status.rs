@@ -54,6 +54,9 @@ pub struct NodeStatus {
     pub networks: Vec<NetworkStatus>,
     /// The version of its daemon.
     pub version: Option<String>,
+    /// What is not as it should be with the node itself, in its own words.
+    #[serde(default)]
+    pub troubles: Vec<String>,
 }
 
 /// One network of a node.

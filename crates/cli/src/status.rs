@@ -24,6 +24,12 @@ pub fn render(status: &Status, paint: Paint) -> String {
     }
     out.push('\n');
     out.push_str(&nodes(status, paint));
+    for node in &status.nodes {
+        for trouble in &node.troubles {
+            let text = paint.tone(Tone::Warning, &wrapped(trouble, WIDTH, "  "));
+            let _ = writeln!(out, "  {}: {text}", paint.tone(Tone::Strong, node.name.as_str()));
+        }
+    }
     for group in &status.groups {
         out.push('\n');
         out.push_str(&group_block(group, status.quorate, paint));
@@ -89,6 +95,9 @@ fn verdict(status: &Status, paint: Paint) -> String {
             |(at, network): (usize, &NetworkStatus)| (network.heard == Some(false)).then_some(at + 1);
         for network in node.networks.iter().enumerate().filter_map(silent) {
             parts.push(format!("{} is silent on network {network}", node.name));
+        }
+        if !node.troubles.is_empty() {
+            parts.push(format!("see what {} says", node.name));
         }
     }
     let tone = match (parts.is_empty(), restless.iter().any(|g| is_unwell(g))) {

@@ -84,6 +84,12 @@ impl Engine {
                 })
                 .collect(),
             version: if me { Some(self.me.version.clone()) } else { facts.map(|f| f.version.clone()) },
+            troubles: if me {
+                self.troubles.values().cloned().collect()
+            } else {
+                let heard = id.is_some_and(|id| self.heard.contains_key(&id));
+                facts.filter(|_| heard).map(|f| f.troubles.clone()).unwrap_or_default()
+            },
         }
     }
 

@@ -1,7 +1,9 @@
-//! Groups that ought to run and cannot: the leader says so in the journal, once, with what is missing.
+//! What is not as it should be, said once: groups that ought to run and cannot, with what is missing (by the leader),
+//! and trouble of the node itself (by the node).
 
 use std::time::Duration;
 
+use regent_model::action::Notice;
 use regent_model::journal::Level;
 use regent_model::{GroupName, Moment};
 use regent_planner::{Intent, place};
@@ -39,6 +41,25 @@ impl Engine {
                 Intent::Failed { reason, advice } => self.complain_of(name, "failed", reason, advice),
                 _ => {
                     self.complaints.remove(&name);
+                }
+            }
+        }
+    }
+
+    /// An agent, or another part of the daemon, says something unasked.
+    pub(crate) fn noticed(&mut self, notice: Notice) {
+        match notice {
+            Notice::Exited { group, epoch, resource, how } => {
+                self.application_exited(&group, epoch, &resource, &how);
+            }
+            Notice::Trouble { topic, text, advice } => {
+                if self.troubles.insert(topic.clone(), text.clone()).as_ref() != Some(&text) {
+                    self.write(Level::Warning, &topic, text, |e| e.evidence = advice);
+                }
+            }
+            Notice::Well { topic, text } => {
+                if self.troubles.remove(&topic).is_some() {
+                    self.tell(Level::Notice, &topic, text);
                 }
             }
         }

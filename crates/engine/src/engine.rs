@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regent_lease::FromDaemon;
 use regent_lease::io::ClusterView;
-use regent_model::action::{Notice, RunId};
+use regent_model::action::RunId;
 use regent_model::holding::Held;
 use regent_model::ids::{IncarnationOf, NodeId, Round};
 use regent_model::journal::{Entry, Level};
@@ -109,6 +109,8 @@ pub struct Engine {
     pub(crate) peers_told: BTreeMap<NodeId, Vec<std::net::IpAddr>>,
     pub(crate) was_leader: Option<NodeId>,
     pub(crate) leaving: bool,
+    /// What is not as it should be with this node itself, by topic.
+    pub(crate) troubles: BTreeMap<String, String>,
     /// The first input was taken.
     begun: bool,
     pub(crate) out: Effects,
@@ -180,6 +182,7 @@ impl Engine {
             peers_told: BTreeMap::new(),
             was_leader: None,
             leaving: false,
+            troubles: BTreeMap::new(),
             begun: false,
             out: Effects::default(),
         };
@@ -219,9 +222,7 @@ impl Engine {
             Input::Persisted(id) => self.persisted(id),
             Input::Done { id, outcome, steps } => self.agent_done(id, outcome, steps),
             Input::Fenced { id, result } => self.fence_done(id, result),
-            Input::Notice(Notice::Exited { group, epoch, resource, how }) => {
-                self.application_exited(&group, epoch, &resource, &how);
-            }
+            Input::Notice(notice) => self.noticed(notice),
             Input::Request { id, request } => self.request(id, request),
         }
     }
@@ -300,6 +301,7 @@ impl Engine {
             resources: self.sequencers.iter().map(|(name, s)| (name.clone(), s.words())).collect(),
             journal_last: self.chronicle.own_last(),
             version: self.me.version.clone(),
+            troubles: self.troubles.values().cloned().collect(),
         }
     }
 

@@ -164,6 +164,8 @@ pub struct Facts {
     pub journal_last: u64,
     /// The version of its daemon.
     pub version: String,
+    /// What is not as it should be with the node itself.
+    pub troubles: Vec<String>,
 }
 
 /// The state of a resource on its owner.

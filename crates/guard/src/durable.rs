@@ -30,6 +30,45 @@ fn beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Whether there was no room on the disk: that may pass.
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// What to type on a node whose state in `folder` is lost or damaged. It comes back under a new number: under the old
+/// one it would break what it promised.
+#[must_use]
+pub fn begin_anew(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "mv {folder} {folder}.damaged, and join again as a new member, with a token from another node (regent token \
+         there): regent join TOKEN. Groups and their data are not touched by that; an older copy of the state must \
+         not be put back"
+    )
+}
+
+/// Why a counter gives no number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CounterError {
+    why: String,
+    full: bool,
+}
+
+impl CounterError {
+    /// Whether the disk is full: then it may be tried again.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+}
+
+impl std::fmt::Display for CounterError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
 /// A number that only grows, kept in a file.
 #[derive(Debug, Clone)]
 pub struct Counter {
@@ -46,23 +85,24 @@ impl Counter {
     /// The next number, from 1. It is durable when this returns, and never given again.
     ///
     /// # Errors
-    /// In words: the file cannot be read, written, or does not hold a number. A counter is never begun anew,
-    /// because a number given twice would let two lives of this node be taken for one.
-    pub fn next(&self) -> Result<u64, String> {
+    /// The file cannot be read, written, or does not hold a number. A counter is never begun anew, because a number
+    /// given twice would let two lives of this node be taken for one.
+    pub fn next(&self) -> Result<u64, CounterError> {
         let shown = self.path.display();
+        let fail = |why: String| CounterError { why, full: false };
         let last = match fs::read_to_string(&self.path) {
             Ok(text) => text.trim().parse::<u64>().map_err(|_| {
-                format!(
-                    "{shown} does not hold a number; this node's state is damaged. Remove the node from the \
-                     cluster and join it again"
-                )
+                fail(format!("{shown} does not hold a number: this node's state is damaged, and it owns nothing. Type: {}",
+                    begin_anew(self.path.parent().unwrap_or(Path::new("."))))) 
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(format!("cannot read {shown}: {error}")),
+            Err(error) => return Err(fail(format!("cannot read {shown}: {error}"))),
         };
-        let next = last.checked_add(1).ok_or_else(|| format!("{shown} cannot count any further"))?;
-        replace(&self.path, format!("{next}\n").as_bytes(), 0o600)
-            .map_err(|error| format!("cannot write {shown}: {error}"))?;
+        let next = last.checked_add(1).ok_or_else(|| fail(format!("{shown} cannot count any further")))?;
+        replace(&self.path, format!("{next}\n").as_bytes(), 0o600).map_err(|error| CounterError {
+            why: format!("cannot write {shown}: {error}"),
+            full: is_full(&error),
+        })?;
         Ok(next)
     }
 }

@@ -48,8 +48,9 @@ impl NodeIdentity {
         })?;
         serde_json::from_slice(&text).map_err(|error| {
             format!(
-                "{} is damaged ({error}). Remove this node from the cluster and join it again",
-                path.display()
+                "{} is damaged ({error}): this machine does not know who it is, and owns nothing. Type: {}",
+                path.display(),
+                durable::begin_anew(path.parent().unwrap_or(Path::new(".")))
             )
         })
     }

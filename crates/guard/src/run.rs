@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use regent_lease::Guard;
 use regent_model::Incarnation;
@@ -22,6 +23,9 @@ use crate::{NodeIdentity, Paths, clock, identity, realtime};
 /// The exit code of a guard that cannot begin: starting it again will not help.
 pub const REFUSED: u8 = 3;
 
+/// A full disk is tried again after this.
+const ROOM_AGAIN: Duration = Duration::from_millis(500);
+
 /// Runs the guard of this machine until the node leaves.
 ///
 /// # Errors
@@ -37,7 +41,7 @@ pub fn run(paths: &Paths) -> Result<(), String> {
     realtime::spare_from_oom(-1000);
     let left = held::read(&paths.held(), &boot)?;
     let counter = Counter::new(paths.incarnation());
-    let incarnation = Incarnation(counter.next()?);
+    let incarnation = Incarnation(number(&counter)?);
     let workers = Workers::start(counter)?;
     let line = DaemonLine::listen(&paths.guard_socket())?;
     let locked = realtime::lock_memory();
@@ -71,6 +75,22 @@ pub fn run(paths: &Paths) -> Result<(), String> {
     Ok(())
 }
 
+/// The number of this life. A full disk is waited for: a guard without a number holds nothing.
+fn number(counter: &Counter) -> Result<u64, String> {
+    let mut told = false;
+    loop {
+        match counter.next() {
+            Err(error) if error.is_full() => {
+                if !std::mem::replace(&mut told, true) {
+                    tracing::error!("{error}: this node can begin when there is room");
+                }
+                std::thread::sleep(ROOM_AGAIN);
+            }
+            done => return done.map_err(|error| error.to_string()),
+        }
+    }
+}
+
 /// Resets this machine if the guard that has died held something by a lease: nobody else would end it in time.
 /// Returns when there is nothing to do. For a supervisor that is not Regent's own.
 ///
@@ -81,7 +101,7 @@ pub fn judge_the_dead(paths: &Paths) -> Result<(), String> {
     let mut line = ResetLine::from_environment()?;
     while held::needs_a_guard(&paths.held(), &boot) {
         line.pull("the guard died while this machine held groups");
-        std::thread::sleep(std::time::Duration::from_millis(200));
+        std::thread::sleep(Duration::from_millis(200));
     }
     Ok(())
 }

@@ -161,4 +161,21 @@ pub enum Notice {
         /// How it ended, in words.
         how: String,
     },
+    /// Something is not as it should be with the node itself. Said once; it stands in `status` until the topic is
+    /// [`Notice::Well`] again.
+    Trouble {
+        /// What it is about: the kind of the entry in the journal.
+        topic: String,
+        /// What is wrong, in one line.
+        text: String,
+        /// What to do.
+        advice: String,
+    },
+    /// What was said of this topic is over.
+    Well {
+        /// The topic.
+        topic: String,
+        /// How it ended, in one line.
+        text: String,
+    },
 }

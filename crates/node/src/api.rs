@@ -12,6 +12,7 @@ use std::time::Duration;
 use regent_api::{Answer, MESSAGE_BYTES_MAX, Request};
 
 use crate::os::{self, Caller};
+use crate::refusals::{Port, Refusals};
 
 /// Whose members may order besides root.
 pub(crate) const GROUP: &str = "regent";
@@ -32,7 +33,7 @@ pub(crate) trait Answers: Send + Sync + 'static {
 ///
 /// # Errors
 /// When the socket cannot be made.
-pub(crate) fn start(path: &Path, answers: Arc<dyn Answers>) -> io::Result<()> {
+pub(crate) fn start(path: &Path, answers: Arc<dyn Answers>, refusals: Arc<Refusals>) -> io::Result<()> {
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
@@ -44,8 +45,20 @@ pub(crate) fn start(path: &Path, answers: Arc<dyn Answers>) -> io::Result<()> {
     }
     // Last: until then nobody but root gets through.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    std::thread::Builder::new().name("api".into()).spawn(move || accept(&listener, group, &answers))?;
+    std::thread::Builder::new().name("api".into()).spawn(move || {
+        let house = House { group, answers, refusals };
+        accept(&listener, &house);
+    })?;
     Ok(())
+}
+
+/// What every client needs.
+#[derive(Clone)]
+struct House {
+    /// Whose members may order besides root.
+    group: Option<u32>,
+    answers: Arc<dyn Answers>,
+    refusals: Arc<Refusals>,
 }
 
 /// One of the places for clients.
@@ -57,7 +70,7 @@ impl Drop for Place {
     }
 }
 
-fn accept(listener: &UnixListener, group: Option<u32>, answers: &Arc<dyn Answers>) {
+fn accept(listener: &UnixListener, house: &House) {
     let taken = Arc::new(AtomicUsize::new(0));
     loop {
         let stream = match listener.accept() {
@@ -69,10 +82,10 @@ fn accept(listener: &UnixListener, group: Option<u32>, answers: &Arc<dyn Answers
             }
         };
         let is_full = taken.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX;
-        let (place, answers) = (Place(taken.clone()), answers.clone());
+        let (place, house) = (Place(taken.clone()), house.clone());
         let serve = move || {
             let _place = place;
-            if let Err(error) = serve(&stream, group, is_full, &*answers) {
+            if let Err(error) = serve(&stream, is_full, &house) {
                 tracing::debug!(%error, "a client was let go");
             }
         };
@@ -83,12 +96,15 @@ fn accept(listener: &UnixListener, group: Option<u32>, answers: &Arc<dyn Answers
     }
 }
 
-fn serve(stream: &UnixStream, group: Option<u32>, is_full: bool, answers: &dyn Answers) -> io::Result<()> {
+fn serve(stream: &UnixStream, is_full: bool, house: &House) -> io::Result<()> {
     stream.set_read_timeout(Some(QUIET_MAX))?;
     stream.set_write_timeout(Some(TAKE_WITHIN))?;
     let caller = Caller::of(stream)?;
-    if !caller.may_order(group) {
-        tracing::warn!(pid = caller.pid, uid = caller.uid, "a client has no right to ask");
+    let refused = |why: &str| house.refusals.note(Port::Requests, 1, why);
+    if !caller.may_order(house.group) {
+        if refused(&format!("user {} has no right to ask", caller.uid)) {
+            tracing::warn!(pid = caller.pid, uid = caller.uid, "a client has no right to ask");
+        }
         let answer = Answer::refused(
             format!("user {} may not ask this node's daemon", caller.uid),
             format!("as root, or as a member of the group {GROUP}: usermod -aG {GROUP} NAME"),
@@ -110,13 +126,15 @@ fn serve(stream: &UnixStream, group: Option<u32>, is_full: bool, answers: &dyn A
         }
         if read > MESSAGE_BYTES_MAX {
             let reason = format!("a request of more than {MESSAGE_BYTES_MAX} bytes");
+            refused(&reason);
             return send(stream, &Answer::refused(reason, "make the file smaller"));
         }
         let mut result = Ok(());
         match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => answers.serve(request, &mut |answer| result = send(stream, answer)),
+            Ok(request) => house.answers.serve(request, &mut |answer| result = send(stream, answer)),
             Err(error) => {
                 let reason = format!("the daemon does not understand the request: {error}");
+                refused(&reason);
                 let advice =
                     "is the command of another version? regent --version, and the version in regent status";
                 result = send(stream, &Answer::refused(reason, advice));
@@ -156,7 +174,8 @@ mod tests {
     fn served(name: &str) -> (Folder, std::path::PathBuf) {
         let folder = Folder::new(name);
         let path = folder.path().join("api.sock");
-        start(&path, Arc::new(Echo)).unwrap();
+        let refusals = Arc::new(Refusals::new(crate::inbox::inbox().0));
+        start(&path, Arc::new(Echo), refusals).unwrap();
         (folder, path)
     }
 

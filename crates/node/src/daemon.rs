@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use regent_agents::{Hands, HandsConfig};
 use regent_engine::io::Leave;
 use regent_engine::{Engine, Input, Restored};
-use regent_guard::durable::Counter;
+use regent_guard::durable::{self, Counter};
 use regent_guard::lock::{Lock, LockError};
 use regent_guard::{NodeIdentity, Paths, ToGuard, clock, identity, log, realtime};
 use regent_model::NodeName;
+use regent_model::journal::Entry;
 use regent_model::state::State;
 use regent_store::{FsDisk, Recovered, Store, StoreError};
 use regent_wire::ClusterKey;
@@ -29,8 +30,11 @@ use crate::inbox::{Inbox, inbox};
 use crate::journal::Journal;
 use crate::links::{Ears, Links};
 use crate::reception::Reception;
-use crate::{api, storage};
+use crate::refusals::{Port, Refusals};
+use crate::{api, inspection, storage};
 
+/// A daemon that finds no room on its disk is started again after this.
+const ROOM_AGAIN: Duration = Duration::from_secs(1);
 /// How long the guard may take to start.
 const GUARD_WITHIN: Duration = Duration::from_secs(10);
 /// How long the daemon before this one may take to be gone.
@@ -60,6 +64,7 @@ pub fn daemon(paths: &Paths) -> u8 {
             tracing::error!("{why}");
             AGAIN
         }
+        Err(Trouble::Room(error)) => wait_for_room(paths, &error),
         Err(Trouble::Refuse(error)) => refuse(paths, &error),
     };
     log::flush(Duration::from_secs(1));
@@ -78,6 +83,8 @@ fn end_with_the_first_panic() {
 enum Trouble {
     /// Another try may work.
     Again(String),
+    /// There is no room on the disk: another try works when there is.
+    Room(NodeError),
     /// It will not.
     Refuse(NodeError),
 }
@@ -97,6 +104,14 @@ fn refuse(paths: &Paths, error: &NodeError) -> u8 {
     REFUSED
 }
 
+/// Says what the daemon waits for, and lets its supervisor start it again.
+fn wait_for_room(paths: &Paths, error: &NodeError) -> u8 {
+    let error = error.clone().next("make room on that disk: the daemon begins by itself then");
+    refuse(paths, &error);
+    std::thread::sleep(ROOM_AGAIN);
+    AGAIN
+}
+
 fn begin(paths: &Paths) -> std::result::Result<(Lock, Beginning), Trouble> {
     fs::create_dir_all(&paths.run).doing(|| format!("make {}", paths.run.display()))?;
     let identity = NodeIdentity::read(&paths.identity()).map_err(NodeError::from)?;
@@ -105,9 +120,8 @@ fn begin(paths: &Paths) -> std::result::Result<(Lock, Beginning), Trouble> {
     let lock = take_lock(paths)?;
     let (store, recovered) = open_store(paths, &identity)?;
     check_snapshot(&recovered)?;
-    let session = Counter::new(paths.session()).next().map_err(NodeError::from)?;
-    let (journal, kept) =
-        Journal::open(paths.journal()).doing(|| format!("open {}", paths.journal().display()))?;
+    let session = session(paths)?;
+    let (journal, kept) = open_journal(paths)?;
     let restored = Restored { recovered, founding: Some(founding), journal: kept };
     let _none_is_fine = fs::remove_file(paths.refused());
     Ok((lock, Beginning { paths: paths.clone(), identity, key, session, store, restored, journal }))
@@ -141,9 +155,30 @@ fn open_store(
 ) -> std::result::Result<(Store<FsDisk>, Recovered), Trouble> {
     let owner = regent_store::Identity { cluster: identity.cluster.clone(), node: identity.node };
     let opened = FsDisk::open(paths.store()).and_then(|disk| Store::open(disk, owner));
-    opened.map_err(|error| match error {
-        StoreError::InUse { .. } => Trouble::Again(error.to_string()),
-        other => NodeError::new(format!("this node cannot use its state: {other}")).into(),
+    opened.map_err(|error| {
+        let what = NodeError::new(format!("this node cannot use its state: {error}"));
+        match &error {
+            StoreError::InUse { .. } => Trouble::Again(error.to_string()),
+            _ if error.is_full() => Trouble::Room(what),
+            StoreError::Corrupt { .. } | StoreError::Missing { .. } => {
+                what.next(durable::begin_anew(&paths.state)).into()
+            }
+            _ => what.into(),
+        }
+    })
+}
+
+fn session(paths: &Paths) -> std::result::Result<u64, Trouble> {
+    Counter::new(paths.session()).next().map_err(|error| {
+        let what = NodeError::new(error.to_string());
+        if error.is_full() { Trouble::Room(what) } else { what.into() }
+    })
+}
+
+fn open_journal(paths: &Paths) -> std::result::Result<(Journal, Vec<Entry>), Trouble> {
+    Journal::open(paths.journal()).map_err(|error| {
+        let what = NodeError::new(format!("cannot open {}: {error}", paths.journal().display()));
+        if durable::is_full(&error) { Trouble::Room(what) } else { what.into() }
     })
 }
 
@@ -165,7 +200,7 @@ fn run(beginning: Beginning) -> u8 {
             tracing::error!("{why}");
             return GUARD_GONE;
         }
-        Err(Trouble::Refuse(error)) => return refuse(&paths, &error),
+        Err(Trouble::Room(error) | Trouble::Refuse(error)) => return refuse(&paths, &error),
     };
     watch_signals(&end);
     match ends.recv().unwrap_or(End::Signal) {
@@ -212,13 +247,19 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     realtime::spare_from_oom(-900);
     let (inbox, inputs) = inbox();
     let desk = Arc::new(Desk::new(inbox.clone()));
-    let guard = call_guard(&paths, session, &inbox, end)?;
+    let refusals = Arc::new(Refusals::new(inbox.clone()));
+    let guard = call_guard(&paths, session, &inbox, &refusals, end)?;
     let me = engine_identity(&identity, session);
     let (engine, first) = Engine::new(me, restored, random_number()?, clock::now(), clock::wall_ms());
     let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity));
-    let links = links(&key, &identity, session, engine.state(), &inbox, &reception);
+    let links = links(&key, &identity, session, engine.state(), &inbox, &reception, &refusals);
     let warrants = Warrants::default();
     let hands = hands(&paths, &identity, &guard, &warrants, &inbox)?;
+    let inspection = hands
+        .as_ref()
+        .map(|hands| inspection::start(hands.inspector(), identity.name.clone(), inbox.clone()))
+        .transpose()
+        .doing(threads)?;
     let heart = Heart {
         engine,
         inputs,
@@ -229,6 +270,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         guard: guard.clone(),
         warrants,
         hands,
+        inspection,
         desk: desk.clone(),
         end: end.clone(),
         identity_path: paths.identity(),
@@ -238,7 +280,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     let beat = move || heart.beat(first);
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;
     let socket = paths.api_socket();
-    api::start(&socket, reception).doing(|| format!("serve requests at {}", socket.display()))?;
+    api::start(&socket, reception, refusals).doing(|| format!("serve requests at {}", socket.display()))?;
     Ok(Running { guard, desk, links })
 }
 
@@ -261,6 +303,7 @@ fn call_guard(
     paths: &Paths,
     session: u64,
     inbox: &Inbox,
+    refusals: &Arc<Refusals>,
     end: &Sender<End>,
 ) -> std::result::Result<GuardLine, Trouble> {
     let path = paths.guard_socket();
@@ -270,7 +313,7 @@ fn call_guard(
     let gone = move |why| {
         let _ends_already = end.send(End::GuardGone(why));
     };
-    Ok(GuardLine::start(stream, session, inbox.clone(), gone).doing(threads)?)
+    Ok(GuardLine::start(stream, session, inbox.clone(), refusals.clone(), gone).doing(threads)?)
 }
 
 fn links(
@@ -280,6 +323,7 @@ fn links(
     state: &State,
     inbox: &Inbox,
     reception: &Arc<Reception>,
+    refusals: &Arc<Refusals>,
 ) -> Links {
     let inbox = inbox.clone();
     let deliver = Box::new(move |from, message| inbox.offer(Input::Peer { from, message }));
@@ -287,7 +331,9 @@ fn links(
     let join = Box::new(move |ask| reception.join(&ask));
     // A node that joins knows no members until the log tells it: until then whoever has the key may call.
     let open = state.members.is_empty();
-    Links::new(key, identity.node, session, open, Ears { deliver, join })
+    let refusals = refusals.clone();
+    let refused = Box::new(move |why: &str| refusals.note(Port::Calls, 1, why));
+    Links::new(key, identity.node, session, open, Ears { deliver, join, refused })
 }
 
 fn hands(

@@ -17,10 +17,10 @@ use regent_lease::io::ActId;
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::holding::{Act, Held};
 use regent_model::{Epoch, GroupName, Incarnation};
-use regent_wire::datagram::Counts;
 use regent_wire::ipc::{IpcReader, IpcWriter};
 
 use crate::inbox::Inbox;
+use crate::refusals::Refusals;
 
 /// The guard answers at once unless the kernel hangs in a mount.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
@@ -28,9 +28,6 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// session before.
 const SESSION_SHIFT: u32 = 32;
 const CONNECT_AGAIN: Duration = Duration::from_millis(10);
-
-/// Datagrams of strangers between two reports that are no news: the guard knows nobody until its daemon has told it.
-const STRANGE_MAX: u64 = 20;
 
 type Answer = Result<(), String>;
 
@@ -77,6 +74,7 @@ impl GuardLine {
         stream: UnixStream,
         session: u64,
         inbox: Inbox,
+        refusals: Arc<Refusals>,
         gone: impl FnOnce(String) + Send + 'static,
     ) -> io::Result<Self> {
         let (to_guard, outgoing) = channel();
@@ -94,7 +92,7 @@ impl GuardLine {
             .spawn(move || write_out(writer, &outgoing))?;
         let waiting = line.waiting.clone();
         std::thread::Builder::new().name("guard-reader".into()).spawn(move || {
-            let why = read_in(reader, &inbox, &waiting);
+            let why = read_in(reader, &inbox, &refusals, &waiting);
             let mut waiting = lock(&waiting);
             waiting.gone = true;
             // Whoever waits sees its sender gone.
@@ -153,7 +151,12 @@ fn write_out(mut writer: IpcWriter<UnixStream>, outgoing: &Receiver<ToGuard>) {
     }
 }
 
-fn read_in(mut reader: IpcReader<UnixStream>, inbox: &Inbox, waiting: &Mutex<Waiting>) -> String {
+fn read_in(
+    mut reader: IpcReader<UnixStream>,
+    inbox: &Inbox,
+    refusals: &Refusals,
+    waiting: &Mutex<Waiting>,
+) -> String {
     realtime::elevate(realtime::ENGINE);
     let mut health = Health::default();
     loop {
@@ -167,6 +170,7 @@ fn read_in(mut reader: IpcReader<UnixStream>, inbox: &Inbox, waiting: &Mutex<Wai
             Ok(Some(FromGuard::Networks(networks))) => inbox.push(Input::Networks(networks)),
             Ok(Some(FromGuard::Health(now))) => {
                 tell_health(&health, &now);
+                refusals.datagrams(&health, &now);
                 health = now;
             }
             Ok(None) => return "the guard closed the line".to_owned(),
@@ -175,19 +179,11 @@ fn read_in(mut reader: IpcReader<UnixStream>, inbox: &Inbox, waiting: &Mutex<Wai
     }
 }
 
-/// Says in the log what a person should know. The guard may be another one than before: then its counts begin anew.
+/// Says in the log how the guard itself is.
 fn tell_health(before: &Health, now: &Health) {
     if now.late > before.late {
         let (times, worst) = (now.late - before.late, now.worst_lateness);
         tracing::warn!("the guard woke late {times} times, at worst by {worst:?}: this machine is too busy");
-    }
-    let refused = |count: fn(&Counts) -> u64| count(&now.datagrams).saturating_sub(count(&before.datagrams));
-    let (foreign, strange) = (refused(|c| c.foreign_key), refused(|c| c.unknown_sender));
-    if foreign > 0 || strange > STRANGE_MAX {
-        tracing::warn!(foreign, strange, "datagrams were refused: sealed with another key, or of no member");
-    }
-    if refused(|c| c.version) > 0 {
-        tracing::warn!("datagrams of another version of Regent were refused; upgrade the older node");
     }
     for (network, _) in now.bound.iter().enumerate().filter(|(_, bound)| !**bound) {
         tracing::warn!(network, "the guard cannot listen on this network");
@@ -252,7 +248,8 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let (inbox, inputs) = inbox();
         let (gone, ended) = channel();
-        let line = GuardLine::start(ours, 3, inbox, move |why| gone.send(why).unwrap()).unwrap();
+        let refusals = Arc::new(Refusals::new(inbox.clone()));
+        let line = GuardLine::start(ours, 3, inbox, refusals, move |why| gone.send(why).unwrap()).unwrap();
         let gate = GuardGate { line, warrants: Warrants::default() };
         (IpcReader::new(theirs.try_clone().unwrap()), IpcWriter::new(theirs), gate, inputs, ended)
     }

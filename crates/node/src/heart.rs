@@ -12,6 +12,7 @@ use regent_engine::{Effects, Engine, Input};
 use regent_guard::{NodeIdentity, ToGuard, clock, realtime};
 use regent_model::NodeId;
 use regent_model::action::{Failure, Outcome, Run};
+use regent_model::config::Config;
 use regent_model::journal::Entry;
 
 use crate::desk::Desk;
@@ -36,6 +37,8 @@ pub(crate) struct Heart {
     pub(crate) warrants: Warrants,
     /// None on a machine that can hold nothing, such as a witness without control groups.
     pub(crate) hands: Option<Hands>,
+    /// Who looks whether the hands could do what a configuration may ask.
+    pub(crate) inspection: Option<Sender<Config>>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) end: Sender<End>,
     pub(crate) identity: NodeIdentity,
@@ -162,6 +165,11 @@ impl Heart {
     /// Tells guard and links what the configuration says about this node and its peers.
     fn follow_config(&mut self) {
         let state = self.engine.state();
+        if self.addresses.config_serial != Some(state.config_serial)
+            && let Some(inspection) = &self.inspection
+        {
+            let _ended_with_the_process = inspection.send(state.config.clone());
+        }
         self.addresses.config_serial = Some(state.config_serial);
         self.links.set_heartbeat(state.config.timers.heartbeat);
         if let Some(own) = state.config.member(&self.identity.name)

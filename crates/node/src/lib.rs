@@ -26,10 +26,12 @@ mod desk;
 mod guard_line;
 mod heart;
 mod inbox;
+mod inspection;
 mod journal;
 mod links;
 mod os;
 mod reception;
+mod refusals;
 mod storage;
 mod sys;
 #[cfg(test)]

@@ -1,4 +1,7 @@
 //! Making the engine's records durable, on a thread of its own.
+//!
+//! A full disk is waited for: what the guard holds by its lease stays up meanwhile, and the log goes on without this
+//! voter as long as the others are a majority.
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -7,6 +10,7 @@ use std::time::{Duration, Instant};
 use regent_engine::Input;
 use regent_engine::io::BatchId;
 use regent_guard::realtime;
+use regent_model::action::Notice;
 use regent_store::{FsDisk, Record, Store, StoreError};
 
 use crate::end::End;
@@ -21,6 +25,12 @@ const TOGETHER_MAX: usize = 256;
 const IDLE: Duration = Duration::from_millis(200);
 /// A write that takes longer is worth a line in the log.
 const SLOW: Duration = Duration::from_millis(250);
+/// A full disk is tried again after this.
+const ROOM_AGAIN: Duration = Duration::from_millis(250);
+/// Tidying up that failed is tried again after this.
+const TIDY_AGAIN: Duration = Duration::from_secs(10);
+/// The kind of the journal's entries about the disk.
+const TOPIC: &str = "state_disk";
 
 /// Takes batches from now on, in order, and answers each when it is durable. A failure of the disk ends the
 /// daemon: nobody knows what the disk holds then.
@@ -39,11 +49,15 @@ pub(crate) fn start(store: Store<FsDisk>, inbox: Inbox, end: Sender<End>) -> io:
 }
 
 fn serve(mut store: Store<FsDisk>, batches: &Receiver<Vec<Batch>>, inbox: &Inbox) -> Result<(), StoreError> {
+    let mut tidy_at = Instant::now();
     loop {
         let mut work = match batches.recv_timeout(IDLE) {
             Ok(work) => work,
+            Err(RecvTimeoutError::Timeout) if Instant::now() < tidy_at => continue,
             Err(RecvTimeoutError::Timeout) => {
-                tidy(&mut store)?;
+                if !tidy(&mut store)? {
+                    tidy_at = Instant::now() + TIDY_AGAIN;
+                }
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
@@ -53,7 +67,7 @@ fn serve(mut store: Store<FsDisk>, batches: &Receiver<Vec<Batch>>, inbox: &Inbox
             work.extend(more);
         }
         let begun = Instant::now();
-        append(&mut store, &work)?;
+        append(&mut store, &work, inbox)?;
         if begun.elapsed() > SLOW {
             tracing::warn!("the disk took {:?} to make {} batches durable", begun.elapsed(), work.len());
         }
@@ -63,26 +77,64 @@ fn serve(mut store: Store<FsDisk>, batches: &Receiver<Vec<Batch>>, inbox: &Inbox
     }
 }
 
+/// Makes these records durable, however long the disk is full.
+fn append_when_there_is_room(
+    store: &mut Store<FsDisk>,
+    records: &[Record],
+    inbox: &Inbox,
+) -> Result<(), StoreError> {
+    let mut waited = false;
+    loop {
+        match store.append(records) {
+            Err(error) if error.is_full() && !error.is_final() => {
+                if !std::mem::replace(&mut waited, true) {
+                    tracing::error!("{error}");
+                    inbox.push(Input::Notice(no_room(&error)));
+                }
+                std::thread::sleep(ROOM_AGAIN);
+            }
+            Ok(()) if waited => {
+                let text = "there is room on the disk for this node's state again".to_owned();
+                tracing::info!("{text}");
+                inbox.push(Input::Notice(Notice::Well { topic: TOPIC.to_owned(), text }));
+                return Ok(());
+            }
+            done => return done,
+        }
+    }
+}
+
+fn no_room(error: &StoreError) -> Notice {
+    let text = format!(
+        "{error}. Until then this node makes nothing durable: it keeps what it owns, and can take over nothing"
+    );
+    let advice = "df shows what is full; nothing needs to be restarted afterwards".to_owned();
+    Notice::Trouble { topic: TOPIC.to_owned(), text, advice }
+}
+
 /// All batches by one write, or one by one where together they say what no store takes at once.
-fn append(store: &mut Store<FsDisk>, work: &[Batch]) -> Result<(), StoreError> {
+fn append(store: &mut Store<FsDisk>, work: &[Batch], inbox: &Inbox) -> Result<(), StoreError> {
     if let [(_, records)] = work {
-        return store.append(records);
+        return append_when_there_is_room(store, records, inbox);
     }
     let records: Vec<Record> = work.iter().flat_map(|(_, records)| records.iter().cloned()).collect();
-    match store.append(&records) {
-        Err(StoreError::Refused { .. }) => work.iter().try_for_each(|(_, records)| store.append(records)),
+    match append_when_there_is_room(store, &records, inbox) {
+        Err(StoreError::Refused { .. }) => {
+            work.iter().try_for_each(|(_, records)| append_when_there_is_room(store, records, inbox))
+        }
         other => other,
     }
 }
 
-fn tidy(store: &mut Store<FsDisk>) -> Result<(), StoreError> {
+/// Says whether there is nothing left to tidy up.
+fn tidy(store: &mut Store<FsDisk>) -> Result<bool, StoreError> {
     let done = if store.wants_compaction() { store.compact() } else { store.prepare() };
     match done {
         Err(error) if !error.is_final() => {
             tracing::warn!("{error}");
-            Ok(())
+            Ok(false)
         }
-        other => other,
+        other => other.map(|()| true),
     }
 }
 

@@ -78,18 +78,22 @@ impl StoreError {
     /// Whether the disk is full.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        matches!(self, Self::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        matches!(self, Self::Io { source, .. } if is_full(source))
     }
 
     pub(crate) fn corrupt(place: &str, name: &str, offset: u64, what: String) -> Self {
-        let advice = format!(
-            "Until then this node can own nothing. Stop it, move the folder away (mv {place} {place}.damaged) and \
-             join the cluster again as a new member with `regent join TOKEN`. Do not put an older copy in its place: \
-             it would not know what this node has promised since."
+        let advice = String::from(
+            "Until then this node can own nothing. It must join the cluster again as a new member (regent join TOKEN), \
+             with a new state; do not put an older copy in its place: it would not know what this node has promised \
+             since.",
         );
         Self::Corrupt { file: format!("{place}/{name}"), offset, what, advice }
     }
+}
+
+/// Whether there was no room.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 impl fmt::Display for StoreError {

@@ -6,7 +6,7 @@ use std::io;
 use regent_model::NodeId;
 
 use crate::disk::Disk;
-use crate::error::StoreError;
+use crate::error::{StoreError, is_full};
 use crate::journal::{self, BATCH_MAX, Damage, FIRST_BATCH, FORMAT, prepared_for};
 use crate::outline::Outline;
 use crate::record::{Identity, Record, Snapshot};
@@ -173,7 +173,9 @@ impl<D: Disk> Store<D> {
     /// Makes `records` durable, all or none: when this returns, they survive any crash.
     ///
     /// # Errors
-    /// [`StoreError::Refused`] when they contradict what is stored: nothing is written. Every other error is final.
+    /// [`StoreError::Refused`] when they contradict what is stored: nothing is written. Neither is it when there is no
+    /// room to prepare for them ([`StoreError::is_full`], not final): the same can be tried again when there is.
+    /// Every other error is final.
     pub fn append(&mut self, records: &[Record]) -> Result<(), StoreError> {
         self.check_poison()?;
         if records.is_empty() {
@@ -189,10 +191,10 @@ impl<D: Disk> Store<D> {
         let mut batch = Vec::new();
         lay(&mut batch, Kind::Batch, self.next_batch, &payload, self.seed);
         let end = self.end + batch.len() as u64;
-        let written = self.prepare_to(prepared_for(end)).and_then(|()| {
-            self.disk
-                .write(&self.name, self.end, &batch)
-                .map_err(failed(&self.disk, "writing", &self.name, true))?;
+        let prepared = self.prepare_to(prepared_for(end));
+        self.keep_poison(prepared)?;
+        let written = self.disk.write(&self.name, self.end, &batch);
+        let written = written.map_err(failed(&self.disk, "writing", &self.name, true)).and_then(|()| {
             self.disk.sync(&self.name).map_err(failed(&self.disk, "syncing", &self.name, true))
         });
         self.keep_poison(written)?;
@@ -208,8 +210,7 @@ impl<D: Disk> Store<D> {
     pub fn prepare(&mut self) -> Result<(), StoreError> {
         self.check_poison()?;
         let wanted = prepared_for(self.end + journal::CHUNK / 2);
-        let prepared = self.prepare_to(wanted);
-        match prepared {
+        match self.prepare_to(wanted) {
             Err(StoreError::Io { doing: doing @ "preparing", file, source, .. }) => {
                 Err(StoreError::Io { doing, file, source, last: false })
             }
@@ -217,13 +218,16 @@ impl<D: Disk> Store<D> {
         }
     }
 
+    /// Where there is no room nothing is lost: what is missing are zeros behind everything that counts, and they are
+    /// written again when it is tried again.
     fn prepare_to(&mut self, wanted: u64) -> Result<(), StoreError> {
         if wanted <= self.prepared {
             return Ok(());
         }
         let zeros = vec![0; usize::try_from(wanted - self.prepared).unwrap_or(BATCH_MAX)];
         let written = self.disk.write(&self.name, self.prepared, &zeros);
-        written.map_err(failed(&self.disk, "preparing", &self.name, true))?;
+        let last = !matches!(&written, Err(error) if is_full(error));
+        written.map_err(failed(&self.disk, "preparing", &self.name, last))?;
         let synced = self.disk.sync(&self.name);
         synced.map_err(failed(&self.disk, "syncing", &self.name, true))?;
         self.prepared = wanted;

@@ -33,6 +33,7 @@ fn node(name: &str, host: u8, me: bool) -> NodeStatus {
         lease_valid: Some(true),
         networks: vec![network(1), network(2)],
         version: Some("0.1.0".into()),
+        troubles: Vec::new(),
     }
 }
 

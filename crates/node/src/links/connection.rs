@@ -36,7 +36,9 @@ impl Connection {
 pub(super) fn serve(inner: &Inner, network: usize, second: TcpStream, link: Link<TcpStream>) {
     let from = link.peer();
     let Some(attached) = inner.attach(from, network, second) else {
-        tracing::warn!(node = %from, "a node called that is no member; was it removed?");
+        if (inner.ears.refused)(&format!("node {from} is no member; was it removed?")) {
+            tracing::warn!(node = %from, "a node called that is no member; was it removed?");
+        }
         return;
     };
     tracing::info!(peer = %from, network, "channel open");

@@ -106,6 +106,7 @@ fn accept(inner: &Weak<Inner>, state: &State, network: usize, listener: &TcpList
         };
         if OPENING.fetch_add(1, Ordering::Relaxed) >= OPENING_MAX {
             OPENING.fetch_sub(1, Ordering::Relaxed);
+            refused(&inner, caller, "too many calls at once");
             continue;
         }
         let answer = move || answer(&inner, network, stream, caller);
@@ -125,7 +126,14 @@ fn answer(inner: &Inner, network: usize, stream: TcpStream, caller: SocketAddr) 
     match opened {
         Ok((_, link)) if link.peer() == NodeId(0) => welcome(inner, link, caller),
         Ok((second, link)) => connection::serve(inner, network, second, link),
-        Err(why) => tracing::warn!(%caller, "a call was not accepted: {why}"),
+        Err(why) => refused(inner, caller, &why),
+    }
+}
+
+/// Whoever scans ports or floods them must not fill the disk with lines about it.
+fn refused(inner: &Inner, caller: SocketAddr, why: &str) {
+    if (inner.ears.refused)(&format!("{}: {why}", caller.ip())) {
+        tracing::warn!(%caller, "a call was not accepted: {why}; more of the kind are only counted");
     }
 }
 
@@ -145,7 +153,7 @@ fn welcome(inner: &Inner, link: Link<TcpStream>, caller: SocketAddr) {
             ),
         },
         Err(error) => {
-            tracing::warn!(%caller, "a machine without a number called and said nothing: {error}");
+            refused(inner, caller, &format!("a machine without a number said nothing: {error}"));
             return;
         }
     };

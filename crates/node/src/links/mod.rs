@@ -39,6 +39,8 @@ const KIND_MESSAGE: u8 = 1;
 pub(crate) struct Ears {
     /// A peer says something. Must not block.
     pub(crate) deliver: Box<dyn Fn(NodeId, PeerMessage) + Send + Sync>,
+    /// A call was refused, for this reason. Says whether it is worth a line in the log.
+    pub(crate) refused: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// A machine wants to join. May take long.
     pub(crate) join: Box<dyn Fn(JoinAsk) -> JoinAnswer + Send + Sync>,
 }

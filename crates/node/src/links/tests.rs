@@ -28,7 +28,10 @@ fn end(key: &ClusterKey, me: NodeId, session: u64, open: bool) -> End {
         let _test_is_over = lock(&sender).send((from, message));
     });
     let join = Box::new(|ask: JoinAsk| regent_api::Answer::Done(format!("welcome {}", ask.name)));
-    End { links: Links::new(key, me, session, open, Ears { deliver, join }), heard }
+    End {
+        links: Links::new(key, me, session, open, Ears { deliver, join, refused: Box::new(|_| false) }),
+        heard,
+    }
 }
 
 fn message(number: u64) -> PeerMessage {

@@ -1,0 +1,200 @@
+//! What is refused at this node's ports: counted, and told once per episode, however much of it comes.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use regent_engine::Input;
+use regent_guard::Health;
+use regent_model::action::Notice;
+use regent_wire::datagram::Counts;
+
+use crate::inbox::Inbox;
+
+/// After so long without another refusal an episode is over.
+const QUIET: Duration = Duration::from_secs(60);
+/// Datagrams between two reports of the guard that are no news: a guard that has just begun knows nobody and is known
+/// to nobody, and networks may double a packet.
+const USUAL_MAX: u64 = 20;
+
+/// What was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Port {
+    /// Datagrams sealed with another key, or by no member.
+    Strangers,
+    /// Datagrams that were recorded earlier and sent again.
+    Replays,
+    /// Datagrams that are none of Regent's.
+    Garbage,
+    /// Datagrams of another version.
+    Versions,
+    /// Calls of other nodes over TCP.
+    Calls,
+    /// Requests at the local socket.
+    Requests,
+}
+
+struct Episode {
+    count: u64,
+    last: Instant,
+}
+
+/// The episodes that are going on.
+pub(crate) struct Refusals {
+    inbox: Inbox,
+    episodes: Mutex<BTreeMap<Port, Episode>>,
+}
+
+impl Port {
+    fn topic(self) -> &'static str {
+        match self {
+            Self::Strangers => "strangers",
+            Self::Replays => "replays",
+            Self::Garbage => "garbage",
+            Self::Versions => "versions",
+            Self::Calls => "calls",
+            Self::Requests => "requests",
+        }
+    }
+
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Strangers => (
+                "keepalives sealed with another key, or of no member, are refused",
+                "is another cluster on this network with the same port? Compare the fingerprints of the keys",
+            ),
+            Self::Replays => (
+                "keepalives that were recorded earlier are sent to this node again, and refused",
+                "find who sends them: tcpdump -ni any udp port 7410 shows their hardware addresses",
+            ),
+            Self::Garbage => (
+                "packets that are none of Regent's come to the port for keepalives, and are refused",
+                "find who sends them: tcpdump -ni any udp port 7410",
+            ),
+            Self::Versions => (
+                "keepalives of another version of Regent are refused",
+                "install the same version on every node: regent status shows them",
+            ),
+            Self::Calls => (
+                "calls at the port for other nodes are refused",
+                "is it another cluster, or a scan of ports? The daemon's log names the callers",
+            ),
+            Self::Requests => (
+                "requests at the local socket are refused: no right to ask, or none that this version understands",
+                "look at who uses the socket; regent --version must be the one in regent status",
+            ),
+        }
+    }
+}
+
+impl Refusals {
+    pub(crate) fn new(inbox: Inbox) -> Self {
+        Self { inbox, episodes: Mutex::default() }
+    }
+
+    /// So many were refused just now; `example` says why. True for the first of an episode: the log tells that one,
+    /// and not the thousands after it.
+    pub(crate) fn note(&self, port: Port, count: u64, example: &str) -> bool {
+        if count == 0 {
+            return false;
+        }
+        let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let episode = episodes.entry(port).or_insert(Episode { count: 0, last: Instant::now() });
+        let first = episode.count == 0;
+        episode.count += count;
+        episode.last = Instant::now();
+        drop(episodes);
+        if first {
+            let (what, advice) = port.words();
+            let text = if example.is_empty() { what.to_owned() } else { format!("{what} ({example})") };
+            self.say(Notice::Trouble { topic: port.topic().to_owned(), text, advice: advice.to_owned() });
+        }
+        first
+    }
+
+    /// Ends the episodes in which nothing more came for a while.
+    pub(crate) fn look(&self) {
+        let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
+        episodes.retain(|port, episode| {
+            let goes_on = episode.last.elapsed() < QUIET;
+            if !goes_on {
+                let text = format!("over: {}; {} in all", port.words().0, episode.count);
+                self.say(Notice::Well { topic: port.topic().to_owned(), text });
+            }
+            goes_on
+        });
+    }
+
+    /// Takes note of what the guard has refused since its last report.
+    pub(crate) fn datagrams(&self, before: &Health, now: &Health) {
+        // The guard may be another one than before: then its counts begin anew.
+        let since =
+            |count: fn(&Counts) -> u64| count(&now.datagrams).saturating_sub(count(&before.datagrams));
+        let beyond = |count: u64| if count > USUAL_MAX { count } else { 0 };
+        let foreign = since(|c| c.foreign_key);
+        let strange = beyond(since(|c| c.unknown_sender + c.misdirected));
+        self.note(
+            Port::Strangers,
+            foreign + strange,
+            &format!("{foreign} of another key, {strange} of no member"),
+        );
+        self.note(Port::Replays, beyond(since(|c| c.replayed + c.too_old + c.other_life)), "");
+        self.note(Port::Garbage, since(|c| c.too_short + c.magic + c.malformed), "");
+        self.note(Port::Versions, since(|c| c.version), "");
+        self.look();
+    }
+
+    fn say(&self, notice: Notice) {
+        self.inbox.push(Input::Notice(notice));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::inbox::{Inputs, inbox};
+
+    fn said(inputs: &Inputs) -> Vec<Notice> {
+        let notice = |input| if let Input::Notice(notice) = input { notice } else { panic!() };
+        std::iter::from_fn(|| inputs.waiting().ok()).map(notice).collect()
+    }
+
+    fn health(counts: Counts) -> Health {
+        Health { datagrams: counts, ..Health::default() }
+    }
+
+    #[test]
+    fn an_episode_is_told_once_when_it_begins_and_once_when_it_is_over() {
+        let (inbox, inputs) = inbox();
+        let refusals = Refusals::new(inbox);
+        assert!(refusals.note(Port::Calls, 1, "no hello"));
+        (0..100_000).for_each(|_| assert!(!refusals.note(Port::Calls, 1, "no hello")));
+        let told = said(&inputs);
+        let [Notice::Trouble { topic, text, .. }] = told.as_slice() else { panic!("{told:?}") };
+        assert!(topic == "calls" && text.contains("no hello"));
+        refusals.look();
+        assert_eq!(said(&inputs), []);
+        refusals.episodes.lock().unwrap().values_mut().for_each(|e| e.last -= QUIET);
+        refusals.look();
+        let told = said(&inputs);
+        assert!(
+            matches!(&told[..], [Notice::Well { text, .. }] if text.contains("100001 in all")),
+            "{told:?}"
+        );
+        assert!(refusals.note(Port::Calls, 1, ""), "the next one is an episode of its own");
+    }
+
+    #[test]
+    fn a_foreign_key_is_news_at_once_and_a_few_packets_of_a_beginning_are_not() {
+        let (inbox, inputs) = inbox();
+        let refusals = Refusals::new(inbox);
+        let usual = Counts { other_life: 6, unknown_sender: 9, replayed: 3, ..Counts::default() };
+        refusals.datagrams(&health(Counts::default()), &health(usual));
+        assert_eq!(said(&inputs), []);
+        let more = Counts { foreign_key: 1, replayed: 300, ..usual };
+        refusals.datagrams(&health(usual), &health(more));
+        assert_eq!(said(&inputs).len(), 2);
+        refusals.datagrams(&health(more), &health(Counts::default()));
+        assert_eq!(said(&inputs), [], "another guard counts from the beginning");
+    }
+}
