@@ -71,11 +71,11 @@ pub(crate) enum Made<'a> {
 }
 
 /// Those of `programs` that are not on this machine.
-pub(crate) fn missing(programs: &[&'static str]) -> Vec<&'static str> {
+pub(crate) fn missing(programs: &[&str]) -> Vec<String> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<_> = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/sbin".into()]).collect();
-    let is_there = |program: &&str| folders.iter().any(|folder| folder.join(program).is_file());
-    programs.iter().copied().filter(|p| !is_there(p)).collect()
+    let is_there = |program: &str| folders.iter().any(|folder| folder.join(program).is_file());
+    programs.iter().filter(|p| !is_there(p)).map(|p| (*p).to_owned()).collect()
 }
 
 /// Runs a command in a machine, and gives what it printed if it ended with 0.

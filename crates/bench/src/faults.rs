@@ -12,7 +12,7 @@ use crate::idle;
 use crate::service::{Kind, peer};
 use crate::stand::Stand;
 use crate::steps::Step;
-use crate::watch::{Seen, Watch, ms};
+use crate::watch::{Seen, Watch, ms, node_of};
 
 /// How long the service may stay away before that is called for ever.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -87,11 +87,11 @@ impl Fault {
             Self::Partition => partition(stand, hold),
             Self::Move => planned_move(stand),
             Self::Kill => application_killed(stand),
-            Self::Network => one_network(stand, hold * 2),
+            Self::Network => one_network(stand, hold),
             Self::Idle => {
                 std::thread::sleep(hold);
                 let owner = stand.who_answers().ok_or("nobody answers")?;
-                let how_long = Duration::from_secs(if quick { 8 } else { 30 });
+                let how_long = Duration::from_secs(if quick { 8 } else { 20 });
                 let (cells, names) = idle::measure(stand, &owner, how_long)?;
                 Ok(Outcome { cells, note: names, ..Outcome::default() })
             }
@@ -104,7 +104,7 @@ fn begin(stand: &Stand) -> Result<(Watch, String)> {
     let watch = Watch::start(&stand.lab)?;
     std::thread::sleep(Duration::from_millis(600 + now_ns() / 1_000 % 1_000));
     let first = watch.answer(now_ns(), Duration::from_secs(5), |_| true).ok_or("nobody answers")?;
-    Ok((watch, crate::watch::node_of(&first.who).to_owned()))
+    Ok((watch, node_of(&first.who).to_owned()))
 }
 
 /// Waits for an answer from anybody else; gives when it came.
@@ -155,6 +155,7 @@ fn partition(stand: &Stand, hold: Duration) -> Result<Outcome> {
     let healed = stand.heal(&owner)?;
     let settled = stand.settle();
     std::thread::sleep(TAIL);
+    let last = stand.who_answers();
     let seen = watch.stop();
     let mut cells = vec![
         (Cell::Partition, seen.silence(at, back.unwrap_or(u64::MAX))),
@@ -163,19 +164,19 @@ fn partition(stand: &Stand, hold: Duration) -> Result<Outcome> {
     if back.is_some() {
         cells.push((Cell::Heal, seen.silence(healed, u64::MAX)));
     }
-    let note = wrong_answers(&seen, at, &owner, back);
+    let mut note = wrong_answers(&seen, &owner, back.unwrap_or(healed), healed);
+    if last.as_deref() == Some(owner.as_str()) {
+        note += "the service moved back by itself";
+    }
     Ok(Outcome { cells, steps, note, broken: settled.is_err() || back.is_none() })
 }
 
-/// Says how long after a partition the old owner still answered the client, if it did.
-fn wrong_answers(seen: &Seen, at: u64, owner: &str, back: Option<u64>) -> String {
-    let Some(back) = back else { return String::new() };
-    let late = |r: &&regent_lab::probe::Reply| r.sent > at && r.at > back && r.who.starts_with(owner);
-    let count = seen.series.replies.iter().filter(late).count();
-    if count == 0 {
-        String::new()
-    } else {
-        format!("{owner} answered {count} times after it had been replaced")
+/// Says how often the old owner still answered the client after it had been replaced, if it did.
+fn wrong_answers(seen: &Seen, owner: &str, from: u64, until: u64) -> String {
+    let wrong = |r: &&regent_lab::probe::Reply| r.sent > from && r.at < until && node_of(&r.who) == owner;
+    match seen.series.replies.iter().filter(wrong).count() {
+        0 => String::new(),
+        count => format!("{owner} answered {count} times after it had been replaced; "),
     }
 }
 

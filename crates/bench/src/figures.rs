@@ -51,6 +51,11 @@ impl Cell {
         Self::Cpu,
     ];
 
+    /// Whether it is what the daemons cost; all others are times.
+    pub(crate) fn is_cost(self) -> bool {
+        self >= Self::Memory
+    }
+
     /// The word for it, and its unit.
     pub(crate) fn words(self) -> (&'static str, &'static str) {
         match self {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::Result;
-use crate::figures::Cell;
+use crate::figures::{Cell, short};
 use crate::stand::Stand;
 
 /// Command lines that are not the cluster's: the lab's first process, and the service itself.
@@ -35,22 +35,28 @@ pub(crate) fn measure(stand: &Stand, node: &str, how_long: Duration) -> Result<(
     };
     let (daemons, others): (Vec<_>, Vec<_>) =
         stand.processes(node)?.into_iter().partition(|(_, line)| is_daemon(line));
-    let others_ns = || others.iter().map(|(pid, _)| processor_ns(*pid)).sum::<u64>();
-    let (began, before) = (Instant::now(), (all_ns()?, others_ns()));
+    let each_ns =
+        |list: &[(u32, String)]| list.iter().map(|(pid, _)| processor_ns(*pid)).collect::<Vec<u64>>();
+    let (began, before) = (Instant::now(), (all_ns()?, each_ns(&others), each_ns(&daemons)));
     std::thread::sleep(how_long);
-    let after = (all_ns()?, others_ns());
-    let elapsed = began.elapsed();
-    let used = after.0.saturating_sub(before.0).saturating_sub(after.1.saturating_sub(before.1));
+    let after = (all_ns()?, each_ns(&others), each_ns(&daemons));
+    let percent = |ns: u64| ns as f64 / began.elapsed().as_nanos() as f64 * 100.0;
+    let spent = |from: &[u64], to: &[u64]| to.iter().sum::<u64>().saturating_sub(from.iter().sum());
+    // What has ended meanwhile, as the scripts of monitors do, counts too: so all but the others.
+    let used = percent(after.0.saturating_sub(before.0).saturating_sub(spent(&before.1, &after.1)));
     let memory: Vec<Memory> = daemons.iter().map(|(pid, _)| memory_of(*pid)).collect();
     let mib = |kib: u64| kib as f64 / 1024.0;
-    let mut names: Vec<&str> = daemons.iter().map(|(_, line)| short_name(line)).collect();
+    let name = |((_, line), (from, to)): (&(u32, String), (&u64, &u64))| {
+        format!("{} {} %", short_name(line), short(percent(to.saturating_sub(*from))))
+    };
+    let mut names: Vec<String> = daemons.iter().zip(before.2.iter().zip(&after.2)).map(name).collect();
     names.sort_unstable();
     let figures = vec![
         (Cell::Memory, mib(alone(&memory))),
         (Cell::Pss, mib(memory.iter().map(|m| m.pss_kib).sum())),
         (Cell::Rss, mib(memory.iter().map(|m| m.rss_kib).sum())),
         (Cell::Processes, daemons.len() as f64),
-        (Cell::Cpu, used as f64 / elapsed.as_nanos() as f64 * 100.0),
+        (Cell::Cpu, used),
     ];
     Ok((figures, names.join(", ")))
 }

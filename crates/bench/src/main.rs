@@ -1,6 +1,6 @@
 //! Takeover times, side by side: Regent, its peers, and the bare system calls, all in the same lab.
 //!
-//! `regent-bench takeover` measures; `hand` and `answer` are what it runs in the lab's machines.
+//! `regent-bench takeover` measures, `show` prints what was measured before; `hand` and `answer` are what it runs in the lab's machines.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark speaks to the person who runs it")]
 
@@ -18,6 +18,7 @@ mod pacemaker;
 mod regent;
 mod report;
 mod rows;
+mod saved;
 mod script;
 mod service;
 mod stand;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["takeover", rest @ ..] => options::Options::read(rest).and_then(|o| takeover::run(&o)),
+        ["show", files @ ..] if !files.is_empty() => saved::show(files),
         ["answer", address] => answer::serve(address),
         ["hand"] => hand::work(),
         _ => Err(options::HELP.into()),

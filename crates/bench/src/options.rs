@@ -14,7 +14,9 @@ usage: cargo xtask bench takeover [--runs N] [--only NAME[,NAME...]] [--faults N
   --faults F    only these: power-cut, partition, move, kill, network, idle
   --quick       two runs, and shorter waits
   --list        the names of the rows
-  --json FILE   also write everything, every single figure, into a file for programs";
+  --json FILE   also write everything, every single figure, into a file
+
+cargo xtask bench show FILE...   print what was written; of rows that are in several files, that of the last one";
 
 /// What is to be measured, and how it is printed.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,6 @@
 use serde_json::{Map, Value, json};
 
 use crate::figures::{Cell, Figures, median, range, short, told};
-use crate::options::Options;
 use crate::steps;
 use crate::tables::table;
 use crate::takeover::Measured;
@@ -17,26 +16,31 @@ pub(crate) fn load() -> f64 {
     text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0)
 }
 
-fn machine() -> (usize, String, u64) {
+/// The size of this machine, and its kernel.
+pub(crate) fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let total =
         memory.lines().find_map(|l| l.strip_prefix("MemTotal:")?.trim().strip_suffix(" kB")?.parse().ok());
-    (cores, kernel, total.unwrap_or(0) / 1024)
+    format!("{cores} cores, {} MiB, Linux {kernel}", total.unwrap_or(0_u64) / 1024)
 }
 
 /// For people: the tables, and where the time goes.
-pub(crate) fn text(measured: &[Measured], options: &Options) -> String {
-    let (cores, kernel, memory) = machine();
+pub(crate) fn text(measured: &[Measured]) -> String {
+    let mut machines: Vec<&str> = measured.iter().map(|m| m.machine.as_str()).collect();
+    machines.dedup();
+    let machines = machines.join("; ");
     let loads = measured.iter().flat_map(|m| m.load);
     let (low, high) = loads.fold((f64::INFINITY, 0.0_f64), |(l, h), x| (l.min(x), h.max(x)));
+    let counts = measured.iter().flat_map(|m| m.figures.iter().filter(|(c, _)| !c.is_cost()));
+    let runs = counts.map(|(_, values)| values.len()).max().unwrap_or(0);
     let mut text = format!(
-        "\n{cores} cores, {memory} MiB, Linux {kernel}; load {low:.1} to {high:.1}; median [least-most] of {} runs; \
-         a client that asks every 2 ms\n\n",
-        options.runs
+        "\n{machines}; load {low:.1} to {high:.1}; median [least-most] of {runs} runs; \
+         a client that asks every 2 ms\n"
     );
-    text += &figures(measured);
+    text += &figures(measured, "the client's silence, ms", |cell| !cell.is_cost());
+    text += &figures(measured, "the daemons of the owner", Cell::is_cost);
     text += &ratios(measured);
     for row in measured {
         for (fault, steps) in row.steps.iter().filter(|(_, s)| !s.is_empty()) {
@@ -64,22 +68,25 @@ pub(crate) fn text(measured: &[Measured], options: &Options) -> String {
     text
 }
 
-fn figures(measured: &[Measured]) -> String {
+/// The figures that are `wanted`, of the rows that have any.
+fn figures(measured: &[Measured], what: &str, wanted: impl Fn(Cell) -> bool) -> String {
+    let has = |m: &Measured, c: &Cell| m.figures.contains_key(c);
     let cells: Vec<Cell> =
-        Cell::ALL.into_iter().filter(|c| measured.iter().any(|m| m.figures.contains_key(c))).collect();
-    let mut head = vec!["row".to_owned()];
+        Cell::ALL.into_iter().filter(|c| wanted(*c) && measured.iter().any(|m| has(m, c))).collect();
+    let mut head = vec![what.to_owned()];
     head.extend(cells.iter().map(|c| match c.words() {
-        (name, "") => name.to_owned(),
+        (name, "" | "ms") => name.to_owned(),
         (name, unit) => format!("{name}, {unit}"),
     }));
     let rows: Vec<Vec<String>> = measured
         .iter()
+        .filter(|m| !m.missing.is_empty() || cells.iter().any(|c| has(m, c)))
         .map(|m| {
             let cell = |c: &Cell| m.figures.get(c).map_or_else(|| "-".to_owned(), |v| told(v));
             std::iter::once(m.name.clone()).chain(cells.iter().map(cell)).collect()
         })
         .collect();
-    table(&head, &rows)
+    if cells.is_empty() { String::new() } else { format!("\n{}", table(&head, &rows)) }
 }
 
 /// Every row against Regent with the same kind of group: how many times as long, or as much.
@@ -116,12 +123,9 @@ fn ratio(row: &Figures, base: &Figures, cell: Cell) -> String {
 }
 
 /// For programs: everything.
-pub(crate) fn value(measured: &[Measured], options: &Options) -> Value {
-    let (cores, kernel, memory) = machine();
+pub(crate) fn value(measured: &[Measured]) -> Value {
     let rows: Vec<Value> = measured.iter().map(row_value).collect();
     json!({
-        "machine": { "cores": cores, "kernel": kernel, "memory_mib": memory },
-        "runs": options.runs,
         "rows": rows,
     })
 }
@@ -151,6 +155,7 @@ fn row_value(row: &Measured) -> Value {
         "steps": steps,
         "notes": row.notes,
         "about": row.about,
+        "machine": row.machine,
         "load": row.load,
         "missing": row.missing,
         "failed": row.failed,
@@ -168,6 +173,7 @@ mod tests {
             steps: Vec::new(),
             notes: Vec::new(),
             about: Value::Null,
+            machine: "2 cores".into(),
             load: [1.0, 2.0],
             missing: Vec::new(),
             failed: None,
@@ -190,8 +196,9 @@ mod tests {
     fn a_figure_that_is_not_there_is_a_dash_and_never_is_null_for_programs() {
         let rows =
             [measured("a-address", Cell::Move, &[f64::INFINITY]), measured("b-address", Cell::Kill, &[5.0])];
-        assert!(figures(&rows).contains("never"));
-        assert!(figures(&rows).contains("| - "));
+        let text = figures(&rows, "times", |c| !c.is_cost());
+        assert!(text.contains("never") && text.contains("| - "), "{text}");
+        assert_eq!(figures(&rows, "costs", Cell::is_cost), "");
         assert_eq!(row_value(&rows[0])["cells"]["planned move"]["median"], Value::Null);
     }
 }

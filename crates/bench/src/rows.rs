@@ -38,7 +38,7 @@ pub(crate) fn all() -> Vec<Row> {
         }
     }
     for (name, tuned) in [("pacemaker-default", false), ("pacemaker-tuned", true)] {
-        for kind in [Kind::Address, Kind::Application, Kind::Ext4] {
+        for kind in [Kind::Address, Kind::Ext4] {
             rows.push(row(name, kind, Pacemaker { tuned, kind }));
         }
     }

@@ -31,10 +31,12 @@ pub(crate) struct Measured {
     pub(crate) notes: Vec<String>,
     /// Version and settings.
     pub(crate) about: Value,
-    /// The load of the machine, before and after.
+    /// The machine that it was measured on.
+    pub(crate) machine: String,
+    /// Its load, before and after.
     pub(crate) load: [f64; 2],
     /// What is not installed that the row needs.
-    pub(crate) missing: Vec<&'static str>,
+    pub(crate) missing: Vec<String>,
     /// Why the row is not complete, if it is not.
     pub(crate) failed: Option<String>,
 }
@@ -58,12 +60,16 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     interrupt::watch()?;
     rustix::process::setpriority_process(None, NICE)?;
     let began = Instant::now();
-    let measured: Vec<Measured> = wanted.iter().map(|row| measure(row, options, began)).collect();
-    print!("{}", report::text(&measured, options));
-    if let Some(file) = &options.json {
-        let text = serde_json::to_string_pretty(&report::value(&measured, options))?;
-        std::fs::write(file, text + "\n").map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+    let mut measured: Vec<Measured> = Vec::new();
+    for row in &wanted {
+        measured.push(measure(row, options, began));
+        // After every row: who breaks off keeps what was measured.
+        if let Some(file) = &options.json {
+            let text = serde_json::to_string_pretty(&report::value(&measured))?;
+            std::fs::write(file, text + "\n").map_err(|e| format!("cannot write {}: {e}", file.display()))?;
+        }
     }
+    print!("{}", report::text(&measured));
     match measured.iter().filter(|m| m.failed.is_some()).count() {
         0 => Ok(()),
         failed => Err(format!("{failed} of {} rows are not complete", measured.len()).into()),
@@ -81,6 +87,7 @@ fn measure(row: &Row, options: &Options, began: Instant) -> Measured {
         steps: Vec::new(),
         notes: Vec::new(),
         about: Value::Null,
+        machine: report::machine(),
         load: [report::load(); 2],
         missing: missing(row.contestant.programs()),
         failed: None,
@@ -142,8 +149,10 @@ fn every_fault(row: &Row, options: &Options, measured: &mut Measured, tell: impl
 }
 
 fn words(outcome: &Outcome) -> String {
-    let figure =
-        |(cell, value): &(Cell, f64)| format!("{} {} {}", cell.words().0, told(&[*value]), cell.words().1);
+    let figure = |(cell, value): &(Cell, f64)| {
+        let (name, unit) = cell.words();
+        format!("{name} {} {unit}", told(&[*value])).trim_end().to_owned()
+    };
     let mut words: Vec<String> = outcome.cells.iter().map(figure).collect();
     if !outcome.note.is_empty() {
         words.push(outcome.note.clone());
