@@ -42,7 +42,7 @@ pub fn is_full(error: &io::Error) -> bool {
 pub fn begin_anew(folder: &Path) -> String {
     let folder = folder.display();
     format!(
-        "mv {folder} {folder}.damaged, and join again as a new member, with a token from another node (regent token \
+        "mkdir {folder}.damaged && mv {folder}/* {folder}.damaged/, and join again as a new member, with a token from another node (regent token \
          there): regent join TOKEN. Groups and their data are not touched by that; an older copy of the state must \
          not be put back"
     )

@@ -75,6 +75,13 @@ pub fn run(paths: &Paths) -> Result<(), String> {
     Ok(())
 }
 
+/// Writes why the guard refuses to where `regent status` and `regent node start` find it.
+pub fn note_refusal(paths: &Paths, why: &str) {
+    if let Err(error) = fs::write(paths.refused(), format!("{why}\n")) {
+        tracing::warn!("cannot write {}: {error}", paths.refused().display());
+    }
+}
+
 /// The number of this life. A full disk is waited for: a guard without a number holds nothing.
 fn number(counter: &Counter) -> Result<u64, String> {
     let mut told = false;

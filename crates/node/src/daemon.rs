@@ -31,7 +31,7 @@ use crate::journal::Journal;
 use crate::links::{Ears, Links};
 use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
-use crate::{api, inspection, storage};
+use crate::{api, inspection, storage, sys};
 
 /// A daemon that finds no room on its disk is started again after this.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
@@ -57,6 +57,7 @@ struct Beginning {
 #[must_use]
 pub fn daemon(paths: &Paths) -> u8 {
     log::install("regent");
+    sys::keep_memory_small();
     end_with_the_first_panic();
     let code = match begin(paths) {
         Ok((_lock, beginning)) => run(beginning),
@@ -123,7 +124,6 @@ fn begin(paths: &Paths) -> std::result::Result<(Lock, Beginning), Trouble> {
     let session = session(paths)?;
     let (journal, kept) = open_journal(paths)?;
     let restored = Restored { recovered, founding: Some(founding), journal: kept };
-    let _none_is_fine = fs::remove_file(paths.refused());
     Ok((lock, Beginning { paths: paths.clone(), identity, key, session, store, restored, journal }))
 }
 
@@ -249,6 +249,8 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     let desk = Arc::new(Desk::new(inbox.clone()));
     let refusals = Arc::new(Refusals::new(inbox.clone()));
     let guard = call_guard(&paths, session, &inbox, &refusals, end)?;
+    // Not before: it may be the guard that refuses, and has said why.
+    let _none_is_fine = fs::remove_file(paths.refused());
     let me = engine_identity(&identity, session);
     let (engine, first) = Engine::new(me, restored, random_number()?, clock::now(), clock::wall_ms());
     let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity));

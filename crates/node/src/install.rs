@@ -43,8 +43,8 @@ pub fn check_is_new(paths: &Paths) -> Result<()> {
 fn how_to_leave(paths: &Paths) -> String {
     let state = paths.state.display();
     format!(
-        "to begin anew: regent node stop --takeover; mv {state} {state}.old; and on a member, take this machine out \
-         of the configuration"
+        "to begin anew: regent node stop --takeover; mkdir {state}.old && mv {state}/* {state}.old/; and on a member, \
+         take this machine out of the configuration"
     )
 }
 

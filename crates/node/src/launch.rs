@@ -84,14 +84,24 @@ pub fn start(paths: &Paths, launch: &Launch, within: Duration) -> Result<Started
         return Err(NodeError::new("this machine belongs to no cluster")
             .next("regent init NAME, or: regent join TOKEN"));
     }
-    let started = begin(paths, launch)?;
-    wait_for_answer(paths, within)?;
+    let mut started = begin(paths, launch)?;
+    wait_for_answer(paths, within, || {
+        // What ran already may have been about to end.
+        if started == Started::Already && !runs(paths) {
+            started = begin(paths, launch)?;
+        }
+        Ok(())
+    })?;
     Ok(started)
 }
 
+/// Whether a supervisor or a daemon runs.
+fn runs(paths: &Paths) -> bool {
+    [paths.supervisor_lock(), paths.daemon_lock()].iter().any(|lock| Lock::holder(lock).is_some())
+}
+
 fn begin(paths: &Paths, launch: &Launch) -> Result<Started> {
-    let locks = [paths.supervisor_lock(), paths.daemon_lock()];
-    if locks.iter().any(|lock| Lock::holder(lock).is_some()) {
+    if runs(paths) {
         return Ok(Started::Already);
     }
     let _none_is_fine = fs::remove_file(paths.refused());
@@ -138,7 +148,7 @@ fn open_log(path: &Path) -> std::io::Result<File> {
     Ok(log)
 }
 
-fn wait_for_answer(paths: &Paths, within: Duration) -> Result<()> {
+fn wait_for_answer(paths: &Paths, within: Duration, mut between: impl FnMut() -> Result<()>) -> Result<()> {
     let until = Instant::now() + within;
     let socket = paths.api_socket();
     loop {
@@ -148,7 +158,7 @@ fn wait_for_answer(paths: &Paths, within: Duration) -> Result<()> {
             Err(error) => error,
         };
         if let Ok(why) = fs::read_to_string(paths.refused()) {
-            return Err(NodeError::new(format!("the daemon refuses to run: {}", why.trim())));
+            return Err(NodeError::new(format!("this node refuses to run: {}", why.trim())));
         }
         if Instant::now() >= until {
             let what = format!(
@@ -162,6 +172,7 @@ fn wait_for_answer(paths: &Paths, within: Duration) -> Result<()> {
             };
             return Err(NodeError::new(what).next(log));
         }
+        between()?;
         std::thread::sleep(LOOK_AGAIN);
     }
 }

@@ -251,10 +251,7 @@ impl Supervisor<'_> {
         match ended {
             Ended::Code(code) if code == i32::from(end::LEFT) => self.aim = Aim::Leave,
             Ended::Code(code) if code == i32::from(end::REFUSED) => {
-                let why = fs::read_to_string(self.paths.refused()).unwrap_or_default();
-                let why =
-                    if why.trim().is_empty() { "see the log".to_owned() } else { why.trim().to_owned() };
-                self.aim = Aim::GiveUp(NodeError::new(format!("the daemon refuses to run: {why}")));
+                self.aim = Aim::GiveUp(self.refusal("daemon"));
             }
             other => tracing::warn!("the daemon ended ({other}); starting it again"),
         }
@@ -269,10 +266,16 @@ impl Supervisor<'_> {
         }
         if ended == Ended::Code(i32::from(guard_run::REFUSED)) {
             self.daemon.process.iter().for_each(|daemon| daemon.signal(Signal::KILL));
-            self.aim = Aim::GiveUp(NodeError::new("the guard refuses to run: see the log"));
+            self.aim = Aim::GiveUp(self.refusal("guard"));
         } else if self.aim == Aim::Run {
             tracing::info!("the guard ended ({ended})");
         }
+    }
+
+    fn refusal(&self, who: &str) -> NodeError {
+        let why = fs::read_to_string(self.paths.refused()).unwrap_or_default();
+        let why = if why.trim().is_empty() { "see the log" } else { why.trim() };
+        NodeError::new(format!("the {who} refuses to run: {why}"))
     }
 
     /// Makes the node leave, as `regent node stop --takeover` does.

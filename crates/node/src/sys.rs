@@ -139,3 +139,17 @@ pub(crate) fn own_session(command: &mut Command) {
     // SAFETY: between fork and exec the closure makes one system call, and neither allocates nor takes a lock.
     unsafe { command.pre_exec(begin) };
 }
+
+/// Has the allocator give memory back: large pieces to the kernel when they are freed, and no more than two pools for
+/// all threads. Left to itself it makes pools by the dozen, and keeps in each the largest request it ever saw.
+#[cfg(target_env = "gnu")]
+pub(crate) fn keep_memory_small() {
+    for (parameter, value) in [(libc::M_MMAP_THRESHOLD, 256 << 10), (libc::M_ARENA_MAX, 2)] {
+        // SAFETY: mallopt takes two numbers and changes the allocator's own settings under its own lock.
+        let _only_a_wish = unsafe { libc::mallopt(parameter, value) };
+    }
+}
+
+/// Other C libraries' allocators have no pools.
+#[cfg(not(target_env = "gnu"))]
+pub(crate) fn keep_memory_small() {}

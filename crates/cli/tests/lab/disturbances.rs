@@ -5,19 +5,7 @@ use std::time::Duration;
 use regent_lab::probe::{Probe, Protocol};
 
 use crate::cluster::{Cluster, SERVICE, find, head, ledger_group};
-
-/// The command line of a daemon begins so.
-const DAEMON: &str = "[^ ]*regent node daemon";
-
-/// The process of a machine whose command line begins so, if there is one. By its beginning: the shell that looks
-/// has the words in its own command line, too.
-fn process_of(cluster: &Cluster, machine: &str, beginning: &str) -> Option<String> {
-    let script = format!(
-        "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline | grep -q '^{beginning}' && basename $p; done | head -n 1"
-    );
-    let output = cluster.lab.output(machine, &["sh", "-c", &script]).unwrap();
-    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned()).filter(|pid| !pid.is_empty())
-}
+use crate::machine::{DAEMON, process_of};
 
 #[test]
 fn losing_one_network_killing_the_daemon_and_pausing_it_briefly_move_nothing() {

@@ -9,9 +9,13 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod bad_input;
+mod bad_state;
 mod cluster;
 mod disturbances;
+mod everyday;
 mod hot_standby;
+mod machine;
 mod partitions;
 mod postgresql;
 mod stopping;

@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     let paths = Paths::from_environment();
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.first().map(String::as_str) {
-        None => run::run(&paths),
+        None => run::run(&paths).inspect_err(|why| run::note_refusal(&paths, why)),
         Some("--judge-the-dead") => run::judge_the_dead(&paths),
         Some("--version") => {
             let _nobody_reads_it = writeln!(std::io::stdout(), "regent-guard {}", env!("CARGO_PKG_VERSION"));
