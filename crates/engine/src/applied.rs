@@ -1,9 +1,11 @@
 //! What a committed entry sets in motion on this node.
 
+use std::collections::BTreeSet;
+
 use regent_lease::FromDaemon;
 use regent_model::GroupName;
 use regent_model::action::{FenceRun, RunId};
-use regent_model::ids::IncarnationOf;
+use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::journal::Level;
 use regent_model::proof::Proof;
 use regent_model::state::{Change, FenceRequest, Proposal, State, Tenure};
@@ -15,8 +17,8 @@ use crate::io::PeerMessage;
 impl Engine {
     pub(crate) fn apply(&mut self, committed: Committed) {
         match committed {
-            Committed::Proposal { index, data } => match postcard::from_bytes::<Proposal>(&data) {
-                Ok(proposal) => self.apply_proposal(index, &proposal),
+            Committed::Proposal { index, data, voters } => match postcard::from_bytes::<Proposal>(&data) {
+                Ok(proposal) => self.apply_proposal(index, &proposal, &voters),
                 Err(error) => {
                     let text = format!("entry {index} of the log was written by a newer version: {error}");
                     self.tell(Level::Error, "unknown_entry", text);
@@ -68,9 +70,8 @@ impl Engine {
         self.fenced.retain(|about, _| state.fence_requests.contains_key(about));
     }
 
-    fn apply_proposal(&mut self, index: u64, proposal: &Proposal) {
-        let voters = self.consensus.voters();
-        let changes = self.state.apply(proposal, &voters);
+    fn apply_proposal(&mut self, index: u64, proposal: &Proposal, voters: &BTreeSet<NodeId>) {
+        let changes = self.state.apply(proposal, voters);
         self.decided.remove(&proposal.command);
         self.last_applied = self.now;
         if index > self.told_up_to {

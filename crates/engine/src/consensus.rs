@@ -7,6 +7,8 @@
 
 mod message;
 mod mirror;
+#[cfg(test)]
+mod order;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -55,6 +57,8 @@ pub(crate) enum Committed {
         index: u64,
         /// Its bytes.
         data: Vec<u8>,
+        /// Who votes where it stands: a change that is handed out with it may come after it.
+        voters: BTreeSet<NodeId>,
     },
     /// The voters or learners changed (already in force).
     Members {
@@ -87,6 +91,7 @@ pub(crate) struct Consensus {
     timers: Timers,
     rank: Rank,
     place: u64,
+    ranked_at: Option<u64>,
     seed: u64,
     elections_fired: u64,
     next_tick: Moment,
@@ -146,6 +151,7 @@ impl Consensus {
             timers,
             rank: Rank::Standby,
             place,
+            ranked_at: None,
             seed,
             elections_fired: 0,
             next_tick: now,
@@ -214,6 +220,12 @@ impl Consensus {
         }
         let _refused = self.raft.step(message.into_library());
         self.set_timeout();
+    }
+
+    /// Whether something was applied since this was asked last: the rank may be another.
+    pub(crate) fn is_ranked_anew(&mut self) -> bool {
+        let applied = self.applied();
+        self.ranked_at.replace(applied) != Some(applied)
     }
 
     /// Takes the rank and timers from now on.
@@ -422,9 +434,11 @@ impl Consensus {
         let index = entry.index;
         match entry.get_entry_type() {
             EntryType::EntryNormal if entry.data.is_empty() => {}
-            EntryType::EntryNormal => {
-                committed.push(Committed::Proposal { index, data: entry.data.to_vec() })
-            }
+            EntryType::EntryNormal => committed.push(Committed::Proposal {
+                index,
+                data: entry.data.to_vec(),
+                voters: self.voters(),
+            }),
             EntryType::EntryConfChange => {
                 let mut change = ConfChange::default();
                 if change.merge_from_bytes(&entry.data).is_ok() {

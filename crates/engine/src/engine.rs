@@ -107,6 +107,7 @@ pub struct Engine {
     pub(crate) last_transfer: Moment,
     pub(crate) last_applied: Moment,
     pub(crate) peers_told: BTreeMap<NodeId, Vec<std::net::IpAddr>>,
+    peers_told_at: Option<u64>,
     pub(crate) was_leader: Option<NodeId>,
     pub(crate) leaving: bool,
     /// What is not as it should be with this node itself, by topic.
@@ -180,6 +181,7 @@ impl Engine {
             last_transfer: now,
             last_applied: now,
             peers_told: BTreeMap::new(),
+            peers_told_at: None,
             was_leader: None,
             leaving: false,
             troubles: BTreeMap::new(),
@@ -410,6 +412,11 @@ impl Engine {
 
     /// Tells the daemon whom to keep a channel to.
     fn tell_peers(&mut self) {
+        // They follow from what is applied, and from nothing else.
+        let applied = self.consensus.applied();
+        if self.peers_told_at.replace(applied) == Some(applied) {
+            return;
+        }
         let address = |name| self.state.config.member(name).map(|n| n.addresses.clone());
         let mut peers: BTreeMap<NodeId, Vec<std::net::IpAddr>> = self
             .state

@@ -18,7 +18,10 @@ const FENCE_PAUSE: std::time::Duration = std::time::Duration::from_secs(3);
 impl Engine {
     /// Decides what should be put into the log next. True if something was.
     pub(crate) fn lead(&mut self) -> bool {
-        self.consensus.set_rank(self.rank_of(self.me.id), self.place(), self.state.config.timers);
+        // Rank and place follow from what is applied, and from nothing else.
+        if self.consensus.is_ranked_anew() {
+            self.consensus.set_rank(self.rank_of(self.me.id), self.place(), self.state.config.timers);
+        }
         if !self.consensus.leads_with_all_applied() {
             self.decided.clear();
             return false;

@@ -240,9 +240,49 @@ impl Holder {
     }
 }
 
+/// The most voters of which a majority is found without taking memory: a guard looks at every datagram.
+const VOTERS_QUICK: usize = 15;
+
 /// The `n`-th largest, counted from 1.
 fn nth_best(moments: impl Iterator<Item = Moment>, n: usize) -> Option<Moment> {
-    let mut moments: Vec<Moment> = moments.collect();
-    moments.sort_unstable_by(|a, b| b.cmp(a));
-    moments.get(n - 1).copied()
+    if n > VOTERS_QUICK / 2 + 1 {
+        let mut moments: Vec<Moment> = moments.collect();
+        moments.sort_unstable_by(|a, b| b.cmp(a));
+        return moments.get(n - 1).copied();
+    }
+    let mut best = [Moment(0); VOTERS_QUICK / 2 + 1];
+    let best = &mut best[..n];
+    let mut count = 0;
+    for moment in moments {
+        count += 1;
+        // The smallest of the best makes room.
+        if let Some(at) = best.iter().position(|known| *known < moment) {
+            best[at..].rotate_right(1);
+            best[at] = moment;
+        }
+    }
+    (count >= n).then(|| best[n - 1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_majority_th_best_is_found_among_any_moments() {
+        let mut seed = 7_u64;
+        for round in 0..2_000 {
+            let mut moments: Vec<Moment> = (0..round % 23)
+                .map(|_| {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                    Moment(seed >> 60)
+                })
+                .collect();
+            for n in 1..=moments.len() + 2 {
+                let found = nth_best(moments.iter().copied(), n);
+                moments.sort_unstable_by(|a, b| b.cmp(a));
+                assert_eq!(found, moments.get(n - 1).copied(), "{n} of {moments:?}");
+            }
+        }
+    }
 }

@@ -297,6 +297,9 @@ impl Voter {
 /// The silence after an acknowledged lease of this length after which a promise begins: in proportion, an
 /// owner that hears nobody has begun to let go by then.
 fn promise_begins(view: &ClusterView, lease: Duration) -> Duration {
+    if lease == view.timers.lease {
+        return view.timers.promise_begins();
+    }
     let ns = view.timers.promise_begins().as_nanos() * lease.as_nanos();
     let ns = ns / view.timers.lease.as_nanos().max(1);
     Duration::from_nanos(u64::try_from(ns).unwrap_or(u64::MAX))
