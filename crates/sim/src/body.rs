@@ -17,6 +17,9 @@ pub(crate) struct Body {
     pub(crate) addresses: BTreeSet<IpAddr>,
     /// Mount point and device.
     pub(crate) mounts: BTreeMap<PathBuf, PathBuf>,
+    /// Devices whose mounting is under way. It goes on when the process that asked for it is killed, and nobody
+    /// else has the device meanwhile.
+    pub(crate) mounting: BTreeSet<PathBuf>,
     pub(crate) apps: BTreeSet<AppKey>,
     /// Control groups: made before the guard is asked, gone when it lets go, so that what comes late is barred.
     pub(crate) folders: BTreeSet<AppKey>,
@@ -28,6 +31,11 @@ impl Body {
     /// Whether anything of a group is up.
     pub(crate) fn is_empty(&self) -> bool {
         self.addresses.is_empty() && self.mounts.is_empty() && self.apps.is_empty()
+    }
+
+    /// Whether a holding's device is being mounted: then it cannot be shown to be free.
+    pub(crate) fn is_being_mounted(&self, holding: &Holding) -> bool {
+        matches!(holding, Holding::Mount { device, .. } if self.mounting.contains(device))
     }
 
     /// Takes away what a holding stands for.

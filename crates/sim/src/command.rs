@@ -15,6 +15,9 @@ regent-sim --seed K [--variant NAME] [--plot NAME] [--mutant CONDITION] [--hunt]
 regent-sim --mutants [--seeds N]
 regent-sim --scenario FILE";
 
+/// So many seeds reach every mark, or there is a hole in the faults.
+const SEEDS_FOR_ALL_MARKS: u64 = 2_000;
+
 /// How many violations are shown before the rest is only counted.
 const SHOWN_MAX: usize = 8;
 
@@ -149,11 +152,15 @@ fn many(wanted: &Wanted, out: &mut impl Write) -> std::io::Result<bool> {
     let began = Instant::now();
     let count = wanted.seeds.unwrap_or(200);
     let (mut marks, mut virtual_ms, mut events, mut runs) = (Marks::default(), 0, 0, 0_u64);
+    let (mut partitions, mut hash) = (0, 0_u64);
     let mut bad = Vec::new();
     spread(wanted.from, count, &wanted.options, |report| {
         marks.add(&report.marks);
         virtual_ms += report.virtual_ms;
         events += report.events;
+        partitions += report.partitions;
+        // In whatever order they come.
+        hash = hash.wrapping_add(report.hash.rotate_left((report.seed % 64) as u32));
         runs += 1;
         if !report.violations.is_empty() {
             bad.push(report);
@@ -168,20 +175,25 @@ fn many(wanted: &Wanted, out: &mut impl Write) -> std::io::Result<bool> {
         let seeds: Vec<String> = bad.iter().map(|r| r.seed.to_string()).collect();
         writeln!(out, "{} seeds with violations: {}", bad.len(), seeds.join(" "))?;
     }
+    let whole = wanted.marks || runs >= SEEDS_FOR_ALL_MARKS;
     if wanted.marks {
         for (mark, count) in marks.iter() {
             writeln!(out, "{count:>9}  {mark}")?;
         }
     }
+    let missed: Vec<&str> = marks.iter().filter(|(_, count)| whole && *count == 0).map(|(m, _)| m).collect();
+    for mark in &missed {
+        writeln!(out, "never reached: {mark}")?;
+    }
     let seconds = began.elapsed().as_secs_f64();
     let hours = virtual_ms as f64 / 3_600_000.0;
     writeln!(
         out,
-        "{runs} seeds, {hours:.2} cluster-hours, {:.1} M events in {seconds:.1} s: {:.2} cluster-hours a second; {} with \
-         violations",
+        "{runs} seeds, {partitions} partitions, {hours:.2} cluster-hours, {:.1} M events in {seconds:.1} s: {:.2} \
+         cluster-hours a second; hash {hash:016x}; {} with violations",
         events as f64 / 1e6,
         hours / seconds,
         bad.len()
     )?;
-    Ok(bad.is_empty())
+    Ok(bad.is_empty() && missed.is_empty())
 }

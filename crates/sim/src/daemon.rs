@@ -58,6 +58,7 @@ impl Sim {
                 self.marks.hit("a write survived that was never acknowledged");
                 machine.shadow.take_all(&flying);
             }
+            Ok(false) if !flying.is_empty() => self.marks.hit("a write was lost that was never acknowledged"),
             Ok(_) => {}
             Err(what) => {
                 let what = format!("{}: {what}", machine.name);
@@ -194,7 +195,7 @@ impl Sim {
     fn carry_out(&mut self, node: NodeId, effects: Effects) {
         for entry in effects.journal {
             self.trace.entry(self.now, &entry);
-            self.mark_entry(&entry);
+            self.mark_entry(node, &entry);
             self.spring(node, &entry);
             if let Some(machine) = self.machines.get_mut(&node) {
                 machine.journal.push(entry);
@@ -220,7 +221,9 @@ impl Sim {
             let life = self.machines.get(&node).and_then(|m| m.daemon.as_ref()).map(|d| d.life);
             if let Some(daemon) = life {
                 let guard_too = matches!(leave, Leave::Empty | Leave::LeaveRunning);
-                self.after(MS, Event::Leaves { node, daemon, guard_too });
+                let calm = self.trace.journal.is_some();
+                let delay = if calm { MS } else { self.rng.skewed(200, 20_000) * US };
+                self.after(delay, Event::Leaves { node, daemon, guard_too });
             }
         }
     }

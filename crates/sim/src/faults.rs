@@ -77,7 +77,7 @@ impl Sim {
         let node = *self.rng.pick(&nodes);
         let short = self.rng.skewed(5, 1_000) * MS;
         let long = self.rng.skewed(50, 8_000) * MS;
-        let (fault, lasts) = match self.rng.below(38) {
+        let (fault, lasts) = match self.rng.below(40) {
             0..=3 => (Fault::PowerCut(node), self.rng.skewed(20, 8_000) * MS),
             4 => (Fault::Blackout, long),
             5..=8 => (Fault::KillDaemon(node, self.rng.skewed(30, 8_000) * MS), 0),
@@ -100,6 +100,8 @@ impl Sim {
             34 => (Fault::ReleaseHangs, long),
             35 => (Fault::Wipe(node, long), 0),
             36 => (Fault::Block(self.cut_in_two()), long),
+            37 => (self.dying_again_and_again(node), 0),
+            38 => (self.fenced_in_vain(node), 9_000 * MS),
             _ => (Fault::ClockRate(node, i64::try_from(self.rng.below(2001)).unwrap_or(0) - 1000), 0),
         };
         self.begin(fault, lasts);
@@ -149,6 +151,25 @@ impl Sim {
     pub(crate) fn sluggish(&mut self) -> Fault {
         let high = self.rng.between(30, 60);
         Fault::Sluggish(high / 2, high)
+    }
+
+    /// Applications that die as often as they are brought up.
+    fn dying_again_and_again(&mut self, node: NodeId) -> Fault {
+        let mut at = 0;
+        for _ in 0..self.rng.between(3, 8) {
+            at += self.rng.between(200, 2_000) * MS;
+            self.after(at, Event::Fault(Fault::AppsDie(node)));
+        }
+        Fault::AppsDie(node)
+    }
+
+    /// A node is cut off from the others, and the device that could end it fails.
+    fn fenced_in_vain(&mut self, node: NodeId) -> Fault {
+        self.begin(Fault::BadFence, 8_000 * MS);
+        self.weather.fences_fail = 700;
+        let others: Vec<NodeId> = self.nodes().into_iter().filter(|id| *id != node).collect();
+        let ways = others.iter().flat_map(|o| (0..NETWORKS).flat_map(|n| [(node, *o, n), (*o, node, n)]));
+        Fault::Block(ways.collect())
     }
 
     /// Every node is on one side or the other, and there are some on both.
@@ -220,6 +241,7 @@ impl Sim {
         let parted = self.connections() < before;
         if parted && matches!(fault, Fault::Block(_) | Fault::Unplug(..)) {
             self.partitions += 1;
+            self.marks.hit("nodes were parted");
         }
         self.look();
     }

@@ -23,6 +23,9 @@ const IPC: Ns = 60 * US;
 /// How late a real-time process gets the processor.
 const GUARD_LATE: Ns = 150 * US;
 
+/// How many keepalives may come out of order.
+const OVERTAKEN_BY_MAX: u64 = 16;
+
 impl Sim {
     /// A guard process begins: a new incarnation, with what the one before left.
     pub(crate) fn start_guard(&mut self, node: NodeId) {
@@ -48,6 +51,8 @@ impl Sim {
             acts: BTreeMap::new(),
             heard: BTreeMap::new(),
             told: BTreeMap::new(),
+            newest: BTreeMap::new(),
+            acknowledged: BTreeMap::new(),
         });
         self.guard_step(node, Input::Tick);
         let daemon = self.machines.get(&node).and_then(|m| m.daemon.as_ref()).map(|d| d.life);
@@ -71,9 +76,14 @@ impl Sim {
         let Some(machine) = self.machines.get_mut(&node) else { return };
         let now = machine.clock.at(self.now);
         let Some(guard) = machine.guard.as_mut() else { return };
+        // What a frame changes by itself makes nothing due earlier; what else it sets in motion is told.
+        let was_frame = matches!(input, Input::Frame { .. }) && guard.wake.is_some();
         let effects = guard.core.step(now, input);
+        let only_answers = was_frame && effects.iter().all(|e| matches!(e, Effect::Send { .. }));
         self.guard_effects(node, effects);
-        self.arm_guard(node);
+        if !only_answers {
+            self.arm_guard(node);
+        }
     }
 
     fn arm_guard(&mut self, node: NodeId) {
@@ -106,10 +116,17 @@ impl Sim {
         for effect in effects {
             match effect {
                 Effect::Send { to, frame } => self.send_frame(node, to, frame),
-                Effect::Tell(said) => self.tell_daemon(node, said),
+                Effect::Tell(said) => {
+                    if let regent_lease::ToDaemon::Done { result: Err(why), .. } = &said {
+                        self.marks.refused(why);
+                    }
+                    self.tell_daemon(node, said);
+                }
                 Effect::Perform { id, act, not_after } => {
                     let Some(guard) = self.guard_life(node) else { continue };
-                    let delay = self.rng.between(10, 120) * US;
+                    let is_late = self.trace.journal.is_none() && self.rng.chance(30);
+                    let slow = if is_late { self.rng.skewed(1, 500) * MS } else { 0 };
+                    let delay = slow + self.rng.between(10, 120) * US;
                     self.after(delay, Event::ActBegins { node, guard, id, act, not_after });
                 }
                 Effect::LetGo { held, .. } => {
@@ -157,6 +174,7 @@ impl Sim {
         let off = self.mutant == Some(Condition::L11LapseIsFinal);
         let is_over = |g: &&mut GuardProcess| g.core.right() == Right::Over || off;
         let Some(guard) = machine.guard.as_mut().filter(is_over) else { return };
+        self.marks.hit("a new life began in the same guard");
         let effects = guard.core.reborn(now, incarnation);
         self.guard_effects(node, effects);
         self.arm_guard(node);
@@ -179,7 +197,9 @@ impl Sim {
         }
         let Some(guard) = machine.guard.as_mut() else { return };
         guard.heard.entry(from).or_insert_with(|| vec![0; NETWORKS])[network] = now.max(1);
-        self.guard_step(to, Input::Frame { from, frame });
+        if guard.is_fresh(from, &frame) {
+            self.guard_step(to, Input::Frame { from, frame });
+        }
     }
 
     /// Tells the daemon when what is heard on which network has changed.
@@ -248,6 +268,14 @@ impl Sim {
                 self.judge.violated(self.now, &mut self.trace, what);
             }
         }
+        if let Act::Mount { device, .. } = &act {
+            let new = self.machines.get_mut(&node).is_some_and(|m| m.body.mounting.insert(device.clone()));
+            if !new {
+                let result = Err(format!("mount: {}: busy", device.display()));
+                self.guard_step(node, Input::Performed { id, result });
+                return;
+            }
+        }
         let delay = match &act {
             Act::AddAddress { .. } => self.rng.between(100, 500) * US,
             // The journal of a file system that was torn away takes its time to recover.
@@ -265,6 +293,9 @@ impl Sim {
             }
             _ => Ok(()),
         };
+        if let (Act::Mount { device, .. }, Some(machine)) = (act, self.machines.get_mut(&node)) {
+            machine.body.mounting.remove(device);
+        }
         if result.is_ok() {
             self.body(node, |body| match act {
                 Act::AddAddress { address, .. } => {
@@ -302,6 +333,13 @@ impl Sim {
     /// Lets go of the first, and goes on with the next.
     pub(crate) fn let_go(&mut self, node: NodeId, mut held: VecDeque<Held>, began: Ns) {
         let Some(first) = held.pop_front() else { return };
+        if let Some(machine) = self.machines.get(&node).filter(|m| m.body.is_being_mounted(&first.holding)) {
+            self.marks.hit("a device was not free yet: its mounting was under way");
+            let Some(guard) = machine.guard.as_ref().map(|g| g.life) else { return };
+            held.push_front(first);
+            self.after(3 * MS, Event::LetGo { node, guard, held, began });
+            return;
+        }
         self.body(node, |body| body.take_away(&first.holding));
         let took = Duration::from_nanos(self.now - began);
         self.guard_step(node, Input::Released { held: first, result: Ok(took) });
@@ -309,6 +347,25 @@ impl Sim {
         let delay = self.time_to_let_go(node, held.front());
         let began = self.now;
         self.after(delay, Event::LetGo { node, guard, held, began });
+    }
+}
+
+impl GuardProcess {
+    /// Whether a frame is worth to be looked at: neither the copy of one that was faster on another network, nor
+    /// overtaken by far. What sends and receives for a real guard judges the same.
+    fn is_fresh(&mut self, from: NodeId, frame: &Frame) -> bool {
+        match frame {
+            Frame::Keepalive(keepalive) => {
+                let this = (keepalive.incarnation, keepalive.number);
+                let newest = self.newest.entry(from).or_insert((Incarnation(0), 0));
+                let overtaken =
+                    this.0 < newest.0 || (this.0 == newest.0 && this.1 + OVERTAKEN_BY_MAX < newest.1);
+                let fresh = !overtaken && this != *newest;
+                *newest = this.max(*newest);
+                fresh
+            }
+            Frame::Ack(ack) => self.acknowledged.insert(from, *ack) != Some(*ack),
+        }
     }
 }
 

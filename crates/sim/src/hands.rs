@@ -161,17 +161,18 @@ impl Sim {
             Progress::Dropping => Progress::Dropping,
             _ => Progress::Allowed,
         };
-        if result.as_ref().is_err_and(|why| why.contains("the guard's incarnation is")) {
-            self.marks.hit("an act in the name of an earlier incarnation was refused");
-        }
         job.trouble = result.err();
         self.hand(node, id);
     }
 
     /// How long an agent looks at what it needs: mostly a moment, sometimes much longer.
     fn look_time(&mut self, max_us: u64) -> Ns {
-        let calm = self.trace.journal.is_some() || !self.rng.chance(300);
-        let max_us = if calm { 300 } else { max_us };
+        let max_us = match self.rng.below(100) {
+            _ if self.trace.journal.is_some() => 300,
+            0..70 => 300,
+            70..94 => max_us,
+            _ => max_us * 10,
+        };
         self.rng.between(50, max_us) * US
     }
 
@@ -265,6 +266,7 @@ impl Sim {
         let machine = &self.machines[&node];
         let (boot, san) = (machine.boot, machine.san);
         let there = machine.body.mounts.contains_key(&config.mount);
+        let busy = machine.body.mounting.contains(&config.device);
         let holding = Holding::Mount { device: config.device.clone(), mount: config.mount.clone() };
         match (job.run.op, job.progress) {
             (_, Progress::Begun) if job.fate == Fate::Hangs => Next::Work(0, None),
@@ -294,7 +296,8 @@ impl Sim {
             (Op::Acquire, _) => Next::Answer(Outcome::Running),
             (Op::Release, Progress::Begun) if job.fate == Fate::Fails && there => failed("target is busy"),
             (Op::Release, Progress::Begun) if there && !san => Next::Work(Ns::MAX / 4, None),
-            (Op::Release, Progress::Begun) => Next::Work(
+            (Op::Release, Progress::Begun | Progress::Looked) if busy => Next::Look(3 * MS),
+            (Op::Release, Progress::Begun | Progress::Looked) => Next::Work(
                 self.rng.between(1, 10) * MS,
                 there.then(|| Event::MountGoes(node, boot, config.mount.clone())),
             ),
@@ -323,11 +326,14 @@ impl Sim {
             }
             (Op::Acquire, Progress::Allowed) => match &job.trouble {
                 Some(why) => failed(why),
-                None if !self.body_of(node).folders.contains(&key) => {
+                None => Next::Look(self.look_time(20_000)),
+            },
+            (Op::Acquire, Progress::Looked) => match () {
+                () if !self.body_of(node).folders.contains(&key) => {
                     self.marks.hit("a start came too late: its control group was gone");
                     failed("its control group is gone")
                 }
-                None => {
+                () => {
                     let who = IncarnationOf { node, incarnation: job.incarnation };
                     if let Err(what) = self.judge.allows(&job.run.group, job.run.epoch, who) {
                         self.judge.violated(self.now, &mut self.trace, what);

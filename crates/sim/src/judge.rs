@@ -214,7 +214,11 @@ fn has(machine: &Machine, shared: &Shared, net: &Net) -> bool {
         return false;
     }
     match &shared.what {
-        What::Device(device) => machine.san && machine.body.mounts.values().any(|d| d == device),
+        What::Device(device) => {
+            // The recovery of a journal writes, too.
+            let body = &machine.body;
+            machine.san && (body.mounts.values().any(|d| d == device) || body.mounting.contains(device))
+        }
         What::Address(address) => {
             machine.frozen.is_none()
                 && net.is_plugged(machine.id, 0)

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use regent_engine::Engine;
 use regent_engine::io::BatchId;
-use regent_lease::Guard;
 use regent_lease::io::ActId;
 use regent_lease::list::HeldOver;
+use regent_lease::{Ack, Guard};
 use regent_model::action::{Op, Run, RunId};
 use regent_model::journal::Entry;
 use regent_model::state::State;
@@ -69,6 +69,9 @@ pub(crate) struct GuardProcess {
     /// When each peer was last heard on each network.
     pub(crate) heard: BTreeMap<NodeId, Vec<Ns>>,
     pub(crate) told: BTreeMap<NodeId, Vec<bool>>,
+    /// What each peer sent last, so that the copy of another network counts only for that network.
+    pub(crate) newest: BTreeMap<NodeId, (Incarnation, u64)>,
+    pub(crate) acknowledged: BTreeMap<NodeId, Ack>,
 }
 
 /// A daemon.

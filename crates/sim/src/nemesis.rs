@@ -108,7 +108,10 @@ impl Sim {
     /// Begins one of the stories; says how long it lasts.
     pub(crate) fn plot(&mut self) -> Ns {
         let Some(cast) = self.cast() else { return 0 };
-        let any = *self.rng.pick(&Plot::ALL);
+        // Newcomers can join only once.
+        let may_grow = self.machines.len() == 3 && self.strangers().len() == 2 && self.rng.chance(400);
+        let voters_change = [Plot::VotersJoin, Plot::VotersJoinTogether, Plot::GivenToTheUnheard];
+        let any = if may_grow { *self.rng.pick(&voters_change) } else { *self.rng.pick(&Plot::ALL) };
         let owner = cast.owner;
         match self.only.unwrap_or(any) {
             Plot::SilenceGoesRound => self.silence_goes_round(owner),

@@ -49,6 +49,9 @@ impl Sim {
             Answer::Done(words) => words.clone(),
             Answer::Refused(refusal) => {
                 self.marks.hit("a request was refused");
+                if refusal.reason.contains("no majority of the") {
+                    self.marks.hit("a request was given up for want of a majority");
+                }
                 format!("refused: {} ({})", refusal.reason, refusal.advice)
             }
             Answer::Joined { id, config } => {

@@ -59,6 +59,10 @@ impl Sim {
             }
         }
         let (Some(asks), Some((_, truth))) = (asks, self.judge.truth.clone()) else { return };
+        let voters = self.machines[&asks].daemon.as_ref().map(|d| d.engine.voters()).unwrap_or_default();
+        if self.machines.values().any(|m| m.newcomer.is_some() && voters.contains(&m.id)) {
+            self.marks.hit("a newcomer votes");
+        }
         self.restore_members(asks, &truth);
         for (name, group) in &truth.groups {
             let stuck = matches!(&group.tenure, Tenure::Owned(o) if matches!(o.phase, Phase::Stuck(_)));

@@ -5,6 +5,7 @@ use regent_model::action::FenceRun;
 use regent_model::action::RunId;
 use regent_model::config::FenceAction;
 use regent_model::ids::NodeId;
+use regent_model::state::State;
 
 use crate::event::Event;
 use crate::guardian::nanoseconds;
@@ -26,7 +27,6 @@ impl Sim {
         let victim = self.id(run.victim.as_str()).unwrap_or(NodeId(0));
         let id = run.id;
         if self.rng.chance(self.weather.fences_fail) {
-            self.marks.hit("a fence device failed");
             let delay = nanoseconds(run.device.timeout);
             self.after(delay, Event::FenceStep { node, daemon, id, victim, step: FAILED });
         } else {
@@ -57,7 +57,12 @@ impl Sim {
                 }
             }
             CONFIRMED => {
-                self.marks.hit("a fence device confirmed");
+                let living = |s: &State| s.living(victim).is_some();
+                let early = self.judge.truth.as_ref().is_some_and(|(_, state)| living(state));
+                self.marks.hit(match early {
+                    true => "a fence device confirmed before the lease had ended",
+                    false => "a fence device confirmed after the lease had ended",
+                });
                 self.input(node, Input::Fenced { id, result: Ok(()) });
             }
             _ => {

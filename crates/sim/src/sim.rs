@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regent_engine::io::RequestId;
+use regent_lease::holder::Right;
 use regent_lease::mutants::Condition;
 use regent_model::config::{Config, parse};
 use regent_model::ids::NodeId;
@@ -84,6 +85,8 @@ pub(crate) struct Sim {
     pub(crate) entries_kept: u64,
     pub(crate) mutant: Option<Condition>,
     pub(crate) only: Option<Plot>,
+    /// When the last leader was elected.
+    pub(crate) led_since: Ns,
     /// What waits for something to be told in a journal, and strikes in that moment.
     pub(crate) traps: Vec<Trap>,
     /// When machines that join in a story get power.
@@ -150,6 +153,7 @@ impl Sim {
             entries_kept,
             mutant: None,
             only: None,
+            led_since: 0,
             traps: Vec::new(),
             newcomers_begin: 0,
             wiped: false,
@@ -325,6 +329,10 @@ impl Sim {
     pub(crate) fn power_off(&mut self, node: NodeId) {
         if !self.machines.get(&node).is_some_and(|m| m.power) {
             return;
+        }
+        let lets_go = |m: &Machine| m.guard.as_ref().is_some_and(|g| g.core.right() == Right::LettingGo);
+        if self.machines.get(&node).is_some_and(lets_go) {
+            self.marks.hit("a machine was cut from power while it let go");
         }
         self.end_daemon(node, true);
         self.net.forget(node);

@@ -26,13 +26,14 @@ impl Sim {
     /// Looks whether a trap waits for this entry. What strikes at once does so before anything else that follows
     /// from the entry.
     pub(crate) fn spring(&mut self, node: NodeId, entry: &Entry) {
-        if self.traps.is_empty() {
+        if self.peace || self.traps.is_empty() {
             return;
         }
         let now = self.now;
         self.traps.retain(|trap| now <= trap.until);
         let waits = |t: &Trap| t.node == node && entry.kind == t.kind && entry.text.contains(t.words);
         let Some(at) = self.traps.iter().position(waits) else { return };
+        self.marks.hit("a trap struck");
         for (after, fault, lasts) in self.traps.remove(at).strikes {
             if after == 0 {
                 self.begin(fault, lasts);

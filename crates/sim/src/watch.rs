@@ -1,46 +1,56 @@
 //! What a run notes on the way: rare branches that the journal tells of, and gaps that a client would see.
 
 use regent_model::GroupName;
+use regent_model::ids::NodeId;
 use regent_model::journal::{Entry, Level};
 
+use crate::guardian::nanoseconds;
+use crate::machine::Machine;
 use crate::sim::Sim;
 use crate::time::MS;
 
-/// Words of journal entries, and the marks that they stand for.
-const MARKS: [(&str, &str, &str); 16] = [
-    ("assigned", "proof: lease ended", "takeover by lease-ended"),
-    ("assigned", "proof: fenced", "takeover by fenced"),
-    ("assigned", "proof: rebooted", "takeover by rebooted"),
-    ("assigned", "proof: released", "takeover by released"),
-    ("assigned", "proof: the word of", "takeover by an operator's word"),
-    ("assigned", "proof: adopted", "adopted"),
-    ("adopt", "", "a resource that ran was adopted"),
-    ("withdrawn", "", "a promise was withdrawn"),
-    ("group_failed", "", "a group could not run on a node and moved on"),
-    ("acquire_failed", "trying again", "a failed acquire was tried again"),
-    ("restart", "", "a failed resource was restarted in place"),
-    ("gave_up", "", "restarts were used up"),
-    ("stuck", "", "a group was stuck"),
-    ("snapshot", "", "a snapshot was installed"),
-    ("letting_go", "", "a node let go of everything"),
-    ("held_without_lease", "", "a node was stopped by force"),
-];
-
 impl Sim {
-    pub(crate) fn mark_entry(&mut self, entry: &Entry) {
-        for (kind, words, mark) in MARKS {
-            if entry.kind == kind && entry.text.contains(words) {
-                self.marks.hit(mark);
+    /// Notes what an entry of a node's journal tells.
+    pub(crate) fn mark_entry(&mut self, node: NodeId, entry: &Entry) {
+        self.marks.told(entry);
+        match entry.kind.as_str() {
+            "leader" if self.now > 0 => self.mark_leader(node),
+            "assigned" => self.mark_takeover(node, entry),
+            "fence_request" if !entry.text.contains("attempt 1)") => {
+                self.marks.hit("a fence was tried again")
             }
+            "config" => self.marks.hit("a configuration was put in force"),
+            "withdrawn" => {
+                let late = self.judge.truth.as_ref().map(|(index, _)| *index);
+                if late.is_some_and(|newest| entry.index.is_some_and(|own| own + 3 < newest)) {
+                    self.marks.hit("a withdrawal reached its voter late");
+                }
+            }
+            "unknown_entry" if entry.level == Level::Error => {
+                self.judge.violated(self.now, &mut self.trace, entry.text.clone());
+            }
+            _ => {}
         }
-        if entry.kind == "leader" && self.now > 0 {
-            self.marks.hit("a leader was elected");
+    }
+
+    fn mark_leader(&mut self, node: NodeId) {
+        self.marks.hit("a leader was elected");
+        self.led_since = self.now;
+        let believes = |m: &&Machine| m.daemon.as_ref().is_some_and(|d| d.engine.leads());
+        if self.machines.values().filter(believes).any(|m| m.id != node) {
+            self.marks.hit("a leader did not know yet that there was another one");
         }
-        if entry.kind == "fence_request" && !entry.text.contains("attempt 1)") {
-            self.marks.hit("a fence was tried again");
+    }
+
+    fn mark_takeover(&mut self, node: NodeId, entry: &Entry) {
+        let lease = nanoseconds(self.config.timers.lease);
+        if entry.text.contains("proof: lease ended") && self.now < self.led_since + lease {
+            self.marks.hit("an election was won inside the lease wait");
         }
-        if entry.level == Level::Error && entry.kind == "unknown_entry" {
-            self.judge.violated(self.now, &mut self.trace, entry.text.clone());
+        let state = self.machines.get(&node).and_then(|m| m.daemon.as_ref()).map(|d| d.engine.state());
+        let left = state.zip(entry.group.as_ref()).and_then(|(state, group)| state.ownership(group));
+        if left.is_some_and(|o| o.without_lease) && entry.text.contains("proof: adopted") {
+            self.marks.hit("what a forced stop left running was adopted");
         }
     }
 
