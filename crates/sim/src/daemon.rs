@@ -222,7 +222,12 @@ impl Sim {
             if let Some(daemon) = life {
                 let guard_too = matches!(leave, Leave::Empty | Leave::LeaveRunning);
                 let calm = self.trace.journal.is_some();
-                let delay = if calm { MS } else { self.rng.skewed(200, 20_000) * US };
+                let delay = match self.weather.agents_slow {
+                    _ if calm => MS,
+                    // It waits for them, and they go on meanwhile.
+                    true => self.rng.between(1, 400) * MS,
+                    false => self.rng.skewed(200, 20_000) * US,
+                };
                 self.after(delay, Event::Leaves { node, daemon, guard_too });
             }
         }

@@ -45,6 +45,8 @@ pub(crate) enum Fault {
     AddressesVanish(NodeId),
     /// Agents fail and hang.
     BadAgents,
+    /// Agents take long to begin with what they do.
+    SlowAgents,
     /// The fence device fails, or is slow.
     BadFence,
     /// A clock changes its rate.
@@ -77,7 +79,7 @@ impl Sim {
         let node = *self.rng.pick(&nodes);
         let short = self.rng.skewed(5, 1_000) * MS;
         let long = self.rng.skewed(50, 8_000) * MS;
-        let (fault, lasts) = match self.rng.below(40) {
+        let (fault, lasts) = match self.rng.below(41) {
             0..=3 => (Fault::PowerCut(node), self.rng.skewed(20, 8_000) * MS),
             4 => (Fault::Blackout, long),
             5..=8 => (Fault::KillDaemon(node, self.rng.skewed(30, 8_000) * MS), 0),
@@ -102,6 +104,7 @@ impl Sim {
             36 => (Fault::Block(self.cut_in_two()), long),
             37 => (self.dying_again_and_again(node), 0),
             38 => (self.fenced_in_vain(node), 9_000 * MS),
+            39 => (Fault::SlowAgents, long),
             _ => (Fault::ClockRate(node, i64::try_from(self.rng.below(2001)).unwrap_or(0) - 1000), 0),
         };
         self.begin(fault, lasts);
@@ -225,6 +228,7 @@ impl Sim {
             Fault::AppsDie(node) => format!("the applications of {} die", name(node)),
             Fault::AddressesVanish(node) => format!("the service addresses of {} are removed", name(node)),
             Fault::BadAgents => "agents begin to fail".into(),
+            Fault::SlowAgents => "agents begin to be slow".into(),
             Fault::BadFence => "the fence device begins to fail".into(),
             Fault::ClockRate(node, rate) => {
                 format!("the clock of {} is {rate} ppm off from now on", name(node))
@@ -306,6 +310,7 @@ impl Sim {
                 self.weather.agents_fail = self.rng.between(20, 400);
                 self.weather.agents_hang = self.rng.between(0, 150);
             }
+            Fault::SlowAgents => self.weather.agents_slow = true,
             Fault::BadFence => {
                 self.weather.fences_fail = self.rng.between(100, 1000);
                 self.weather.fence_slow = self.rng.between(1, 30);
@@ -347,6 +352,7 @@ impl Sim {
             Fault::BadNetworks => "the networks are good again".into(),
             Fault::SanOff(node) => format!("{} has its way to the shared storage again", name(node)),
             Fault::BadAgents => "agents do their work again".into(),
+            Fault::SlowAgents => "agents are quick again".into(),
             Fault::BadFence => "the fence device works again".into(),
             _ => String::new(),
         };
@@ -381,6 +387,7 @@ impl Sim {
                     machine.san = true;
                 }
             }
+            Fault::SlowAgents => self.weather.agents_slow = false,
             Fault::BadAgents | Fault::BadFence => {
                 let calm = Weather::calm();
                 self.weather.agents_fail = calm.agents_fail;

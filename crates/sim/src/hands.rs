@@ -168,6 +168,7 @@ impl Sim {
     /// How long an agent looks at what it needs: mostly a moment, sometimes much longer.
     fn look_time(&mut self, max_us: u64) -> Ns {
         let max_us = match self.rng.below(100) {
+            _ if self.weather.agents_slow => 1_500_000,
             _ if self.trace.journal.is_some() => 300,
             0..70 => 300,
             70..94 => max_us,

@@ -112,7 +112,7 @@ impl Sim {
     }
 
     /// What does not run as it should, if anything.
-    fn problem(&self) -> Option<String> {
+    pub(crate) fn problem(&self) -> Option<String> {
         let Some((_, truth)) = &self.judge.truth else { return Some("nothing was ever committed".into()) };
         if let Some(gone) = self.strangers().iter().find(|name| truth.id_of(name).is_some()) {
             return Some(format!("{gone} lost its state and has not joined again"));

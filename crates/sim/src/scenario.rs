@@ -1,6 +1,7 @@
 //! Named scenarios: text in, the journal of all nodes out. They are tests, and the manual of what happens when.
 
 use regent_api::{GroupVerb, NodeVerb, Request};
+use regent_model::NodeName;
 use regent_model::ids::NodeId;
 use regent_model::state::StopMode;
 
@@ -41,6 +42,10 @@ impl Scenario {
     /// - `ask NODE group enable|disable|restart|move GROUP [NODE]`
     /// - `ask NODE node start|standby|stop [graceful|takeover|forced|NODE]`, `ask NODE confirm-dead NODE`
     /// - `start NODE`: the service, after a stop
+    /// - `mute NODE... | NODE...`, `deafen NODE... | NODE...`: channels, or keepalives, do not pass
+    /// - `disk-hangs NODE MS`, `release-hangs`, `wipe NODE MS`: another machine takes its place after so long
+    /// - `join NAME`: a configured node or witness that did not found the cluster
+    /// - `settled`: everything that can run must run now, and every node have its lease
     ///
     /// # Errors
     /// The first line that is none of these.
@@ -121,6 +126,11 @@ impl Sim {
             "pause" => (Fault::Freeze(node(self, 1)?), number(2)? * MS),
             "pause-daemon" => (Fault::FreezeDaemon(node(self, 1)?), number(2)? * MS),
             "cut" => (Fault::Block(self.sides(&words[1..]).ok_or_else(bad)?), 0),
+            "mute" => (Fault::Mute(self.sides(&words[1..]).ok_or_else(bad)?), 0),
+            "deafen" => (Fault::Deafen(self.sides(&words[1..]).ok_or_else(bad)?), 0),
+            "disk-hangs" => (Fault::DiskHangs(node(self, 1)?, number(2)? * MS), 0),
+            "wipe" => (Fault::Wipe(node(self, 1)?, number(2)? * MS), 0),
+            "release-hangs" => (Fault::ReleaseHangs, 0),
             "unplug" => (Fault::Unplug(node(self, 1)?, usize::from(number(2)? > 0)), 0),
             "apps-die" => (Fault::AppsDie(node(self, 1)?), 0),
             "san-off" => (Fault::SanOff(node(self, 1)?), 0),
@@ -168,6 +178,15 @@ impl Sim {
             "starts-fail" if really => self.weather.acquires_fail = number(1)?,
             "agents-fail" | "fence-fails" | "starts-fail" => {
                 number(1)?;
+            }
+            "join" => {
+                let name = NodeName::new(*words.get(1)?).ok()?;
+                really.then(|| self.joins(&name));
+            }
+            "settled" => {
+                if let Some(problem) = really.then(|| self.problem()).flatten() {
+                    self.judge.violated(self.now, &mut self.trace, problem);
+                }
             }
             "ask" => {
                 let (node, request) = (node(self, 1)?, request_of(&words[2..])?);

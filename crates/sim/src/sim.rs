@@ -36,6 +36,8 @@ pub(crate) struct Weather {
     /// Of a thousand runs of agents, how many fail; how many hang.
     pub(crate) agents_fail: u64,
     pub(crate) agents_hang: u64,
+    /// Agents take long to look at what they need.
+    pub(crate) agents_slow: bool,
     /// The same for starting alone.
     pub(crate) acquires_fail: u64,
     /// Fences that fail, of a thousand; and how slow the device is.
@@ -55,6 +57,7 @@ impl Weather {
         Self {
             agents_fail: 0,
             agents_hang: 0,
+            agents_slow: false,
             acquires_fail: 0,
             fences_fail: 0,
             fence_slow: 1,

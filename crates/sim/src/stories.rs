@@ -40,10 +40,23 @@ impl Sim {
         self.after(at, Event::Asks(node, Box::new(request)));
     }
 
+    fn restart_any_group(&mut self, asked: NodeId) {
+        let groups: Vec<String> = self.config.groups.iter().map(|g| g.name.to_string()).collect();
+        let group = self.rng.pick(&groups).clone();
+        self.ask(asked, Request::Group { group, verb: GroupVerb::Restart });
+    }
+
     pub(crate) fn owner_cut_off(&mut self, cast: &Cast) -> Ns {
         let lasts = 150 + self.rng.below(60);
-        self.during(0, lasts, Fault::Block(between(cast.owner, &cast.others)));
-        self.during(0, lasts, Fault::ReleaseHangs);
+        let mut begins = 0;
+        if self.only.is_none() && self.rng.chance(500) {
+            // In the middle of bringing up what it owns.
+            begins = 20;
+            self.during(0, lasts, Fault::SlowAgents);
+            self.restart_any_group(cast.owner);
+        }
+        self.during(begins, lasts, Fault::Block(between(cast.owner, &cast.others)));
+        self.during(begins, lasts, Fault::ReleaseHangs);
         self.part(lasts)
     }
 
@@ -168,9 +181,10 @@ impl Sim {
 
     /// The log stands still for the moment in which both are said to it, in this order.
     pub(crate) fn forced_stop_while_acquiring(&mut self, cast: &Cast) -> Ns {
-        let groups: Vec<String> = self.config.groups.iter().map(|g| g.name.to_string()).collect();
-        let group = self.rng.pick(&groups).clone();
-        self.ask(cast.owner, Request::Group { group, verb: GroupVerb::Restart });
+        self.restart_any_group(cast.owner);
+        if self.only.is_none() && self.rng.chance(500) {
+            self.for_a_while(0, Fault::SlowAgents, 3 * S);
+        }
         let at = self.rng.between(15, 90) * MS;
         for other in cast.others.clone() {
             let hangs = self.rng.between(80, 160) * MS;
