@@ -106,8 +106,8 @@ pub struct Engine {
     pub(crate) next_facts: Moment,
     pub(crate) last_transfer: Moment,
     pub(crate) last_applied: Moment,
-    pub(crate) peers_told: BTreeMap<NodeId, Vec<std::net::IpAddr>>,
-    peers_told_at: Option<u64>,
+    /// The peers as told last, and how far the log was applied when they were looked at last.
+    peers_told: (BTreeMap<NodeId, Vec<std::net::IpAddr>>, Option<u64>),
     pub(crate) was_leader: Option<NodeId>,
     pub(crate) leaving: bool,
     /// What is not as it should be with this node itself, by topic.
@@ -180,8 +180,7 @@ impl Engine {
             next_facts: now,
             last_transfer: now,
             last_applied: now,
-            peers_told: BTreeMap::new(),
-            peers_told_at: None,
+            peers_told: Default::default(),
             was_leader: None,
             leaving: false,
             troubles: BTreeMap::new(),
@@ -412,9 +411,8 @@ impl Engine {
 
     /// Tells the daemon whom to keep a channel to.
     fn tell_peers(&mut self) {
-        // They follow from what is applied, and from nothing else.
-        let applied = self.consensus.applied();
-        if self.peers_told_at.replace(applied) == Some(applied) {
+        // They follow from what is applied alone.
+        if self.peers_told.1.replace(self.consensus.applied()) == Some(self.consensus.applied()) {
             return;
         }
         let address = |name| self.state.config.member(name).map(|n| n.addresses.clone());
@@ -429,8 +427,8 @@ impl Engine {
         if self.state.members.is_empty() {
             peers.clear();
         }
-        if peers != self.peers_told {
-            self.peers_told.clone_from(&peers);
+        if peers != self.peers_told.0 {
+            self.peers_told.0.clone_from(&peers);
             self.out.peers = Some(peers);
         }
     }
