@@ -125,14 +125,7 @@ impl Engine {
     #[must_use]
     pub fn new(me: Identity, restored: Restored, seed: u64, now: Moment, wall_ms: u64) -> (Self, Effects) {
         let recovered = &restored.recovered;
-        let state = match &recovered.snapshot {
-            Some(snapshot) => postcard::from_bytes(&snapshot.data)
-                .unwrap_or_else(|e| panic!("the recovered snapshot is no state: {e}")),
-            None => {
-                let founding = restored.founding.as_ref().map(|(state, _)| state.clone());
-                founding.unwrap_or_else(|| panic!("an empty store needs a founding state"))
-            }
-        };
+        let state = restored.state();
         let founders =
             restored.founding.as_ref().filter(|(_, voters)| !voters.is_empty()).map(|(state, voters)| {
                 let data =

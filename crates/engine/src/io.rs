@@ -41,6 +41,23 @@ pub struct Restored {
     pub journal: Vec<Entry>,
 }
 
+impl Restored {
+    /// The state to go on with: that of the snapshot, or that of the founding.
+    ///
+    /// # Panics
+    /// When the snapshot is no state or there is neither: the store checks sums, so this is a fault of the program.
+    pub(crate) fn state(&self) -> State {
+        match &self.recovered.snapshot {
+            Some(snapshot) => postcard::from_bytes(&snapshot.data)
+                .unwrap_or_else(|e| panic!("the recovered snapshot is no state: {e}")),
+            None => {
+                let founding = self.founding.as_ref().map(|(state, _)| state.clone());
+                founding.unwrap_or_else(|| panic!("an empty store needs a founding state"))
+            }
+        }
+    }
+}
+
 /// Names a request until it is answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub u64);

@@ -1,4 +1,4 @@
-//! The line to the daemon: one at a time, the newest wins.
+//! The line to the daemon: one at a time, the newest wins, once it has said something that only a daemon says.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -15,6 +15,8 @@ use regent_wire::ipc::{IpcReader, IpcWriter};
 pub(crate) struct DaemonLine {
     listener: UnixListener,
     daemon: Option<Daemon>,
+    /// Somebody who has called and said nothing yet.
+    caller: Option<Daemon>,
 }
 
 struct Daemon {
@@ -47,7 +49,7 @@ impl DaemonLine {
         let listener = UnixListener::bind(path).map_err(fail)?;
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(fail)?;
         listener.set_nonblocking(true).map_err(fail)?;
-        Ok(Self { listener, daemon: None })
+        Ok(Self { listener, daemon: None, caller: None })
     }
 
     /// Readable when a daemon calls.
@@ -65,19 +67,33 @@ impl DaemonLine {
         self.daemon.is_some()
     }
 
-    /// Takes a caller, in place of whoever was on the line. Says whether there was one.
-    pub(crate) fn accept(&mut self) -> bool {
-        let Ok((stream, _)) = self.listener.accept() else { return false };
+    /// Lets a caller speak, in place of one before who has not.
+    pub(crate) fn accept(&mut self) {
+        let Ok((stream, _)) = self.listener.accept() else { return };
         match Daemon::new(stream) {
-            Ok(daemon) => {
-                self.daemon = Some(daemon);
-                true
-            }
-            Err(error) => {
-                tracing::warn!("a caller was not taken for the daemon: {error}");
-                false
-            }
+            Ok(caller) => self.caller = Some(caller),
+            Err(error) => tracing::warn!("a caller was not taken for the daemon: {error}"),
         }
+    }
+
+    /// The stream of a caller who has yet to speak.
+    pub(crate) fn caller(&self) -> Option<BorrowedFd<'_>> {
+        self.caller.as_ref().map(|caller| caller.stream.as_fd())
+    }
+
+    /// The first thing that a caller says. If it is a daemon's, the line is the caller's from now on.
+    pub(crate) fn hear_caller(&mut self) -> Option<ToGuard> {
+        let mut caller = self.caller.take()?;
+        match caller.reader.recv() {
+            Ok(Some(said)) => {
+                self.daemon = Some(caller);
+                return Some(said);
+            }
+            Ok(None) => {}
+            Err(error) if error.is_time_limit() => self.caller = Some(caller),
+            Err(error) => tracing::warn!("a caller is no daemon: {error}"),
+        }
+        None
     }
 
     /// The next thing that the daemon says.
@@ -130,5 +146,49 @@ impl Daemon {
         let mut writer = IpcWriter::new(stream.try_clone().map_err(words)?);
         writer.flush().map_err(|error| error.to_string())?;
         Ok(Self { stream, reader, writer })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+    use crate::held::tests::Folder;
+
+    fn bye(leave_running: bool) -> ToGuard {
+        ToGuard::Bye { leave_running }
+    }
+
+    fn call(path: &Path) -> (UnixStream, IpcWriter<UnixStream>) {
+        let stream = UnixStream::connect(path).unwrap();
+        (stream.try_clone().unwrap(), IpcWriter::new(stream))
+    }
+
+    #[test]
+    fn whoever_calls_and_speaks_nonsense_or_nothing_does_not_put_the_daemon_off_the_line() {
+        let folder = Folder::new("line");
+        let path = folder.path().join("guard.sock");
+        let mut line = DaemonLine::listen(&path).unwrap();
+        let (_kept, mut daemon) = call(&path);
+        daemon.send(&bye(false)).unwrap();
+        line.accept();
+        assert_eq!(line.hear_caller(), Some(bye(false)));
+
+        for nonsense in [&b""[..], b"RGIP", &[0xff; 5000], b"{}\n", b"RGIP\x01\x01\0\0\xff\xff\xff\xff"] {
+            let mut stranger = UnixStream::connect(&path).unwrap();
+            stranger.write_all(nonsense).unwrap();
+            line.accept();
+            assert_eq!(line.hear_caller(), None, "{nonsense:?}");
+            daemon.send(&bye(true)).unwrap();
+            assert!(matches!(line.hear(), Heard::Said(said) if said == bye(true)), "{nonsense:?}");
+        }
+        // The next daemon takes the line over.
+        let (_kept, mut next) = call(&path);
+        next.send(&bye(true)).unwrap();
+        line.accept();
+        assert_eq!(line.hear_caller(), Some(bye(true)));
+        next.send(&bye(false)).unwrap();
+        assert!(matches!(line.hear(), Heard::Said(said) if said == bye(false)));
     }
 }

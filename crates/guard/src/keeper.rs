@@ -23,6 +23,9 @@ use crate::workers::{Order, Outcome, Workers};
 
 /// How often the daemon is told of the guard's own health, if it changed.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(5);
+/// One of several networks is told to be silent after this, at the earliest. It moves nothing, so there is no hurry,
+/// and one that only loses packets must not fill the journal.
+const NETWORK_SILENCE_MIN: Duration = Duration::from_secs(1);
 /// A reset that has not happened is tried again after this.
 const RESET_AGAIN: Duration = Duration::from_millis(200);
 
@@ -64,6 +67,7 @@ struct Woken {
     bell: bool,
     signal: bool,
     call: bool,
+    caller: bool,
     daemon: bool,
     writable: bool,
 }
@@ -101,6 +105,10 @@ impl Keeper {
             let flags = if waiting { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
             fds.push(PollFd::from_borrowed_fd(stream, flags));
         }
+        let caller = self.line.caller().map(|stream| {
+            fds.push(watch(stream));
+            fds.len() - 1
+        });
         let first_socket = fds.len();
         let mut numbers = [0; regent_wire::datagram::NETWORKS_MAX];
         for (place, (number, socket)) in self.networks.sockets().enumerate() {
@@ -124,6 +132,7 @@ impl Keeper {
             bell: ready(0),
             signal: ready(1),
             call: ready(2),
+            caller: caller.is_some_and(ready),
             daemon: daemon.is_some() && ready(3),
             writable: daemon.is_some() && fds[3].revents().contains(PollFlags::OUT),
             sockets: ready_sockets.map(|at| numbers[at - first_socket]).collect(),
@@ -133,7 +142,8 @@ impl Keeper {
     /// Counts how late the keeper is when it was to be woken by the clock.
     fn measure(&mut self, wake: Moment, woken: &Woken) {
         let late = clock::now().since(wake);
-        let by_clock = woken.sockets.is_empty() && !woken.bell && !woken.daemon && !woken.call;
+        let by_clock =
+            woken.sockets.is_empty() && !woken.bell && !woken.daemon && !woken.call && !woken.caller;
         if by_clock && late > Duration::ZERO {
             self.health.worst_lateness = self.health.worst_lateness.max(late);
             self.health.late +=
@@ -159,11 +169,19 @@ impl Keeper {
                 self.outcome(outcome);
             }
         }
-        if woken.call && self.line.accept() {
+        if woken.call {
+            self.line.accept();
+        }
+        if woken.caller
+            && let Some(said) = self.line.hear_caller()
+        {
             self.networks.tell_again();
             self.course.health_due = Moment(0);
             self.course.told_health = Health::default();
             self.course.todo.push_back(Input::DaemonGone);
+            self.said(said);
+            self.work_off();
+            self.hear_daemon();
         }
         if woken.writable && self.line.flush() {
             self.course.todo.push_back(Input::DaemonGone);
@@ -212,7 +230,7 @@ impl Keeper {
             ToGuard::Lease(said) => {
                 if let FromDaemon::Attach { cluster, .. } | FromDaemon::Configure(cluster) = &said {
                     self.course.heartbeat = cluster.timers.heartbeat;
-                    self.networks.set_patience(cluster.timers.promise_begins() / 2);
+                    self.networks.set_patience(cluster.timers.promise_begins().max(NETWORK_SILENCE_MIN));
                 }
                 self.course.todo.push_back(Input::Daemon(said));
             }

@@ -37,6 +37,7 @@ pub(crate) enum Port {
 struct Episode {
     count: u64,
     last: Instant,
+    told: bool,
 }
 
 /// The episodes that are going on.
@@ -46,6 +47,15 @@ pub(crate) struct Refusals {
 }
 
 impl Port {
+    /// How many in one episode are no news: a node that joins is called before everybody knows it.
+    fn usual(self) -> u64 {
+        match self {
+            Self::Calls => 5,
+            Self::Requests => 2,
+            _ => 0,
+        }
+    }
+
     fn topic(self) -> &'static str {
         match self {
             Self::Strangers => "strangers",
@@ -92,24 +102,25 @@ impl Refusals {
         Self { inbox, episodes: Mutex::default() }
     }
 
-    /// So many were refused just now; `example` says why. True for the first of an episode: the log tells that one,
-    /// and not the thousands after it.
+    /// So many were refused just now; `example` says why. True for the first ones of an episode: the log tells those,
+    /// and not the thousands after them.
     pub(crate) fn note(&self, port: Port, count: u64, example: &str) -> bool {
         if count == 0 {
             return false;
         }
         let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
-        let episode = episodes.entry(port).or_insert(Episode { count: 0, last: Instant::now() });
-        let first = episode.count == 0;
+        let episode = episodes.entry(port).or_insert(Episode { count: 0, last: Instant::now(), told: false });
         episode.count += count;
         episode.last = Instant::now();
+        let (beyond, few) = (episode.count > port.usual(), episode.count <= port.usual() + 1);
+        let told = std::mem::replace(&mut episode.told, beyond);
         drop(episodes);
-        if first {
+        if beyond && !told {
             let (what, advice) = port.words();
             let text = if example.is_empty() { what.to_owned() } else { format!("{what} ({example})") };
             self.say(Notice::Trouble { topic: port.topic().to_owned(), text, advice: advice.to_owned() });
         }
-        first
+        few
     }
 
     /// Ends the episodes in which nothing more came for a while.
@@ -117,7 +128,7 @@ impl Refusals {
         let mut episodes = self.episodes.lock().unwrap_or_else(PoisonError::into_inner);
         episodes.retain(|port, episode| {
             let goes_on = episode.last.elapsed() < QUIET;
-            if !goes_on {
+            if !goes_on && episode.told {
                 let text = format!("over: {}; {} in all", port.words().0, episode.count);
                 self.say(Notice::Well { topic: port.topic().to_owned(), text });
             }
@@ -167,6 +178,8 @@ mod tests {
     fn an_episode_is_told_once_when_it_begins_and_once_when_it_is_over() {
         let (inbox, inputs) = inbox();
         let refusals = Refusals::new(inbox);
+        (0..5).for_each(|_| assert!(refusals.note(Port::Calls, 1, "not yet a member")));
+        assert_eq!(said(&inputs), [], "a few are no news, but for the log");
         assert!(refusals.note(Port::Calls, 1, "no hello"));
         (0..100_000).for_each(|_| assert!(!refusals.note(Port::Calls, 1, "no hello")));
         let told = said(&inputs);
@@ -178,10 +191,11 @@ mod tests {
         refusals.look();
         let told = said(&inputs);
         assert!(
-            matches!(&told[..], [Notice::Well { text, .. }] if text.contains("100001 in all")),
+            matches!(&told[..], [Notice::Well { text, .. }] if text.contains("100006 in all")),
             "{told:?}"
         );
-        assert!(refusals.note(Port::Calls, 1, ""), "the next one is an episode of its own");
+        refusals.note(Port::Calls, 9, "");
+        assert_eq!(said(&inputs).len(), 1, "the next one is an episode of its own");
     }
 
     #[test]

@@ -74,7 +74,7 @@ for round in range(150):
 time.sleep(1)
 "#;
 
-/// Requests that are none at the local socket, and one without end.
+/// Requests that are none at the local socket, and one without end; then the same kind of thing at the guard's.
 const REQUESTS: &str = r#"
 import os, socket
 for round in range(300):
@@ -87,6 +87,15 @@ for round in range(300):
         else:
             s.sendall([os.urandom(500) + b'\n', b'{"apply":{"text":7}}\n', b'[' * 3000 + b'\n', b'\n'][round % 4])
         s.recv(100000)
+    except OSError: pass
+    s.close()
+for round in range(50):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(1)
+    s.connect('/run/regent/guard.sock')
+    try:
+        s.sendall([b'', b'RGIP', os.urandom(3000), b'RGIP\x01\x01\x00\x00' + os.urandom(500)][round % 4])
+        s.recv(100)
     except OSError: pass
     s.close()
 "#;
@@ -102,14 +111,15 @@ fn keepalives_recorded_before_a_node_restarted_make_no_dead_peer_look_alive() {
     cluster.lab.off_and_wait("wit").unwrap();
     cluster.lab.on("wit").unwrap();
     cluster.is_up("wit");
-    let known = cluster.events("wit").iter().map(|e| e.wall_ms).max().unwrap_or(0);
     let sent: u64 = python(&cluster, "client", REPLAY, &frames).parse().unwrap();
     assert!(sent > 500, "{sent}");
     let status = cluster.status_of("wit").unwrap();
     let lx4 = status.nodes.iter().find(|n| n.name.as_str() == "lx4").unwrap();
     assert!(lx4.networks.iter().all(|n| n.heard == Some(false)), "{lx4:#?}");
-    let heard = cluster.events("wit").into_iter().filter(|e| e.node.as_str() == "wit" && e.wall_ms > known);
-    let heard: Vec<_> = heard.filter(|e| e.text.contains("lx4") && e.text.contains("is heard")).collect();
+    let own: Vec<_> = cluster.events("wit").into_iter().filter(|e| e.node.as_str() == "wit").collect();
+    let began = own.iter().filter(|e| e.kind == "daemon_start").map(|e| e.number).max().unwrap();
+    let heard: Vec<_> =
+        own.iter().filter(|e| e.number > began && e.kind == "peer_heard" && e.text.contains("lx4")).collect();
     assert!(heard.is_empty(), "{heard:#?}");
     cluster.wait_for("the replays told", |_| {
         troubles(&cluster, "wit").iter().any(|t| t.contains("recorded earlier"))
@@ -148,6 +158,10 @@ fn random_replayed_and_forged_bytes_on_every_port_are_counted_dropped_and_told_o
     let of = |kind: &str| told.iter().filter(|e| e.kind == kind && e.node.as_str() == "lx4").count();
     for kind in ["strangers", "garbage", "calls", "requests"] {
         assert_eq!(of(kind), 1, "{kind} is told once\n{}", cluster.evidence());
+    }
+    for (machine, pid) in &processes {
+        let lives = cluster.lab.output(machine, &["kill", "-0", pid]).unwrap().status.success();
+        assert!(lives, "process {pid} of {machine} has ended\n{}", cluster.evidence());
     }
     let status = cluster.wait_for("the group online", |s| find(s, "ledger").state == "online");
     assert_eq!(find(&status, "ledger").epoch, epoch, "it moved\n{}", cluster.evidence());

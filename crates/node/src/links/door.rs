@@ -1,9 +1,10 @@
 //! Accepting calls on one own address: from peers, and from machines that want to join.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
@@ -17,12 +18,40 @@ use crate::os;
 use crate::token::Sealed;
 
 /// Calls that are being opened at the same time; more are not accepted for the moment.
-const OPENING_MAX: usize = 32;
+const OPENING_MAX: usize = 64;
+/// Of these, from one address: whoever calls and says nothing must not keep the peers out.
+const OPENING_PER_CALLER_MAX: usize = 8;
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long a machine that wants to join may take to say so.
 const ASK_WITHIN: Duration = Duration::from_secs(5);
 
-static OPENING: AtomicUsize = AtomicUsize::new(0);
+static OPENING: Mutex<BTreeMap<IpAddr, usize>> = Mutex::new(BTreeMap::new());
+
+/// A call that is being opened.
+struct Opening(IpAddr);
+
+impl Opening {
+    /// Unless there are too many.
+    fn begin(caller: IpAddr) -> Option<Self> {
+        let mut opening = lock(&OPENING);
+        let own = opening.get(&caller).copied().unwrap_or(0);
+        if own >= OPENING_PER_CALLER_MAX || opening.values().sum::<usize>() >= OPENING_MAX {
+            return None;
+        }
+        opening.insert(caller, own + 1);
+        Some(Self(caller))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let mut opening = lock(&OPENING);
+        match opening.get_mut(&self.0) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(opening.remove(&self.0)),
+        }
+    }
+}
 
 /// What a machine that wants to join says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -104,25 +133,23 @@ fn accept(inner: &Weak<Inner>, state: &State, network: usize, listener: &TcpList
         let Some(inner) = inner.upgrade().filter(|_| !state.closed.load(Ordering::Relaxed)) else {
             return Ok(());
         };
-        if OPENING.fetch_add(1, Ordering::Relaxed) >= OPENING_MAX {
-            OPENING.fetch_sub(1, Ordering::Relaxed);
+        let Some(opening) = Opening::begin(caller.ip()) else {
             refused(&inner, caller, "too many calls at once");
             continue;
-        }
-        let answer = move || answer(&inner, network, stream, caller);
-        if std::thread::Builder::new().name("link-answer".into()).spawn(answer).is_err() {
-            OPENING.fetch_sub(1, Ordering::Relaxed);
-        }
+        };
+        let answer = move || answer(&inner, network, stream, caller, opening);
+        // Without a thread the caller sees its connection closed.
+        let _too_many_threads = std::thread::Builder::new().name("link-answer".into()).spawn(answer);
     }
     Ok(())
 }
 
-fn answer(inner: &Inner, network: usize, stream: TcpStream, caller: SocketAddr) {
+fn answer(inner: &Inner, network: usize, stream: TcpStream, caller: SocketAddr, opening: Opening) {
     let opened = connection::prepare(inner, &stream).map_err(|error| error.to_string()).and_then(|second| {
         let link = Link::accept(stream, &inner.handshake, OPEN_WITHIN);
         Ok((second, link.map_err(|error| error.to_string())?))
     });
-    OPENING.fetch_sub(1, Ordering::Relaxed);
+    drop(opening);
     match opened {
         Ok((_, link)) if link.peer() == NodeId(0) => welcome(inner, link, caller),
         Ok((second, link)) => connection::serve(inner, network, second, link),

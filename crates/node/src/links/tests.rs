@@ -177,3 +177,26 @@ fn a_peer_that_does_not_read_delays_nobody() {
 }
 
 use regent_wire::channel::Link;
+
+#[test]
+fn callers_that_say_nothing_do_not_keep_a_peer_out() {
+    let key = ClusterKey::generate().unwrap();
+    let two = end(&key, B, 1, false);
+    two.links.set_own(&addresses(9), 17_507);
+    two.links.set_peers(&BTreeMap::from([(A, addresses(8))]));
+    let door = (addresses(9)[0], 17_507);
+    wait("the door", || TcpStream::connect(door).is_ok());
+    let mute: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(door).ok()).collect();
+    assert!(mute.len() > 100, "{}", mute.len());
+    let one = end(&key, A, 1, false);
+    one.links.set_own(&addresses(8), 17_507);
+    one.links.set_peers(&BTreeMap::from([(B, addresses(9))]));
+    let began = Instant::now();
+    wait("the peer", || connections(&two.links, A) == 2);
+    assert!(
+        began.elapsed() < OPEN_WITHIN,
+        "it had to wait until the others were let go: {:?}",
+        began.elapsed()
+    );
+    drop(mute);
+}
