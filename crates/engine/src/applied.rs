@@ -149,6 +149,9 @@ impl Engine {
                     epoch: ownership.epoch,
                 });
             }
+            Change::Assigned(group, ownership) if self.current && Some(ownership.owner) == self.my_life() => {
+                self.assigned_here.insert(group.clone(), ownership.epoch);
+            }
             Change::ConfigChanged => self.decided.clear(),
             _ => {}
         }

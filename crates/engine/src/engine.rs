@@ -11,7 +11,7 @@ use regent_model::ids::{IncarnationOf, NodeId, Round};
 use regent_model::journal::{Entry, Level};
 use regent_model::proof::Promise;
 use regent_model::state::{Command, State};
-use regent_model::{BootId, GroupName, Incarnation, Moment};
+use regent_model::{BootId, Epoch, GroupName, Incarnation, Moment};
 use regent_planner::View;
 use regent_store::Record;
 
@@ -94,6 +94,8 @@ pub struct Engine {
     pub(crate) fence_asked: BTreeMap<IncarnationOf, Moment>,
     pub(crate) fence_work: BTreeMap<RunId, FenceWork>,
     pub(crate) sequencers: BTreeMap<GroupName, Sequencer>,
+    /// What this daemon itself saw assigned to this life, and did not begin yet: nothing of it can be running.
+    pub(crate) assigned_here: BTreeMap<GroupName, Epoch>,
     pub(crate) numbers: RunNumbers,
     pub(crate) proposals: Proposals,
     pub(crate) decided: BTreeMap<Command, Moment>,
@@ -135,7 +137,6 @@ impl Engine {
         let (consensus, records) =
             Consensus::new(me.id, me.id.0, recovered, founders, state.config.timers, seed ^ me.id.0, now);
         let chronicle = Chronicle::new(me.name.clone(), restored.journal);
-        let told_up_to = chronicle.told_up_to();
         let mut engine = Self {
             proposals: Proposals::new(me.id, me.session),
             me,
@@ -163,13 +164,14 @@ impl Engine {
             fence_asked: BTreeMap::new(),
             fence_work: BTreeMap::new(),
             sequencers: BTreeMap::new(),
+            assigned_here: BTreeMap::new(),
             numbers: RunNumbers::default(),
             decided: BTreeMap::new(),
             complaints: BTreeMap::new(),
             batches: BTreeMap::new(),
             next_batch: 0,
+            told_up_to: chronicle.told_up_to(),
             chronicle,
-            told_up_to,
             next_facts: now,
             last_transfer: now,
             last_applied: now,

@@ -230,6 +230,7 @@ impl Engine {
             node: self.me.name.clone(),
             resources: config.resources(),
             environment: self.environment(name, ownership),
+            inherits: self.assigned_here.remove(name) != Some(ownership.epoch),
         };
         let sequencer = match &ownership.phase {
             Phase::Acquiring | Phase::Online => Sequencer::acquire(task, self.now),

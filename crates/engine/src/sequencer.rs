@@ -72,6 +72,8 @@ pub(crate) struct Sequencer {
     node: NodeName,
     environment: Vec<(String, String)>,
     slots: Vec<Slot>,
+    /// What was not looked at yet may run all the same.
+    inherits: bool,
     stage: Stage,
     current: Option<Current>,
     monitors: BTreeMap<RunId, (usize, Moment)>,
@@ -108,6 +110,8 @@ pub(crate) struct Task {
     pub(crate) node: NodeName,
     pub(crate) resources: Vec<Resource>,
     pub(crate) environment: Vec<(String, String)>,
+    /// An earlier daemon or life of this machine may have left any of it running.
+    pub(crate) inherits: bool,
 }
 
 impl Sequencer {
@@ -129,6 +133,7 @@ impl Sequencer {
             node: task.node,
             environment: task.environment,
             slots: task.resources.into_iter().map(Slot::new).collect(),
+            inherits: task.inherits,
             stage,
             current: None,
             monitors: BTreeMap::new(),
@@ -195,6 +200,7 @@ impl Sequencer {
                     Some((at, op))
                 }
                 Stage::Mending { at, to } if at == to => {
+                    self.inherits = false;
                     self.stage = Stage::Acquiring { at: to };
                     continue;
                 }
@@ -345,19 +351,13 @@ impl Sequencer {
         let next = if again { "; trying again here" } else { "" };
         let text = format!("{what} could not be brought up: {}{next}", failure.reason);
         wishes.push(self.tell_slot(Level::Error, "acquire_failed", slot, text, took, &failure.evidence));
-        if again {
-            self.stage = Stage::Mending { at: slot + 1, to: slot };
+        // Those above were never acquired, unless by somebody before us.
+        let at = if self.inherits { self.slots.len() } else { slot + 1 };
+        self.stage = if again {
+            Stage::Mending { at, to: slot }
         } else {
-            self.begin_release_from(slot + 1, format!("{what}: {}", failure.reason));
-        }
-    }
-
-    /// Releases the slots below `at`: those above were never acquired.
-    fn begin_release_from(&mut self, at: usize, failure: String) {
-        self.begin_release(Some(failure));
-        if let Stage::Releasing { at: from, .. } = &mut self.stage {
-            *from = at;
-        }
+            Stage::Releasing { at, failure: Some(format!("{what}: {}", failure.reason)) }
+        };
     }
 
     fn release_failed(&mut self, slot: usize, outcome: Outcome, took: Duration, wishes: &mut Vec<Wish>) {
