@@ -58,7 +58,7 @@ impl Engine {
         let id = self.state.id_of(&node.name);
         let life = id.and_then(|id| self.state.lives.get(&id));
         let (state, remark) = self.node_state(id);
-        let facts = id.and_then(|id| self.facts.get(&id)).map(|(_, f)| f);
+        let facts = id.and_then(|id| self.facts.get(&id));
         let me = id == Some(self.me.id);
         let heard = id.and_then(|id| self.networks.get(&id));
         NodeStatus {
@@ -170,7 +170,7 @@ impl Engine {
                 .facts
                 .get(&o.owner.node)
                 .filter(|_| self.heard.contains_key(&o.owner.node))
-                .and_then(|(_, f)| f.resources.get(&config.name).cloned())
+                .and_then(|f| f.resources.get(&config.name).cloned())
                 .unwrap_or_default(),
         };
         let vacant = matches!(group.tenure, Tenure::Vacant(_));

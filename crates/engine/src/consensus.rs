@@ -9,13 +9,13 @@ mod message;
 mod mirror;
 #[cfg(test)]
 mod order;
+mod ticks;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::time::Duration;
 
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState};
-use raft::{Config, ProgressState, RawNode, SnapshotStatus, StateRole};
+use raft::{Config, ProgressState, RawNode, StateRole};
 use regent_model::state::State;
 use regent_model::timers::Timers;
 use regent_model::{Moment, NodeId};
@@ -23,12 +23,10 @@ use regent_store::{Record, Recovered};
 
 pub use message::RaftMessage;
 use mirror::Mirror;
+use ticks::{HEARTBEAT_TICKS, election_ticks};
 
 /// How many applied entries stay in the log before a snapshot replaces them, unless told otherwise.
 const ENTRIES_KEPT: u64 = 2_000;
-
-/// How long a node may take to answer to the whole state, before it is sent again.
-const STATE_PATIENCE: Duration = Duration::from_millis(500);
 
 /// A bound for election timeouts: the library wants one, ranks and places stay far below it.
 const ELECTION_TICKS_MAX: usize = 1 << 20;
@@ -94,7 +92,8 @@ pub(crate) struct Consensus {
     ranked_at: Option<u64>,
     seed: u64,
     elections_fired: u64,
-    next_tick: Moment,
+    /// Up to when ticks are counted.
+    ticked: Moment,
     waiting: VecDeque<Unpersisted>,
     durable: HardState,
     /// The members changed: a newcomer takes only a snapshot that names it.
@@ -133,7 +132,7 @@ impl Consensus {
         let config = Config {
             id: me.0,
             election_tick: election_ticks(&timers, timers.election_standby) - 1,
-            heartbeat_tick: 2,
+            heartbeat_tick: HEARTBEAT_TICKS,
             max_election_tick: ELECTION_TICKS_MAX,
             applied,
             max_size_per_msg: 1 << 20,
@@ -154,7 +153,7 @@ impl Consensus {
             ranked_at: None,
             seed,
             elections_fired: 0,
-            next_tick: now,
+            ticked: now,
             waiting: VecDeque::new(),
             durable,
             members_changed: false,
@@ -165,59 +164,12 @@ impl Consensus {
         (consensus, records)
     }
 
-    fn tick_interval(&self) -> Duration {
-        self.timers.heartbeat / 2
-    }
-
-    /// When [`Self::tick`] has something to do.
-    pub(crate) fn next_tick(&self) -> Moment {
-        self.next_tick
-    }
-
-    /// Lets time pass. Late ticks are counted once, not made up for in a burst.
-    pub(crate) fn tick(&mut self, now: Moment) {
-        if now < self.next_tick {
-            return;
-        }
-        self.next_tick = now + self.tick_interval();
-        if self.is_taking_over() {
-            return;
-        }
-        let follows = self.raft.raft.state != StateRole::Leader;
-        self.raft.tick();
-        self.send_lost_states_again();
-        if follows && self.raft.raft.election_elapsed == 0 {
-            self.elections_fired += 1;
-        }
-        self.set_timeout();
-    }
-
-    /// The library waits for ever for the answer to a whole state that it sent; the message may have been lost.
-    fn send_lost_states_again(&mut self) {
-        let leads = self.leads();
-        let unanswered: BTreeSet<u64> = self
-            .raft
-            .raft
-            .prs()
-            .iter()
-            .filter(|(_, p)| leads && p.state == ProgressState::Snapshot)
-            .map(|(id, _)| *id)
-            .collect();
-        self.states_sent.retain(|id, _| unanswered.contains(id));
-        for id in unanswered {
-            let since = *self.states_sent.entry(id).or_insert(self.next_tick);
-            if self.next_tick.since(since) >= STATE_PATIENCE {
-                self.states_sent.remove(&id);
-                self.raft.report_snapshot(id, SnapshotStatus::Failure);
-            }
-        }
-    }
-
     /// Takes a message of a peer. One that the library refuses is dropped: the sender repeats what matters.
-    pub(crate) fn step(&mut self, message: RaftMessage) {
+    pub(crate) fn step(&mut self, now: Moment, message: RaftMessage) {
         if self.is_taking_over() {
             return;
         }
+        self.catch_up(now);
         let _refused = self.raft.step(message.into_library());
         self.set_timeout();
     }
@@ -234,31 +186,6 @@ impl Consensus {
         self.place = place;
         self.timers = timers;
         self.set_timeout();
-    }
-
-    fn set_timeout(&mut self) {
-        let base = match self.rank {
-            Rank::Standby => election_ticks(&self.timers, self.timers.election_standby),
-            Rank::Witness => election_ticks(&self.timers, self.timers.election_witness),
-            Rank::Owner => {
-                let step = self.timers.election_witness - self.timers.election_standby;
-                election_ticks(&self.timers, self.timers.election_witness + step)
-            }
-        };
-        // Equal ranks are told apart by their place in the configuration; a second try within one silence adds
-        // some ticks of its own, so that two that met once do not meet for ever.
-        let again = if self.elections_fired == 0 {
-            0
-        } else {
-            mix(self.seed ^ self.place.rotate_left(32) ^ self.elections_fired) % 4
-        };
-        let ticks = base as u64 + self.place + again;
-        let ticks = usize::try_from(ticks).unwrap_or(ELECTION_TICKS_MAX);
-        let ticks = ticks.clamp(self.raft.raft.election_timeout(), ELECTION_TICKS_MAX - 1);
-        self.raft.raft.set_randomized_election_timeout(ticks);
-        if self.raft.raft.leader_id != raft::INVALID_ID {
-            self.elections_fired = 0;
-        }
     }
 
     /// Appends a proposal, if this node leads. Whether it commits is only known when it is applied.
@@ -483,17 +410,4 @@ impl Consensus {
         let data = postcard::to_stdvec(state).ok()?;
         Some(vec![self.raft.mut_store().compact(applied, data)])
     }
-}
-
-fn election_ticks(timers: &Timers, timeout: Duration) -> usize {
-    let tick = (timers.heartbeat / 2).as_nanos();
-    usize::try_from(timeout.as_nanos().div_ceil(tick)).unwrap_or(usize::MAX).max(4)
-}
-
-/// A well-mixed number from a plain one (the finalizer of splitmix64).
-fn mix(seed: u64) -> u64 {
-    let mut z = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use regent_lease::FromDaemon;
 use regent_lease::io::ClusterView;
 use regent_model::action::RunId;
 use regent_model::holding::Held;
@@ -18,6 +17,7 @@ use regent_store::Record;
 use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
 use crate::consensus::Consensus;
+use crate::facts::Said;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
 use crate::proposals::Proposals;
 use crate::sequencer::{RunNumbers, Sequencer};
@@ -79,7 +79,7 @@ pub struct Engine {
     pub(crate) guard_told_at: u64,
     pub(crate) heard: BTreeMap<NodeId, Incarnation>,
     pub(crate) networks: BTreeMap<NodeId, Vec<bool>>,
-    pub(crate) facts: BTreeMap<NodeId, (Moment, Facts)>,
+    pub(crate) facts: BTreeMap<NodeId, Facts>,
     /// Promises of all voters, and whether they may be cited.
     pub(crate) promises: BTreeMap<Promise, bool>,
     /// This voter's own durable promises that are not withdrawn.
@@ -105,7 +105,7 @@ pub struct Engine {
     pub(crate) next_batch: u64,
     pub(crate) chronicle: Chronicle,
     pub(crate) told_up_to: u64,
-    pub(crate) next_facts: Moment,
+    pub(crate) said: Said,
     pub(crate) last_transfer: Moment,
     pub(crate) last_applied: Moment,
     /// The peers as told last, and how far the log was applied when they were looked at last.
@@ -172,7 +172,7 @@ impl Engine {
             next_batch: 0,
             told_up_to: chronicle.told_up_to(),
             chronicle,
-            next_facts: now,
+            said: Said::new(now),
             last_transfer: now,
             last_applied: now,
             peers_told: Default::default(),
@@ -227,7 +227,7 @@ impl Engine {
     #[must_use]
     pub fn next_wake(&self) -> Moment {
         let sequencers = self.sequencers.values().filter_map(Sequencer::next_wake).min();
-        let fixed = self.consensus.next_tick().min(self.next_facts);
+        let fixed = self.consensus.next_tick().min(self.said.next);
         sequencers.map_or(fixed, |at| at.min(fixed))
     }
 
@@ -269,42 +269,16 @@ impl Engine {
 
     fn tick(&mut self) {
         self.consensus.tick(self.now);
-        if self.now >= self.next_facts {
-            self.next_facts = self.now + self.state.config.timers.heartbeat;
+        if self.now >= self.said.next {
             self.heartbeat();
         }
         self.proposals_again();
     }
 
-    /// What is said again and again.
-    fn heartbeat(&mut self) {
-        if self.guard.attached {
-            self.out.guard.push(FromDaemon::Alive);
-        }
-        let facts = PeerMessage::Facts(self.own_facts());
-        self.broadcast(&facts);
-        self.repeat_promises();
-        self.repeat_fence_results();
-        self.complain();
-    }
-
-    fn own_facts(&self) -> Facts {
-        Facts {
-            incarnation: self.guard.incarnation,
-            boot: self.guard.boot.clone(),
-            lease_valid: self.guard.lease_valid,
-            confirmed: self.guard.confirmed,
-            resources: self.sequencers.iter().map(|(name, s)| (name.clone(), s.words())).collect(),
-            journal_last: self.chronicle.own_last(),
-            version: self.me.version.clone(),
-            troubles: self.troubles.values().cloned().collect(),
-        }
-    }
-
     fn peer_said(&mut self, from: NodeId, message: PeerMessage) {
         match message {
             PeerMessage::Raft(raft) if raft.from() == from && raft.to() == self.me.id => {
-                self.consensus.step(raft)
+                self.consensus.step(self.now, raft)
             }
             PeerMessage::Raft(_) => {}
             PeerMessage::Propose(proposal) => {
@@ -327,14 +301,6 @@ impl Engine {
                 }
             }
         }
-    }
-
-    fn peer_facts(&mut self, from: NodeId, facts: Facts) {
-        if let Some(member) = self.state.members.get(&from) {
-            let name = member.name.clone();
-            self.out.send.extend(self.chronicle.missing(from, &name, facts.journal_last));
-        }
-        self.facts.insert(from, (self.now, facts));
     }
 
     /// Works off everything that an input set in motion.

@@ -140,7 +140,7 @@ impl Engine {
             Tenure::Owned(o) if self.state.is_ended(o.owner) => true,
             Tenure::Owned(o) if o.owner.node == self.me.id => self.guard.confirmed >= self.members_changed_at,
             Tenure::Owned(o) => {
-                self.facts.get(&o.owner.node).is_some_and(|(_, f)| f.confirmed >= self.members_changed_at)
+                self.facts.get(&o.owner.node).is_some_and(|f| f.confirmed >= self.members_changed_at)
             }
         })
     }

@@ -19,6 +19,7 @@ mod chronicle;
 mod complaints;
 pub mod consensus;
 pub mod engine;
+mod facts;
 pub mod io;
 mod leading;
 mod life;

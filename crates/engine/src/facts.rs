@@ -1,0 +1,77 @@
+//! What this node says again and again: that it lives, and how it is.
+
+use std::time::Duration;
+
+use regent_lease::FromDaemon;
+use regent_model::{Moment, NodeId};
+
+use crate::engine::Engine;
+use crate::io::{Facts, PeerMessage};
+
+/// How often a guard hears that its daemon lives; it waits ten times as long before it lets go.
+const ALIVE_EVERY: Duration = Duration::from_millis(500);
+
+/// How often peers hear how this node is when nothing changes: one of them may have missed it.
+const FACTS_EVERY: Duration = Duration::from_secs(1);
+
+/// What was said, and when it is due again.
+pub(crate) struct Said {
+    /// When something may be due.
+    pub(crate) next: Moment,
+    alive: Moment,
+    facts: Option<(Moment, Facts)>,
+}
+
+impl Said {
+    pub(crate) fn new(now: Moment) -> Self {
+        Self { next: now, alive: Moment(0), facts: None }
+    }
+}
+
+impl Engine {
+    /// What is said again and again.
+    pub(crate) fn heartbeat(&mut self) {
+        self.said.next = self.now + self.state.config.timers.heartbeat;
+        if self.guard.attached && self.now.since(self.said.alive) >= ALIVE_EVERY {
+            self.said.alive = self.now;
+            self.out.guard.push(FromDaemon::Alive);
+        }
+        self.tell_facts();
+        self.repeat_promises();
+        self.repeat_fence_results();
+        self.complain();
+    }
+
+    /// Tells the peers how this node is: when that has changed, and now and then.
+    fn tell_facts(&mut self) {
+        let facts = self.own_facts();
+        let told = self.said.facts.as_ref();
+        if told.is_some_and(|(at, told)| *told == facts && self.now.since(*at) < FACTS_EVERY) {
+            return;
+        }
+        self.broadcast(&PeerMessage::Facts(facts.clone()));
+        self.said.facts = Some((self.now, facts));
+    }
+
+    fn own_facts(&self) -> Facts {
+        Facts {
+            incarnation: self.guard.incarnation,
+            boot: self.guard.boot.clone(),
+            lease_valid: self.guard.lease_valid,
+            confirmed: self.guard.confirmed,
+            resources: self.sequencers.iter().map(|(name, s)| (name.clone(), s.words())).collect(),
+            journal_last: self.chronicle.own_last(),
+            version: self.me.version.clone(),
+            troubles: self.troubles.values().cloned().collect(),
+        }
+    }
+
+    /// A peer says how it is; what it knows and this node does not is asked for.
+    pub(crate) fn peer_facts(&mut self, from: NodeId, facts: Facts) {
+        if let Some(member) = self.state.members.get(&from) {
+            let name = member.name.clone();
+            self.out.send.extend(self.chronicle.missing(from, &name, facts.journal_last));
+        }
+        self.facts.insert(from, facts);
+    }
+}
