@@ -1,13 +1,23 @@
 //! What a guard leaves to the next one of the same boot: the mirror of the release list, in memory that outlives
 //! the process but not the boot.
+//!
+//! The file has room for two pages, written in turn, each in one call and with its number and checksum: whenever the
+//! process is killed, one of them is whole. It is written at every keepalive that was acknowledged, so it costs no
+//! more than that call.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use regent_lease::list::{HeldOver, Inherited};
 use regent_model::BootId;
 use serde::{Deserialize, Serialize};
+
+/// The room of a page. What is not written takes none.
+const ROOM: usize = 1 << 20;
+/// Before its text, a page has a checksum of the rest, its number, and the length of its text.
+const HEADER: usize = 4 + 8 + 4;
 
 #[derive(Serialize, Deserialize)]
 struct Page<L> {
@@ -19,24 +29,24 @@ struct Page<L> {
 #[derive(Debug)]
 pub struct Mirror {
     path: PathBuf,
-    fresh: PathBuf,
     boot: BootId,
+    file: Option<File>,
+    number: u64,
     kept: Option<Vec<HeldOver>>,
-    text: Vec<u8>,
+    page: Vec<u8>,
 }
 
 impl Mirror {
-    /// A mirror in this file. What the file holds is not read: see [`read`].
+    /// A mirror in this file. What the file holds is read only to be outnumbered: see [`read`].
     #[must_use]
     pub fn new(path: PathBuf, boot: BootId) -> Self {
-        let fresh = path.with_extension("new");
-        Self { path, fresh, boot, kept: None, text: Vec::with_capacity(4096) }
+        Self { path, boot, file: None, number: 0, kept: None, page: Vec::with_capacity(4096) }
     }
 
     /// Keeps `left`, unless the file holds it already. The folder is one in memory: this does not wait for a disk.
     ///
     /// # Errors
-    /// In words. The file is as it was, and the next call tries again.
+    /// In words. The file says what it said, and the next call tries again.
     pub fn keep(&mut self, left: Vec<HeldOver>) -> Result<(), String> {
         if self.kept.as_ref() == Some(&left) {
             return Ok(());
@@ -48,12 +58,47 @@ impl Mirror {
     }
 
     fn write(&mut self, left: &[HeldOver]) -> io::Result<()> {
-        self.text.clear();
-        serde_json::to_writer(&mut self.text, &Page { boot: self.boot.clone(), left })?;
-        // In one step from the old to the new, whenever the process is killed.
-        File::create(&self.fresh)?.write_all(&self.text)?;
-        fs::rename(&self.fresh, &self.path)
+        self.page.clear();
+        self.page.resize(HEADER, 0);
+        serde_json::to_writer(&mut self.page, &Page { boot: self.boot.clone(), left })?;
+        if self.page.len() > ROOM {
+            return Err(io::Error::other("more is held than the file has room for"));
+        }
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => self.open()?,
+        };
+        let number = self.number + 1;
+        let length = u32::try_from(self.page.len() - HEADER).unwrap_or(u32::MAX);
+        self.page[4..12].copy_from_slice(&number.to_le_bytes());
+        self.page[12..HEADER].copy_from_slice(&length.to_le_bytes());
+        let sum = crc32c::crc32c(&self.page[4..]);
+        self.page[..4].copy_from_slice(&sum.to_le_bytes());
+        file.write_all_at(&self.page, (number % 2) * ROOM as u64)?;
+        (self.number, self.file) = (number, Some(file));
+        Ok(())
     }
+
+    fn open(&mut self) -> io::Result<File> {
+        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&self.path)?;
+        self.number = newest(&fs::read(&self.path)?).map_or(0, |(number, _)| number);
+        Ok(file)
+    }
+}
+
+/// The number and the text of the newest page that is whole.
+fn newest(file: &[u8]) -> Option<(u64, &[u8])> {
+    let pages = [file, file.get(ROOM..).unwrap_or_default()];
+    pages.into_iter().filter_map(whole).max_by_key(|(number, _)| *number)
+}
+
+fn whole(page: &[u8]) -> Option<(u64, &[u8])> {
+    let (header, rest) = page.split_at_checked(HEADER)?;
+    let sum = u32::from_le_bytes(header[..4].try_into().ok()?);
+    let number = u64::from_le_bytes(header[4..12].try_into().ok()?);
+    let length = usize::try_from(u32::from_le_bytes(header[12..].try_into().ok()?)).ok()?;
+    let text = rest.get(..length)?;
+    (crc32c::crc32c(&page[4..HEADER + length]) == sum).then_some((number, text))
 }
 
 /// What a guard of this boot left in the file; nothing when there was none, or the machine was started since.
@@ -61,17 +106,24 @@ impl Mirror {
 /// # Errors
 /// In words: the file cannot be read or understood, so that nobody knows what is held.
 pub fn read(path: &Path, boot: &BootId) -> Result<Vec<HeldOver>, String> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
+    let file = match fs::read(path) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(format!("cannot read {}: {error}", path.display())),
     };
-    let page: Page<Vec<HeldOver>> = serde_json::from_slice(&text).map_err(|error| {
+    // A guard that was killed between making the file and its first page held nothing.
+    if file.is_empty() {
+        return Ok(Vec::new());
+    }
+    let damaged = |why: &str| {
         format!(
-            "{} is damaged ({error}): nobody knows what this node still holds. Reboot the machine",
+            "{} is damaged ({why}): nobody knows what this node still holds. Reboot the machine",
             path.display()
         )
-    })?;
+    };
+    let (_, text) = newest(&file).ok_or_else(|| damaged("neither of its pages is whole"))?;
+    let page: Page<Vec<HeldOver>> =
+        serde_json::from_slice(text).map_err(|error| damaged(&error.to_string()))?;
     Ok(if page.boot == *boot { page.left } else { Vec::new() })
 }
 
@@ -149,6 +201,30 @@ pub(crate) mod tests {
         assert!(!needs_a_guard(&path, &boot));
         fs::write(&path, "{\"boot\":\"a\",").unwrap();
         assert!(read(&path, &boot).is_err() && needs_a_guard(&path, &boot));
+    }
+
+    #[test]
+    fn one_page_is_whole_whenever_the_process_is_killed() {
+        let folder = Folder::new("pages");
+        let path = folder.path().join("held");
+        let boot = BootId("a".into());
+        let mut mirror = Mirror::new(path.clone(), boot.clone());
+        mirror.keep(left(Inherited::WithoutLease)).unwrap();
+        let before = fs::read(&path).unwrap();
+        mirror.keep(left(by_lease())).unwrap();
+        let after = fs::read(&path).unwrap();
+        for torn in 0..after.len().min(4096) {
+            // The second page is the one at the beginning of the file.
+            let mut file = before.clone();
+            file[..torn].copy_from_slice(&after[..torn]);
+            fs::write(&path, &file).unwrap();
+            let found = read(&path, &boot).unwrap();
+            assert!(found == left(Inherited::WithoutLease) || found == left(by_lease()), "torn at {torn}");
+        }
+        // The next guard of the boot goes on where this one ended.
+        fs::write(&path, &after).unwrap();
+        Mirror::new(path.clone(), boot.clone()).keep(Vec::new()).unwrap();
+        assert_eq!(read(&path, &boot), Ok(Vec::new()));
     }
 
     #[test]
