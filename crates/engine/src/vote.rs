@@ -33,8 +33,13 @@ impl Engine {
 
     pub(crate) fn promise_durable(&mut self, promise: Promise) {
         self.own_promises.insert(promise);
-        self.promises.entry(promise).or_insert(false);
         self.out.guard.push(FromDaemon::PromiseStored(promise));
+        // The incarnation was heard at once, and the log was faster than the disk.
+        if self.state.withdrawn.contains(&promise) {
+            self.promise_withdrawn(promise);
+            return;
+        }
+        self.promises.entry(promise).or_insert(false);
         self.broadcast(&PeerMessage::Promised { promise, matured: false });
     }
 
