@@ -22,8 +22,10 @@ const TAIL: Duration = Duration::from_millis(500);
 /// What is done to the cluster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// Nothing: what the daemons cost.
+    /// Nothing, without a client: what the daemons cost.
     Idle,
+    /// Nothing, with a client: what it feels of the machine alone.
+    Quiet,
     /// The owner's power is cut; later the node is booted again.
     PowerCut,
     /// The owner is cut off from everything, its carrier stays; later it is healed.
@@ -51,13 +53,14 @@ pub(crate) struct Outcome {
 
 impl Fault {
     /// In the order in which they are measured.
-    pub(crate) const ALL: [Self; 6] =
-        [Self::Idle, Self::PowerCut, Self::Partition, Self::Move, Self::Kill, Self::Network];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::Idle, Self::Quiet, Self::PowerCut, Self::Partition, Self::Move, Self::Kill, Self::Network];
 
     /// The word for it.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Idle => "idle",
+            Self::Quiet => "quiet",
             Self::PowerCut => "power-cut",
             Self::Partition => "partition",
             Self::Move => "move",
@@ -88,6 +91,13 @@ impl Fault {
             Self::Move => planned_move(stand),
             Self::Kill => application_killed(stand),
             Self::Network => one_network(stand, hold),
+            Self::Quiet => {
+                let (watch, _) = begin(stand)?;
+                let at = now_ns();
+                std::thread::sleep(hold * 2);
+                let cells = vec![(Cell::Quiet, watch.stop().silence(at, u64::MAX))];
+                Ok(Outcome { cells, ..Outcome::default() })
+            }
             Self::Idle => {
                 std::thread::sleep(hold);
                 let owner = stand.who_answers().ok_or("nobody answers")?;

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Cell {
+    /// Longest silence while nothing is done: the noise of the machine.
+    Quiet,
     /// Silence after the owner's power was cut.
     PowerCut,
     /// Longest silence while that node comes back.
@@ -35,7 +37,8 @@ pub(crate) enum Cell {
 
 impl Cell {
     /// All of them, as they stand in the table.
-    pub(crate) const ALL: [Self; 13] = [
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Quiet,
         Self::PowerCut,
         Self::Rejoin,
         Self::Partition,
@@ -59,6 +62,7 @@ impl Cell {
     /// The word for it, and its unit.
     pub(crate) fn words(self) -> (&'static str, &'static str) {
         match self {
+            Self::Quiet => ("nothing done", "ms"),
             Self::PowerCut => ("power cut", "ms"),
             Self::Rejoin => ("rejoin", "ms"),
             Self::Partition => ("partition", "ms"),
@@ -77,7 +81,7 @@ impl Cell {
 
     /// Whether fewer is better and a ratio means something.
     pub(crate) fn has_ratio(self) -> bool {
-        !matches!(self, Self::TwoOwners | Self::Rejoin | Self::Heal | Self::Network | Self::Pss)
+        !matches!(self, Self::Quiet | Self::TwoOwners | Self::Rejoin | Self::Heal | Self::Network | Self::Pss)
     }
 }
 

@@ -6,7 +6,7 @@ use regent_lab::Folder;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::Result;
+use crate::{Result, weight};
 
 static LAB: Mutex<Option<Folder>> = Mutex::new(None);
 
@@ -28,6 +28,7 @@ pub(crate) fn watch() -> Result<()> {
             if let Some(Err(why)) = lab.map(|folder| regent_lab::down(&folder)) {
                 eprintln!("{why}");
             }
+            weight::leave();
             std::process::exit(128 + signal);
         }
     })?;

@@ -27,6 +27,7 @@ mod sys;
 mod tables;
 mod takeover;
 mod watch;
+mod weight;
 
 use std::process::ExitCode;
 

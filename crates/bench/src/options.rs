@@ -11,7 +11,7 @@ usage: cargo xtask bench takeover [--runs N] [--only NAME[,NAME...]] [--faults N
 
   --runs N      how often each fault is repeated in each row (default 5)
   --only NAME   only rows whose name contains one of these; repeat it or separate with commas
-  --faults F    only these: power-cut, partition, move, kill, network, idle
+  --faults F    only these: idle, quiet, power-cut, partition, move, kill, network
   --quick       two runs, and shorter waits
   --list        the names of the rows
   --json FILE   also write everything, every single figure, into a file

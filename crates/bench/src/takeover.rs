@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::rows::{self, Row};
 use crate::stand::Stand;
 use crate::steps::{Step, Usual, usual};
-use crate::{Result, interrupt, report};
+use crate::{Result, interrupt, report, weight};
 
 /// What is measured is a little more important than what else runs on the machine; its daemons set their own
 /// real-time priorities above that.
@@ -59,9 +59,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     }
     interrupt::watch()?;
     rustix::process::setpriority_process(None, NICE)?;
+    if !weight::take() {
+        eprintln!("no control group for the processor's share: other work disturbs the figures more");
+    }
+    let done = every_row(&wanted, options);
+    weight::leave();
+    done
+}
+
+fn every_row(wanted: &[Row], options: &Options) -> Result<()> {
     let began = Instant::now();
     let mut measured: Vec<Measured> = Vec::new();
-    for row in &wanted {
+    for row in wanted {
         measured.push(measure(row, options, began));
         // After every row: who breaks off keeps what was measured.
         if let Some(file) = &options.json {
