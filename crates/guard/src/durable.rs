@@ -93,7 +93,7 @@ impl Counter {
         let last = match fs::read_to_string(&self.path) {
             Ok(text) => text.trim().parse::<u64>().map_err(|_| {
                 fail(format!("{shown} does not hold a number: this node's state is damaged, and it owns nothing. Type: {}",
-                    begin_anew(self.path.parent().unwrap_or(Path::new("."))))) 
+                    begin_anew(self.path.parent().unwrap_or(Path::new(".")))))
             })?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(fail(format!("cannot read {shown}: {error}"))),

@@ -33,6 +33,7 @@ mod san;
 mod spec;
 mod switch;
 mod sys;
+mod wish;
 
 pub use clock::now_ns;
 pub use dispatch::dispatch;
@@ -48,3 +49,4 @@ pub use spec::{
     SeedFile, check_lab_name,
 };
 pub use switch::Direction;
+pub use wish::wish_to_end;

@@ -1,7 +1,6 @@
 //! `regent lab probe`: asks an address again and again, as a client would, and tells every silence.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use regent_lab::probe::{Gap, Probe, Protocol, Series};
@@ -10,7 +9,7 @@ use serde_json::json;
 
 use crate::args_lab::{ProbeArgs, Wire};
 use crate::screen::Screen;
-use crate::trouble::{Result, Trouble};
+use crate::trouble::Result;
 
 /// How often is looked for new silences.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -56,17 +55,6 @@ pub fn gap_line(gap: &Gap, began: u64) -> String {
     format!("at {at:8.3} s  silence of {ms:7.0} ms  {who}\n")
 }
 
-/// Becomes true when somebody wants the command to end. Who wants it twice does not wait for the summary.
-fn wish_to_end() -> Result<Arc<AtomicBool>> {
-    let wish = Arc::new(AtomicBool::new(false));
-    let failed = |error| Trouble::refused(format!("cannot watch for signals: {error}"));
-    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
-        signal_hook::flag::register_conditional_default(signal, Arc::clone(&wish)).map_err(failed)?;
-        signal_hook::flag::register(signal, Arc::clone(&wish)).map_err(failed)?;
-    }
-    Ok(wish)
-}
-
 /// `regent lab probe`. Ctrl-C ends it with the summary.
 ///
 /// # Errors
@@ -80,7 +68,7 @@ pub(super) fn probe(lab: &Lab, screen: &Screen, args: &ProbeArgs) -> Result<()> 
     let every = args.every.as_secs_f64() * 1e3;
     screen.say(&format!("asking {} from {CLIENT} every {every} ms; Ctrl-C ends\n", args.target))?;
     let mut gaps = Gaps::new(args.every);
-    let wish = wish_to_end()?;
+    let wish = regent_lab::wish_to_end()?;
     let began = Instant::now();
     loop {
         std::thread::sleep(LOOK_EVERY);
