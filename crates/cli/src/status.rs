@@ -96,9 +96,13 @@ fn verdict(status: &Status, paint: Paint) -> String {
         for network in node.networks.iter().enumerate().filter_map(silent) {
             parts.push(format!("{} is silent on network {network}", node.name));
         }
-        if !node.troubles.is_empty() {
-            parts.push(format!("see what {} says", node.name));
-        }
+    }
+    let troubled: Vec<&str> =
+        status.nodes.iter().filter(|n| !n.troubles.is_empty()).map(|n| n.name.as_str()).collect();
+    match troubled.as_slice() {
+        [] => {}
+        [one] => parts.push(format!("see what {one} says")),
+        several => parts.push(format!("see what {} say", several.join(", "))),
     }
     let tone = match (parts.is_empty(), restless.iter().any(|g| is_unwell(g))) {
         (true, _) => return paint.tone(Tone::Good, "all is well"),

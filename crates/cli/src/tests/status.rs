@@ -45,6 +45,17 @@ fn a_group_that_never_ran_and_a_cluster_without_groups() {
 }
 
 #[test]
+fn what_nodes_are_in_trouble_with_is_shown_below_them_and_pointed_at_in_the_first_line() {
+    let mut status = samples::healthy();
+    status.nodes[1].troubles =
+        vec!["the disk is full while preparing /var/lib/regent/log/x: make room there".into()];
+    let one = render(&status, PLAIN);
+    status.nodes[0].troubles =
+        vec!["keepalives sealed with another key are refused".into(), "a\nline".into()];
+    insta::assert_snapshot!(format!("{one}\n---\n{}", render(&status, PLAIN)));
+}
+
+#[test]
 fn colour_changes_nothing_but_colour() {
     for status in [samples::healthy(), samples::blocked(), samples::failed(), samples::not_quorate()] {
         let coloured = render(&status, Paint(true));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cluster::{Cluster, address_group, find, head, ledger_group};
-use crate::machine::{DAEMON, GUARD, process_of, python, resident_kib, troubles};
+use crate::machine::{DAEMON, GUARD, process_of, python, resident_kib, sh, troubles};
 
 /// Prints every frame that reaches this machine for the port of keepalives, with the interface, for two seconds.
 const CAPTURE: &str = r#"
@@ -168,4 +168,40 @@ fn random_replayed_and_forged_bytes_on_every_port_are_counted_dropped_and_told_o
     assert!(status.nodes.iter().all(|n| n.state == "up"), "{}", cluster.evidence());
     std::thread::sleep(Duration::from_millis(200));
     cluster.nothing_lost(writer);
+}
+
+#[test]
+fn what_a_node_could_not_do_is_told_when_the_configuration_is_applied_and_again_when_it_is_mended() {
+    let good = head("normal") + &ledger_group("cascading", "\"fenced\"");
+    let cluster = Cluster::up("notrdy", &good);
+    let bad = good.replace(regent_lab::FENCE_AGENT, "/usr/local/bin/fence_mine");
+    let bad =
+        bad.replace("foreground = true", "foreground = true\n  status = \"/usr/local/bin/ledger-status\"");
+    assert!(bad.contains("fence_mine") && bad.contains("ledger-status"));
+    let apply = |text: &str| {
+        sh(&cluster, "lx5", &format!("cat > /tmp/c.toml <<'E'\n{text}\nE\nregent apply /tmp/c.toml"));
+    };
+    apply(&bad);
+    for (node, words) in [
+        ("lx4", &["fence_mine", "ledger-status"][..]),
+        ("lx5", &["fence_mine", "ledger-status"]),
+        ("wit", &["fence_mine"]),
+    ] {
+        cluster.wait_for("the doubts", |_| {
+            let told = troubles(&cluster, node).join(" ");
+            words.iter().all(|word| told.contains(word))
+        });
+    }
+    // An agent that is there and answers nonsense is no better.
+    let agent = "printf '#!/bin/sh\\nhead -c 300000 /dev/urandom\\nexit 9\\n' > /usr/local/bin/fence_mine; \
+                 chmod +x /usr/local/bin/fence_mine";
+    sh(&cluster, "wit", agent);
+    apply(&format!("{bad}# looked at anew\n"));
+    cluster.wait_for("the useless answer", |_| {
+        troubles(&cluster, "wit").iter().any(|t| t.contains("exited with 9"))
+    });
+    apply(&good);
+    for node in ["lx4", "lx5", "wit"] {
+        cluster.wait_for("all well again", |_| troubles(&cluster, node).is_empty());
+    }
 }
