@@ -12,6 +12,7 @@ use regent_model::holding::{Act, Held, Holding};
 use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
 
 use crate::event::Event;
+use crate::faults::Fault;
 use crate::machine::GuardProcess;
 use crate::net::NETWORKS;
 use crate::sim::Sim;
@@ -282,7 +283,24 @@ impl Sim {
             Act::Mount { .. } if self.rng.chance(60) => self.rng.skewed(20, 2_000) * MS,
             Act::Mount { .. } => self.rng.between(2, 12) * MS,
         };
+        if delay > 300 * MS && !self.peace && self.only.is_none() && self.script.is_empty() {
+            self.strike_while_mounting(node, delay);
+        }
         self.after(delay, Event::ActHappens { node, boot, guard: life, id, act });
+    }
+
+    /// A mount that takes long is a good moment to lose the guard that asked for it, and whoever could adopt it.
+    fn strike_while_mounting(&mut self, node: NodeId, lasts: Ns) {
+        if !self.rng.chance(300) {
+            return;
+        }
+        let at = self.rng.between(MS, lasts / 4);
+        let back = self.rng.between(1, 8) * MS;
+        self.for_a_while(at, Fault::KillGuard(node, back), 0);
+        let others: Vec<NodeId> = self.nodes().into_iter().filter(|id| *id != node).collect();
+        let ways = others.iter().flat_map(|o| (0..NETWORKS).flat_map(|n| [(node, *o, n), (*o, node, n)]));
+        let ways = Fault::Mute(ways.collect());
+        self.for_a_while(at, ways, lasts);
     }
 
     pub(crate) fn act_happens(&mut self, node: NodeId, guard: u64, id: ActId, act: &Act) {

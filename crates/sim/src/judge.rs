@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use regent_engine::Engine;
 use regent_model::config::Config;
 use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId};
-use regent_model::proof::Need;
+use regent_model::proof::{Need, Proof};
 use regent_model::state::{State, Tenure};
 
 use crate::body::AppKey;
@@ -200,6 +200,8 @@ impl Judge {
         let owned = self.truth.as_ref().and_then(|(_, state)| state.ownership(group));
         match owned {
             Some(o) if o.epoch == epoch && o.owner == who => Ok(()),
+            // A start that was allowed ends up in what the next life has on its list, and has adopted.
+            Some(o) if o.proof == Proof::Adopted && o.owner.node == who.node && epoch < o.epoch => Ok(()),
             Some(o) => Err(format!(
                 "{who} acts for {group} under epoch {epoch}, but epoch {} belongs to {}",
                 o.epoch, o.owner

@@ -40,7 +40,7 @@ impl Scenario {
     /// - `cut NODE... | NODE...`, `heal`, `unplug NODE NETWORK`, `plug NODE NETWORK`
     /// - `apps-die NODE`, `agents-fail PERMILLE`, `starts-fail PERMILLE`, `fence-fails PERMILLE`, `san-off NODE`, `san-on NODE`
     /// - `ask NODE group enable|disable|restart|move GROUP [NODE]`
-    /// - `ask NODE node start|standby|stop [graceful|takeover|forced|NODE]`, `ask NODE confirm-dead NODE`
+    /// - `ask NODE node start|standby|stop [graceful|takeover|forced]] [NODE`, `ask NODE confirm-dead NODE`
     /// - `start NODE`: the service, after a stop
     /// - `mute NODE... | NODE...`, `deafen NODE... | NODE...`: channels, or keepalives, do not pass
     /// - `disk-hangs NODE MS`, `release-hangs`, `wipe NODE MS`: another machine takes its place after so long
@@ -233,7 +233,7 @@ fn request_of(words: &[&str]) -> Option<Request> {
         }
         ("node", "start") => Request::Node { node: text(2), verb: NodeVerb::Start },
         ("node", "standby") => Request::Node { node: text(2), verb: NodeVerb::Standby },
-        ("node", "stop") => Request::Node { node: None, verb: NodeVerb::Stop(mode(words.get(2)?)?) },
+        ("node", "stop") => Request::Node { node: text(3), verb: NodeVerb::Stop(mode(words.get(2)?)?) },
         ("confirm-dead", node) => {
             let why = "I pulled its plug".to_owned();
             Request::ConfirmDead { node: node.to_owned(), who: "root".into(), why }

@@ -49,7 +49,7 @@ impl Sim {
     pub(crate) fn owner_cut_off(&mut self, cast: &Cast) -> Ns {
         let lasts = 150 + self.rng.below(60);
         let mut begins = 0;
-        if self.only.is_none() && self.rng.chance(500) {
+        if self.only.is_none() && self.rng.chance(800) {
             // In the middle of bringing up what it owns.
             begins = 20;
             self.during(0, lasts, Fault::SlowAgents);

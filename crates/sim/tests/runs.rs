@@ -99,13 +99,13 @@ fn a_daemon_absent_for_six_seconds_makes_its_guard_let_go() {
     ));
 }
 
-/// Both stood in the queue of a node without a quorum, and were committed at once. The start took the stop back in the
-/// log but not in the guard, whose incarnation was never to have a lease again.
+/// Both stood in the log before the node heard of either. The start took the stop back in the log but not in the guard,
+/// whose incarnation was never to have a lease again.
 #[test]
 fn a_start_that_follows_a_forced_stop_at_once_leaves_nobody_without_lease() {
     insta::assert_snapshot!(check(
-        "cluster address-normal\nfrom 5000\nuntil 14000\n5000 kill lx5 1500\n5000 kill wit 3500\n\
-         5500 ask lx4 node stop forced\n5700 ask lx4 node start lx4\n10000 start lx4\n14000 settled"
+        "cluster address-normal\nfrom 5000\nuntil 14000\n5000 mute lx4 | lx5 wit\n\
+         5100 ask lx5 node stop forced lx4\n5200 ask lx5 node start lx4\n5500 heal\n10000 start lx4\n14000 settled"
     ));
 }
 
