@@ -18,8 +18,9 @@ cargo xtask COMMAND
 
   demo              a whole cluster on this machine: power cut, takeover, nothing lost (about a minute)
   test [--quick]    everything that CI checks; --quick leaves out the lab and the simulator
-  sim [--seeds N] [--seed S --verbose] [--mutants]
-                    the simulator: whole clusters in virtual time, with faults
+  sim [--seeds N [--marks]] [--seed S --verbose] [--mutants]
+                    the simulator: whole clusters in virtual time, with faults; --marks counts the rare branches
+                    reached (2000 seeds must reach all), --mutants switches off each condition of the lease
   bench takeover [--runs N] [--only NAME] [--quick] [--json FILE]
                     takeover times beside keepalived, Pacemaker and the bare system calls (docs/benchmarks.md)
   tidy              the rules of the house: arrows, lengths, words
