@@ -9,6 +9,11 @@
 //!
 //! - [`run`]: one seed, and what it showed.
 //! - [`scenario`]: a story with its journal, for tests and for reading.
+//! - [`hunts`]: every condition of the lease switched off, one at a time, until a run shows two owners.
+//!
+//! What goes wrong is chosen by chance (`faults`), told in stories that aim at one condition (`nemesis`, `stories`), or
+//! waits for a word in a journal (`traps`). Which rare branches that reaches is counted (`marks`): 2000 seeds must
+//! reach all.
 
 mod body;
 pub mod command;
