@@ -150,3 +150,30 @@ fn show(hunt: &Hunt, caught: &Caught, seeds: u64, out: &mut impl Write) -> std::
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_condition_is_hunted_or_said_to_be_kept_twice() {
+        let hunted = HUNTS.into_iter().map(|hunt| hunt.condition);
+        let all: Vec<Condition> =
+            hunted.chain(KEPT_TWICE.into_iter().map(|(condition, _)| condition)).collect();
+        assert_eq!(all.len(), Condition::ALL.len());
+        assert_eq!(all.into_iter().collect::<BTreeSet<_>>(), BTreeSet::from(Condition::ALL));
+    }
+
+    #[test]
+    fn of_every_one_of_the_twelve_at_least_one_part_is_hunted() {
+        let hunted: Vec<String> = HUNTS.into_iter().map(|hunt| format!("{:?}", hunt.condition)).collect();
+        for number in 1..=12 {
+            let is_of = |name: &String| {
+                let digits: String = name[1..].chars().take_while(char::is_ascii_digit).collect();
+                digits == number.to_string()
+            };
+            assert!(hunted.iter().any(is_of), "L{number}");
+        }
+    }
+}
