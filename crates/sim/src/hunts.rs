@@ -1,5 +1,6 @@
 //! Every condition of the lease switched off, one at a time: in which story and cluster its absence makes two owners.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -117,17 +118,26 @@ pub fn hunt(seeds: u64, out: &mut impl Write) -> std::io::Result<bool> {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
-                while let Some(hunt) = HUNTS.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if sender.send((hunt, hunt.go(seeds))).is_err() {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(hunt) = HUNTS.get(at) else { break };
+                    if sender.send((at, hunt.go(seeds))).is_err() {
                         break;
                     }
                 }
             });
         }
         drop(sender);
-        for (hunt, caught) in results {
+        // In the order of the list, whichever is ready first.
+        let mut ready = BTreeMap::new();
+        let mut shown = 0;
+        for (at, caught) in results {
             all &= caught.first.is_some() && caught.innocent.is_none();
-            show(hunt, &caught, seeds, out)?;
+            ready.insert(at, caught);
+            while let Some(caught) = ready.remove(&shown) {
+                show(&HUNTS[shown], &caught, seeds, out)?;
+                shown += 1;
+            }
         }
         Ok::<(), std::io::Error>(())
     })?;
