@@ -68,7 +68,7 @@ impl Founding {
         let text = fs::read(path).doing(|| format!("read {}", path.display()))?;
         serde_json::from_slice(&text).map_err(|error| {
             NodeError::new(format!("{} is damaged: {error}", path.display()))
-                .next("remove this node from the cluster, then: regent join TOKEN")
+                .next(durable::begin_anew(path.parent().unwrap_or(Path::new("."))))
         })
     }
 

@@ -7,6 +7,8 @@ use crate::cluster::{Cluster, told};
 
 /// The command line of a daemon begins so.
 pub(crate) const DAEMON: &str = "[^ ]*regent node daemon";
+/// That of the service so.
+pub(crate) const LEDGER: &str = "regent lab ledger serve";
 /// That of a guard so.
 pub(crate) const GUARD: &str = "[^ ]*regent-guard";
 
