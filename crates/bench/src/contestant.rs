@@ -92,3 +92,13 @@ pub(crate) fn said(lab: &Lab, machine: &str, words: &[impl AsRef<OsStr>]) -> Res
     let errors = String::from_utf8_lossy(&output.stderr);
     Err(format!("`{}` failed on {machine}: {}{}", command.join(" "), out.trim(), errors.trim()).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_installed_is_named_and_what_is_there_is_not() {
+        assert_eq!(missing(&["sh", "no-such-program", "mount"]), ["no-such-program"]);
+    }
+}

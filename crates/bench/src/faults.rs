@@ -197,20 +197,17 @@ fn planned_move(stand: &Stand) -> Result<Outcome> {
     let back = taken_over(&watch, &owner, at);
     std::thread::sleep(TAIL);
     let seen = watch.stop();
-    // The move begins when the order has come through; the silence is what the client feels of it.
-    let left = seen.series.replies.iter().rfind(|r| r.at < back.unwrap_or(0) && r.who.starts_with(&owner));
-    let left = left.map_or(at, |r| r.at);
-    let steps = steps(stand, at, back, &owner);
+    let mut steps = steps(stand, at, back, &owner);
+    // The silence begins here: until then the order was on its way.
+    let last = seen.series.replies.iter().rfind(|r| r.at < back.unwrap_or(0) && node_of(&r.who) == owner);
+    if let Some(last) = last.filter(|_| !steps.is_empty()) {
+        let what = "==>  the client's last answer from the old owner".to_owned();
+        steps.push(Step { what, at_ms: ms(last.at.saturating_sub(at)), took_ms: None });
+    }
     stand.contestant.after_move(&stand.lab, &owner)?;
     let settled = stand.settle();
     let cells = vec![(Cell::Move, seen.silence(at, u64::MAX))];
-    let after = ms(left.saturating_sub(at));
-    let note = if after < 1.0 {
-        String::new()
-    } else {
-        format!("the old owner answered until {after:.0} ms after the order")
-    };
-    Ok(Outcome { cells, steps, note, broken: settled.is_err() || back.is_none() })
+    Ok(Outcome { cells, steps, note: String::new(), broken: settled.is_err() || back.is_none() })
 }
 
 fn application_killed(stand: &Stand) -> Result<Outcome> {

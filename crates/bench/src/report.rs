@@ -49,7 +49,7 @@ pub(crate) fn text(measured: &[Measured]) -> String {
         }
     }
     let notes: Vec<String> =
-        measured.iter().flat_map(|m| m.notes.iter().map(|n| format!("  {}: {n}\n", m.name))).collect();
+        measured.iter().flat_map(|m| counted(&m.notes).map(|n| format!("  {}: {n}\n", m.name))).collect();
     if !notes.is_empty() {
         text += &format!("\nRemarks\n{}", notes.concat());
     }
@@ -66,6 +66,17 @@ pub(crate) fn text(measured: &[Measured]) -> String {
         }
     }
     text
+}
+
+/// Each remark once, with how many runs have it.
+fn counted(notes: &[String]) -> impl Iterator<Item = String> {
+    let first = |(at, note): &(usize, &String)| !notes[..*at].contains(note);
+    notes.iter().enumerate().filter(first).map(|(_, note)| {
+        match notes.iter().filter(|other| *other == note).count() {
+            1 => note.clone(),
+            times => format!("{note} ({times} runs)"),
+        }
+    })
 }
 
 /// The figures that are `wanted`, of the rows that have any.
@@ -190,6 +201,12 @@ mod tests {
         let text = ratios(&rows);
         assert!(text.contains("| pacemaker-tuned-ext4 | 6 "), "{text}");
         assert!(!text.contains("regent-normal"), "{text}");
+    }
+
+    #[test]
+    fn a_remark_is_made_once_with_how_many_runs_have_it() {
+        let notes = ["a", "b", "a"].map(str::to_owned);
+        assert_eq!(counted(&notes).collect::<Vec<_>>(), ["a (2 runs)", "b"]);
     }
 
     #[test]

@@ -133,7 +133,7 @@ fn every_fault(row: &Row, options: &Options, measured: &mut Measured, tell: impl
                 measured.figures.entry(*cell).or_default().push(*value);
             }
             if !outcome.note.is_empty() {
-                measured.notes.push(format!("{} {run}: {}", fault.name(), outcome.note));
+                measured.notes.push(format!("{}: {}", fault.name(), outcome.note));
             }
             if !outcome.steps.is_empty() {
                 told_steps.push(outcome.steps);
