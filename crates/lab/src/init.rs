@@ -31,7 +31,7 @@ pub(crate) fn run() -> Result<()> {
     let line = File::from(rustix::io::dup(io::stdin()).doing(|| "use standard input".into())?);
     let mut heard = BufReader::new(line.try_clone().doing(|| "copy the line".into())?);
     let mut line = line;
-    let result = boot(&mut heard);
+    let result = boot(&mut heard, &mut line);
     match &result {
         Ok(_) => line.write_all(b"started\n").doing(|| "report".into())?,
         Err(error) => writeln!(line, "{error}").doing(|| "report".into())?,
@@ -44,7 +44,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 /// The machine's name, and its command's process if there is one.
-fn boot(heard: &mut impl BufRead) -> Result<(String, Option<u32>)> {
+fn boot(heard: &mut impl BufRead, line: &mut impl Write) -> Result<(String, Option<u32>)> {
     let order: BootOrder =
         serde_json::from_str(&hear(heard)?).doing(|| "understand the boot order".into())?;
     sys::own_cgroup_view().doing(|| "make a cgroup namespace".into())?;
@@ -54,6 +54,10 @@ fn boot(heard: &mut impl BufRead) -> Result<(String, Option<u32>)> {
         return Err(LabError::new("the fabric broke off"));
     }
     addresses(&order)?;
+    line.write_all(b"up\n").doing(|| "report".into())?;
+    if hear(heard)? != "cabled\n" {
+        return Err(LabError::new("the fabric broke off"));
+    }
     let command = start(&order)?;
     Ok((order.machine.name, command))
 }

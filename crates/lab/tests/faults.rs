@@ -133,6 +133,19 @@ fn a_cut_swallows_frames_but_leaves_the_carrier_and_heals() {
     assert!(error.contains("it has eth0, eth1"), "{error}");
 }
 
+#[test]
+fn a_cable_that_is_cut_stays_cut_when_the_machine_boots_until_it_is_healed() {
+    let lab = up("cable");
+    lab.cut("lx4", Some(0)).unwrap();
+    lab.off_and_wait("lx4").unwrap();
+    lab.on("lx4").unwrap();
+    assert!(!pings(&lab, "lx5", "10.77.0.4") && pings(&lab, "lx5", "10.78.0.4"));
+    lab.off_and_wait("lx4").unwrap();
+    lab.heal("lx4", None).unwrap();
+    lab.on("lx4").unwrap();
+    eventually("it answers again", Duration::from_secs(5), || pings(&lab, "lx5", "10.77.0.4"));
+}
+
 /// Whether a datagram from one machine arrives at the other.
 fn arrives(lab: &Lab, from: &str, to: &str, address: &str) -> bool {
     let listen = format!(

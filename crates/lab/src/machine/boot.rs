@@ -100,7 +100,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The order; links while the machine mounts; `go` when both are there; `started` at the end.
+    /// The order; `linked` while the machine mounts; `cabled` when its links are `up`; `started` at the end.
     fn talk_through_boot(&self, shared: &Shared, line: &UnixStream, order: &BootOrder) -> Result<()> {
         let name = &self.spec.name;
         let mut text = serde_json::to_string(order).doing(|| "write the boot order".into())?;
@@ -119,7 +119,13 @@ impl Machine {
             // If the machine has died, what it said last is the better reason.
             line.set_read_timeout(Some(Duration::from_millis(200))).doing(|| "set a timeout".into())?;
         }
-        let heard = reader.read_line(&mut said);
+        let mut heard = reader.read_line(&mut said);
+        if said == "up\n" {
+            self.cut_as_before(shared)?;
+            writer.write_all(b"cabled\n").doing(|| format!("talk to {name}"))?;
+            said.clear();
+            heard = reader.read_line(&mut said);
+        }
         match (said.trim(), plugged, heard) {
             ("started", Ok(()), _) => Ok(()),
             ("", Err(error), _) => Err(error),

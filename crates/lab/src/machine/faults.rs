@@ -1,5 +1,7 @@
 //! What can be done to a machine that has power: cuts, pauses, and its SAN port's switch.
 
+use std::time::Duration;
+
 use super::{Live, Machine, Shared};
 use crate::cgroup;
 use crate::clock::now_ns;
@@ -7,6 +9,9 @@ use crate::error::{LabError, Result};
 use crate::protocol::Power;
 use crate::san::DiskState;
 use crate::switch::{Direction, SwitchPort};
+
+/// How long the kernel may take to notice a carrier, at the most.
+const CARRIER_NOTICED: Duration = Duration::from_millis(300);
 
 impl Machine {
     /// Swallows frames on one network or on all. Gives the time from which on.
@@ -39,12 +44,40 @@ impl Machine {
         Ok(now_ns())
     }
 
-    /// Undoes the cuts and losses of one network or of all.
+    /// Does to the ports of a machine that boots what was done to its cables before. Its links are up already, and
+    /// no command of it runs yet.
     ///
     /// # Errors
-    /// When the machine is off, or is not on that network.
+    /// When the host refuses.
+    pub(super) fn cut_as_before(&self, shared: &Shared) -> Result<()> {
+        let live = self.live();
+        if live.cuts.is_empty() && live.losses.is_empty() {
+            return Ok(());
+        }
+        // The kernel enables a port when it notices the carrier, some time after the link came up.
+        std::thread::sleep(CARRIER_NOTICED);
+        for (number, port) in &live.ports {
+            if let Some(direction) = live.cuts.get(number) {
+                shared.switch.cut(port, *direction)?;
+            }
+            if let Some(percent) = live.losses.get(number) {
+                shared.switch.lose(port, *percent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes the cuts and losses of one network or of all, also of a machine that has no power.
+    ///
+    /// # Errors
+    /// When the machine is not on that network.
     pub(crate) fn heal(&self, shared: &Shared, network: Option<usize>) -> Result<u64> {
         let mut live = self.live();
+        if live.ports.is_empty() {
+            live.cuts.retain(|number, _| network.is_some_and(|wanted| wanted != *number));
+            live.losses.retain(|number, _| network.is_some_and(|wanted| wanted != *number));
+            return Ok(now_ns());
+        }
         for (number, port) in self.chosen(&live, network)? {
             shared.switch.heal(&port)?;
             live.cuts.remove(&number);

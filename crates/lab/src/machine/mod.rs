@@ -154,9 +154,6 @@ impl Machine {
             live.boot += 1;
             live.boot_id = boot::new_boot_id()?;
             live.env = boot::environment(shared, &self.spec, &live.boot_id);
-            live.cuts.clear();
-            live.losses.clear();
-            live.cut_by_pause.clear();
             live.disk_before_pause = None;
             live.paused = false;
             live.trouble = None;
@@ -253,8 +250,10 @@ impl Machine {
         live.born = None;
         live.watched = false;
         live.paused = false;
-        live.cuts.clear();
-        live.losses.clear();
+        // What was done to the cables is no matter of the machine's power; what a pause did to its ports is.
+        for number in std::mem::take(&mut live.cut_by_pause) {
+            live.cuts.remove(&number);
+        }
         live.power = Power::Off;
         self.changed.notify_all();
     }
