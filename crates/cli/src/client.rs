@@ -74,11 +74,18 @@ impl Client {
         let at = self.socket.display();
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
-                let why = match &self.whose {
-                    Whose::Local { refused: Some(why), .. } => format!("{what} refused to run: {why}"),
-                    _ => format!("{what} does not run (nobody listens at {at})"),
-                };
-                self.how_to_start(Trouble::unreachable(why))
+                let refusal = |why: &String| Trouble::unreachable(format!("{what} refused to run: {why}"));
+                match &self.whose {
+                    // It has said itself what to type.
+                    Whose::Local { refused: Some(why), .. } if why.contains("regent join TOKEN") => {
+                        refusal(why)
+                    }
+                    Whose::Local { refused: Some(why), .. } => self.how_to_start(refusal(why)),
+                    _ => {
+                        let what = format!("{what} does not run (nobody listens at {at})");
+                        self.how_to_start(Trouble::unreachable(what))
+                    }
+                }
             }
             io::ErrorKind::PermissionDenied => {
                 Trouble::unreachable(format!("{what} may not be asked by this user ({at})"))

@@ -35,6 +35,8 @@ pub(crate) struct GuardView {
     pub(crate) lease_valid: bool,
     pub(crate) letting_go: bool,
     pub(crate) confirmed: u64,
+    /// The index of the last view with other voters than the one before; [`Self::confirmed`] follows.
+    pub(crate) voters_told_at: u64,
     pub(crate) held: Vec<Held>,
 }
 

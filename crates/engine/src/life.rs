@@ -210,6 +210,11 @@ impl Engine {
                 continue;
             }
             if !self.sequencers.contains_key(&name) {
+                // Right after a change of voters the guard lets nothing be acquired before the new ones have
+                // acknowledged it (L8): that is a matter of a heartbeat, and no failure of this node.
+                if ownership.phase == Phase::Acquiring && self.guard.confirmed < self.guard.voters_told_at {
+                    continue;
+                }
                 self.begin(&name, &ownership);
             }
             if let Some(sequencer) = self.sequencers.get_mut(&name) {
@@ -394,6 +399,9 @@ impl Engine {
         };
         if *told == (ClusterView { applied: told.applied, ..view.clone() }) {
             return;
+        }
+        if told.voters != view.voters {
+            self.guard.voters_told_at = view.applied;
         }
         self.out.guard.push(FromDaemon::Configure(view.clone()));
         self.guard_told = Some(view);
