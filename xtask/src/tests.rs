@@ -19,7 +19,8 @@ pub(crate) fn demo() -> Result<(), String> {
 }
 
 fn build() -> Result<(), String> {
-    let args = ["build", "--quiet", "--workspace", "--bins"];
+    // Not quiet: who waits for minutes wants to see how far it is.
+    let args = ["build", "--workspace", "--bins"];
     step("building (some minutes the first time)", &cargo(), &args)
 }
 

@@ -69,7 +69,7 @@ Then: regent token, and on the second machine: regent join TOKEN")]
     /// Add this machine to a cluster, as a node
     #[command(after_help = "The token comes from: regent token (on a member)
 Example:
-  regent join regent-1-...  --node lx5 --address 10.77.0.5 --address 10.78.0.5")]
+  regent join rgt1-... --node lx5 --address 10.77.0.5 --address 10.78.0.5")]
     Join(JoinArgs),
     /// Add this machine to a cluster, as a witness: it votes and owns nothing
     #[command(after_help = "The token comes from: regent token --witness (on a member)")]

@@ -102,6 +102,10 @@ pub fn events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs) -> Result<()>
         .collect();
     if !args.follow {
         screen.value(&json!(values))?;
+        if let Some(group) = args.group.as_ref().filter(|_| bursts.is_empty()) {
+            return screen
+                .say(&format!("nothing has happened to {group}; the groups are in: regent status\n"));
+        }
         return screen.say(&events::render(&bursts, &manner));
     }
     for value in &values {

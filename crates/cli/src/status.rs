@@ -97,6 +97,10 @@ fn verdict(status: &Status, paint: Paint) -> String {
             parts.push(format!("{} is silent on network {network}", node.name));
         }
     }
+    let mut nodes = status.nodes.iter().filter(|n| !n.witness);
+    if !status.groups.is_empty() && nodes.all(|n| n.state == "standby") {
+        parts.push("every node is on standby".to_owned());
+    }
     let troubled: Vec<&str> =
         status.nodes.iter().filter(|n| !n.troubles.is_empty()).map(|n| n.name.as_str()).collect();
     match troubled.as_slice() {
