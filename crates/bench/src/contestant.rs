@@ -57,6 +57,11 @@ pub(crate) trait Contestant {
         Vec::new()
     }
 
+    /// What it says about itself now, to understand why it does not do what it should.
+    fn evidence(&self, _lab: &Lab) -> String {
+        String::new()
+    }
+
     /// Its version and settings, for the record.
     fn about(&self, lab: &Lab) -> Value;
 }

@@ -117,9 +117,14 @@ fn begin(stand: &Stand) -> Result<(Watch, String)> {
     Ok((watch, node_of(&first.who).to_owned()))
 }
 
-/// Waits for an answer from anybody else; gives when it came.
-fn taken_over(watch: &Watch, from: &str, after: u64) -> Option<u64> {
-    Some(watch.answer(after, PATIENCE, |who| who != from)?.at)
+/// Waits for an answer from anybody else; gives when it came. If none comes, what the cluster says of itself is told.
+fn taken_over(stand: &Stand, watch: &Watch, from: &str, after: u64) -> Option<u64> {
+    let answer = watch.answer(after, PATIENCE, |who| who != from);
+    if answer.is_none() {
+        // Before anything else is done to it.
+        eprintln!("nobody has taken over from {from}\n{}", stand.contestant.evidence(&stand.lab));
+    }
+    Some(answer?.at)
 }
 
 /// The steps of the contestant's journal, and the client's first answer among them.
@@ -137,7 +142,7 @@ fn power_cut(stand: &Stand) -> Result<Outcome> {
     let (watch, owner) = begin(stand)?;
     let at = stand.lab.off(&owner)?;
     stand.contestant.fault_made(&stand.lab, Made::PowerCut(&owner))?;
-    let back = taken_over(&watch, &owner, at);
+    let back = taken_over(stand, &watch, &owner, at);
     std::thread::sleep(TAIL);
     let steps = steps(stand, at, back, &owner);
     std::thread::sleep(TAIL);
@@ -158,7 +163,7 @@ fn power_cut(stand: &Stand) -> Result<Outcome> {
 fn partition(stand: &Stand, hold: Duration) -> Result<Outcome> {
     let (watch, owner) = begin(stand)?;
     let at = stand.lab.cut(&owner, None)?;
-    let back = taken_over(&watch, &owner, at);
+    let back = taken_over(stand, &watch, &owner, at);
     std::thread::sleep(TAIL);
     let steps = steps(stand, at, back, &owner);
     std::thread::sleep(hold);
@@ -194,7 +199,7 @@ fn planned_move(stand: &Stand) -> Result<Outcome> {
     let (watch, owner) = begin(stand)?;
     let at = now_ns();
     stand.contestant.order_move(&stand.lab, &owner, peer(&owner))?;
-    let back = taken_over(&watch, &owner, at);
+    let back = taken_over(stand, &watch, &owner, at);
     std::thread::sleep(TAIL);
     let seen = watch.stop();
     let mut steps = steps(stand, at, back, &owner);

@@ -139,6 +139,17 @@ impl Contestant for Regent {
         found
     }
 
+    fn evidence(&self, lab: &Lab) -> String {
+        let mut text = String::new();
+        for machine in [NODES[0], NODES[1], "wit"] {
+            for words in [&["regent", "status"][..], &["regent", "events", "--last", "80"]] {
+                let answer = said(lab, machine, words).unwrap_or_else(|why| why.to_string());
+                text += &format!("---- {} on {machine}\n{answer}\n", words.join(" "));
+            }
+        }
+        text
+    }
+
     fn about(&self, lab: &Lab) -> Value {
         let version = said(lab, NODES[0], &["regent", "--version"]).unwrap_or_default();
         json!({ "version": version.trim(), "configuration": self.config() })
