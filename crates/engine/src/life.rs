@@ -210,14 +210,12 @@ impl Engine {
                 continue;
             }
             if !self.sequencers.contains_key(&name) {
-                // Right after a change of voters the guard lets nothing be acquired before the new ones have
-                // acknowledged it (L8): that is a matter of a heartbeat, and no failure of this node.
-                if ownership.phase == Phase::Acquiring && self.guard.confirmed < self.guard.voters_told_at {
-                    continue;
-                }
                 self.begin(&name, &ownership);
             }
             if let Some(sequencer) = self.sequencers.get_mut(&name) {
+                // Right after a change of voters the guard lets nothing be acquired before the new ones have
+                // acknowledged it (L8): a matter of a heartbeat.
+                sequencer.admit(self.now, self.guard.confirmed >= self.guard.voters_told_at);
                 sequencer.follow(&ownership.phase);
             }
             self.advance(&name);
@@ -402,6 +400,8 @@ impl Engine {
         }
         if told.voters != view.voters {
             self.guard.voters_told_at = view.applied;
+            let now = self.now;
+            self.sequencers.values_mut().for_each(|s| s.admit(now, false));
         }
         self.out.guard.push(FromDaemon::Configure(view.clone()));
         self.guard_told = Some(view);

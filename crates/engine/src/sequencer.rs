@@ -10,6 +10,7 @@
 //! ```
 
 mod slots;
+mod telling;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -75,6 +76,10 @@ pub(crate) struct Sequencer {
     /// What was not looked at yet may run all the same.
     inherits: bool,
     stage: Stage,
+    /// Whether the guard lets anything be acquired: not right after a change of voters (L8).
+    admitted: bool,
+    /// When that was not so last.
+    barred_at: Option<Moment>,
     current: Option<Current>,
     monitors: BTreeMap<RunId, (usize, Moment)>,
     began: Moment,
@@ -135,6 +140,8 @@ impl Sequencer {
             slots: task.resources.into_iter().map(Slot::new).collect(),
             inherits: task.inherits,
             stage,
+            admitted: true,
+            barred_at: None,
             current: None,
             monitors: BTreeMap::new(),
             began: now,
@@ -158,6 +165,14 @@ impl Sequencer {
             Phase::Releasing(_) => self.release(),
             Phase::Stuck(_) => self.stuck_known = true,
             Phase::Acquiring | Phase::Online => {}
+        }
+    }
+
+    /// Takes note of whether the guard lets anything be acquired at `now`. What it refuses meanwhile is no failure.
+    pub(crate) fn admit(&mut self, now: Moment, admitted: bool) {
+        self.admitted = admitted;
+        if !admitted {
+            self.barred_at = Some(now);
         }
     }
 
@@ -197,7 +212,7 @@ impl Sequencer {
                 Stage::Acquiring { at } => {
                     let op = if self.slots[at].probed { Op::Acquire } else { Op::Probe };
                     self.slots[at].word = ResourceWord::Acquiring;
-                    Some((at, op))
+                    (op == Op::Probe || self.admitted).then_some((at, op))
                 }
                 Stage::Mending { at, to } if at == to => {
                     self.inherits = false;
@@ -320,7 +335,11 @@ impl Sequencer {
                 wishes.push(self.tell_slot(Level::Step, "acquire", slot, format!("{name} is up"), took, ""));
                 self.stage = Stage::Acquiring { at: slot + 1 };
             }
-            (Op::Acquire, outcome) => self.acquire_failed(slot, outcome, took, wishes),
+            (Op::Acquire, outcome) => {
+                let barred = self.barred_at.is_some_and(|at| at >= current.began);
+                self.slots[slot].attempts += u32::from(!barred);
+                self.acquire_failed(slot, outcome, took, wishes);
+            }
             (Op::Release, Outcome::Stopped) => {
                 self.slots[slot].stopped();
                 let name = self.described(slot);
@@ -345,7 +364,6 @@ impl Sequencer {
     fn acquire_failed(&mut self, slot: usize, outcome: Outcome, took: Duration, wishes: &mut Vec<Wish>) {
         let failure = as_failure(outcome, "it was started and does not run");
         self.slots[slot].word = ResourceWord::Failed;
-        self.slots[slot].attempts += 1;
         let again = self.slots[slot].attempts <= self.slots[slot].limits.retries;
         let what = self.described(slot);
         let next = if again { "; trying again here" } else { "" };
@@ -443,38 +461,6 @@ impl Sequencer {
             })
             .flatten();
         [current, answers, monitors].into_iter().flatten().min()
-    }
-
-    fn described(&self, slot: usize) -> String {
-        let resource = &self.slots[slot].resource;
-        format!("{} {}", resource.kind(), resource.name())
-    }
-
-    fn tell_slot(
-        &self,
-        level: Level,
-        kind: &'static str,
-        slot: usize,
-        text: String,
-        took: Duration,
-        evidence: &str,
-    ) -> Wish {
-        let took = (took > Duration::ZERO).then_some(took);
-        let name = self.slots[slot].resource.name().clone();
-        self.tell(level, kind, Some(name), text, took, evidence.to_owned())
-    }
-
-    fn tell(
-        &self,
-        level: Level,
-        kind: &'static str,
-        resource: Option<ResourceName>,
-        text: String,
-        took: Option<Duration>,
-        evidence: String,
-    ) -> Wish {
-        let text = if resource.is_none() { format!("{} {text} on {}", self.group, self.node) } else { text };
-        Wish::Tell { level, kind, resource, text, took, evidence }
     }
 }
 
