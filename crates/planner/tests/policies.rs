@@ -410,6 +410,19 @@ fn a_group_that_fails_at_home_goes_on_and_fails_for_good_when_no_node_is_left() 
 }
 
 #[test]
+fn a_group_returns_to_a_node_where_it_failed_when_the_one_that_ran_it_is_lost() {
+    insta::assert_snapshot!(story(
+        &rotating(),
+        "failing lx4
+         up lx4
+         up lx5
+         mended lx4
+         silent lx5
+         promised lx5"
+    ));
+}
+
+#[test]
 fn disabling_takes_down_and_enabling_starts_afresh() {
     insta::assert_snapshot!(story(&cascading(), "up lx4\nup lx5\ndisable g\nenable g"));
 }

@@ -195,6 +195,7 @@ impl State {
             if let Some(group) = self.groups.get_mut(&name).filter(|g| g.moved_to == Some(about.node)) {
                 group.moved_to = None;
             }
+            self.forgive_where_it_ran(&name);
             changes.extend(self.vacate(&name, proof.clone()));
         }
         // A device goes on as long as something waits for its word.

@@ -65,6 +65,16 @@ impl State {
         vec![Change::Wished(name.clone())]
     }
 
+    /// The node that ran the group is lost: where it had failed before, it is worth another try. Not if it did not
+    /// run there either, or a group that brings its nodes down would go round for ever.
+    pub(super) fn forgive_where_it_ran(&mut self, name: &GroupName) {
+        if let Some(group) = self.groups.get_mut(name)
+            && matches!(&group.tenure, Tenure::Owned(o) if o.phase == Phase::Online)
+        {
+            group.failed_on.clear();
+        }
+    }
+
     pub(super) fn restart(&mut self, name: &GroupName) -> Changes {
         let mut changes = self.enable(name);
         if let Some(ownership) = self.ownership(name).cloned()
