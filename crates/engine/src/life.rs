@@ -7,6 +7,7 @@ use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{Outcome, RunId};
 use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
 use regent_model::journal::Level;
+use regent_model::mutants::{Condition, off};
 use regent_model::state::{Command, NodeMode, Ownership, Phase, ReleaseReason, StopMode, Tenure};
 
 use crate::engine::{Engine, GuardView};
@@ -215,7 +216,8 @@ impl Engine {
             if let Some(sequencer) = self.sequencers.get_mut(&name) {
                 // Right after a change of voters the guard lets nothing be acquired before the new ones have
                 // acknowledged it (L8): a matter of a heartbeat.
-                sequencer.admit(self.now, self.guard.confirmed >= self.guard.voters_told_at);
+                let confirmed = self.guard.confirmed >= self.guard.voters_told_at;
+                sequencer.admit(self.now, confirmed || off(Condition::L8CurrentVoters));
                 sequencer.follow(&ownership.phase);
             }
             self.advance(&name);
