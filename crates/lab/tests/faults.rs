@@ -259,7 +259,9 @@ fn echoes(lab: &Lab) -> usize {
     let mut command = Command::new("python3");
     command.args(["-c", server]);
     let server = lab.spawn("lx4", command).unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    eventually("the server is bound", Duration::from_secs(10), || {
+        sh_output(lab, "lx4", "grep -q :0007 /proc/net/udp").status.success()
+    });
     let ask = "import socket\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\ns.settimeout(.02)\nn=0\n\
                for i in range(200):\n s.sendto(b'%d'%i,('10.77.0.4',7))\n try: n+=s.recv(99)==b'%d'%i\n \
                except OSError: pass\nprint(n)";
@@ -272,6 +274,8 @@ fn echoes(lab: &Lab) -> usize {
 #[test]
 fn a_lossy_machine_loses_about_so_many_frames_each_way_until_it_is_healed() {
     let lab = up("lossy");
+    // Neighbours that know each other: a question of ARP that is lost is asked again a second later only.
+    assert!(pings(&lab, "client", "10.77.0.4"));
     lab.lossy("lx4", None, 20).unwrap();
     assert_eq!(lab.status().unwrap().machine("lx4").unwrap().networks[1].loses, 20);
     let lossy = echoes(&lab);
