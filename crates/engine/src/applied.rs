@@ -149,7 +149,10 @@ impl Engine {
                     epoch: ownership.epoch,
                 });
             }
-            Change::Assigned(group, ownership) if self.current && Some(ownership.owner) == self.my_life() => {
+            // A life that began with something held over may find it running under any epoch.
+            Change::Assigned(group, ownership)
+                if self.current && self.guard.clean && Some(ownership.owner) == self.my_life() =>
+            {
                 self.assigned_here.insert(group.clone(), ownership.epoch);
             }
             Change::ConfigChanged => self.decided.clear(),
