@@ -21,17 +21,36 @@ pub(crate) struct Chronicle {
     cursor: u64,
     /// The last number known, per node.
     last: BTreeMap<NodeName, u64>,
+    /// The last number given to a cluster event of this node.
+    event: u64,
     fresh: Vec<Entry>,
 }
 
 impl Chronicle {
     pub(crate) fn new(me: NodeName, kept: Vec<Entry>) -> Self {
-        let mut chronicle =
-            Self { me, entries: VecDeque::new(), cursor: 0, last: BTreeMap::new(), fresh: Vec::new() };
+        let mut chronicle = Self {
+            me,
+            entries: VecDeque::new(),
+            cursor: 0,
+            last: BTreeMap::new(),
+            event: 0,
+            fresh: Vec::new(),
+        };
         for entry in kept {
             chronicle.learn(entry);
         }
+        let own = chronicle.entries.iter().filter(|(_, e)| e.node == chronicle.me);
+        // An event costs at least one entry: where none is kept, the entry's own number is larger than any event's.
+        let kept = own.filter_map(|(_, e)| e.event.as_ref()).map(|n| n.number).max();
+        chronicle.event = kept.unwrap_or_else(|| chronicle.own_last());
         chronicle
+    }
+
+    /// The next number for a cluster event of this node: larger than that of every event before, also those of
+    /// earlier daemons.
+    pub(crate) fn next_event(&mut self) -> u64 {
+        self.event += 1;
+        self.event
     }
 
     /// The highest index of the log that an own entry tells of: older entries were told before a restart.

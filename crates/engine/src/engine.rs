@@ -437,6 +437,7 @@ impl Engine {
             resource: None,
             epoch: None,
             index: None,
+            event: None,
             text,
             took: None,
             evidence: String::new(),

@@ -10,6 +10,7 @@
 //! - [`vote`]: promises, from the guard to the log.
 //! - [`life`]: this node's own life: registering, adopting, stopping.
 //! - [`requests`]: what the command line asks.
+//! - [`events`]: cluster events, one after the other, with the commands around them.
 //! - [`chronicle`]: the event journal of all nodes.
 //! - [`complaints`]: the groups that ought to run and cannot, said once.
 
@@ -19,6 +20,7 @@ mod chronicle;
 mod complaints;
 pub mod consensus;
 pub mod engine;
+mod events;
 mod facts;
 pub mod io;
 mod leading;

@@ -268,13 +268,15 @@ impl Engine {
                 Wish::Stuck(reason) => self.propose(Command::Stuck { group: name.clone(), epoch, reason }),
                 Wish::Tell { level, kind, resource, text, took, evidence } => {
                     let group = Some(name.clone());
+                    let of = resource.clone();
                     self.write(level, kind, text, |e| {
                         e.group = group;
-                        e.resource = resource;
+                        e.resource = of;
                         e.epoch = Some(epoch);
                         e.took = took;
                         e.evidence = evidence;
                     });
+                    self.raise_for_application(kind, name, resource.as_ref());
                 }
             }
         }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::event::EventNote;
 use crate::ids::{Epoch, GroupName, NodeName, ResourceName};
 use crate::time::Moment;
 
@@ -44,6 +45,9 @@ pub struct Entry {
     pub epoch: Option<Epoch>,
     /// The log's index of the entry that it tells of, if it tells of one.
     pub index: Option<u64>,
+    /// The cluster event that it belongs to, if it belongs to one.
+    #[serde(default)]
+    pub event: Option<EventNote>,
     /// What happened, in words.
     pub text: String,
     /// How long it took, for things that take time.

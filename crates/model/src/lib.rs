@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod config;
+pub mod event;
 pub mod holding;
 pub mod ids;
 pub mod journal;

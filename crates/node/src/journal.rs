@@ -153,6 +153,7 @@ mod tests {
             resource: None,
             epoch: None,
             index: None,
+            event: None,
             text: "x".repeat(50),
             took: Some(Duration::from_millis(1)),
             evidence: "line\nline".into(),

@@ -165,6 +165,7 @@ pub(super) fn entry(node: &str, number: u64, wall_ms: u64, level: Level, text: &
         resource: None,
         epoch: None,
         index: None,
+        event: None,
         text: text.into(),
         took: None,
         evidence: String::new(),

@@ -161,6 +161,7 @@ fn a_peer_that_does_not_read_delays_nobody() {
         resource: None,
         epoch: None,
         index: None,
+        event: None,
         text: "x".repeat(1 << 20),
         took: None,
         evidence: String::new(),
