@@ -17,6 +17,7 @@ mod application;
 mod check_addresses;
 mod check_groups;
 mod check_members;
+mod check_networks;
 mod check_proofs;
 mod draft;
 mod finding;
@@ -24,6 +25,7 @@ mod group;
 mod guarantee;
 mod limits;
 mod members;
+mod network;
 mod parse;
 mod reader;
 mod resource;
@@ -35,6 +37,7 @@ mod tree;
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
+pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
 pub use parse::parse;
 pub use scalar::duration_text;
 
@@ -52,6 +55,8 @@ pub struct Config {
     pub timers: Timers,
     /// The port of keepalives and of the channel.
     pub port: u16,
+    /// The networks that are named, in the order of the nodes' addresses.
+    pub networks: Vec<NetworkConfig>,
     /// The nodes, in the order of the file.
     pub nodes: Vec<NodeConfig>,
     /// The witnesses.
@@ -111,6 +116,10 @@ pub struct NodeConfig {
     pub name: NodeName,
     /// One address per network, in the order of the networks.
     pub addresses: Vec<IpAddr>,
+    /// Its interfaces, where they are told.
+    pub adapters: Vec<AdapterConfig>,
+    /// Addresses that it has for as long as it runs, at most one per network.
+    pub persistent: Vec<Prefixed>,
 }
 
 /// What a fence device does to a node that must be gone.
@@ -313,6 +322,8 @@ pub struct AddressConfig {
     pub prefix: u8,
     /// The interface; by default the one that carries a node address in the same subnet.
     pub interface: Option<String>,
+    /// Its network's name; by default the one that its interface or its subnet says.
+    pub network: Option<String>,
     /// How it is monitored.
     pub monitor: MonitorTimes,
     /// How long acquiring may take.

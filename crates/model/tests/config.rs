@@ -2,6 +2,8 @@
 
 #[path = "config/members.rs"]
 mod members;
+#[path = "config/networks.rs"]
+mod networks;
 #[path = "config/resources.rs"]
 mod resources;
 #[path = "config/safety.rs"]

@@ -397,6 +397,7 @@ pub(crate) fn address(address: &str, prefix: u8, interface: Option<&str>) -> Res
         address: address.parse().unwrap(),
         prefix,
         interface: interface.map(str::to_owned),
+        network: None,
         monitor: TIMES,
         acquire_timeout: Duration::from_secs(5),
         release_timeout: Duration::from_secs(5),

@@ -85,6 +85,17 @@ fn reachable(
         return;
     }
     let (address, prefix) = at.value;
+    // An adapter says where: on the network that is named, or with a boot address in the subnet.
+    let told = |n: &&super::draft::MemberDraft| {
+        n.adapters.iter().any(|a| match (&resource.network, &a.network) {
+            (Some(wanted), Some(has)) => wanted.value == has.value,
+            (Some(_), None) => true,
+            (None, _) => a
+                .boot
+                .as_ref()
+                .is_some_and(|b| subnet::share(b.value.address, address, prefix.max(b.value.prefix))),
+        })
+    };
     let nodes: Vec<_> = group.node_names().filter_map(|n| draft.node(&n.value)).collect();
     // Where a node's addresses are wrong themselves, nothing more is said about them.
     let wrong = |own: &Option<At<IpAddr>>| own.as_ref().is_none_or(|own| own.value.is_loopback());
@@ -93,6 +104,7 @@ fn reachable(
     }
     let outside: Vec<_> = nodes
         .iter()
+        .filter(|n| !told(n))
         .filter(|n| !n.readable().any(|own| subnet::share(own.value, address, prefix)))
         .map(|n| format!("`{}`", n.title()))
         .collect();
@@ -106,8 +118,8 @@ fn reachable(
         format!("{} has no address in {network}, so the interface there is not known", outside.join(", "))
     };
     let mut finding = Finding::error(&at.span, message).help(
-        "add interface = \"eth0\" (the interface that carries this network on every node of the group), or \
-         correct the address or its prefix length",
+        "add interface = \"eth0\" (the interface that carries this network on every node of the group), or give each \
+         node a [[node.adapter]] with a boot address in it, or correct the address or its prefix length",
     );
     if let Some(list) = nodes.iter().find_map(|n| n.list.as_ref()) {
         finding = finding.related(list, "a node's addresses");

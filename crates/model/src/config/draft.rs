@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use super::finding::Span;
 use super::tree::At;
-use super::{AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, NodeConfig, Policy, Timers};
+use super::{
+    AdapterRole, AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, IpTakeover, NodeConfig,
+    OnDown, Policy, Prefixed, Timers,
+};
 use crate::proof::Need;
 
 /// The whole file. A part that is wrong is missing here and was reported.
 #[derive(Debug, Default)]
 pub(super) struct Draft {
     pub(super) cluster: Option<ClusterDraft>,
+    pub(super) networks: Vec<NetworkDraft>,
     pub(super) nodes: Vec<MemberDraft>,
     pub(super) witnesses: Vec<MemberDraft>,
     pub(super) fences: Vec<FenceDraft>,
@@ -56,6 +60,8 @@ pub(super) struct MemberDraft {
     pub(super) addresses: Vec<Option<At<IpAddr>>>,
     /// The list itself, if there is one.
     pub(super) list: Option<Span>,
+    pub(super) adapters: Vec<AdapterDraft>,
+    pub(super) persistent: Vec<At<Prefixed>>,
     pub(super) config: Option<NodeConfig>,
 }
 
@@ -69,6 +75,24 @@ impl MemberDraft {
     pub(super) fn readable(&self) -> impl Iterator<Item = &At<IpAddr>> {
         self.addresses.iter().flatten()
     }
+}
+
+#[derive(Debug)]
+pub(super) struct NetworkDraft {
+    pub(super) header: Span,
+    pub(super) name: Option<At<String>>,
+    pub(super) on_down: OnDown,
+    pub(super) takeover: IpTakeover,
+}
+
+#[derive(Debug)]
+pub(super) struct AdapterDraft {
+    pub(super) header: Span,
+    pub(super) interface: Option<At<String>>,
+    pub(super) network: Option<At<String>>,
+    pub(super) role: AdapterRole,
+    /// Its boot address.
+    pub(super) boot: Option<At<Prefixed>>,
 }
 
 #[derive(Debug)]
@@ -135,6 +159,9 @@ pub(super) struct AddressDraft {
     pub(super) address: Option<At<(IpAddr, u8)>>,
     /// Whether an interface is named.
     pub(super) has_interface: bool,
+    /// The interface and the network, where they are named and could be read.
+    pub(super) interface: Option<At<String>>,
+    pub(super) network: Option<At<String>>,
     pub(super) config: Option<AddressConfig>,
 }
 

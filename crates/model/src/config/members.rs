@@ -6,7 +6,7 @@ use super::draft::{ClusterDraft, FenceDraft, MemberDraft};
 use super::finding::{Finding, Findings};
 use super::reader::{Reader, Zero};
 use super::tree::{At, Table, Value};
-use super::{DEFAULT_PORT, FenceAction, FenceConfig, NodeConfig, Timers, scalar, spelling};
+use super::{DEFAULT_PORT, FenceAction, FenceConfig, NodeConfig, Timers, network, scalar, spelling};
 use crate::ids::NodeName;
 
 /// How long one call of a fence agent may take, unless the configuration says otherwise.
@@ -74,14 +74,25 @@ pub(super) fn member(place: &'static str, table: Table, findings: &mut Findings)
     let header = reader.header.clone();
     let name = reader.need_name("\"lx4\"");
     let (list, addresses) = member_addresses(&mut reader);
+    let (mut adapters, mut persistent) = (Vec::new(), Vec::new());
+    if place == "[[node]]" {
+        persistent = network::persistent(&mut reader);
+        let tables = reader.tables("adapter", "node.adapter");
+        adapters = tables.into_iter().map(|t| network::adapter(t, reader.findings)).collect();
+    }
     reader.finish();
     let all = addresses.iter().map(|a| a.as_ref().map(|at| at.value)).collect::<Option<Vec<_>>>();
-    let config = name
-        .as_ref()
-        .and_then(|n| NodeName::new(&n.value).ok())
-        .zip(all)
-        .map(|(name, addresses)| NodeConfig { name, addresses });
-    MemberDraft { header, name, addresses, list, config }
+    let config =
+        name.as_ref().and_then(|n| NodeName::new(&n.value).ok()).zip(all).map(|(name, addresses)| {
+            NodeConfig {
+                name,
+                addresses,
+                // Filled in when the names of the networks are known.
+                adapters: Vec::new(),
+                persistent: persistent.iter().map(|at| at.value).collect(),
+            }
+        });
+    MemberDraft { header, name, addresses, list, adapters, persistent, config }
 }
 
 type Addresses = (Option<super::finding::Span>, Vec<Option<At<std::net::IpAddr>>>);

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use super::draft::{ClusterDraft, Draft, GroupDraft};
+use super::draft::{ClusterDraft, Draft, GroupDraft, NetworkDraft};
 use super::finding::{Finding, Findings, Parsed};
 use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
-    Config, GroupConfig, check_addresses, check_groups, check_members, check_proofs, group, members,
+    Config, GroupConfig, NetworkConfig, NodeConfig, check_addresses, check_groups, check_members,
+    check_networks, check_proofs, group, members, network,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -20,6 +21,7 @@ pub fn parse(text: &str) -> Parsed {
     let draft = draft(root, &mut findings);
     check_members::check(&draft, &mut findings);
     check_groups::check(&draft, &mut findings);
+    check_networks::check(&draft, &mut findings);
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     let config = if findings.has_error() || findings.unreadable { None } else { config(draft) };
@@ -37,6 +39,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
     let mut reader = Reader::new("the file", root, findings);
     let given = reader.has("cluster");
     let cluster = reader.table("cluster", "a table: [cluster], and name = \"ward7\" on the next line");
+    let networks = reader.tables("network", "network");
     let nodes = reader.tables("node", "node");
     let witnesses = reader.tables("witness", "witness");
     let fences = reader.tables("fence", "fence");
@@ -50,6 +53,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
     let findings = &mut *reader.findings;
     let draft = Draft {
         cluster: cluster.map(|t| members::cluster(t, findings)),
+        networks: networks.into_iter().map(|t| network::network(t, findings)).collect(),
         nodes: nodes.into_iter().map(|t| members::member("[[node]]", t, findings)).collect(),
         witnesses: witnesses.into_iter().map(|t| members::member("[[witness]]", t, findings)).collect(),
         fences: fences.into_iter().map(|t| members::fence(t, findings)).collect(),
@@ -62,17 +66,28 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
 /// The configuration, when every part of the draft is there.
 fn config(draft: Draft) -> Option<Config> {
     let ClusterDraft { name, takeover, timers, port, .. } = draft.cluster?;
+    let adapters: Vec<_> =
+        draft.nodes.iter().map(|n| network::adapters(n, &draft.networks)).collect::<Option<_>>()?;
     let member = |m: super::draft::MemberDraft| m.config;
+    let nodes = draft.nodes.into_iter().map(member).zip(adapters);
     Some(Config {
         cluster: ClusterName::new(name?.value).ok()?,
         takeover,
         timers: timers?,
         port,
-        nodes: draft.nodes.into_iter().map(member).collect::<Option<_>>()?,
+        networks: draft.networks.into_iter().map(network_config).collect::<Option<_>>()?,
+        nodes: nodes
+            .map(|(node, adapters)| node.map(|n| NodeConfig { adapters, ..n }))
+            .collect::<Option<_>>()?,
         witnesses: draft.witnesses.into_iter().map(member).collect::<Option<_>>()?,
         fences: draft.fences.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
         groups: draft.groups.into_iter().map(|g| group_config(g).map(Arc::new)).collect::<Option<_>>()?,
     })
+}
+
+fn network_config(draft: NetworkDraft) -> Option<NetworkConfig> {
+    let (on_down, takeover) = (draft.on_down, draft.takeover);
+    Some(NetworkConfig { name: draft.name?.value, on_down, takeover })
 }
 
 fn group_config(draft: GroupDraft) -> Option<GroupConfig> {

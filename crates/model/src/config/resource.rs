@@ -156,6 +156,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
     let has_interface = reader.has("interface");
     let interface = reader.text("interface", "\"eth0\"");
     let interface = reader.checked("interface", interface, interface_name);
+    let network = reader.name("network", "\"clients\"");
     let monitor = limits::monitor(&mut reader, "address.monitor", ADDRESS_MONITOR, false).times;
     let acquire_timeout = reader.duration_or("acquire_timeout", ADDRESS_ACQUIRE, "\"10s\"");
     let release_timeout = reader.duration_or("release_timeout", ADDRESS_RELEASE, "\"10s\"");
@@ -169,17 +170,18 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
             name: ResourceName::new(name.as_ref()?.value.clone()).ok()?,
             address,
             prefix,
-            interface: interface.map(|i| i.value),
+            interface: interface.as_ref().map(|i| i.value.clone()),
+            network: network.as_ref().map(|n| n.value.clone()),
             monitor,
             acquire_timeout,
             release_timeout,
             limits,
         })
     })();
-    AddressDraft { name, address, has_interface, config }
+    AddressDraft { name, address, has_interface, interface, network, config }
 }
 
-fn interface_name(text: &str) -> Result<String, Refused> {
+pub(super) fn interface_name(text: &str) -> Result<String, Refused> {
     let wrong = |c: char| c.is_whitespace() || c.is_control() || "/:".contains(c);
     if text.len() <= 15 && text != "." && text != ".." && !text.contains(wrong) {
         return Ok(text.to_string());
