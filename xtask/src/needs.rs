@@ -18,7 +18,7 @@ pub(crate) const DEMO: [Need; 5] = [
 ];
 
 /// For the tests: real services too.
-pub(crate) const TESTS: [Need; 7] = [
+pub(crate) const TESTS: [Need; 22] = [
     Need { what: "ip", package: "iproute2" },
     Need { what: "mkfs.ext4", package: "e2fsprogs" },
     Need { what: "mount", package: "mount" },
@@ -26,6 +26,21 @@ pub(crate) const TESTS: [Need; 7] = [
     Need { what: "cc", package: "gcc" },
     Need { what: "nsenter", package: "util-linux" },
     Need { what: "/usr/lib/postgresql", package: "postgresql" },
+    Need { what: "krb5kdc", package: "krb5-kdc" },
+    Need { what: "kadmind", package: "krb5-admin-server" },
+    Need { what: "kpropd", package: "krb5-kpropd" },
+    Need { what: "kinit", package: "krb5-user" },
+    Need { what: "slapd", package: "slapd" },
+    Need { what: "ldapadd", package: "ldap-utils" },
+    Need { what: "/usr/libexec/samba/samba-dcerpcd", package: "samba-common-bin" },
+    Need { what: "rpcclient", package: "smbclient" },
+    Need { what: "rpcbind", package: "rpcbind" },
+    Need { what: "chronyd", package: "chrony" },
+    Need { what: "ksh", package: "ksh93u+m" },
+    Need { what: "/usr/lib/openafs/dafileserver", package: "openafs-fileserver" },
+    Need { what: "/usr/lib/openafs/vlserver", package: "openafs-dbserver" },
+    Need { what: "asetkey", package: "openafs-krb5" },
+    Need { what: "afsd.fuse", package: "openafs-fuse" },
 ];
 
 /// For the benchmark: the peers that stand beside Regent. They run in the lab's nodes only.
@@ -41,7 +56,7 @@ pub(crate) const PEERS: [Need; 6] = [
 impl Need {
     fn is_met(&self) -> bool {
         if self.what.starts_with('/') {
-            std::path::Path::new(self.what).is_dir()
+            std::path::Path::new(self.what).exists()
         } else {
             run::is_there(self.what)
         }

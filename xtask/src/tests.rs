@@ -53,7 +53,9 @@ pub(crate) fn all(quick: bool) -> Result<(), String> {
     simulate(&["--mutants", "--seeds", "60"])?;
     // One lab at a time: they measure, and there are two cores.
     let lab = ["test", "-p", "regent-cli", "--test", "lab", "--", "--test-threads", "1"];
-    step("whole clusters in the lab, with real services", &cargo, &lab)
+    step("whole clusters in the lab, with real services", &cargo, &lab)?;
+    let hacmp = ["test", "-p", "regent-cli", "--test", "hacmp", "--", "--test-threads", "1"];
+    step("the HACMP guide's four configurations, with real services", &cargo, &hacmp)
 }
 
 /// The simulator.

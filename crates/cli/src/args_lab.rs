@@ -40,11 +40,15 @@ pub enum LabCommand {
 and a group `ledger`: file system, service address 10.77.0.100 and a small ledger service.
 Examples:
   regent lab up
-  regent lab up ward7.toml --name second"
+  regent lab up ward7.toml --name second
+  regent lab up examples/hacmp/hot-standby-cascading.toml --put examples/hacmp/scripts:/usr/local/lib/hacmp"
     )]
     Up {
         /// The configuration to build a lab for
         file: Option<PathBuf>,
+        /// A file of this machine, or the files of a folder, that every machine of the lab finds there after each boot
+        #[arg(long, value_name = "FROM:TO", value_parser = put)]
+        put: Vec<(PathBuf, PathBuf)>,
     },
     /// End a lab; nothing of it is left
     Down {
@@ -202,4 +206,12 @@ pub enum DiskWord {
     Hang,
     /// They are refused
     Error,
+}
+
+/// `FROM:TO`.
+fn put(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    match text.rsplit_once(':') {
+        Some((from, to)) if !from.is_empty() && to.starts_with('/') => Ok((from.into(), to.into())),
+        _ => Err("say FROM:TO, such as scripts:/usr/local/lib/scripts; TO begins with /".into()),
+    }
 }

@@ -137,6 +137,8 @@ pub struct LabSpec {
     pub programs: Vec<PathBuf>,
     /// Files that every machine but the client finds.
     pub files: Vec<SeedFile>,
+    /// Names of addresses that belong to no machine: every machine finds them in `/etc/hosts`.
+    pub names: Vec<(IpAddr, String)>,
 }
 
 impl LabSpec {
@@ -177,7 +179,8 @@ impl LabSpec {
     }
 
     /// The machines, networks and disks that a configuration names, and a client. The networks are /24 and /64
-    /// unless a service address in the same network says otherwise. No daemon runs yet, and the configuration
+    /// unless a service address in the same network says otherwise. A group's first address has the group's name in
+    /// `/etc/hosts`. No daemon runs yet, and the configuration
     /// itself is not yet among the files.
     ///
     /// # Errors
@@ -207,7 +210,10 @@ impl LabSpec {
                 disks.push(DiskSpec { device: filesystem.device.clone(), mib: 256, ext4 });
             }
         }
-        Ok(Self { machines, disks, ..Self::empty(name, executable, words) })
+        let names =
+            config.groups.iter().filter_map(|g| Some((g.addresses.first()?.address, g.name.to_string())));
+        let names = names.filter(|(_, name)| machines.iter().all(|m| m.name != *name)).collect();
+        Ok(Self { machines, disks, names, ..Self::empty(name, executable, words) })
     }
 
     fn empty(name: &str, executable: &Path, words: &[&str]) -> Self {
@@ -221,6 +227,7 @@ impl LabSpec {
             own_disk_mib: 128,
             programs: Vec::new(),
             files: Vec::new(),
+            names: Vec::new(),
         }
     }
 

@@ -32,7 +32,7 @@ pub fn run(screen: &Screen, global: &Global, args: &LabArgs) -> Result<u8> {
     let name = name.as_deref();
     let lab = || reach::attach(name);
     match &args.verb {
-        LabCommand::Up { file } => up::up(screen, name, file.as_deref())?,
+        LabCommand::Up { file, put } => up::up(screen, name, file.as_deref(), put)?,
         LabCommand::Down { all } => down(screen, name, *all)?,
         LabCommand::Run { machine, command } => {
             let code = lab()?.run(machine, command)?;

@@ -1,10 +1,11 @@
 //! `regent lab up`.
 
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use regent_lab::Lab;
 use regent_lab::ledger::LEDGER_PORT;
+use regent_lab::{Lab, SeedFile};
 use serde_json::json;
 
 use super::cluster::{Plan, SERVICE, default_config, form, wait_for_votes};
@@ -24,13 +25,25 @@ const PATIENCE: Duration = Duration::from_secs(60);
 ///
 /// # Errors
 /// What failed. If the machines could not become a cluster, nothing of the lab is left.
-pub(super) fn up(screen: &Screen, name: Option<&str>, file: Option<&Path>) -> Result<()> {
+pub(super) fn up(
+    screen: &Screen,
+    name: Option<&str>,
+    file: Option<&Path>,
+    put: &[(PathBuf, PathBuf)],
+) -> Result<()> {
     need_root()?;
     let name = name.unwrap_or(DEFAULT_NAME);
-    let plan = match file {
+    let mut plan = match file {
         Some(file) => Plan::of(name, read(file)?, &file.display().to_string())?,
         None => Plan::of(name, default_config(name), "the default configuration")?,
     };
+    for (from, to) in put {
+        let seeds =
+            seeds(from, to).map_err(|e| Trouble::usage(format!("cannot read {}: {e}", from.display())))?;
+        for machine in &mut plan.spec.machines {
+            machine.files.extend(seeds.iter().cloned());
+        }
+    }
     let began = Instant::now();
     screen.say(&format!("building the lab {name}: {}\n", inventory(&plan)))?;
     // Until its cluster runs, a lab on a leash goes down with this process, also by Ctrl-C.
@@ -49,6 +62,20 @@ pub(super) fn up(screen: &Screen, name: Option<&str>, file: Option<&Path>) -> Re
         &json!({ "lab": name, "folder": lab.folder().path(), "seconds": began.elapsed().as_secs_f64() }),
     )?;
     screen.say(&what_to_type(name, &option, file.is_none(), &plan, screen.paint))
+}
+
+/// A file, or the files of a folder and of those in it, as the machines shall find them at `to`.
+fn seeds(from: &Path, to: &Path) -> std::io::Result<Vec<SeedFile>> {
+    if from.is_dir() {
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(from)? {
+            let entry = entry?;
+            all.extend(seeds(&entry.path(), &to.join(entry.file_name()))?);
+        }
+        return Ok(all);
+    }
+    let mode = std::fs::metadata(from)?.permissions().mode() & 0o7777;
+    Ok(vec![SeedFile { path: to.to_owned(), mode, content: std::fs::read(from)? }])
 }
 
 fn start(screen: &Screen, lab: &Lab, plan: &Plan, began: Instant) -> Result<()> {

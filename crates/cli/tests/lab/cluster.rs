@@ -91,12 +91,19 @@ pub(crate) fn address_group(policy: &str) -> String {
 impl Cluster {
     /// Brings a cluster up with this configuration, and waits until every group is online.
     pub(crate) fn up(name: &str, config: &str) -> Self {
+        Self::up_with(name, config, &[])
+    }
+
+    /// The same with further words for `regent lab up`.
+    pub(crate) fn up_with(name: &str, config: &str, words: &[&str]) -> Self {
         let name = format!("{name}{}", std::process::id() % 10_000);
         let folder = std::env::temp_dir().join(format!("regent-test-{name}"));
         std::fs::create_dir_all(&folder).unwrap();
         let file = folder.join("cluster.toml");
         std::fs::write(&file, config).unwrap();
-        let output = regent(&["lab", "up", file.to_str().unwrap(), "--name", &name]);
+        let all = ["lab", "up", file.to_str().unwrap(), "--name", &name];
+        let all: Vec<&str> = all.into_iter().chain(words.iter().copied()).collect();
+        let output = regent(&all);
         let told = told(&output);
         if !output.status.success() {
             let _ = regent(&["lab", "down", "--name", &name]);

@@ -153,7 +153,7 @@ fn hosts(spec: &LabSpec) -> Vec<(std::net::IpAddr, String)> {
         let addresses: Vec<_> = m.addresses.iter().flatten().map(|c| c.address).collect();
         addresses.into_iter().map(move |a| (a, name.clone())).collect::<Vec<_>>()
     };
-    spec.machines.iter().flat_map(named).collect()
+    spec.machines.iter().flat_map(named).chain(spec.names.iter().cloned()).collect()
 }
 
 /// What the lab's own commands are in a machine: the executable, and the words before them.

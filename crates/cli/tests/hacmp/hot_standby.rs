@@ -1,0 +1,115 @@
+//! One-for-one hot standby with cascading resources.
+
+use crate::cell::{
+    PASSWORD, bound_to_the_service_address, cell_of, only_live_endpoints, programs, register, until_it_works,
+};
+use crate::clients::Clients;
+use crate::cluster::{Cluster, SERVICE, find};
+use crate::journal::{Chapter, in_order};
+use crate::machine::{process_of, sh};
+
+/// A login on a node, in the cell's folder of credentials.
+const LOGIN: &str = "FILE:/var/dce/security/creds/dcecred_alice";
+
+#[test]
+fn hot_standby_cascading_walks_the_guides_whole_list_and_no_acknowledged_write_is_lost() {
+    let cluster = cell_of("hsc", "hot-standby-cascading", "");
+    bound_to_the_service_address(&cluster, "lx4");
+    let clients = Clients::of_dce(&cluster, "lx4");
+    clients.go_on(&cluster, "at the start");
+
+    a_power_cut_of_the_owner(&cluster, &clients);
+    reintegration(&cluster, &clients);
+    the_three_ways_to_stop(&cluster, &clients);
+
+    clients.lost_nothing(&cluster);
+    cluster.one_writer();
+}
+
+fn log_in(cluster: &Cluster, node: &str) {
+    sh(
+        cluster,
+        node,
+        &format!("export KRB5_CONFIG=/krb5/krb5.conf; echo {PASSWORD} | kinit -c {LOGIN} admin/admin"),
+    );
+    sh(cluster, node, &format!("klist -s -c {LOGIN}"));
+}
+
+fn must_log_in_again(cluster: &Cluster, node: &str) {
+    let output = cluster.lab.output(node, &["klist", "-s", "-c", LOGIN]).unwrap();
+    assert!(!output.status.success(), "the login of the owner before is still good on {node}");
+    log_in(cluster, node);
+}
+
+fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients) {
+    register(cluster, "lx4", 200_001);
+    assert!(programs(cluster).contains("200001"));
+    log_in(cluster, "lx4");
+    let chapter = Chapter::begin();
+    cluster.lab.off("lx4").unwrap();
+    cluster.online_on("dce", "lx5");
+    clients.go_on(cluster, "after the power cut");
+    assert!(programs(cluster).is_empty(), "a server that is gone is still listed");
+    only_live_endpoints(cluster);
+    must_log_in_again(cluster, "lx5");
+    bound_to_the_service_address(cluster, "lx5");
+    let time = format!("timeout 20 chronyd -x -u root -Q -t 8 'server {SERVICE} iburst maxsamples 1'");
+    until_it_works(cluster, "client", "the time", &time);
+
+    let up = ["krb5", "var-dce", "etc-dce", SERVICE, "dce"].map(|r| format!("lx5 acquire {r}"));
+    assert_eq!(chapter.steps(cluster, "lx5", "dce"), up, "no stop script after a crash");
+    let printed = chapter.printed(cluster, "lx5", "dce");
+    in_order(&printed, &["Removing DCE Files", "Starting DCE", "Starting security", "Finished Starting DCE"]);
+}
+
+fn reintegration(cluster: &Cluster, clients: &Clients) {
+    register(cluster, "lx5", 200_002);
+    let chapter = Chapter::begin();
+    cluster.lab.on("lx4").unwrap();
+    cluster.online_on("dce", "lx4");
+    clients.go_on(cluster, "after the reintegration");
+    assert!(programs(cluster).is_empty(), "a server that was stopped is still listed");
+    must_log_in_again(cluster, "lx4");
+
+    let mut steps =
+        ["dce", SERVICE, "etc-dce", "var-dce", "krb5"].map(|r| format!("lx5 release {r}")).to_vec();
+    steps.extend(["krb5", "var-dce", "etc-dce", SERVICE, "dce"].map(|r| format!("lx4 acquire {r}")));
+    assert_eq!(chapter.steps(cluster, "lx4", "dce"), steps, "released there, then acquired here");
+    in_order(&chapter.printed(cluster, "lx5", "dce"), &["Stopping DCE", "Finished Stopping DCE"]);
+    in_order(&chapter.printed(cluster, "lx4", "dce"), &["Removing DCE Files", "Finished Starting DCE"]);
+}
+
+fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients) {
+    // Gracefully: released, and nobody takes over.
+    cluster.order("lx4", &["node", "stop", "--graceful"]);
+    cluster.wait_for("the group at rest", |s| {
+        find(s, "dce").owner.is_none() && find(s, "dce").state == "offline"
+    });
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    assert!(find(&cluster.status().unwrap(), "dce").owner.is_none(), "nobody may take over");
+    cluster.order("lx4", &["node", "start"]);
+    cluster.online_on("dce", "lx4");
+    clients.go_on(cluster, "after a graceful stop");
+
+    // With takeover: the stop script runs on the owner before anything is done on the standby.
+    let chapter = Chapter::begin();
+    cluster.order("lx4", &["node", "stop", "--takeover"]);
+    cluster.online_on("dce", "lx5");
+    clients.go_on(cluster, "after a stop with takeover");
+    let mut steps =
+        ["dce", SERVICE, "etc-dce", "var-dce", "krb5"].map(|r| format!("lx4 release {r}")).to_vec();
+    steps.extend(["krb5", "var-dce", "etc-dce", SERVICE, "dce"].map(|r| format!("lx5 acquire {r}")));
+    assert_eq!(chapter.steps(cluster, "lx5", "dce"), steps);
+    cluster.order("lx4", &["node", "start"]);
+    cluster.online_on("dce", "lx4");
+
+    // Forced: the cell goes on without Regent, and is taken back as it is.
+    let before = process_of(cluster, "lx4", "krb5kdc").unwrap();
+    cluster.order("lx4", &["node", "stop", "--forced"]);
+    cluster.wait_for("the group unmanaged", |s| find(s, "dce").state == "unmanaged");
+    clients.go_on(cluster, "while nobody manages it");
+    cluster.order("lx4", &["node", "start"]);
+    cluster.online_on("dce", "lx4");
+    assert_eq!(process_of(cluster, "lx4", "krb5kdc").unwrap(), before, "it must not be started anew");
+    clients.go_on(cluster, "after a forced stop");
+}

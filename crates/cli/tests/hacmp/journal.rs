@@ -1,0 +1,58 @@
+//! What the event journal says of the order of things.
+
+use regent_model::journal::Entry;
+
+use crate::cluster::Cluster;
+
+/// What happened since a moment, as words in order: `lx5 acquire dce`, `lx4 release krb5`.
+pub(crate) struct Chapter {
+    from: u64,
+}
+
+impl Chapter {
+    /// Begins now.
+    pub(crate) fn begin() -> Self {
+        Self { from: now() }
+    }
+
+    /// The resources that were acquired and released since, in order, as `node kind resource`.
+    pub(crate) fn steps(&self, cluster: &Cluster, teller: &str, group: &str) -> Vec<String> {
+        let mut entries = self.entries(cluster, teller, group);
+        entries.retain(|e| ["acquire", "release"].contains(&e.kind.as_str()));
+        let word = |e: &Entry| {
+            let resource = e.resource.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("{} {} {resource}", e.node, e.kind)
+        };
+        entries.iter().map(word).collect()
+    }
+
+    /// Everything that was printed by start and stop commands since on a node, in order, line by line.
+    pub(crate) fn printed(&self, cluster: &Cluster, node: &str, group: &str) -> Vec<String> {
+        let entries = self.entries(cluster, node, group);
+        let told = entries.iter().filter(|e| e.node.as_str() == node && e.text.contains(" command "));
+        told.flat_map(|e| e.evidence.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    fn entries(&self, cluster: &Cluster, teller: &str, group: &str) -> Vec<Entry> {
+        let mut entries = cluster.events(teller);
+        entries.retain(|e| e.wall_ms >= self.from && e.group.as_ref().is_some_and(|g| g.as_str() == group));
+        entries.sort_by_key(|e| (e.wall_ms, e.number));
+        entries
+    }
+}
+
+/// These words come in this order, whatever stands between them.
+pub(crate) fn in_order(told: &[String], expected: &[&str]) {
+    let mut rest = told.iter();
+    for word in expected {
+        assert!(
+            rest.any(|t| t.contains(word)),
+            "`{word}` is not told, or not in its place of {expected:#?}\n{told:#?}"
+        );
+    }
+}
+
+fn now() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    u64::try_from(since.as_millis()).unwrap()
+}
