@@ -204,6 +204,8 @@ fn group_word(group: &Group, placement: &Placement) -> &'static str {
             Phase::Online => "online",
             Phase::Releasing(_) => "releasing",
             Phase::Stuck(_) => "stuck",
+            Phase::AwaitsReboot if !group.enabled => "disabled",
+            Phase::AwaitsReboot => "awaits reboot",
         },
         (Tenure::Vacant(_), _) if !group.enabled => "disabled",
         (Tenure::Vacant(_), _) => "offline",

@@ -155,6 +155,7 @@ impl Engine {
             {
                 self.assigned_here.insert(group.clone(), ownership.epoch);
             }
+            Change::Reboots(about) => self.reboot_ordered(*about),
             Change::ConfigChanged => self.decided.clear(),
             _ => {}
         }

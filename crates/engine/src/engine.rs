@@ -95,6 +95,8 @@ pub struct Engine {
     pub(crate) fence_errors: BTreeMap<IncarnationOf, String>,
     pub(crate) fence_asked: BTreeMap<IncarnationOf, Moment>,
     pub(crate) fence_work: BTreeMap<RunId, FenceWork>,
+    /// Since when this node knows that a machine is to be rebooted.
+    pub(crate) reboots_since: BTreeMap<IncarnationOf, Moment>,
     pub(crate) sequencers: BTreeMap<GroupName, Sequencer>,
     /// What this daemon itself saw assigned to this life, and did not begin yet: nothing of it can be running.
     pub(crate) assigned_here: BTreeMap<GroupName, Epoch>,
@@ -165,6 +167,7 @@ impl Engine {
             fence_errors: BTreeMap::new(),
             fence_asked: BTreeMap::new(),
             fence_work: BTreeMap::new(),
+            reboots_since: BTreeMap::new(),
             sequencers: BTreeMap::new(),
             assigned_here: BTreeMap::new(),
             numbers: RunNumbers::default(),
@@ -410,6 +413,7 @@ impl Engine {
             stored: self.promises.iter().filter(|(_, matured)| !**matured).map(|(p, _)| *p).collect(),
             matured: self.promises.iter().filter(|(_, matured)| **matured).map(|(p, _)| *p).collect(),
             fenced: self.fenced.clone(),
+            rebooting: self.rebooting(),
             fence_failed: self.fence_failed.clone(),
         }
     }

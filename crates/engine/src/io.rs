@@ -221,6 +221,8 @@ pub enum Leave {
     Empty,
     /// Everything stays up where it is, without lease.
     LeaveRunning,
+    /// The machine reboots: what is left on it ends only with that.
+    Reboot,
 }
 
 /// What an engine wants done. The order within each list matters; the lists may be worked off at the same time,

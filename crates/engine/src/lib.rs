@@ -26,6 +26,7 @@ pub mod io;
 mod leading;
 mod life;
 mod proposals;
+mod reboot;
 mod requests;
 mod sequencer;
 mod timeline;

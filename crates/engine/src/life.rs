@@ -149,6 +149,7 @@ impl Engine {
             return;
         }
         self.follow_mode(life);
+        self.follow_reboot(life);
         // What is adopted is limited by this incarnation's lease from then on: it must have one.
         if !self.guard.lease_valid {
             return;
@@ -187,7 +188,7 @@ impl Engine {
                 without_lease.then_some(Leave::LeaveRunning)
             }
             StopMode::Graceful | StopMode::Takeover => {
-                (self.owns_nothing() && self.sequencers.is_empty()).then_some(Leave::Empty)
+                (self.may_leave(mode) && self.sequencers.is_empty()).then_some(Leave::Empty)
             }
         };
         if let Some(leave) = leave {
@@ -202,7 +203,9 @@ impl Engine {
         let Some(life) = self.my_life() else { return };
         let mine: Vec<(GroupName, Ownership)> =
             self.state.owned_by(life).map(|(name, o)| (name.clone(), o.clone())).collect();
-        let current: BTreeSet<(&GroupName, Epoch)> = mine.iter().map(|(name, o)| (name, o.epoch)).collect();
+        // What is down and awaits a reboot has nothing to do; should it be brought up again, it begins anew.
+        let acting = mine.iter().filter(|(_, o)| o.phase != Phase::AwaitsReboot);
+        let current: BTreeSet<(&GroupName, Epoch)> = acting.map(|(name, o)| (name, o.epoch)).collect();
         self.sequencers.retain(|name, s| current.contains(&(name, s.epoch())));
         let leased = self.state.lives.get(&life.node).is_some_and(|l| !l.without_lease);
         let may_act = self.current && leased && self.guard.lease_valid && !self.guard.letting_go;
@@ -236,11 +239,12 @@ impl Engine {
             resources: config.resources(),
             environment: self.environment(name, ownership),
             inherits: self.assigned_here.remove(name) != Some(ownership.epoch),
+            ends_by_reboot: self.state.ends_by_reboot(name),
         };
         let sequencer = match &ownership.phase {
             Phase::Acquiring | Phase::Online => Sequencer::acquire(task, self.now),
             Phase::Releasing(_) => Sequencer::release_all(task, self.now),
-            Phase::Stuck(_) => return,
+            Phase::Stuck(_) | Phase::AwaitsReboot => return,
         };
         self.sequencers.insert(name.clone(), sequencer);
     }

@@ -54,7 +54,8 @@ impl Engine {
                 if let Some(refusal) = self.cannot_move(&name, node) {
                     return Some(refusal);
                 }
-                (Command::Move { group: name.clone(), to: node }, format!("{name} is to run on {to}"))
+                let words = format!("{name} is to run on {to}{}", self.reboot_words(&name, node));
+                (Command::Move { group: name.clone(), to: node }, words)
             }
         };
         self.propose_for(command, Waiting::Request(id, words));

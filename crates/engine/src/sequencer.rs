@@ -75,6 +75,8 @@ pub(crate) struct Sequencer {
     slots: Vec<Slot>,
     /// What was not looked at yet may run all the same.
     inherits: bool,
+    /// What cannot be taken down ends with the node's reboot: it is passed over.
+    ends_by_reboot: bool,
     stage: Stage,
     /// Whether the guard lets anything be acquired: not right after a change of voters (L8).
     admitted: bool,
@@ -117,6 +119,8 @@ pub(crate) struct Task {
     pub(crate) environment: Vec<(String, String)>,
     /// An earlier daemon or life of this machine may have left any of it running.
     pub(crate) inherits: bool,
+    /// Its release is complete only after a reboot of the node.
+    pub(crate) ends_by_reboot: bool,
 }
 
 impl Sequencer {
@@ -139,6 +143,7 @@ impl Sequencer {
             environment: task.environment,
             slots: task.resources.into_iter().map(Slot::new).collect(),
             inherits: task.inherits,
+            ends_by_reboot: task.ends_by_reboot,
             stage,
             admitted: true,
             barred_at: None,
@@ -164,7 +169,7 @@ impl Sequencer {
         match phase {
             Phase::Releasing(_) => self.release(),
             Phase::Stuck(_) => self.stuck_known = true,
-            Phase::Acquiring | Phase::Online => {}
+            Phase::Acquiring | Phase::Online | Phase::AwaitsReboot => {}
         }
     }
 
@@ -381,6 +386,17 @@ impl Sequencer {
     fn release_failed(&mut self, slot: usize, outcome: Outcome, took: Duration, wishes: &mut Vec<Wish>) {
         let failure = as_failure(outcome, "it was stopped and still runs");
         self.slots[slot].word = ResourceWord::Failed;
+        if let (true, Stage::Releasing { at, .. }) = (self.ends_by_reboot, &mut self.stage) {
+            *at = slot;
+            let text = format!(
+                "{} could not be taken down: {}; the reboot will end it",
+                self.described(slot),
+                failure.reason
+            );
+            let evidence = &failure.evidence;
+            wishes.push(self.tell_slot(Level::Warning, "release_failed", slot, text, took, evidence));
+            return;
+        }
         self.stage = Stage::Stuck;
         let text = format!("{} could not be taken down: {}", self.described(slot), failure.reason);
         wishes.push(self.tell_slot(

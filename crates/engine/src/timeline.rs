@@ -53,6 +53,10 @@ impl Engine {
                 let text = format!("what {} owns is held without lease from now on", self.me.name);
                 self.tell_indexed(index, Level::Warning, "held_without_lease", text, None);
             }
+            Change::Reboots(about) if about.node == self.me.id => {
+                let text = format!("{} is to be rebooted, so that another node can take over", self.me.name);
+                self.tell_indexed(index, Level::Notice, "reboot_ordered", text, None);
+            }
             Change::Withdrawn(promise) if promise.voter == self.me.id => {
                 let text =
                     format!("{} is heard again: promise withdrawn", self.state.name_of(promise.about.node));
@@ -107,6 +111,13 @@ impl Engine {
             Phase::Stuck(why) => {
                 let text = format!("{group} is stuck on {}: {why}", self.me.name);
                 self.tell_indexed(index, Level::Error, "stuck", text, about);
+            }
+            Phase::AwaitsReboot => {
+                let text = format!(
+                    "{group} is down on {}, and released for good once that has been rebooted",
+                    self.me.name
+                );
+                self.tell_indexed(index, Level::Notice, "awaits_reboot", text, about);
             }
             // The sequencer told it when it happened; the log only agrees.
             Phase::Acquiring | Phase::Online => {}

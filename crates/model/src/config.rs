@@ -186,6 +186,17 @@ pub enum Failback {
     Never,
 }
 
+/// When a group's release is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReleaseEnd {
+    /// When everything of it is shown to be down.
+    #[default]
+    Down,
+    /// When its node was rebooted after that: something of it lives in the kernel and cannot be stopped.
+    Reboot,
+}
+
 /// The triple under every policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
@@ -225,6 +236,8 @@ pub struct GroupConfig {
     pub policy: Policy,
     /// What proves that a lost owner is gone. Never empty.
     pub needs: Vec<Need>,
+    /// When its release is complete.
+    pub release: ReleaseEnd,
     /// Storage, acquired first.
     pub filesystems: Vec<Arc<FilesystemConfig>>,
     /// Addresses, acquired after storage.

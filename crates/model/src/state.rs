@@ -2,6 +2,8 @@
 
 mod apply;
 mod command;
+mod proofs;
+mod reboot;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -70,6 +72,9 @@ pub struct Life {
     pub mode: NodeMode,
     /// Whether what is held in it is held without lease (L10): nothing more is given to it.
     pub without_lease: bool,
+    /// Whether its machine is to be rebooted, because something on it is released only then: nothing more is given
+    /// to it, and everything else leaves it first.
+    pub reboots: bool,
 }
 
 /// The state of a group.
@@ -131,6 +136,9 @@ pub enum Phase {
     Releasing(ReleaseReason),
     /// The owner could not take it down: it is blocked until a person, a reboot or a fence ends it.
     Stuck(String),
+    /// The owner has taken it down as far as it could; the rest ends with its machine's reboot
+    /// ([`crate::config::ReleaseEnd::Reboot`]).
+    AwaitsReboot,
 }
 
 /// A committed wish to cut a node's power.
@@ -177,6 +185,8 @@ pub enum Change {
     FenceRequested(IncarnationOf, FenceRequest),
     /// A node's groups are held without lease.
     HeldWithoutLease(IncarnationOf),
+    /// A node's machine is to be rebooted.
+    Reboots(IncarnationOf),
 }
 
 impl State {
@@ -244,14 +254,25 @@ impl State {
         })
     }
 
+    /// The groups that an incarnation or an earlier one of the same node owns: what its end would vacate.
+    pub fn owned_up_to(&self, last: IncarnationOf) -> impl Iterator<Item = (&GroupName, &Ownership)> {
+        self.groups.iter().filter_map(move |(name, group)| match &group.tenure {
+            Tenure::Owned(o) if o.owner.node == last.node && o.owner.incarnation <= last.incarnation => {
+                Some((name, o))
+            }
+            _ => None,
+        })
+    }
+
     /// Whether an ownership of this group may be ended by this proof.
     #[must_use]
     pub fn accepts(&self, group: &GroupName, ownership: &Ownership, proof: &Proof) -> bool {
         use crate::proof::Need;
         let needs = |need| self.config.group(group).is_some_and(|g| g.needs.contains(&need));
         match proof {
-            Proof::Released | Proof::Rebooted { .. } | Proof::OperatorsWord { .. } => true,
-            Proof::Fenced { .. } => true,
+            Proof::Rebooted { .. } | Proof::Fenced { .. } | Proof::OperatorsWord { .. } => true,
+            Proof::Released => !self.ends_by_reboot(group),
+            Proof::LeaseEnded { .. } if self.ends_by_reboot(group) => false,
             Proof::LeaseEnded { .. } => {
                 let leased = !ownership.without_lease || off(Condition::L10NoLeaseProof);
                 needs(Need::LeaseEnded) && leased

@@ -31,7 +31,7 @@ use crate::journal::Journal;
 use crate::links::{Ears, Links};
 use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
-use crate::{api, inspection, storage, sys};
+use crate::{api, inspection, reboot, storage, sys};
 
 /// A daemon that finds no room on its disk is started again after this.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
@@ -204,6 +204,10 @@ fn run(beginning: Beginning) -> u8 {
     };
     watch_signals(&end);
     match ends.recv().unwrap_or(End::Signal) {
+        End::Leave(Leave::Reboot) => {
+            desk.finish(Duration::from_millis(500));
+            reboot::machine()
+        }
         End::Leave(leave) => {
             desk.finish(Duration::from_millis(500));
             // What was committed last may still be on its way to the peers.

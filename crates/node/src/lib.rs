@@ -30,6 +30,7 @@ mod inspection;
 mod journal;
 mod links;
 mod os;
+mod reboot;
 mod reception;
 mod refusals;
 mod storage;

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::proof::{Need, Proof};
-use regent_model::state::{Change, Command, FenceRequest, NodeMode, State, Tenure};
+use regent_model::state::{Change, Command, FenceRequest, NodeMode, Phase, State, Tenure};
 
 use crate::place::{Intent, place};
+use crate::reboot;
 use crate::view::View;
 
 /// Everything that should be proposed, in order. Empty when the cluster is as it should be, or nothing can be
@@ -35,20 +36,35 @@ pub fn decide(state: &State, view: &View) -> Vec<Command> {
             Intent::Assign(to) => {
                 commands.push(Command::Assign { group: name.clone(), after: group.epoch, to });
             }
+            Intent::Reacquire => {
+                commands.push(Command::Reacquire { group: name.clone(), epoch: group.epoch });
+            }
+            Intent::Reboot => {
+                if let Tenure::Owned(o) = &group.tenure
+                    && !commands.contains(&Command::Reboot { about: o.owner })
+                {
+                    commands.push(Command::Reboot { about: o.owner });
+                }
+            }
             _ => {}
         }
     }
     commands
 }
 
-/// The incarnations whose end could matter: the registered ones, and any that still own something.
+/// The incarnations whose end could matter: the registered ones, and any that still own something, with the life that
+/// their node has begun since.
 fn suspects(state: &State) -> BTreeSet<IncarnationOf> {
     let registered = state.lives.keys().filter_map(|node| state.living(*node));
     let owners = state.groups.values().filter_map(|g| match &g.tenure {
         Tenure::Owned(o) => Some(o.owner),
         Tenure::Vacant(_) => None,
     });
-    registered.chain(owners).collect()
+    let last = owners.clone().filter_map(|o| {
+        let life = state.lives.get(&o.node)?;
+        Some(IncarnationOf { node: o.node, incarnation: life.incarnation })
+    });
+    registered.chain(owners).chain(last).collect()
 }
 
 /// `node_down`, proof and new epochs in one entry, if there is a proof.
@@ -85,11 +101,17 @@ fn end(
 /// A request to cut the power of `about`, if it is suspected by a majority and owns something that needs it.
 fn fence(state: &State, view: &View, about: IncarnationOf) -> Option<Command> {
     let suspected = state.is_ended(about) || view.majority_suspects(state, about);
-    // What was left running on purpose (`stop --forced`) is not answered by cutting the power under it.
-    let needed = state.owned_by(about).any(|(name, o)| {
-        !o.without_lease && state.config.group(name).is_some_and(|g| g.needs.contains(&Need::Fenced))
+    // What was left running on purpose (`stop --forced`) is not answered by cutting the power under it, nor is what
+    // is down and is to be down.
+    let needed = state.owned_up_to(about).any(|(name, o)| {
+        let rests = o.phase == Phase::AwaitsReboot && !reboot::is_wanted(&state.groups[name]);
+        let cut = !o.without_lease && !rests;
+        cut && state.config.group(name).is_some_and(|g| g.needs.contains(&Need::Fenced))
     });
-    if !suspected || !needed {
+    // A machine that is back in the same boot adopts what it left; its past cannot be cut.
+    let past = state.lives.get(&about.node).is_none_or(|life| life.incarnation != about.incarnation);
+    // One that reboots as it was told is given time.
+    if past || !suspected || !needed || view.rebooting.contains(&about) {
         return None;
     }
     let before = state.fence_requests.get(&about);

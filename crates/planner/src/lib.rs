@@ -5,6 +5,7 @@
 
 pub mod decide;
 pub mod place;
+mod reboot;
 pub mod view;
 
 pub use decide::decide;

@@ -8,6 +8,7 @@ use regent_model::ids::{IncarnationOf, NodeId, NodeName};
 use regent_model::proof::{Need, Proof};
 use regent_model::state::{Group, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
 
+use crate::reboot;
 use crate::view::View;
 
 /// What should happen to a group next.
@@ -23,6 +24,10 @@ pub enum Intent {
     Assign(IncarnationOf),
     /// It is down, and is to be down.
     Rest(String),
+    /// Its owner, which has it down already and would have to be rebooted for another, should bring it up again.
+    Reacquire,
+    /// Its owner, which has it down already, should be rebooted: only then can another node have it.
+    Reboot,
     /// It ought to run and cannot: what is missing, and what to type.
     Blocked {
         /// What is missing.
@@ -54,6 +59,8 @@ pub enum Why {
     Stopping(StopMode),
     /// The group failed there.
     Failed(String),
+    /// It is to be rebooted.
+    Reboots,
     /// The group starts on its home node only.
     NotHome,
     /// It carries another rotating group.
@@ -73,6 +80,7 @@ impl fmt::Display for Why {
             Self::Standby => write!(f, "is on standby"),
             Self::Stopping(mode) => write!(f, "was stopped ({})", mode.word()),
             Self::Failed(why) => write!(f, "could not run it: {why}"),
+            Self::Reboots => write!(f, "is to be rebooted"),
             Self::NotHome => write!(f, "is not its home node, and it starts at home only"),
             Self::CarriesAnother(group) => write!(f, "carries the rotating group {group}"),
             Self::NotLast => write!(f, "is not where it ran, and it does not fail over"),
@@ -104,7 +112,7 @@ pub struct Placement {
 }
 
 impl Placement {
-    fn of(intent: Intent, rule: impl Into<String>, candidates: Vec<(NodeName, Verdict)>) -> Self {
+    pub(crate) fn of(intent: Intent, rule: impl Into<String>, candidates: Vec<(NodeName, Verdict)>) -> Self {
         Self { intent, rule: rule.into(), candidates }
     }
 }
@@ -117,6 +125,10 @@ pub fn place(state: &State, view: &View, name: &GroupName) -> Placement {
     };
     let Some(config) = state.config.group(name) else {
         return match &group.tenure {
+            Tenure::Owned(o) if o.phase == Phase::AwaitsReboot => {
+                let rest = Intent::Rest("removed; its owner forgets it at its next boot".into());
+                Placement::of(rest, "not configured any more", Vec::new())
+            }
             Tenure::Owned(o) => {
                 Placement::of(leave(o, ReleaseReason::Removed), "not configured any more", Vec::new())
             }
@@ -159,6 +171,9 @@ fn verdict(
     }
     if !view.heard.contains(&about) {
         return Verdict::Unfit(Why::Silent);
+    }
+    if state.lives[&id].reboots {
+        return Verdict::Unfit(Why::Reboots);
     }
     if let Some(why) = group.failed_on.get(&id) {
         return Verdict::Unfit(Why::Failed(why.clone()));
@@ -207,7 +222,7 @@ fn bound_by_policy(
 }
 
 /// The node to use among those that fit: where an operator moved the group, else the first of the list.
-fn best(group: &Group, candidates: &[(NodeName, Verdict)]) -> Option<IncarnationOf> {
+pub(crate) fn best(group: &Group, candidates: &[(NodeName, Verdict)]) -> Option<IncarnationOf> {
     let fit = || {
         candidates.iter().filter_map(|(_, v)| if let Verdict::Fit(about) = v { Some(*about) } else { None })
     };
@@ -232,7 +247,10 @@ fn owned(
     let owner = ownership.owner;
     let here = state.name_of(owner.node);
     if state.living(owner.node) != Some(owner) || !view.heard.contains(&owner) {
-        return unproven(state, config, ownership, &here, candidates);
+        return unproven(state, group, config, ownership, &here, candidates);
+    }
+    if ownership.phase == Phase::AwaitsReboot {
+        return reboot::place(state, group, config, owner, candidates);
     }
     if let Phase::Stuck(why) = &ownership.phase {
         let intent = Intent::Blocked {
@@ -247,6 +265,13 @@ fn owned(
     }
     if !group.enabled {
         return Placement::of(leave(ownership, ReleaseReason::Disabled), "it is disabled", candidates);
+    }
+    if state.lives[&owner.node].reboots {
+        return Placement::of(
+            leave(ownership, ReleaseReason::Reboot),
+            format!("{here} is to be rebooted"),
+            candidates,
+        );
     }
     let other = best(group, &candidates).filter(|to| to.node != owner.node);
     match state.lives[&owner.node].mode {
@@ -322,6 +347,7 @@ fn settled(
 /// The owner is not heard, or its end is proven by less than the group needs.
 fn unproven(
     state: &State,
+    group: &Group,
     config: &GroupConfig,
     ownership: &Ownership,
     here: &str,
@@ -356,6 +382,10 @@ fn unproven(
             advice: format!("on {here}: regent node start. Only if {here} is off: {dead}"),
         };
         return Placement::of(intent, "what was left running stays where it is", candidates);
+    }
+    if ownership.phase == Phase::AwaitsReboot && !reboot::is_wanted(group) {
+        let rule = format!("its release is complete only after a reboot of {here}");
+        return Placement::of(Intent::Rest(reboot::rest(group, config, here)), rule, candidates);
     }
     let over = state.is_ended(ownership.owner);
     let what = if over {
@@ -394,7 +424,11 @@ fn vacant(
     nowhere(group, config, candidates)
 }
 
-fn nowhere(group: &Group, config: &GroupConfig, candidates: Vec<(NodeName, Verdict)>) -> Placement {
+pub(crate) fn nowhere(
+    group: &Group,
+    config: &GroupConfig,
+    candidates: Vec<(NodeName, Verdict)>,
+) -> Placement {
     let list: Vec<String> = candidates
         .iter()
         .filter_map(

@@ -19,6 +19,8 @@ pub struct View {
     pub matured: BTreeSet<Promise>,
     /// Fence devices that have confirmed.
     pub fenced: BTreeMap<IncarnationOf, String>,
+    /// Incarnations whose machine was told to reboot, and may still be doing so.
+    pub rebooting: BTreeSet<IncarnationOf>,
     /// Fence requests whose device failed or did not answer in time.
     pub fence_failed: BTreeSet<IncarnationOf>,
 }

@@ -217,7 +217,13 @@ impl Sim {
         for (id, answer) in effects.answer {
             self.answered(id, &answer);
         }
-        if let Some(leave) = effects.leave {
+        if effects.leave == Some(Leave::Reboot) {
+            let boot = self.machines.get(&node).map(|m| m.boot);
+            let delay = self.rng.between(1, 3_000) * MS;
+            if let Some(boot) = boot {
+                self.after(delay, Event::Reboots(node, boot));
+            }
+        } else if let Some(leave) = effects.leave {
             let life = self.machines.get(&node).and_then(|m| m.daemon.as_ref()).map(|d| d.life);
             if let Some(daemon) = life {
                 let guard_too = matches!(leave, Leave::Empty | Leave::LeaveRunning);

@@ -80,6 +80,8 @@ pub(crate) enum Event {
     Ask { node: NodeId, daemon: Life, id: RequestId, request: Request },
     /// The daemon has ended as the engine wanted.
     Leaves { node: NodeId, daemon: Life, guard_too: bool },
+    /// The machine reboots as its daemon told it.
+    Reboots(NodeId, Life),
 
     /// An address goes off an interface.
     AddressGoes(NodeId, Life, IpAddr),
@@ -149,6 +151,7 @@ impl Event {
             | Self::AppComes(node, boot, ..)
             | Self::AppGoes(node, boot, ..)
             | Self::ServiceStarts(node, boot)
+            | Self::Reboots(node, boot)
             | Self::DaemonStarts(node, boot) => Whose::Kernel(*node, *boot),
             _ => Whose::World,
         }

@@ -158,6 +158,15 @@ impl Sim {
         self.after(delay, Event::PowerOn(node));
     }
 
+    /// The machine shuts down as its daemon told it, and boots.
+    pub(crate) fn reboots(&mut self, node: NodeId) {
+        let name = self.name(node);
+        self.trace.world(self.now, format_args!("{name} reboots as it was told"));
+        self.power_off(node);
+        let delay = self.rng.between(50, 800) * MS;
+        self.after(delay, Event::PowerOn(node));
+    }
+
     fn next_incarnation(&mut self, node: NodeId) {
         let delay = self.rng.between(300, 2_000) * US;
         let Some(machine) = self.machines.get_mut(&node) else { return };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regent_model::journal::Entry;
 
 /// Words of journal entries, and the marks that they stand for.
-const TOLD: [(&str, &str, &str); 41] = [
+const TOLD: [(&str, &str, &str); 45] = [
     ("assigned", "proof: lease ended", "takeover by lease-ended"),
     ("assigned", "proof: fenced", "takeover by fenced"),
     ("assigned", "proof: rebooted", "takeover by rebooted"),
@@ -47,6 +47,10 @@ const TOLD: [(&str, &str, &str); 41] = [
     ("member", "is no member any more", "a lost member was replaced"),
     ("network", "", "one network of several fell silent"),
     ("guard_lost", "", "a daemon lost its guard"),
+    ("awaits_reboot", "", "a group was down and awaited a reboot"),
+    ("reboot", "", "a machine rebooted as it was told"),
+    ("release_begins", "is to be rebooted", "a group left a machine that was to be rebooted"),
+    ("release_failed", "the reboot will end it", "what could not be taken down was left to the reboot"),
 ];
 
 /// Why a guard may refuse an act, and the marks of it.

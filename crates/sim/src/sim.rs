@@ -247,6 +247,7 @@ impl Sim {
             Event::Ask { node, id, request, .. } => {
                 self.input(node, regent_engine::Input::Request { id, request });
             }
+            Event::Reboots(node, _) => self.reboots(node),
             Event::Leaves { node, guard_too, .. } => self.leaves(node, guard_too),
             other => self.happen_to_machine(other),
         }

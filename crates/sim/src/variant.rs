@@ -23,11 +23,14 @@ pub enum Variant {
     Growing,
     /// One group of an address and an application, with a lease of 20 s: a thousandth of it is long.
     AddressSlow,
+    /// Hot standby with a shared file system whose release is complete only after a reboot, and a group at home on
+    /// the standby.
+    Reboots,
 }
 
 impl Variant {
     /// Those of which a seed chooses one.
-    pub const ANY: [Self; 8] = [
+    pub const ANY: [Self; 9] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -36,10 +39,11 @@ impl Variant {
         Self::Rotating,
         Self::ThreeNodes,
         Self::Growing,
+        Self::Reboots,
     ];
 
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -49,6 +53,7 @@ impl Variant {
         Self::ThreeNodes,
         Self::Growing,
         Self::AddressSlow,
+        Self::Reboots,
     ];
 
     /// How many of its nodes and witnesses, in the order of the file, found the cluster. The others join it.
@@ -69,6 +74,7 @@ impl Variant {
             Self::ThreeNodes => "three-nodes",
             Self::Growing => "growing",
             Self::AddressSlow => "address-slow",
+            Self::Reboots => "reboots",
         }
     }
 
@@ -113,6 +119,12 @@ impl Variant {
                 let needs = "needs = [\"fenced\"]";
                 text += &group("west", &["lx5", "lx4"], "cascading", needs, 101);
                 text += &storage("sdb");
+            }
+            Self::Reboots => {
+                text += FENCE;
+                text += &group("dfs", &["lx4", "lx5"], "cascading", "release = \"reboot\"", 100);
+                text += &storage("sda");
+                text += &group("web", &["lx5", "lx4"], "cascading", "", 101);
             }
             Self::Rotating => {
                 text += FENCE;

@@ -18,4 +18,5 @@ mod hot_standby;
 mod machine;
 mod partitions;
 mod postgresql;
+mod reboot;
 mod stopping;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ReleaseEnd;
 use super::draft::{Draft, GroupDraft};
 use super::finding::{Finding, Findings, Span};
 use super::guarantee::{KILL_TIME, UNMOUNT_TIME, round_up_ms, timers_for_budget};
@@ -14,6 +15,8 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         if !findings.broken_syntax {
             fence_covers(draft, group, findings);
             guard_alone(draft, group, findings);
+            reboot_needs_more_than_a_lease(group, findings);
+            reboot_interrupts(draft, group, findings);
         }
         if let Some(cluster) = &draft.cluster
             && let Some(timers) = &cluster.timers
@@ -85,6 +88,47 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
         finding = finding.related(&device.span, "the shared writer");
     }
     findings.add(finding);
+}
+
+/// What lives in the kernel does not end with the guard's lease.
+fn reboot_needs_more_than_a_lease(group: &GroupDraft, findings: &mut Findings) {
+    let Some(release) = group.release.as_ref().filter(|r| r.value == ReleaseEnd::Reboot) else { return };
+    let Some(span) = group.needs_span.as_ref().filter(|_| group.needs.contains(&Need::LeaseEnded)) else {
+        return;
+    };
+    let message = format!(
+        "`{}` is released only by a reboot, so the end of a lease proves nothing about it",
+        group.title()
+    );
+    let finding = Finding::error(span, message)
+        .help("write needs = [\"fenced\"], or delete the line")
+        .related(&release.span, "the reboot is asked for here");
+    findings.add(finding);
+}
+
+/// A reboot takes down whatever else runs on that node.
+fn reboot_interrupts(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
+    let Some(release) = group.release.as_ref().filter(|r| r.value == ReleaseEnd::Reboot) else { return };
+    let shares =
+        |other: &GroupDraft| other.node_names().any(|n| group.node_names().any(|mine| mine.value == n.value));
+    let others: Vec<String> = draft
+        .groups
+        .iter()
+        .filter(|other| !std::ptr::eq(*other, group) && shares(other))
+        .map(|other| format!("`{}`", other.title()))
+        .collect();
+    if others.is_empty() {
+        return;
+    }
+    let message = format!(
+        "whenever `{}` leaves a node, that node is rebooted, and so {} on it is interrupted",
+        group.title(),
+        others.join(", ")
+    );
+    findings.add(Finding::note(&release.span, message).help(
+        "they are released in order before the reboot, to other nodes where they may run there; \
+         a separate pair of nodes for this group avoids it",
+    ));
 }
 
 /// Letting go must be possible between its beginning and the end of the lease.

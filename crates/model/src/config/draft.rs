@@ -8,7 +8,7 @@ use super::finding::Span;
 use super::tree::At;
 use super::{
     AdapterRole, AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, IpTakeover, NodeConfig,
-    OnDown, Policy, Prefixed, Timers,
+    OnDown, Policy, Prefixed, ReleaseEnd, Timers,
 };
 use crate::proof::Need;
 
@@ -114,6 +114,8 @@ pub(super) struct GroupDraft {
     pub(super) needs: Vec<Need>,
     /// Where that is written, if it is.
     pub(super) needs_span: Option<Span>,
+    /// When its release is complete, and where that is written, if it is.
+    pub(super) release: Option<At<ReleaseEnd>>,
     pub(super) filesystems: Vec<FilesystemDraft>,
     pub(super) addresses: Vec<AddressDraft>,
     pub(super) applications: Vec<ApplicationDraft>,

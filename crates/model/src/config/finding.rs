@@ -61,6 +61,10 @@ impl Finding {
         Self::new(Severity::Warning, span, message)
     }
 
+    pub(super) fn note(span: &Span, message: impl Into<String>) -> Self {
+        Self::new(Severity::Note, span, message)
+    }
+
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
         self.help = help.into();
         self

@@ -4,7 +4,7 @@ use super::draft::GroupDraft;
 use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
 use super::tree::{At, Table, Value};
-use super::{Failback, Failover, Policy, Startup, application, resource};
+use super::{Failback, Failover, Policy, ReleaseEnd, Startup, application, resource};
 use crate::proof::Need;
 
 pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
@@ -20,6 +20,8 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         (policy, _) => policy,
     };
     let needs = needs(&mut reader);
+    let release = reader.choice("release", &[("down", ReleaseEnd::Down), ("reboot", ReleaseEnd::Reboot)]);
+    let reboots = release.as_ref().is_some_and(|r| r.value == ReleaseEnd::Reboot);
     let filesystems = reader.tables("filesystem", "group.filesystem");
     let addresses = reader.tables("address", "group.address");
     let applications = reader.tables("application", "group.application");
@@ -32,9 +34,10 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         needs_span: needs.as_ref().map(|n| n.span.clone()),
         needs: match needs {
             Some(needs) => needs.value,
-            None if filesystems.is_empty() => vec![Need::LeaseEnded],
+            None if filesystems.is_empty() && !reboots => vec![Need::LeaseEnded],
             None => vec![Need::Fenced],
         },
+        release,
         filesystems: filesystems.into_iter().map(|t| resource::filesystem(t, findings)).collect(),
         addresses: addresses.into_iter().map(|t| resource::address(t, findings)).collect(),
         applications: applications.into_iter().map(|t| application::application(t, findings)).collect(),

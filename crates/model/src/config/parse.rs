@@ -96,6 +96,7 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         nodes: draft.nodes?.value.into_iter().map(|n| NodeName::new(n.value).ok()).collect::<Option<_>>()?,
         policy: draft.policy?.value,
         needs: draft.needs,
+        release: draft.release.map(|r| r.value).unwrap_or_default(),
         filesystems: draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
         addresses: draft.addresses.into_iter().map(|a| a.config.map(Arc::new)).collect::<Option<_>>()?,
         applications: draft

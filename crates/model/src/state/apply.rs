@@ -5,11 +5,9 @@ use std::collections::BTreeSet;
 use crate::config::Config;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
 use crate::mutants::{Condition, off};
-use crate::proof::{Promise, Proof};
+use crate::proof::Proof;
 use crate::state::command::{Command, NewConfig, NodeMode, Proposal, ReleaseReason, StopMode};
-use crate::state::{
-    Change, FenceRequest, Life, Member, Ownership, PROPOSALS_REMEMBERED, Phase, State, Tenure,
-};
+use crate::state::{Change, Life, Member, Ownership, PROPOSALS_REMEMBERED, Phase, State, Tenure};
 
 pub(super) type Changes = Vec<Change>;
 
@@ -54,6 +52,8 @@ impl State {
             Command::Withdraw(promise) => self.withdraw(*promise),
             Command::RequestFence { about, request } => self.request_fence(*about, request),
             Command::HoldWithoutLease { about } => self.hold_without_lease(*about),
+            Command::Reboot { about } => self.reboot(*about),
+            Command::Reacquire { group, epoch } => self.reacquire(group, *epoch),
             Command::SetMode { node, mode } => self.set_mode(*node, *mode),
             Command::Enable(group) => self.enable(group),
             Command::Disable(group) => self.disable(group),
@@ -143,12 +143,12 @@ impl State {
         {
             return void(format!("incarnation {} is registered", life.incarnation));
         }
-        let mode = match before.as_ref().map(|l| l.mode) {
-            Some(NodeMode::Standby) => NodeMode::Standby,
-            _ => NodeMode::Active,
-        };
-        let life = Life { incarnation: about.incarnation, boot: boot.clone(), mode, without_lease: false };
+        let (mode, reboots) = before.as_ref().map_or((NodeMode::Active, false), |l| l.successor(boot));
+        let life =
+            Life { incarnation: about.incarnation, boot: boot.clone(), mode, without_lease: false, reboots };
         self.lives.insert(about.node, life);
+        // A device that is asked to end a past life would hit this one.
+        self.fence_requests.retain(|past, _| past.node != about.node);
         let mut changes = Vec::new();
         if let Some(life) = before {
             let old = IncarnationOf { node: about.node, incarnation: life.incarnation };
@@ -247,45 +247,6 @@ impl State {
         changes
     }
 
-    fn proof_stands(
-        &self,
-        about: IncarnationOf,
-        proof: &Proof,
-        voters: &BTreeSet<NodeId>,
-    ) -> Result<(), String> {
-        match proof {
-            Proof::LeaseEnded { promises } => {
-                let good: BTreeSet<NodeId> = promises
-                    .iter()
-                    .filter(|p| self.promise_stands(p, about, voters))
-                    .map(|p| p.voter)
-                    .collect();
-                if good.len() > voters.len() / 2 {
-                    Ok(())
-                } else {
-                    Err(format!(
-                        "{} of {} voters promised: no majority for {about}",
-                        good.len(),
-                        voters.len()
-                    ))
-                }
-            }
-            // L: a fence proof names one incarnation and a request made after it was known.
-            Proof::Fenced { device } => match self.fence_requests.get(&about) {
-                Some(request) if &request.device == device => Ok(()),
-                _ => Err(format!("nobody asked {device} to cut {about}")),
-            },
-            _ => Err(format!("{} is no proof of a node's end", proof.word())),
-        }
-    }
-
-    /// Whether a promise is about `about`, by a voter, and was not withdrawn (L5).
-    #[must_use]
-    pub fn promise_stands(&self, promise: &Promise, about: IncarnationOf, voters: &BTreeSet<NodeId>) -> bool {
-        let withdrawn = self.withdrawn.contains(promise) && !off(Condition::L5CitedWithdrawn);
-        promise.about == about && voters.contains(&promise.voter) && !withdrawn
-    }
-
     fn may_own(&self, who: IncarnationOf) -> Result<(), String> {
         if self.living(who.node) != Some(who) {
             return Err(format!("{who} is not the living incarnation of its node"));
@@ -299,6 +260,9 @@ impl State {
     fn assign(&mut self, name: &GroupName, after: Epoch, to: IncarnationOf) -> Changes {
         if let Err(why) = self.may_own(to) {
             return void(why);
+        }
+        if self.lives[&to.node].reboots {
+            return void(format!("{to} is to be rebooted: it gets nothing more"));
         }
         let Some(group) = self.groups.get_mut(name) else {
             return void(format!("there is no group {name}"));
@@ -343,6 +307,7 @@ impl State {
                 let phase = match &o.phase {
                     Phase::Releasing(reason) => Phase::Releasing(reason.clone()),
                     Phase::Stuck(why) => Phase::Stuck(why.clone()),
+                    Phase::AwaitsReboot => Phase::AwaitsReboot,
                     Phase::Acquiring | Phase::Online => Phase::Acquiring,
                 };
                 let ownership = Ownership {
@@ -363,7 +328,7 @@ impl State {
     }
 
     /// Changes the phase of the ownership `epoch`, if it is the current one.
-    fn phase(
+    pub(super) fn phase(
         &mut self,
         name: &GroupName,
         epoch: Epoch,
@@ -408,6 +373,7 @@ impl State {
     pub(super) fn release(&mut self, name: &GroupName, epoch: Epoch, reason: &ReleaseReason) -> Changes {
         let changes = self.phase(name, epoch, |phase| match phase {
             Phase::Releasing(_) => Err("it is being released already".into()),
+            Phase::AwaitsReboot => Err("it is down already, as far as that is possible".into()),
             _ => Ok(Phase::Releasing(reason.clone())),
         });
         let released = matches!(changes.as_slice(), [Change::PhaseChanged(..)]);
@@ -439,35 +405,16 @@ impl State {
         {
             group.started = false;
         }
-        changes.extend(self.vacate(name, Proof::Released));
+        if self.accepts(name, &ownership, &Proof::Released) {
+            changes.extend(self.vacate(name, Proof::Released));
+        } else {
+            changes.extend(self.phase(name, epoch, |_| Ok(Phase::AwaitsReboot)));
+        }
         changes
     }
 
     fn stuck(&mut self, name: &GroupName, epoch: Epoch, reason: &str) -> Changes {
         self.phase(name, epoch, |_| Ok(Phase::Stuck(reason.to_owned())))
-    }
-
-    fn withdraw(&mut self, promise: Promise) -> Changes {
-        if self.is_ended(promise.about) {
-            return void(format!("{} is over; the promise stands", promise.about));
-        }
-        if !self.withdrawn.insert(promise) {
-            return void("withdrawn before");
-        }
-        vec![Change::Withdrawn(promise)]
-    }
-
-    fn request_fence(&mut self, about: IncarnationOf, request: &FenceRequest) -> Changes {
-        let registered = self.lives.get(&about.node).is_some_and(|l| l.incarnation == about.incarnation);
-        if !registered {
-            return void(format!("{about} is not the registered incarnation: fencing it would hit another"));
-        }
-        let attempt = self.fence_requests.get(&about).map_or(0, |r| r.attempt);
-        if request.attempt != attempt + 1 {
-            return void(format!("attempt {attempt} is under way"));
-        }
-        self.fence_requests.insert(about, request.clone());
-        vec![Change::FenceRequested(about, request.clone())]
     }
 
     /// From now on everything that the node holds, in this life or left over from an earlier one, is held without

@@ -81,6 +81,8 @@ pub enum ReleaseReason {
     Restart,
     /// It is not in the configuration any more.
     Removed,
+    /// Its node is to be rebooted, because of another group.
+    Reboot,
 }
 
 impl std::fmt::Display for ReleaseReason {
@@ -94,6 +96,7 @@ impl std::fmt::Display for ReleaseReason {
             Self::Failed(why) => write!(f, "it failed there: {why}"),
             Self::Restart => write!(f, "an operator asked for a restart"),
             Self::Removed => write!(f, "it was taken out of the configuration"),
+            Self::Reboot => write!(f, "its node is to be rebooted"),
         }
     }
 }
@@ -197,6 +200,18 @@ pub enum Command {
     HoldWithoutLease {
         /// Who.
         about: IncarnationOf,
+    },
+    /// A machine is to be rebooted: a group on it is released only then, and another node is to have it.
+    Reboot {
+        /// Who.
+        about: IncarnationOf,
+    },
+    /// What awaits a reboot of its owner is brought up there again instead, in the same ownership.
+    Reacquire {
+        /// The group.
+        group: GroupName,
+        /// The ownership.
+        epoch: Epoch,
     },
     /// A node's mode changes.
     SetMode {

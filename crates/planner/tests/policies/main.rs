@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that does not hold together ends the test")]
 
+mod reboot;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
@@ -170,6 +172,9 @@ impl Story {
             if let Change::FenceRequested(about, _) = &change {
                 self.view.fence_failed.remove(about);
             }
+            if let Change::Reboots(about) = &change {
+                self.view.rebooting.insert(*about);
+            }
             if let Some(words) = self.words(&change) {
                 let _ = writeln!(self.told, "    {words}");
             }
@@ -186,8 +191,12 @@ impl Story {
             }
             Change::PhaseChanged(group, o) => match &o.phase {
                 Phase::Releasing(why) => format!("{} takes {group} down: {why}", node(&o.owner.node)),
+                Phase::AwaitsReboot => {
+                    format!("{group} is down on {}, but for a reboot", node(&o.owner.node))
+                }
                 _ => return None,
             },
+            Change::Reboots(about) => format!("{} is to be rebooted", node(&about.node)),
             Change::FailedOn(group, id, why) => format!("{group} failed on {}: {why}", node(id)),
             Change::FenceRequested(about, r) => {
                 format!("{} is to cut {}, operated by {}", r.device, node(&about.node), node(&r.by))
@@ -221,7 +230,7 @@ impl Story {
                 }
                 Phase::Acquiring => Some(Command::Online { group, epoch: o.epoch }),
                 Phase::Releasing(_) => Some(Command::Released { group, epoch: o.epoch, failure: None }),
-                Phase::Online | Phase::Stuck(_) => None,
+                Phase::Online | Phase::Stuck(_) | Phase::AwaitsReboot => None,
             }
         })
     }

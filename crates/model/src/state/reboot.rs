@@ -1,0 +1,67 @@
+//! Groups whose release is complete only after a reboot of their node
+//! ([`ReleaseEnd::Reboot`](crate::config::ReleaseEnd::Reboot)): what they run lives on in the kernel.
+//!
+//! Such a group keeps its owner after it was taken down ([`Phase::AwaitsReboot`]). Only a new boot, a fence device or
+//! the operator's word ends that ownership; until then the owner itself may bring the group up again.
+
+use crate::config::ReleaseEnd;
+use crate::ids::{BootId, Epoch, GroupName, IncarnationOf};
+use crate::state::apply::{Changes, void};
+use crate::state::command::{NodeMode, StopMode};
+use crate::state::{Change, Life, Phase, State};
+
+impl Life {
+    /// The mode that the next life begins with, in `boot`, and whether its machine is still to be rebooted.
+    pub(super) fn successor(&self, boot: &BootId) -> (NodeMode, bool) {
+        let same = self.boot == *boot;
+        let mode = match self.mode {
+            NodeMode::Standby => NodeMode::Standby,
+            // It was to leave, and boots only because Regent rebooted it: it must not take back what it gave away.
+            NodeMode::Stopping(StopMode::Takeover) if self.reboots && !same => NodeMode::Standby,
+            _ => NodeMode::Active,
+        };
+        (mode, self.reboots && same)
+    }
+}
+
+impl State {
+    /// Whether a release of this group is complete only after a reboot.
+    #[must_use]
+    pub fn ends_by_reboot(&self, group: &GroupName) -> bool {
+        self.config.group(group).is_some_and(|g| g.release == ReleaseEnd::Reboot)
+    }
+
+    /// Orders a reboot, if something on the node waits for one.
+    pub(super) fn reboot(&mut self, about: IncarnationOf) -> Changes {
+        if self.living(about.node) != Some(about) {
+            return void(format!("{about} is not the living incarnation of its node"));
+        }
+        if !self.owned_by(about).any(|(_, o)| o.phase == Phase::AwaitsReboot) {
+            return void(format!("nothing on {} waits for a reboot (any more)", self.name_of(about.node)));
+        }
+        match self.lives.get_mut(&about.node) {
+            Some(life) if !life.reboots => life.reboots = true,
+            _ => return void("its reboot is ordered already"),
+        }
+        vec![Change::Reboots(about)]
+    }
+
+    /// The owner begins again with what it had taken down. Not once its reboot is ordered.
+    pub(super) fn reacquire(&mut self, name: &GroupName, epoch: Epoch) -> Changes {
+        let Some(owner) = self.ownership(name).map(|o| o.owner) else {
+            return void(format!("{name} has no owner"));
+        };
+        let stays = self.living(owner.node) == Some(owner)
+            && self.lives.get(&owner.node).is_some_and(|l| !l.reboots && !l.without_lease);
+        if !stays {
+            return void(format!("{owner} gets nothing more"));
+        }
+        if let Some(group) = self.groups.get_mut(name) {
+            group.parked_on = None;
+        }
+        self.phase(name, epoch, |phase| match phase {
+            Phase::AwaitsReboot => Ok(Phase::Acquiring),
+            other => Err(format!("it is {other:?}, and awaits no reboot")),
+        })
+    }
+}

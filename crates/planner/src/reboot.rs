@@ -1,0 +1,58 @@
+//! Groups that were taken down and are released only by a reboot of their owner.
+
+use regent_model::config::GroupConfig;
+use regent_model::ids::{IncarnationOf, NodeName};
+use regent_model::state::{Group, NodeMode, State, StopMode};
+
+use crate::place::{Intent, Placement, Verdict, best, nowhere};
+
+/// What is to happen to a group whose owner is there and has it down.
+pub(crate) fn place(
+    state: &State,
+    group: &Group,
+    config: &GroupConfig,
+    owner: IncarnationOf,
+    candidates: Vec<(NodeName, Verdict)>,
+) -> Placement {
+    let here = state.name_of(owner.node);
+    let life = &state.lives[&owner.node];
+    let rule = format!("its release is complete only after a reboot of {here}");
+    if life.reboots {
+        return Placement::of(Intent::Underway, rule, candidates);
+    }
+    if !is_wanted(group) && !goes_on_here(group, owner, &candidates) {
+        return Placement::of(Intent::Rest(rest(group, config, &here)), rule, candidates);
+    }
+    match best(group, &candidates) {
+        Some(to) if to == owner => {
+            let rule = format!("{here} has it down, and is to have it again");
+            Placement::of(Intent::Reacquire, rule, candidates)
+        }
+        Some(_) => Placement::of(Intent::Reboot, rule, candidates),
+        // It leaves, and comes back free of what it has left.
+        None if life.mode == NodeMode::Stopping(StopMode::Takeover) => {
+            Placement::of(Intent::Reboot, rule, candidates)
+        }
+        None => nowhere(group, config, candidates),
+    }
+}
+
+/// Whether some node is to run it now.
+pub(crate) fn is_wanted(group: &Group) -> bool {
+    group.enabled && group.parked_on.is_none()
+}
+
+/// It went down with its node, and the node is back.
+fn goes_on_here(group: &Group, owner: IncarnationOf, candidates: &[(NodeName, Verdict)]) -> bool {
+    group.enabled && group.parked_on == Some(owner.node) && best(group, candidates) == Some(owner)
+}
+
+/// Why it rests, and what ends that.
+pub(crate) fn rest(group: &Group, config: &GroupConfig, here: &str) -> String {
+    let name = &config.name;
+    let why = if group.enabled { "it went down gracefully with its node" } else { "disabled" };
+    format!(
+        "{why}; to run it: regent group enable {name}. \
+         Before another node has it, {here} must have been rebooted"
+    )
+}
