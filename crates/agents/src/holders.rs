@@ -99,6 +99,31 @@ pub(crate) fn find(device: DeviceNumber, point: &Path) -> Holders {
     holders
 }
 
+/// Looks through every visible process for files at or below `point`, by their paths: a folder that was put elsewhere
+/// has the device of the file system that it comes from.
+pub(crate) fn below(point: &Path) -> Holders {
+    let inside = |link: &Path| std::fs::read_link(link).ok().filter(|target| target.starts_with(point));
+    let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+    let own = namespace("thread-self");
+    let mut holders = Holders::default();
+    // A path of another namespace is another place.
+    for pid in process::all().into_iter().filter(|pid| namespace(&pid.to_string()) == own) {
+        let folder = PathBuf::from(format!("/proc/{pid}"));
+        let mut holds: Vec<String> = [("cwd", "works in"), ("root", "has as its root"), ("exe", "runs")]
+            .into_iter()
+            .filter_map(|(link, word)| Some(format!("{word} {}", inside(&folder.join(link))?.display())))
+            .collect();
+        let open = std::fs::read_dir(folder.join("fd")).into_iter().flatten().flatten();
+        holds.extend(open.filter_map(|fd| Some(format!("has open {}", inside(&fd.path())?.display()))));
+        if !holds.is_empty()
+            && let Some(who) = Identity::of(pid)
+        {
+            holders.processes.push(Holder { who, command: process::command_line(pid), holds });
+        }
+    }
+    holders
+}
+
 /// Whether a device of this name, which may not exist any more, is mounted in any visible namespace.
 pub(crate) fn is_mounted_anywhere(device: &Path) -> bool {
     let mut seen = BTreeSet::new();

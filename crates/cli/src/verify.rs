@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use regent_model::config::{
-    Config, Finding, GroupGuarantee, Parsed, Severity, Span, duration_text, guarantees,
+    Config, FilesystemConfig, Finding, GroupConfig, GroupGuarantee, Parsed, Severity, Span, duration_text,
+    guarantees,
 };
 use serde_json::{Value, json};
 
@@ -74,8 +75,22 @@ fn derived(config: &Config) -> String {
     }
     for group in &groups {
         out.push_str(&guarantee(group));
+        out.push_str(&config.group(&group.group).map(|g| mounts(g)).unwrap_or_default());
     }
     out
+}
+
+/// In which order the file systems of a group are mounted, where there is more than one.
+fn mounts(group: &GroupConfig) -> String {
+    if group.filesystems.len() < 2 {
+        return String::new();
+    }
+    let one = |f: &std::sync::Arc<FilesystemConfig>| match f.remark() {
+        "" => f.mount.display().to_string(),
+        remark => format!("{} ({remark})", f.mount.display()),
+    };
+    let list: Vec<_> = group.filesystems.iter().map(one).collect();
+    format!("    mounted in this order, released the other way: {}\n", list.join(", "))
 }
 
 /// The lines of one group's guarantee.
@@ -110,7 +125,9 @@ pub fn verify_json(path: &str, text: &str, parsed: &Parsed) -> Value {
         "notes": parsed.count(Severity::Note),
         "findings": findings,
         "timers": parsed.config.as_ref().map(timers_json),
-        "groups": parsed.config.as_ref().map(|c| guarantees(c).iter().map(group_json).collect::<Vec<_>>()),
+        "groups": parsed.config.as_ref().map(|c| {
+            guarantees(c).iter().map(|g| group_json(g, c.group(&g.group).map(|g| &**g))).collect::<Vec<_>>()
+        }),
     })
 }
 
@@ -151,8 +168,10 @@ fn timers_json(config: &Config) -> Value {
     })
 }
 
-fn group_json(group: &GroupGuarantee) -> Value {
+fn group_json(group: &GroupGuarantee, config: Option<&GroupConfig>) -> Value {
+    let mounts: Vec<_> = config.iter().flat_map(|g| &g.filesystems).map(|f| &f.mount).collect();
     json!({
+        "mounts": mounts,
         "group": group.group,
         "class": group.class,
         "proofs": group.proofs,

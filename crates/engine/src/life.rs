@@ -236,7 +236,7 @@ impl Engine {
             group: name.clone(),
             epoch: ownership.epoch,
             node: self.me.name.clone(),
-            resources: config.resources(),
+            resources: config.resources_on(&self.me.name),
             environment: self.environment(name, ownership),
             inherits: self.assigned_here.remove(name) != Some(ownership.epoch),
             ends_by_reboot: self.state.ends_by_reboot(name),

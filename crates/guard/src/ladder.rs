@@ -1,4 +1,5 @@
-//! The ladder of letting go: addresses first and all at once, then processes, then mounts, the innermost first.
+//! The ladder of letting go: addresses first and all at once, then processes, then mounts, those first that
+//! stand on others.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -85,12 +86,9 @@ fn persist(
 /// What may be let go at the same time, in the order in which it must be.
 fn rungs(held: Vec<Held>) -> Vec<Vec<Held>> {
     let mut rungs: BTreeMap<_, Vec<Held>> = BTreeMap::new();
-    for held in held {
-        let depth = match &held.holding {
-            Holding::Mount { mount, .. } => mount.components().count(),
-            Holding::Address { .. } | Holding::Cgroup { .. } => 0,
-        };
-        rungs.entry((held.holding.release_rank(), Reverse(depth))).or_default().push(held);
+    let heights = Holding::heights(&held.iter().map(|h| &h.holding).collect::<Vec<_>>());
+    for (height, held) in heights.into_iter().zip(held) {
+        rungs.entry((held.holding.release_rank(), Reverse(height))).or_default().push(held);
     }
     rungs.into_values().collect()
 }

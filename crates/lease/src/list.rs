@@ -233,8 +233,10 @@ impl ReleaseList {
             entry.state = State::Releasing;
             held.push(entry.held(holding));
         }
-        held.sort_by_key(|h| (h.holding.release_rank(), Reverse(mount_depth(&h.holding))));
-        held
+        let heights = Holding::heights(&held.iter().map(|h| &h.holding).collect::<Vec<_>>());
+        let mut ordered: Vec<_> = heights.into_iter().zip(held).collect();
+        ordered.sort_by_key(|(height, h)| (h.holding.release_rank(), Reverse(*height)));
+        ordered.into_iter().map(|(_, held)| held).collect()
     }
 
     /// Whether this is being let go.
@@ -252,12 +254,5 @@ impl ReleaseList {
 impl Entry {
     fn held(&self, holding: &Holding) -> Held {
         Held { group: self.group.clone(), epoch: self.epoch, holding: holding.clone() }
-    }
-}
-
-fn mount_depth(holding: &Holding) -> usize {
-    match holding {
-        Holding::Mount { mount, .. } => mount.components().count(),
-        Holding::Address { .. } | Holding::Cgroup { .. } => 0,
     }
 }

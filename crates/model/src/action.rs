@@ -15,7 +15,7 @@ pub struct RunId(pub u64);
 /// A resource with everything its agent must know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resource {
-    /// A file system on shared storage.
+    /// A file system, or a folder of one that is put elsewhere.
     Filesystem(Arc<FilesystemConfig>),
     /// A service address.
     Address(Arc<AddressConfig>),
@@ -39,7 +39,7 @@ impl Resource {
     pub fn is_the_same_thing_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Filesystem(a), Self::Filesystem(b)) => {
-                (&a.name, &a.device, &a.mount) == (&b.name, &b.device, &b.mount)
+                (&a.name, &a.device, &a.mount, &a.backing) == (&b.name, &b.device, &b.mount, &b.backing)
             }
             (Self::Address(a), Self::Address(b)) => {
                 (&a.name, a.address, a.prefix, &a.interface) == (&b.name, b.address, b.prefix, &b.interface)

@@ -19,7 +19,9 @@ mod check_groups;
 mod check_members;
 mod check_networks;
 mod check_proofs;
+mod check_storage;
 mod draft;
+mod filesystem;
 mod finding;
 mod group;
 mod guarantee;
@@ -31,6 +33,7 @@ mod reader;
 mod resource;
 mod scalar;
 mod spelling;
+mod storage;
 mod subnet;
 mod tree;
 
@@ -40,6 +43,8 @@ pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
 pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
 pub use parse::parse;
 pub use scalar::duration_text;
+pub(crate) use storage::stands_on;
+pub use storage::{Backing, Check, FilesystemConfig};
 
 /// The port for keepalives (UDP) and the node-to-node channel (TCP), unless the configuration says otherwise.
 pub const DEFAULT_PORT: u16 = 7410;
@@ -238,7 +243,7 @@ pub struct GroupConfig {
     pub needs: Vec<Need>,
     /// When its release is complete.
     pub release: ReleaseEnd,
-    /// Storage, acquired first.
+    /// Storage, acquired first, in the order in which it is mounted: what others stand on comes first.
     pub filesystems: Vec<Arc<FilesystemConfig>>,
     /// Addresses, acquired after storage.
     pub addresses: Vec<Arc<AddressConfig>>,
@@ -256,10 +261,20 @@ impl GroupConfig {
         storage.chain(addresses).chain(applications).collect()
     }
 
+    /// The same as `node` acquires it: with the devices that are that node's own.
+    #[must_use]
+    pub fn resources_on(&self, node: &NodeName) -> Vec<Resource> {
+        let own = |resource| match resource {
+            Resource::Filesystem(f) => Resource::Filesystem(Arc::new(f.on(node))),
+            other => other,
+        };
+        self.resources().into_iter().map(own).collect()
+    }
+
     /// Whether two owners at once could both write what only one may write.
     #[must_use]
     pub fn has_shared_writer(&self) -> bool {
-        !self.filesystems.is_empty()
+        self.filesystems.iter().any(|f| f.is_shared())
     }
 }
 
@@ -283,45 +298,6 @@ pub struct RestartLimits {
     pub restarts: u32,
     /// The window that counts them.
     pub window: Duration,
-}
-
-/// When a file system is checked before it is mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Check {
-    /// Never; journal replay is mount's job.
-    Never,
-    /// When its superblock says that errors were found.
-    Auto,
-    /// Before every mount.
-    Always,
-}
-
-/// A file system on shared storage.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FilesystemConfig {
-    /// The resource's name; by default made of the mount point.
-    pub name: ResourceName,
-    /// The block device.
-    pub device: PathBuf,
-    /// Where to mount it.
-    pub mount: PathBuf,
-    /// Its type, as `mount -t` takes it.
-    pub fstype: String,
-    /// Mount options, comma-separated.
-    pub options: String,
-    /// When to check it.
-    pub check: Check,
-    /// Whether processes that keep it busy are killed at release (they are named in the journal either way).
-    pub force_unmount: bool,
-    /// How it is monitored: bounded read, durable write, mount and device still there.
-    pub monitor: MonitorTimes,
-    /// How long acquiring may take.
-    pub acquire_timeout: Duration,
-    /// How long releasing may take.
-    pub release_timeout: Duration,
-    /// Retries and restarts.
-    pub limits: RestartLimits,
 }
 
 /// A service address.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -36,17 +36,62 @@ pub enum Holding {
         /// Where it is mounted.
         mount: PathBuf,
     },
+    /// A folder of a mounted file system, put elsewhere too.
+    Bind {
+        /// The folder.
+        folder: PathBuf,
+        /// Where it is put.
+        mount: PathBuf,
+    },
 }
 
 impl Holding {
-    /// The order in which holdings are let go: addresses (nobody asks any more), processes, mounts.
+    /// The order in which holdings are let go: addresses (nobody asks any more), processes, mounts; of mounts those
+    /// first that stand on others: see [`Holding::heights`].
     #[must_use]
     pub fn release_rank(&self) -> u8 {
         match self {
             Self::Address { .. } => 0,
             Self::Cgroup { .. } => 1,
-            Self::Mount { .. } => 2,
+            Self::Mount { .. } | Self::Bind { .. } => 2,
         }
+    }
+
+    /// Where it is mounted, if it is a mount.
+    fn mount(&self) -> Option<&Path> {
+        match self {
+            Self::Mount { mount, .. } | Self::Bind { mount, .. } => Some(mount),
+            Self::Address { .. } | Self::Cgroup { .. } => None,
+        }
+    }
+
+    /// Whether this must be let go before `other` can be.
+    fn stands_on(&self, other: &Self) -> bool {
+        let (Some(mount), Some(outer)) = (self.mount(), other.mount()) else { return false };
+        let shows = match self {
+            Self::Bind { folder, .. } => Some(folder.as_path()),
+            _ => None,
+        };
+        crate::config::stands_on(mount, shows, outer)
+    }
+
+    /// How high each of `all` stands: what stands on nothing at 0, and everything else higher than what it stands
+    /// on. Letting go begins at the top.
+    #[must_use]
+    pub fn heights(all: &[&Self]) -> Vec<usize> {
+        let mut heights = vec![0; all.len()];
+        // A circle cannot be configured; were there one, this would still end.
+        for _ in 0..all.len() {
+            let before = heights.clone();
+            for (at, one) in all.iter().enumerate() {
+                let under = all.iter().zip(&before).filter(|(other, _)| one.stands_on(other));
+                heights[at] = under.map(|(_, height)| height + 1).max().unwrap_or(0);
+            }
+            if heights == before {
+                break;
+            }
+        }
+        heights
     }
 }
 
@@ -59,6 +104,9 @@ impl fmt::Display for Holding {
             Self::Cgroup { path, .. } => write!(f, "processes in {}", path.display()),
             Self::Mount { device, mount } => {
                 write!(f, "{} mounted at {}", device.display(), mount.display())
+            }
+            Self::Bind { folder, mount } => {
+                write!(f, "folder {} put at {}", folder.display(), mount.display())
             }
         }
     }
@@ -101,6 +149,15 @@ pub enum Act {
         /// Options, comma-separated, as `mount -o` takes them.
         options: String,
     },
+    /// Put a folder of a mounted file system elsewhere too.
+    Bind {
+        /// The folder.
+        folder: PathBuf,
+        /// Where.
+        mount: PathBuf,
+        /// Options of the new mount, comma-separated; those of the file system stay what they are.
+        options: String,
+    },
 }
 
 impl Act {
@@ -114,6 +171,27 @@ impl Act {
             Self::Mount { device, mount, .. } => {
                 Holding::Mount { device: device.clone(), mount: mount.clone() }
             }
+            Self::Bind { folder, mount, .. } => {
+                Holding::Bind { folder: folder.clone(), mount: mount.clone() }
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stands_on_something_is_higher_however_deep_its_mount_point_is() {
+        let mount = |device: &str, mount: &str| Holding::Mount { device: device.into(), mount: mount.into() };
+        let bind = |folder: &str, mount: &str| Holding::Bind { folder: folder.into(), mount: mount.into() };
+        let all = [
+            mount("/dev/a", "/a/very/deep/place"),
+            bind("/a/very/deep/place/krb5", "/krb5"),
+            mount("/dev/b", "/krb5/cache"),
+            mount("/dev/c", "/z"),
+        ];
+        assert_eq!(Holding::heights(&all.iter().collect::<Vec<_>>()), [0, 1, 2, 0]);
     }
 }

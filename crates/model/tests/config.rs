@@ -8,6 +8,8 @@ mod networks;
 mod resources;
 #[path = "config/safety.rs"]
 mod safety;
+#[path = "config/storage.rs"]
+mod storage;
 #[path = "config/storm.rs"]
 mod storm;
 #[path = "config/syntax.rs"]

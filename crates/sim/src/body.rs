@@ -44,7 +44,7 @@ impl Body {
             Holding::Address { address, .. } => {
                 self.addresses.remove(address);
             }
-            Holding::Mount { mount, .. } => {
+            Holding::Mount { mount, .. } | Holding::Bind { mount, .. } => {
                 self.mounts.remove(mount);
             }
             Holding::Cgroup { .. } => {

@@ -287,7 +287,7 @@ impl Sim {
             }
         }
         let delay = match &act {
-            Act::AddAddress { .. } => self.rng.between(100, 500) * US,
+            Act::AddAddress { .. } | Act::Bind { .. } => self.rng.between(100, 500) * US,
             // The journal of a file system that was torn away takes its time to recover.
             Act::Mount { .. } if self.rng.chance(60) => self.rng.skewed(20, 2_000) * MS,
             Act::Mount { .. } => self.rng.between(2, 12) * MS,
@@ -331,6 +331,9 @@ impl Sim {
                 Act::Mount { device, mount, .. } => {
                     body.mounts.insert(mount.clone(), device.clone());
                 }
+                Act::Bind { folder, mount, .. } => {
+                    body.mounts.insert(mount.clone(), folder.clone());
+                }
             });
         }
         if self.machines.get(&node).is_some_and(|m| m.is_guard(guard)) {
@@ -353,7 +356,7 @@ impl Sim {
             Some(_) if slow => self.rng.between(budget / 8, budget + budget / 8),
             Some(Holding::Mount { .. }) => self.rng.between(500, 6_000) * US,
             Some(Holding::Cgroup { grace, .. }) => nanoseconds(*grace) + self.rng.between(300, 2_500) * US,
-            Some(Holding::Address { .. }) | None => self.rng.between(50, 300) * US,
+            Some(Holding::Address { .. } | Holding::Bind { .. }) | None => self.rng.between(50, 300) * US,
         }
     }
 

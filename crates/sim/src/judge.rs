@@ -80,7 +80,8 @@ impl Judge {
         let mut shared = Vec::new();
         for group in &config.groups {
             let fenced = !group.needs.contains(&Need::LeaseEnded);
-            let devices = group.filesystems.iter().map(|f| What::Device(f.device.clone()));
+            let devices =
+                group.filesystems.iter().filter(|f| f.is_shared()).map(|f| What::Device(f.device.clone()));
             let addresses = group.addresses.iter().map(|a| What::Address(a.address));
             let apps = group.applications.iter().map(|a| What::App((group.name.clone(), a.name.clone())));
             shared.extend(devices.chain(addresses).chain(apps).map(|what| Shared { what, fenced }));

@@ -6,6 +6,7 @@
 //! as the kernel takes: a caller that must go on calls from a thread of its own.
 
 mod address;
+pub(crate) mod bind;
 mod mount;
 mod options;
 pub(crate) mod unmount;
@@ -28,6 +29,7 @@ pub fn perform(act: &Act) -> Result<(), String> {
             address::add(interface, *address, *prefix, label.as_deref())
         }
         Act::Mount { device, mount, fstype, options } => mount::mount(device, mount, fstype, options),
+        Act::Bind { folder, mount, options } => bind::bind(folder, mount, options),
     }
 }
 
@@ -41,6 +43,8 @@ pub fn perform(act: &Act) -> Result<(), String> {
 ///   killed: the end of a lease leaves only that or a reset of the machine. Then the device is claimed for a
 ///   moment, which shows that no mount is left; where one is, at another point or in another mount namespace,
 ///   it is unmounted too.
+/// - A folder that was put elsewhere is unmounted there; who works in it there is killed. The file system that holds
+///   it is another holding.
 ///
 /// # Errors
 /// What is still there at `deadline`, and why. What was let go of until then stays let go.
@@ -50,6 +54,7 @@ pub fn release(holding: &Holding, deadline: Instant) -> Result<Duration, String>
         Holding::Address { interface, address, prefix } => address::remove(interface, *address, *prefix)?,
         Holding::Cgroup { path, grace } => crate::cgroup::end(path, *grace, deadline)?,
         Holding::Mount { device, mount } => unmount::release(device, mount, deadline)?,
+        Holding::Bind { folder, mount } => bind::release(folder, mount, deadline)?,
     }
     Ok(begun.elapsed())
 }

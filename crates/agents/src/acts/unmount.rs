@@ -39,6 +39,11 @@ pub(crate) fn once(mount: &Mount) -> Result<(), Errno> {
     }
 }
 
+/// Unmounts what is at `point` once, never lazily.
+pub(super) fn at_once(point: &Path) -> Result<(), Errno> {
+    rustix::mount::unmount(point, UnmountFlags::NOFOLLOW)
+}
+
 /// Unmounts what is mounted on `top`, the deepest first, and says what would not go.
 pub(crate) fn nested(top: &Mount) -> Result<(), String> {
     let mounts = mountinfo::own()?;

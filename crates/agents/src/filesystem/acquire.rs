@@ -1,12 +1,13 @@
 //! Mounting a file system.
 
 use std::io;
+use std::path::Path;
 
 use regent_model::action::{Failure, Outcome};
 use regent_model::holding::Act;
 
 use super::{Filesystem, fsck};
-use crate::hands::failure;
+use crate::hands::{Context, failure};
 use crate::{device, holders, place};
 
 /// Mounts the file system through the guard; one that is mounted already is put on the guard's list and kept.
@@ -38,7 +39,7 @@ pub(super) fn acquire(filesystem: &Filesystem<'_>) -> Result<Outcome, Failure> {
 /// The device is there and free, the mount point is there, and the file system is sound.
 fn prepare(filesystem: &Filesystem<'_>) -> Result<(), Failure> {
     let (job, config) = (filesystem.context.job, filesystem.config);
-    make_mount_point(filesystem)?;
+    make_mount_point(filesystem.context, &config.mount)?;
     let number = device::number(&config.device).map_err(Failure::because)?;
     match device::try_claim(&config.device) {
         Ok(()) => {}
@@ -53,16 +54,15 @@ fn prepare(filesystem: &Filesystem<'_>) -> Result<(), Failure> {
     fsck::check(filesystem)
 }
 
-fn make_mount_point(filesystem: &Filesystem<'_>) -> Result<(), Failure> {
-    let point = &filesystem.config.mount;
+/// Makes the mount point, if it is not there.
+pub(super) fn make_mount_point(context: &Context<'_>, point: &Path) -> Result<(), Failure> {
     match std::fs::metadata(point) {
         Ok(metadata) if metadata.is_dir() => Ok(()),
         Ok(_) => Err(Failure::because(format!("the mount point {} is not a directory", point.display()))),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            let made =
-                filesystem.context.job.step(&format!("make the mount point {}", point.display()), || {
-                    std::fs::create_dir_all(point)
-                });
+            let made = context.job.step(&format!("make the mount point {}", point.display()), || {
+                std::fs::create_dir_all(point)
+            });
             made.map_err(|e| {
                 Failure::because(format!("cannot make the mount point {}: {e}", point.display()))
             })

@@ -1,6 +1,7 @@
-//! File systems on shared storage: checked, mounted by the guard, watched, unmounted and shown to be free.
+//! File systems, shared or of one node: checked, mounted by the guard, watched, unmounted and shown to be free.
 
 mod acquire;
+mod bind;
 mod fsck;
 mod monitor;
 mod release;
@@ -25,6 +26,9 @@ struct Filesystem<'a> {
 
 /// Works on a file system.
 pub(crate) fn work(context: &Context<'_>, config: &FilesystemConfig) -> Result<Outcome, Failure> {
+    if config.is_bind() {
+        return bind::work(context, config);
+    }
     let filesystem = Filesystem { context, config };
     match context.run.op {
         Op::Probe => filesystem.probe(),

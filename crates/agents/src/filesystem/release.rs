@@ -17,10 +17,10 @@ use crate::{device, place};
 /// Somebody who merely looks (a `df`, our own check) is gone after this; then it is said who it is.
 const PATIENCE: Duration = Duration::from_millis(50);
 /// Without the right to kill, a holder may end by itself so long.
-const WAIT_FOR_HOLDERS: Duration = Duration::from_secs(1);
+pub(super) const WAIT_FOR_HOLDERS: Duration = Duration::from_secs(1);
 /// Holders may react to `SIGTERM` so long, at most a third of the time.
 const TERM_GRACE: Duration = Duration::from_secs(2);
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+pub(super) const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// Looking through all processes costs tens of milliseconds; it is not done more often.
 const SEARCH_EVERY: Duration = Duration::from_millis(200);
 

@@ -11,6 +11,7 @@ mod fence;
 mod filesystem;
 mod inspection;
 mod main_process;
+mod nested;
 mod releasing;
 mod support;
 mod sys;

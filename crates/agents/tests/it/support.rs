@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use regent_agents::{Gate, Hands, HandsConfig, Report, Step, acts};
 use regent_model::action::{Failure, Notice, Op, Outcome, Resource, Run, RunId};
 use regent_model::config::{
-    AddressConfig, ApplicationConfig, Check, FilesystemConfig, MainProcess, MonitorTimes, RestartLimits,
+    AddressConfig, ApplicationConfig, Backing, Check, FilesystemConfig, MainProcess, MonitorTimes,
+    RestartLimits,
 };
 use regent_model::holding::{Act, Held, Holding};
 use regent_model::{Epoch, GroupName, ResourceName};
@@ -409,6 +410,7 @@ pub(crate) fn filesystem(device: &Path, mount: &Path) -> FilesystemConfig {
     FilesystemConfig {
         name: ResourceName::new("fs").unwrap(),
         device: device.into(),
+        backing: Backing::Shared,
         mount: mount.into(),
         fstype: "ext4".into(),
         options: "noatime".into(),

@@ -53,7 +53,7 @@ fn fence_covers(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
         bare.first().unwrap_or(&"NODE")
     ));
     if group.needs_span.is_none()
-        && let Some(device) = group.filesystems.iter().find_map(|f| f.device.as_ref())
+        && let Some(device) = group.shared_device()
     {
         finding =
             finding.related(&device.span, "a file system needs \"fenced\" unless `needs` says otherwise");
@@ -66,7 +66,7 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     let Some(span) = group.needs_span.as_ref().filter(|_| group.needs.contains(&Need::LeaseEnded)) else {
         return;
     };
-    if group.filesystems.is_empty() {
+    if !group.has_shared_writer() {
         return;
     }
     let wait = draft
@@ -84,7 +84,7 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
          writes when it wakes, after the takeover: in the worst case the file system is destroyed. Write \
          needs = [\"fenced\"] with a [[fence]] for each node"
     ));
-    if let Some(device) = group.filesystems.iter().find_map(|f| f.device.as_ref()) {
+    if let Some(device) = group.shared_device() {
         finding = finding.related(&device.span, "the shared writer");
     }
     findings.add(finding);

@@ -137,6 +137,16 @@ impl GroupDraft {
         self.nodes.iter().flat_map(|list| &list.value)
     }
 
+    /// Whether two owners at once could both write what only one may write.
+    pub(super) fn has_shared_writer(&self) -> bool {
+        self.filesystems.iter().any(FilesystemDraft::is_shared)
+    }
+
+    /// The first device that two owners at once could both write.
+    pub(super) fn shared_device(&self) -> Option<&At<PathBuf>> {
+        self.filesystems.iter().find_map(FilesystemDraft::shared_device)
+    }
+
     /// The names of all its resources.
     pub(super) fn resource_names(&self) -> impl Iterator<Item = &At<String>> {
         let storage = self.filesystems.iter().filter_map(|f| f.name.as_ref());
@@ -149,9 +159,54 @@ impl GroupDraft {
 pub(super) struct FilesystemDraft {
     /// Given, or made of the mount point (then with its place).
     pub(super) name: Option<At<String>>,
-    pub(super) device: Option<At<PathBuf>>,
+    pub(super) place: Option<Place>,
     pub(super) mount: Option<At<PathBuf>>,
     pub(super) config: Option<FilesystemConfig>,
+}
+
+/// What a file system lives on, as far as it could be read.
+#[derive(Debug)]
+pub(super) enum Place {
+    /// One device for all nodes.
+    Shared(At<PathBuf>),
+    /// A device of each node's own.
+    Local(At<Vec<(At<String>, At<PathBuf>)>>),
+    /// A folder of another file system of the group.
+    Folder(At<PathBuf>),
+}
+
+impl FilesystemDraft {
+    /// The shared device, where it is one.
+    pub(super) fn shared_device(&self) -> Option<&At<PathBuf>> {
+        match &self.place {
+            Some(Place::Shared(device)) => Some(device),
+            _ => None,
+        }
+    }
+
+    /// Whether two nodes could write it at once; one that could not be read counts.
+    pub(super) fn is_shared(&self) -> bool {
+        !matches!(self.place, Some(Place::Local(_) | Place::Folder(_)))
+    }
+
+    /// The folder that it shows, where it is one.
+    pub(super) fn folder(&self) -> Option<&At<PathBuf>> {
+        match &self.place {
+            Some(Place::Folder(folder)) => Some(folder),
+            _ => None,
+        }
+    }
+
+    /// Its devices, and on which node each is one; on all where none is named.
+    pub(super) fn devices(&self) -> Vec<(Option<&str>, &At<PathBuf>)> {
+        match &self.place {
+            Some(Place::Shared(device)) => vec![(None, device)],
+            Some(Place::Local(devices)) => {
+                devices.value.iter().map(|(node, device)| (Some(node.value.as_str()), device)).collect()
+            }
+            Some(Place::Folder(_)) | None => Vec::new(),
+        }
+    }
 }
 
 #[derive(Debug)]

@@ -1,10 +1,10 @@
 //! Reads `[[group]]`: nodes, policy, needs and its resources.
 
-use super::draft::GroupDraft;
+use super::draft::{FilesystemDraft, GroupDraft};
 use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
 use super::tree::{At, Table, Value};
-use super::{Failback, Failover, Policy, ReleaseEnd, Startup, application, resource};
+use super::{Failback, Failover, Policy, ReleaseEnd, Startup, application, filesystem, resource};
 use crate::proof::Need;
 
 pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
@@ -26,6 +26,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
     let addresses = reader.tables("address", "group.address");
     let applications = reader.tables("application", "group.application");
     let findings = &mut *reader.findings;
+    let filesystems: Vec<_> = filesystems.into_iter().map(|t| filesystem::filesystem(t, findings)).collect();
     let draft = GroupDraft {
         header,
         name,
@@ -34,11 +35,11 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         needs_span: needs.as_ref().map(|n| n.span.clone()),
         needs: match needs {
             Some(needs) => needs.value,
-            None if filesystems.is_empty() && !reboots => vec![Need::LeaseEnded],
-            None => vec![Need::Fenced],
+            None if reboots || filesystems.iter().any(FilesystemDraft::is_shared) => vec![Need::Fenced],
+            None => vec![Need::LeaseEnded],
         },
         release,
-        filesystems: filesystems.into_iter().map(|t| resource::filesystem(t, findings)).collect(),
+        filesystems,
         addresses: addresses.into_iter().map(|t| resource::address(t, findings)).collect(),
         applications: applications.into_iter().map(|t| application::application(t, findings)).collect(),
     };

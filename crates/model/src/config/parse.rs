@@ -7,8 +7,8 @@ use super::finding::{Finding, Findings, Parsed};
 use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
-    Config, GroupConfig, NetworkConfig, NodeConfig, check_addresses, check_groups, check_members,
-    check_networks, check_proofs, group, members, network,
+    Config, FilesystemConfig, GroupConfig, NetworkConfig, NodeConfig, check_addresses, check_groups,
+    check_members, check_networks, check_proofs, check_storage, group, members, network, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -22,6 +22,7 @@ pub fn parse(text: &str) -> Parsed {
     check_members::check(&draft, &mut findings);
     check_groups::check(&draft, &mut findings);
     check_networks::check(&draft, &mut findings);
+    check_storage::check(&draft, &mut findings);
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     let config = if findings.has_error() || findings.unreadable { None } else { config(draft) };
@@ -97,7 +98,9 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         policy: draft.policy?.value,
         needs: draft.needs,
         release: draft.release.map(|r| r.value).unwrap_or_default(),
-        filesystems: draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
+        filesystems: in_order(
+            draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
+        ),
         addresses: draft.addresses.into_iter().map(|a| a.config.map(Arc::new)).collect::<Option<_>>()?,
         applications: draft
             .applications
@@ -105,4 +108,10 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
             .map(|a| a.config.map(Arc::new))
             .collect::<Option<_>>()?,
     })
+}
+
+/// As they are mounted: what others stand on comes first, otherwise the order of the file.
+fn in_order(filesystems: Vec<Arc<FilesystemConfig>>) -> Vec<Arc<FilesystemConfig>> {
+    let order = storage::order(&filesystems, |one, other| one.needs(other));
+    order.into_iter().map(|at| filesystems[at].clone()).collect()
 }
