@@ -18,8 +18,10 @@ mod check_addresses;
 mod check_groups;
 mod check_members;
 mod check_networks;
+mod check_profiles;
 mod check_proofs;
 mod check_storage;
+mod claims;
 mod draft;
 mod filesystem;
 mod finding;
@@ -29,6 +31,7 @@ mod limits;
 mod members;
 mod network;
 mod parse;
+mod profile;
 mod reader;
 mod resource;
 mod scalar;
@@ -37,6 +40,7 @@ mod storage;
 mod subnet;
 mod tree;
 
+pub use claims::{Claims, Port, Protocol, Role};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
@@ -346,6 +350,8 @@ pub struct ApplicationConfig {
     /// The command that tells whether it is well (exit 0) or not; without it the main process must be alive.
     /// It is asked once after every start and stop, even when the interval is zero.
     pub status: Option<String>,
+    /// What it is: its profile, its role, where its state lies.
+    pub claims: Claims,
     /// Which process is the application.
     pub main: MainProcess,
     /// The user the commands run as; by default root.

@@ -4,6 +4,8 @@
 mod members;
 #[path = "config/networks.rs"]
 mod networks;
+#[path = "config/profiles.rs"]
+mod profiles;
 #[path = "config/resources.rs"]
 mod resources;
 #[path = "config/safety.rs"]

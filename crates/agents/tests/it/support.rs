@@ -378,6 +378,7 @@ pub(crate) fn application(start: &str, main: MainProcess) -> ApplicationConfig {
         start: start.into(),
         stop: None,
         status: None,
+        claims: regent_model::config::Claims::default(),
         main,
         user: None,
         monitor: TIMES,

@@ -9,7 +9,7 @@ use super::limits::{self, Monitor};
 use super::reader::{Reader, Zero};
 use super::scalar::{Refused, duration_text, refused};
 use super::tree::{At, Table};
-use super::{ApplicationConfig, MainProcess, MonitorTimes};
+use super::{ApplicationConfig, MainProcess, MonitorTimes, claims};
 use crate::ids::ResourceName;
 
 const MONITOR: MonitorTimes =
@@ -21,6 +21,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     let mut reader = Reader::new("[[group.application]]", table, findings);
     let name = reader.need_name("\"cache\"");
     let start = reader.need_text("start", "\"/usr/local/etc/cache start\"");
+    let (claims, claims_config) = claims::claims(&mut reader);
     let stop = reader.text("stop", "\"/usr/local/etc/cache stop\"");
     let status = reader.text("status", "\"/usr/local/etc/cache status\"");
     let monitor = limits::monitor(&mut reader, "application.monitor", MONITOR, true);
@@ -43,6 +44,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
             start: start?.value,
             stop: stop.map(|s| s.value),
             status: status.map(|s| s.value),
+            claims: claims_config,
             main,
             user: user.map(|u| u.value),
             monitor: monitor.times,
@@ -52,7 +54,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
             limits,
         })
     })();
-    ApplicationDraft { name, lapse_grace, config }
+    ApplicationDraft { name, lapse_grace, claims, config }
 }
 
 fn refuse_nul(key: &str, text: Option<&At<String>>, reader: &mut Reader<'_>) {

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::claims::ClaimsDraft;
 use super::finding::Span;
 use super::tree::At;
 use super::{
@@ -227,5 +228,7 @@ pub(super) struct ApplicationDraft {
     pub(super) name: Option<At<String>>,
     /// Where it is written, if it is, and its value.
     pub(super) lapse_grace: Option<At<Duration>>,
+    /// Its profile, role and paths, each with its place.
+    pub(super) claims: ClaimsDraft,
     pub(super) config: Option<ApplicationConfig>,
 }

@@ -135,6 +135,14 @@ impl Findings {
 
     pub(super) fn sorted(mut self) -> Vec<Finding> {
         self.list.sort_by_key(|f| (f.severity, f.span.start, f.span.end));
+        // A profile is read again by every application that uses it.
+        let mut told: Vec<Finding> = Vec::with_capacity(self.list.len());
+        for finding in self.list.drain(..) {
+            if !told.iter().rev().take_while(|t| t.span == finding.span).any(|t| *t == finding) {
+                told.push(finding);
+            }
+        }
+        self.list = told;
         self.list
     }
 }

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use super::draft::{ClusterDraft, Draft, GroupDraft, NetworkDraft};
 use super::finding::{Finding, Findings, Parsed};
+use super::profile::Profiles;
 use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
     Config, FilesystemConfig, GroupConfig, NetworkConfig, NodeConfig, check_addresses, check_groups,
-    check_members, check_networks, check_proofs, check_storage, group, members, network, storage,
+    check_members, check_networks, check_profiles, check_proofs, check_storage, group, members, network,
+    storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -23,6 +25,7 @@ pub fn parse(text: &str) -> Parsed {
     check_groups::check(&draft, &mut findings);
     check_networks::check(&draft, &mut findings);
     check_storage::check(&draft, &mut findings);
+    check_profiles::check(&draft, &mut findings);
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     let config = if findings.has_error() || findings.unreadable { None } else { config(draft) };
@@ -44,7 +47,10 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
     let nodes = reader.tables("node", "node");
     let witnesses = reader.tables("witness", "witness");
     let fences = reader.tables("fence", "fence");
-    let groups = reader.tables("group", "group");
+    let mut groups = reader.tables("group", "group");
+    let profiles = reader.tables("profile", "profile");
+    let profiles = Profiles::read(profiles, reader.findings);
+    profiles.spread(&mut groups, reader.findings);
     if !given {
         reader.findings.add_missing(
             Finding::error(&(0..0), "there is no table [cluster]")

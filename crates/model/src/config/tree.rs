@@ -19,7 +19,7 @@ impl<T> At<T> {
 }
 
 /// A value of the text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) enum Value {
     Text(String),
     /// A text that lacks its quotes: a fault, to be reported by who reads it.
@@ -50,12 +50,64 @@ impl Value {
 }
 
 /// A table: its header (or its braces), and its entries in the order of the text.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Table {
     pub(super) header: Span,
     pub(super) entries: Vec<(At<String>, At<Value>)>,
     /// It has neither header nor braces: it exists because something was put into it (`[[group.address]]`).
     pub(super) implied: bool,
+}
+
+impl Table {
+    /// The value of `key`, if it is there.
+    pub(super) fn get(&self, key: &str) -> Option<&At<Value>> {
+        self.entries.iter().find(|(name, _)| name.value == key).map(|(_, value)| value)
+    }
+
+    /// The same, to change it.
+    pub(super) fn get_mut(&mut self, key: &str) -> Option<&mut At<Value>> {
+        self.entries.iter_mut().find(|(name, _)| name.value == key).map(|(_, value)| value)
+    }
+
+    /// Adds an entry, as if it stood at `span`.
+    pub(super) fn put(&mut self, key: &str, value: Value, span: &Span) {
+        self.entries.push((At::new(key.to_owned(), span.clone()), At::new(value, span.clone())));
+    }
+
+    /// The tables in the list `key`, or the one that stands there alone.
+    pub(super) fn tables_mut(&mut self, key: &str) -> Vec<&mut Self> {
+        fn table(value: &mut At<Value>) -> Option<&mut Table> {
+            match &mut value.value {
+                Value::Table(table) => Some(table),
+                _ => None,
+            }
+        }
+        match self.get_mut(key) {
+            Some(At { value: Value::List(items), .. }) => items.iter_mut().filter_map(table).collect(),
+            Some(one) => table(one).into_iter().collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Lets everything in it stand at `span`.
+    pub(super) fn place_at(&mut self, span: &Span) {
+        self.header = span.clone();
+        for (key, value) in &mut self.entries {
+            key.span = span.clone();
+            value.place_at(span);
+        }
+    }
+}
+
+impl At<Value> {
+    fn place_at(&mut self, span: &Span) {
+        self.span = span.clone();
+        match &mut self.value {
+            Value::List(items) => items.iter_mut().for_each(|item| item.place_at(span)),
+            Value::Table(table) => table.place_at(span),
+            _ => {}
+        }
+    }
 }
 
 /// Reads `text`. Broken syntax is reported, and the rest is still read.
