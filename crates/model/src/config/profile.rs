@@ -16,6 +16,9 @@ const MAIN_PROCESS: [&str; 3] = ["main", "foreground", "pid_file"];
 /// Keys that are each application's own.
 const NOT_TAKEN_OVER: [&str; 2] = ["name", "profile"];
 
+/// Keys of an application's profile that are its group's: the group's own come first.
+const OF_THE_GROUP: [&str; 1] = ["release"];
+
 /// The profiles of a file, and those that come along.
 pub(super) struct Profiles {
     by_name: BTreeMap<String, Profile>,
@@ -51,6 +54,7 @@ impl Profiles {
         for (name, profile) in self.by_name.iter().filter(|(_, p)| !p.built_in) {
             let mut sample = profile.table.clone();
             self.fill(&mut sample, findings);
+            let _of_the_group = lift(&mut sample);
             let header = sample.header.clone();
             let stand_ins = [("name", name.as_str()), ("start", "/usr/bin/true")];
             for (key, value) in stand_ins {
@@ -65,8 +69,15 @@ impl Profiles {
     /// Fills the applications of these groups from the profiles that they name.
     pub(super) fn spread(&self, groups: &mut [Table], findings: &mut Findings) {
         for group in groups {
+            let mut lifted = Vec::new();
             for application in group.tables_mut("application") {
                 self.fill(application, findings);
+                lifted.extend(lift(application));
+            }
+            for (key, value) in lifted {
+                if group.get(&key.value).is_none() {
+                    group.entries.push((key, value));
+                }
             }
         }
     }
@@ -152,6 +163,11 @@ fn profile_of(table: &Table) -> Option<At<String>> {
     Some(At::new(name.clone(), at.span.clone()))
 }
 
+/// Takes out what a profile says of the group.
+fn lift(application: &mut Table) -> Vec<(At<String>, At<Value>)> {
+    application.entries.extract_if(.., |(key, _)| OF_THE_GROUP.contains(&key.value.as_str())).collect()
+}
+
 fn merge(table: &mut Table, mut profile: Table) {
     let says = |table: &Table, key: &str| table.get(key).is_some();
     let says_main = MAIN_PROCESS.iter().any(|key| says(table, key));
@@ -190,6 +206,8 @@ mod tests {
         let tables: Vec<_> = root.tables_mut("profile").into_iter().map(|t| t.clone()).collect();
         assert_eq!(tables.len(), 2);
         for table in tables {
+            let mut table = table;
+            let _of_the_group = lift(&mut table);
             let _draft = application::application(table, &mut findings);
         }
         assert_eq!(findings.sorted(), []);

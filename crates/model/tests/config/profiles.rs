@@ -1,7 +1,7 @@
 //! Profiles, what applications say they are, and the rules of mutual takeover.
 
 use super::*;
-use regent_model::config::{MainProcess, Role};
+use regent_model::config::{MainProcess, ReleaseEnd, Role};
 
 /// Hot standby: the three file systems of the guide, a cache of each node's own inside one of them, DCE, DFS.
 const CELL: &str = r#"[cluster]
@@ -75,6 +75,12 @@ fn the_profiles_dce_and_dfs_say_how_they_are_started_and_how_long_that_may_take(
     assert_eq!(dce.start_timeout.as_secs(), 900);
     assert_eq!((dce.claims.role, dfs.claims.role), (Some(Role::Server), Some(Role::Server)));
     assert_eq!(dfs.claims.after, ["dce"]);
+    assert_eq!(config.groups[0].release, ReleaseEnd::Reboot, "of DFS, some lives in the kernel");
+    let otherwise = cell(
+        "nodes = [\"lx4\", \"lx5\"]\n\n[[group.filesystem]]",
+        "nodes = [\"lx4\", \"lx5\"]\nrelease = \"down\"\n[[group.filesystem]]",
+    );
+    assert_eq!(good(&otherwise).groups[0].release, ReleaseEnd::Down);
     assert_eq!(dce.claims.profile.as_deref(), Some("dce"));
     assert!(parse(CELL).findings.is_empty(), "{}", listed(CELL, &parse(CELL)));
 }
@@ -120,7 +126,7 @@ fn a_profile_of_the_users_own_may_take_the_place_of_one_that_comes_along() {
 fn what_is_wrong_with_a_profile_is_found_once_at_its_line_used_or_not() {
     let wrong = "\n[[profile]]\nname = \"mine\"\nstart = \"/x\"\nstrat_timeout = \"3s\"\n";
     refused(&format!("{CELL}{wrong}"), "strat_timeout", "unknown key `strat_timeout`", "start_timeout");
-    let used = cell("profile = \"dce\"", "profile = \"mine\"").replace("after", "after") + wrong;
+    let used = cell("profile = \"dce\"", "profile = \"mine\"") + wrong;
     let parsed = parse(&used);
     assert_eq!(parsed.findings.iter().filter(|f| f.message.contains("strat")).count(), 1);
     let wrong = "\n[[profile]]\nstart = \"/x\"\n";
