@@ -56,11 +56,13 @@ pub enum Condition {
     L11LapseIsFinal,
     /// L12: the guard gates every acquisition.
     L12Gate,
+    /// What only a reboot ends is vacated by nothing less than a reboot (*log*).
+    RebootAfterRelease,
 }
 
 impl Condition {
     /// Every condition that can be switched off.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::L1RestartWait,
         Self::L1DurablePromise,
         Self::L2StopBeforeStoring,
@@ -85,6 +87,7 @@ impl Condition {
         Self::L10NoLeaseProof,
         Self::L11LapseIsFinal,
         Self::L12Gate,
+        Self::RebootAfterRelease,
     ];
 }
 

@@ -271,7 +271,7 @@ impl State {
         let needs = |need| self.config.group(group).is_some_and(|g| g.needs.contains(&need));
         match proof {
             Proof::Rebooted { .. } | Proof::Fenced { .. } | Proof::OperatorsWord { .. } => true,
-            Proof::Released => !self.ends_by_reboot(group),
+            Proof::Released => !self.ends_by_reboot(group) || off(Condition::RebootAfterRelease),
             Proof::LeaseEnded { .. } if self.ends_by_reboot(group) => false,
             Proof::LeaseEnded { .. } => {
                 let leased = !ownership.without_lease || off(Condition::L10NoLeaseProof);

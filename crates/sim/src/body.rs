@@ -20,6 +20,8 @@ pub(crate) struct Body {
     /// Devices whose mounting is under way. It goes on when the process that asked for it is killed, and nobody
     /// else has the device meanwhile.
     pub(crate) mounting: BTreeSet<PathBuf>,
+    /// Devices that something in the kernel writes from their mounting on, whatever is stopped and unmounted.
+    pub(crate) kept: BTreeSet<PathBuf>,
     pub(crate) apps: BTreeSet<AppKey>,
     /// Control groups: made before the guard is asked, gone when it lets go, so that what comes late is barred.
     pub(crate) folders: BTreeSet<AppKey>,

@@ -8,6 +8,7 @@ use regent_lease::io::ActId;
 use regent_lease::mutants::Condition;
 use regent_lease::{Effect, Frame, FromDaemon, Guard, Input};
 use regent_model::Moment;
+use regent_model::config::{GroupConfig, ReleaseEnd};
 use regent_model::holding::{Act, Held, Holding};
 use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
 
@@ -324,12 +325,16 @@ impl Sim {
             machine.body.mounting.remove(device);
         }
         if result.is_ok() {
+            let kept = self.is_kept(act);
             self.body(node, |body| match act {
                 Act::AddAddress { address, .. } => {
                     body.addresses.insert(*address);
                 }
                 Act::Mount { device, mount, .. } => {
                     body.mounts.insert(mount.clone(), device.clone());
+                    if kept {
+                        body.kept.insert(device.clone());
+                    }
                 }
                 Act::Bind { folder, mount, .. } => {
                     body.mounts.insert(mount.clone(), folder.clone());
@@ -339,6 +344,13 @@ impl Sim {
         if self.machines.get(&node).is_some_and(|m| m.is_guard(guard)) {
             self.guard_step(node, Input::Performed { id, result });
         }
+    }
+
+    /// Whether the kernel keeps writing what is mounted here, until the machine is rebooted.
+    fn is_kept(&self, act: &Act) -> bool {
+        let Act::Mount { device, .. } = act else { return false };
+        let reboots = |g: &&std::sync::Arc<GroupConfig>| g.release == ReleaseEnd::Reboot;
+        self.config.groups.iter().filter(reboots).any(|g| g.filesystems.iter().any(|f| &f.device == device))
     }
 
     /// Mostly it is quick. Sometimes it takes as much of the release budget as it likes, or more: then the machine

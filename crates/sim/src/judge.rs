@@ -220,7 +220,8 @@ fn has(machine: &Machine, shared: &Shared, net: &Net) -> bool {
         What::Device(device) => {
             // The recovery of a journal writes, too.
             let body = &machine.body;
-            machine.san && (body.mounts.values().any(|d| d == device) || body.mounting.contains(device))
+            let mounted = body.mounts.values().any(|d| d == device) || body.mounting.contains(device);
+            machine.san && (mounted || body.kept.contains(device))
         }
         What::Address(address) => {
             machine.frozen.is_none()
