@@ -1,14 +1,16 @@
 //! The agent of a node: takes requests, works on them on threads of their own, and answers each exactly once.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use regent_model::action::{Failure, FenceRun, Outcome, Resource, Run};
+use regent_model::action::{Failure, FenceRun, Notice, Outcome, Resource, Run};
 use regent_model::holding::{Act, Held, Holding};
 
 use crate::announcer::Announcer;
 use crate::application::{self, Applications};
 use crate::clock::{Asked, Clock, Reporter};
+use crate::hostname::HostName;
 use crate::job::Job;
 use crate::report::{Gate, Report};
 use crate::slot::{Slots, key};
@@ -44,6 +46,9 @@ pub(crate) struct Inner {
     pub(crate) report: Reporter,
     pub(crate) announcer: Announcer,
     pub(crate) applications: Applications,
+    pub(crate) host_name: HostName,
+    /// What was said already and need not be said again.
+    pub(crate) said: Mutex<BTreeSet<String>>,
     slots: Slots,
     clock: Arc<Clock>,
 }
@@ -73,6 +78,8 @@ impl Hands {
         std::fs::create_dir_all(&config.run_dir)
             .map_err(|e| format!("cannot make {}: {e}", config.run_dir.display()))?;
         let report: Reporter = Arc::from(report);
+        let host_name = HostName::new(&config.run_dir);
+        tell_set_back(&host_name, &report);
         let clock = Clock::start(report.clone())?;
         let inner = Inner {
             cgroups,
@@ -81,6 +88,8 @@ impl Hands {
             report,
             announcer: Announcer::default(),
             applications: Applications::default(),
+            host_name,
+            said: Mutex::default(),
             slots: Slots::default(),
             clock,
         };
@@ -145,11 +154,29 @@ impl Hands {
     }
 }
 
+/// What an earlier daemon could not set back, because it was killed in the middle of a start.
+fn tell_set_back(host_name: &HostName, report: &Reporter) {
+    let Some(done) = host_name.set_back() else { return };
+    let topic = "hostname".to_owned();
+    let text = "a daemon was killed while the node had another name for a command".to_owned();
+    let advice = match &done {
+        Ok(said) => said.clone(),
+        Err(why) => format!("{why}; set it by hand with: hostname NAME"),
+    };
+    report(Report::Notice(Notice::Trouble { topic: topic.clone(), text, advice }));
+    if let Ok(text) = done {
+        report(Report::Notice(Notice::Well { topic, text }));
+    }
+}
+
 impl Drop for Hands {
     fn drop(&mut self) {
         self.inner.announcer.stop_all();
         self.inner.applications.stop_watching();
         self.inner.clock.stop();
+        if let Some(Err(why)) = self.inner.host_name.set_back() {
+            tracing::error!("{why}");
+        }
     }
 }
 

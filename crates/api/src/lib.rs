@@ -48,6 +48,11 @@ pub enum Request {
         /// Only verify and show what would change.
         dry_run: bool,
     },
+    /// What a group's commands are told on this node.
+    Environment {
+        /// Which.
+        group: String,
+    },
     /// A group is to change.
     Group {
         /// Which.
@@ -139,6 +144,17 @@ pub enum Answer {
         text: String,
         /// Its serial.
         serial: u64,
+    },
+    /// To [`Request::Environment`].
+    Environment {
+        /// The node that answers.
+        node: NodeName,
+        /// Who owns the group now.
+        owner: Option<NodeName>,
+        /// The variables, in order.
+        variables: Vec<(String, String)>,
+        /// What they do not carry, in sentences.
+        remarks: Vec<String>,
     },
     /// To [`Request::Join`]: what a new member needs to begin.
     Joined {

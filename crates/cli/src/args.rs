@@ -132,6 +132,17 @@ Examples:
         /// The group
         group: String,
     },
+    /// Print what a group's commands are told on this node, or run a command with it
+    #[command(after_help = "\
+REGENT_EXCLUDED_ADDRESSES and RPC_UNSUPPORTED_NETADDRS are all addresses of this node that are not the group's own, as
+they are now. A file that was written keeps what it holds: write it again when the node's addresses change.
+Examples:
+  regent env dce
+  eval \"$(regent env dce)\"
+  regent env dce -- /usr/bin/dce_config
+  regent env dce --write /etc/environment
+  regent env dce --write /etc/environment --remove")]
+    Env(EnvArgs),
     /// Bring a group up or down, move it, restart it
     #[command(after_help = "Examples:
   regent group move ward lx5
@@ -249,6 +260,22 @@ pub struct EventsArgs {
     /// With the evidence of every step, not only of warnings and errors
     #[arg(long, short)]
     pub verbose: bool,
+}
+
+/// What is done with a group's environment.
+#[derive(Debug, Clone, Args)]
+pub struct EnvArgs {
+    /// The group
+    pub group: String,
+    /// Put it between two marked lines of this file
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub write: Option<PathBuf>,
+    /// Take it out of the file again
+    #[arg(long, requires = "write")]
+    pub remove: bool,
+    /// Run this with it
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<std::ffi::OsString>,
 }
 
 /// Whether and how long to wait.

@@ -5,6 +5,7 @@ pub mod args;
 pub mod args_lab;
 pub mod client;
 pub mod diff;
+pub mod environment;
 pub mod events;
 pub mod follow;
 pub mod lab;

@@ -10,7 +10,7 @@ use regent_model::state::StopMode;
 use crate::args::{Cli, Command, ConfigVerb, NodeCommand};
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
-use crate::{apply, lab, local, look, manual, orders, reach};
+use crate::{apply, environment, lab, local, look, manual, orders, reach};
 
 /// Does what the words say, and gives the exit code.
 #[must_use]
@@ -53,6 +53,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Status { watch } => look::status(&client()?, screen, *watch)?,
         Command::Events(args) => look::events(&client()?, screen, args)?,
         Command::Explain { group } => look::explain(&client()?, screen, group)?,
+        Command::Env(args) => environment::env(&client()?, screen, args)?,
         Command::Group { verb } => orders::group(&client()?, screen, verb)?,
         Command::Node { verb } => return node(cli, screen, verb),
         Command::Lab(args) => return lab::run(screen, &cli.global, args),

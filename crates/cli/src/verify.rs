@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use regent_model::config::{
     Config, FilesystemConfig, Finding, GroupConfig, GroupGuarantee, Parsed, Severity, Span, duration_text,
-    guarantees,
+    exclusion_remarks, guarantees,
 };
 use serde_json::{Value, json};
 
@@ -76,6 +76,9 @@ fn derived(config: &Config) -> String {
     for group in &groups {
         out.push_str(&guarantee(group));
         out.push_str(&config.group(&group.group).map(|g| mounts(g)).unwrap_or_default());
+        for remark in config.group(&group.group).iter().flat_map(|g| exclusion_remarks(config, g)) {
+            let _ = writeln!(out, "    for servers of DCE: {remark}");
+        }
     }
     out
 }
@@ -125,9 +128,7 @@ pub fn verify_json(path: &str, text: &str, parsed: &Parsed) -> Value {
         "notes": parsed.count(Severity::Note),
         "findings": findings,
         "timers": parsed.config.as_ref().map(timers_json),
-        "groups": parsed.config.as_ref().map(|c| {
-            guarantees(c).iter().map(|g| group_json(g, c.group(&g.group).map(|g| &**g))).collect::<Vec<_>>()
-        }),
+        "groups": parsed.config.as_ref().map(|c| guarantees(c).iter().map(|g| group_json(c, g)).collect::<Vec<_>>()),
     })
 }
 
@@ -168,8 +169,10 @@ fn timers_json(config: &Config) -> Value {
     })
 }
 
-fn group_json(group: &GroupGuarantee, config: Option<&GroupConfig>) -> Value {
-    let mounts: Vec<_> = config.iter().flat_map(|g| &g.filesystems).map(|f| &f.mount).collect();
+fn group_json(config: &Config, group: &GroupGuarantee) -> Value {
+    let of = config.group(&group.group);
+    let mounts: Vec<_> = of.iter().flat_map(|g| &g.filesystems).map(|f| &f.mount).collect();
+    let remarks = of.map(|g| exclusion_remarks(config, g)).unwrap_or_default();
     json!({
         "mounts": mounts,
         "group": group.group,
@@ -178,5 +181,6 @@ fn group_json(group: &GroupGuarantee, config: Option<&GroupConfig>) -> Value {
         "sentence": group.sentence,
         "worst_case_ms": group.worst_case.map(|d| d.as_millis()),
         "acquire_limit_ms": group.acquire_limit.as_millis(),
+        "remarks": remarks,
     })
 }

@@ -20,6 +20,7 @@ mod chronicle;
 mod complaints;
 pub mod consensus;
 pub mod engine;
+mod environment;
 mod events;
 mod facts;
 pub mod io;

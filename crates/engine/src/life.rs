@@ -8,7 +8,7 @@ use regent_model::action::{Outcome, RunId};
 use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
 use regent_model::journal::Level;
 use regent_model::mutants::{Condition, off};
-use regent_model::state::{Command, NodeMode, Ownership, Phase, ReleaseReason, StopMode, Tenure};
+use regent_model::state::{Command, NodeMode, Ownership, Phase, StopMode, Tenure};
 
 use crate::engine::{Engine, GuardView};
 use crate::io::{Leave, StepTaken};
@@ -237,7 +237,6 @@ impl Engine {
             epoch: ownership.epoch,
             node: self.me.name.clone(),
             resources: config.resources_on(&self.me.name),
-            environment: self.environment(name, ownership),
             inherits: self.assigned_here.remove(name) != Some(ownership.epoch),
             ends_by_reboot: self.state.ends_by_reboot(name),
         };
@@ -260,10 +259,15 @@ impl Engine {
 
     fn carry_out(&mut self, name: &GroupName, wishes: Vec<Wish>) {
         let Some(epoch) = self.sequencers.get(name).map(Sequencer::epoch) else { return };
-        let phase = self.state.ownership(name).filter(|o| o.epoch == epoch).map(|o| o.phase.clone());
+        let ownership = self.state.ownership(name).filter(|o| o.epoch == epoch).cloned();
+        let phase = ownership.as_ref().map(|o| o.phase.clone());
         for wish in wishes {
             match wish {
-                Wish::Run(run) => self.out.run.push(run),
+                Wish::Run(mut run) => {
+                    // As it is now: another group may have come to this node since.
+                    run.environment.splice(..0, self.environment(name, ownership.as_ref()));
+                    self.out.run.push(run);
+                }
                 Wish::Online if phase == Some(Phase::Online) => {}
                 Wish::Online => self.propose(Command::Online { group: name.clone(), epoch }),
                 Wish::Released(failure) => {
@@ -311,66 +315,6 @@ impl Engine {
             sequencer.exited(self.now, resource, how, &mut wishes);
         }
         self.carry_out(group, wishes);
-    }
-
-    /// What scripts are told (`REGENT_*`).
-    fn environment(&self, name: &GroupName, ownership: &Ownership) -> Vec<(String, String)> {
-        let config = &self.state.config;
-        let service: Vec<String> = config
-            .group(name)
-            .map(|g| g.addresses.iter().map(|a| a.address.to_string()).collect())
-            .unwrap_or_default();
-        let node = config.member(&self.me.name).into_iter().flat_map(|n| n.addresses.iter());
-        let others = config
-            .groups
-            .iter()
-            .filter(|g| &g.name != name)
-            .filter(|g| self.state.ownership(&g.name).is_some_and(|o| o.owner.node == self.me.id))
-            .flat_map(|g| g.addresses.iter().map(|a| &a.address));
-        let excluded: Vec<String> =
-            node.chain(others).map(ToString::to_string).filter(|a| !service.contains(a)).collect();
-        let (event, reason) = self.event_of(ownership);
-        [
-            ("REGENT_CLUSTER", config.cluster.to_string()),
-            ("REGENT_NODE", self.me.name.to_string()),
-            ("REGENT_GROUP", name.to_string()),
-            ("REGENT_EPOCH", ownership.epoch.to_string()),
-            ("REGENT_PROOF", ownership.proof.word().to_owned()),
-            ("REGENT_EVENT", event.to_owned()),
-            ("REGENT_REASON", reason),
-            ("REGENT_SERVICE_ADDRESSES", service.join(" ")),
-            ("REGENT_EXCLUDED_ADDRESSES", excluded.join(" ")),
-        ]
-        .map(|(key, value)| (key.to_owned(), value))
-        .to_vec()
-    }
-
-    fn event_of(&self, ownership: &Ownership) -> (&'static str, String) {
-        if let Phase::Releasing(reason) = &ownership.phase {
-            let event = match reason {
-                ReleaseReason::Reintegration(_) => "reintegration",
-                ReleaseReason::Failed(_) => "failover",
-                _ => "stop",
-            };
-            return (event, reason.to_string());
-        }
-        match ownership.previous {
-            None => ("start", "first ownership".to_owned()),
-            Some(node) if node == self.me.id => ("start", self.proof_words(&ownership.proof)),
-            Some(node) => {
-                let home = self.state.config.groups.iter().any(|g| {
-                    g.nodes.first() == Some(&self.me.name)
-                        && self.state.ownership(&g.name).is_some_and(|o| o.epoch == ownership.epoch)
-                });
-                let released = ownership.proof == regent_model::proof::Proof::Released;
-                let event = match (released, home) {
-                    (true, true) => "reintegration",
-                    (true, false) => "move",
-                    (false, _) => "failover",
-                };
-                (event, format!("{}: {}", self.state.name_of(node), self.proof_words(&ownership.proof)))
-            }
-        }
     }
 
     /// Tells the guard what the log says, when that has changed.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use regent_api::{Answer, GroupVerb, NodeVerb, Request, group_name, node_name};
 use regent_model::config::{self, Severity};
 use regent_model::ids::{GroupName, NodeId};
-use regent_model::state::{Change, Command, Member, NewConfig, NodeMode};
+use regent_model::state::{Change, Command, Member, NewConfig, NodeMode, Phase};
 
 use crate::engine::Engine;
 use crate::io::RequestId;
@@ -24,6 +24,10 @@ impl Engine {
                 serial: self.state.config_serial,
             }),
             Request::Apply { text, dry_run } => self.apply_config(id, text, dry_run),
+            Request::Environment { group } => Some(match self.known_group(&group) {
+                Ok(name) => self.environment_asked(&name),
+                Err(refusal) => refusal,
+            }),
             Request::Group { group, verb } => self.group_request(id, &group, verb),
             Request::Node { node, verb } => self.node_request(id, node.as_deref(), verb),
             Request::ConfirmDead { node, who, why } => self.confirm_dead(id, &node, who, why),
@@ -45,6 +49,14 @@ impl Engine {
         let (command, words) = match verb {
             GroupVerb::Enable => (Command::Enable(name.clone()), format!("{name} is enabled")),
             GroupVerb::Disable => (Command::Disable(name.clone()), format!("{name} is disabled")),
+            GroupVerb::Restart if self.state.groups.get(&name).is_some_and(|g| !g.enabled) => {
+                let stuck = self.state.ownership(&name).is_some_and(|o| matches!(o.phase, Phase::Stuck(_)));
+                if !stuck {
+                    let reason = format!("{name} is disabled: there is nothing to restart");
+                    return Some(Answer::refused(reason, format!("regent group enable {name}")));
+                }
+                (Command::Restart(name.clone()), format!("{name} is being taken down once more"))
+            }
             GroupVerb::Restart => (Command::Restart(name.clone()), format!("{name} is being restarted")),
             GroupVerb::Move { to } => {
                 let node = match self.known_node(&to) {

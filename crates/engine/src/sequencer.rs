@@ -71,7 +71,6 @@ pub(crate) struct Sequencer {
     group: GroupName,
     epoch: Epoch,
     node: NodeName,
-    environment: Vec<(String, String)>,
     slots: Vec<Slot>,
     /// What was not looked at yet may run all the same.
     inherits: bool,
@@ -116,7 +115,6 @@ pub(crate) struct Task {
     pub(crate) epoch: Epoch,
     pub(crate) node: NodeName,
     pub(crate) resources: Vec<Resource>,
-    pub(crate) environment: Vec<(String, String)>,
     /// An earlier daemon or life of this machine may have left any of it running.
     pub(crate) inherits: bool,
     /// Its release is complete only after a reboot of the node.
@@ -140,7 +138,6 @@ impl Sequencer {
             group: task.group,
             epoch: task.epoch,
             node: task.node,
-            environment: task.environment,
             slots: task.resources.into_iter().map(Slot::new).collect(),
             inherits: task.inherits,
             ends_by_reboot: task.ends_by_reboot,
@@ -252,8 +249,7 @@ impl Sequencer {
 
     fn order(&self, id: RunId, slot: usize, op: Op, deadline: Duration) -> Run {
         let resource = self.slots[slot].resource.clone();
-        let mut environment = self.environment.clone();
-        environment.push(("REGENT_RESOURCE".into(), resource.name().to_string()));
+        let environment = vec![("REGENT_RESOURCE".to_owned(), resource.name().to_string())];
         Run { id, group: self.group.clone(), epoch: self.epoch, resource, op, deadline, environment }
     }
 

@@ -23,6 +23,7 @@ mod check_proofs;
 mod check_storage;
 mod claims;
 mod draft;
+mod excluded;
 mod filesystem;
 mod finding;
 mod group;
@@ -36,11 +37,13 @@ mod reader;
 mod resource;
 mod scalar;
 mod spelling;
+mod stale;
 mod storage;
 mod subnet;
 mod tree;
 
 pub use claims::{Claims, Port, Protocol, Role};
+pub use excluded::{excluded_on, exclusion_remarks};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
@@ -247,6 +250,8 @@ pub struct GroupConfig {
     pub needs: Vec<Need>,
     /// When its release is complete.
     pub release: ReleaseEnd,
+    /// The name that the node has while commands of the group's applications start and stop them.
+    pub hostname: Option<String>,
     /// Storage, acquired first, in the order in which it is mounted: what others stand on comes first.
     pub filesystems: Vec<Arc<FilesystemConfig>>,
     /// Addresses, acquired after storage.
@@ -364,6 +369,10 @@ pub struct ApplicationConfig {
     pub stop_timeout: Duration,
     /// At the end of a lease: how long the processes may react to `SIGTERM` before they are killed.
     pub lapse_grace: Duration,
+    /// What is removed before it starts under a new epoch: patterns of absolute paths.
+    pub stale: Vec<String>,
+    /// The group's [`GroupConfig::hostname`].
+    pub hostname: Option<String>,
     /// Retries and restarts.
     pub limits: RestartLimits,
 }

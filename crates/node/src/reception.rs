@@ -41,6 +41,7 @@ impl Reception {
     fn answer(&self, request: Request) -> Answer {
         match request {
             Request::Token { witness } => self.token(witness),
+            request @ Request::Environment { .. } => with_real_addresses(self.desk.ask(request)),
             other => self.desk.ask(other),
         }
     }
@@ -82,6 +83,13 @@ impl Reception {
         let (name, addresses, witness) = (ask.name.clone(), ask.addresses.clone(), ask.witness);
         self.desk.ask(Request::Join { name, addresses, witness })
     }
+}
+
+/// The engine knows the configuration; which addresses the node has is looked at here.
+fn with_real_addresses(answer: Answer) -> Answer {
+    let Answer::Environment { node, owner, mut variables, .. } = answer else { return answer };
+    let remarks = regent_agents::complete_environment(&mut variables);
+    Answer::Environment { node, owner, variables, remarks }
 }
 
 impl Answers for Reception {

@@ -10,7 +10,7 @@ use rustix::event::PollFlags;
 
 use super::life::{Life, Watch};
 use super::record::{self, Phase, Record};
-use super::{Application, MAIN_FOLDER, check};
+use super::{Application, MAIN_FOLDER, check, stale};
 use crate::cgroup::Folder;
 use crate::command::{self, Command, Ended, Program, Running, how_it_ended, wait_for};
 use crate::hands::failure;
@@ -37,7 +37,9 @@ pub(super) fn acquire(app: &Application<'_>) -> Result<Outcome, Failure> {
     let folder = Folder::create(&app.path()).map_err(Failure::because)?;
     app.context.hold(app.holding())?;
     let main = folder.create_child(MAIN_FOLDER).map_err(Failure::because)?;
+    stale::clear(app)?;
     let until = job.until(app.config.start_timeout);
+    let _name = app.take_host_name(until)?;
     let output = Output::create(&app.output_path("start"), app.user.as_ref());
     let environment = app.environment("start");
     let command = Command {
@@ -68,6 +70,7 @@ fn already_there(app: &Application<'_>) -> Result<Option<Outcome>, Failure> {
     app.context.hold(app.holding())?;
     match check::look(app)? {
         Outcome::Running => {
+            stale::adopted(app);
             job.record(Level::Step, "it runs already".into(), Duration::ZERO, String::new());
             return Ok(Some(Outcome::Running));
         }

@@ -10,7 +10,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::life::{Life, Watch};
 use super::record::{self, Phase};
-use super::{Application, MAIN_FOLDER};
+use super::{Application, MAIN_FOLDER, stale};
 use crate::cgroup::Folder;
 use crate::command::{COMMAND_FOLDER, Ended, KILL_TAKES_AT_MOST};
 use crate::hands::failure;
@@ -34,6 +34,7 @@ pub(super) fn probe(app: &Application<'_>) -> Result<Outcome, Failure> {
             if outcome == Outcome::Running {
                 // What is adopted is let go of like everything else (L12).
                 app.context.hold(app.holding())?;
+                stale::adopted(app);
             }
             Ok(outcome)
         }

@@ -6,8 +6,9 @@
 mod acquire;
 mod check;
 mod life;
-mod record;
+pub(crate) mod record;
 mod release;
+mod stale;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -15,12 +16,15 @@ use std::time::{Duration, Instant};
 use regent_model::action::{Failure, Op, Outcome};
 use regent_model::config::{ApplicationConfig, MainProcess};
 use regent_model::holding::Holding;
+use regent_model::journal::Level;
 
-use crate::address;
 use crate::cgroup::Folder;
 use crate::command::{self, Command, Finished, Program};
+use crate::environment;
 use crate::hands::{Context, failure};
+use crate::hostname::Taken;
 use crate::process::Identity;
+use crate::sync::lock;
 use crate::user::User;
 
 pub(crate) use life::Applications;
@@ -105,14 +109,20 @@ impl Application<'_> {
         add("REGENT_RESOURCE", self.name().to_owned());
         add("REGENT_EPOCH", run.epoch.to_string());
         add("REGENT_ACTION", action.to_owned());
-        if let Some((_, service)) = run.environment.iter().find(|(key, _)| key == "REGENT_SERVICE_ADDRESSES")
-        {
-            let service: Vec<&str> = service.split([' ', ',']).collect();
-            let others = address::of_this_node().into_iter().map(|a| a.to_string());
-            let others: Vec<String> = others.filter(|a| !service.contains(&a.as_str())).collect();
-            add("REGENT_EXCLUDED_ADDRESSES", others.join(" "));
+        let remarks = environment::complete(&mut all);
+        for remark in remarks.into_iter().filter(|_| action == "start") {
+            let topic = format!("{}: {remark}", run.group);
+            if lock(&self.context.inner.said).insert(topic) {
+                self.context.job.record(Level::Notice, remark, Duration::ZERO, String::new());
+            }
         }
         all
+    }
+
+    /// Gives the node the group's name, if it has one, until the result is dropped.
+    fn take_host_name(&self, until: Instant) -> Result<Option<Taken<'_>>, Failure> {
+        let name = self.config.hostname.as_deref();
+        name.map(|name| self.context.inner.host_name.take(name, self.context.job, until)).transpose()
     }
 
     /// Runs one of its commands to the end, as a step.

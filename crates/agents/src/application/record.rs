@@ -34,10 +34,14 @@ pub(super) struct Record {
 
 /// Writes the record so that a reader finds the old one or the new one, never half of one.
 pub(super) fn write(path: &Path, record: Record) -> Result<(), String> {
+    write_text(path, &serde_json::to_vec(&record).map_err(|e| format!("cannot write the record: {e}"))?)
+}
+
+/// Writes a file so that a reader finds the old one or the new one.
+pub(crate) fn write_text(path: &Path, text: &[u8]) -> Result<(), String> {
     let fail = |e: io::Error| {
-        format!("cannot write {}; a restarted daemon may not know the main process: {e}", path.display())
+        format!("cannot write {}, which a restarted daemon would have to know: {e}", path.display())
     };
-    let text = serde_json::to_vec(&record).map_err(|e| fail(io::Error::other(e)))?;
     let new = path.with_extension("new");
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).map_err(fail)?;

@@ -60,7 +60,9 @@ fn ask_to_stop(
     let members = Folder::open(&folder.path().join(MAIN_FOLDER)).map_err(Failure::because)?;
     let mut asked = false;
     if let Some(line) = &app.config.stop {
-        match app.command("stop", line, folder, until) {
+        // Whoever has it may keep it long; what must end is ended in any case.
+        let name = app.take_host_name(Instant::now() + until.saturating_duration_since(Instant::now()) / 2);
+        match name.and_then(|_name| app.command("stop", line, folder, until)) {
             Ok(done) => {
                 asked = done.ended.is_success();
                 let level = if asked { Level::Step } else { Level::Warning };

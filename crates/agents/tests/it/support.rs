@@ -221,6 +221,9 @@ pub(crate) struct Node {
     // Dropped in this order: processes first, then the files they print to.
     pub(crate) cgroup: Cgroup,
     pub(crate) run_dir: Folder,
+    /// The ownership under which requests are made, and its proof.
+    pub(crate) epoch: Epoch,
+    pub(crate) proof: &'static str,
 }
 
 /// An answer with its steps and the time it took.
@@ -270,6 +273,8 @@ impl Node {
             answered: BTreeSet::new(),
             cgroup,
             run_dir,
+            epoch: Epoch(7),
+            proof: "lease-ended",
         }
     }
 
@@ -302,11 +307,16 @@ impl Node {
     /// Begins a request and gives its number.
     pub(crate) fn begin(&self, op: Op, resource: &Resource, deadline: Duration) -> RunId {
         let id = RunId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let environment = [("REGENT_NODE", "lx4"), ("REGENT_SERVICE_ADDRESSES", "10.0.0.99")];
+        let environment = [
+            ("REGENT_NODE", "lx4"),
+            ("REGENT_SERVICE_ADDRESSES", "10.0.0.99"),
+            ("REGENT_EXCLUDED_ADDRESSES", "10.0.0.4"),
+            ("REGENT_PROOF", self.proof),
+        ];
         self.hands().run(Run {
             id,
             group: GroupName::new("g1").unwrap(),
-            epoch: Epoch(7),
+            epoch: self.epoch,
             resource: resource.clone(),
             op,
             deadline,
@@ -385,6 +395,8 @@ pub(crate) fn application(start: &str, main: MainProcess) -> ApplicationConfig {
         start_timeout: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(5),
         lapse_grace: Duration::ZERO,
+        stale: Vec::new(),
+        hostname: None,
         limits: LIMITS,
     }
 }

@@ -5,10 +5,10 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::thread::{UnshareFlags, unshare_unsafe};
 
-/// Gives the calling thread a network and a mount namespace of its own; threads and processes that it makes
+/// Gives the calling thread a network and a mount namespace and a host name of its own; threads and processes that it makes
 /// live there too.
 pub(crate) fn enter_own_namespaces() {
-    let flags = UnshareFlags::FS | UnshareFlags::NEWNET | UnshareFlags::NEWNS;
+    let flags = UnshareFlags::FS | UnshareFlags::NEWNET | UnshareFlags::NEWNS | UnshareFlags::NEWUTS;
     // SAFETY: file descriptors stay shared between the threads.
     unsafe { unshare_unsafe(flags) }.expect("these tests need root");
 }

@@ -9,7 +9,7 @@ use super::limits::{self, Monitor};
 use super::reader::{Reader, Zero};
 use super::scalar::{Refused, duration_text, refused};
 use super::tree::{At, Table};
-use super::{ApplicationConfig, MainProcess, MonitorTimes, claims};
+use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, stale};
 use crate::ids::ResourceName;
 
 const MONITOR: MonitorTimes =
@@ -31,6 +31,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     let start_timeout = reader.duration_or("start_timeout", START, "\"60s\"");
     let stop_timeout = reader.duration_or("stop_timeout", STOP, "\"60s\"");
     let lapse_grace = reader.duration("lapse_grace", Zero::Allowed, "\"50ms\"");
+    let stale = stale::stale(&mut reader);
     let limits = limits::limits(&mut reader);
     for (key, text) in [("start", &start), ("stop", &stop), ("status", &status)] {
         refuse_nul(key, text.as_ref(), &mut reader);
@@ -51,10 +52,12 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
             start_timeout,
             stop_timeout,
             lapse_grace: lapse_grace.as_ref().map_or(Duration::ZERO, |g| g.value),
+            stale: stale.iter().map(|pattern| pattern.value.clone()).collect(),
+            hostname: None,
             limits,
         })
     })();
-    ApplicationDraft { name, lapse_grace, claims, config }
+    ApplicationDraft { name, lapse_grace, claims, stale, config }
 }
 
 fn refuse_nul(key: &str, text: Option<&At<String>>, reader: &mut Reader<'_>) {

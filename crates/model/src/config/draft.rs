@@ -117,6 +117,7 @@ pub(super) struct GroupDraft {
     pub(super) needs_span: Option<Span>,
     /// When its release is complete, and where that is written, if it is.
     pub(super) release: Option<At<ReleaseEnd>>,
+    pub(super) hostname: Option<At<String>>,
     pub(super) filesystems: Vec<FilesystemDraft>,
     pub(super) addresses: Vec<AddressDraft>,
     pub(super) applications: Vec<ApplicationDraft>,
@@ -230,5 +231,7 @@ pub(super) struct ApplicationDraft {
     pub(super) lapse_grace: Option<At<Duration>>,
     /// Its profile, role and paths, each with its place.
     pub(super) claims: ClaimsDraft,
+    /// What is removed before it starts under a new epoch.
+    pub(super) stale: Vec<At<String>>,
     pub(super) config: Option<ApplicationConfig>,
 }

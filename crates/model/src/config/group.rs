@@ -4,7 +4,7 @@ use super::draft::{FilesystemDraft, GroupDraft};
 use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
 use super::tree::{At, Table, Value};
-use super::{Failback, Failover, Policy, ReleaseEnd, Startup, application, filesystem, resource};
+use super::{Failback, Failover, Policy, ReleaseEnd, Startup, application, filesystem, resource, scalar};
 use crate::proof::Need;
 
 pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
@@ -22,6 +22,8 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
     let needs = needs(&mut reader);
     let release = reader.choice("release", &[("down", ReleaseEnd::Down), ("reboot", ReleaseEnd::Reboot)]);
     let reboots = release.as_ref().is_some_and(|r| r.value == ReleaseEnd::Reboot);
+    let hostname = reader.text("hostname", "\"dce.ward7.example\"");
+    let hostname = reader.checked("hostname", hostname, scalar::host_name);
     let filesystems = reader.tables("filesystem", "group.filesystem");
     let addresses = reader.tables("address", "group.address");
     let applications = reader.tables("application", "group.application");
@@ -39,6 +41,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
             None => vec![Need::LeaseEnded],
         },
         release,
+        hostname,
         filesystems,
         addresses: addresses.into_iter().map(|t| resource::address(t, findings)).collect(),
         applications: applications.into_iter().map(|t| application::application(t, findings)).collect(),

@@ -8,9 +8,9 @@ use super::profile::Profiles;
 use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
-    Config, FilesystemConfig, GroupConfig, NetworkConfig, NodeConfig, check_addresses, check_groups,
-    check_members, check_networks, check_profiles, check_proofs, check_storage, group, members, network,
-    storage,
+    ApplicationConfig, Config, FilesystemConfig, GroupConfig, NetworkConfig, NodeConfig, check_addresses,
+    check_groups, check_members, check_networks, check_profiles, check_proofs, check_storage, group, members,
+    network, stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -28,6 +28,7 @@ pub fn parse(text: &str) -> Parsed {
     check_profiles::check(&draft, &mut findings);
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
+    stale::check(&draft, &mut findings);
     let config = if findings.has_error() || findings.unreadable { None } else { config(draft) };
     if config.is_none() && !findings.has_error() {
         // A part was refused without a word: a fault of ours, which must not pass for a good file.
@@ -98,6 +99,10 @@ fn network_config(draft: NetworkDraft) -> Option<NetworkConfig> {
 }
 
 fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
+    let hostname = draft.hostname.map(|name| name.value);
+    let application = |a: super::draft::ApplicationDraft| {
+        a.config.map(|config| Arc::new(ApplicationConfig { hostname: hostname.clone(), ..config }))
+    };
     Some(GroupConfig {
         name: GroupName::new(draft.name?.value).ok()?,
         nodes: draft.nodes?.value.into_iter().map(|n| NodeName::new(n.value).ok()).collect::<Option<_>>()?,
@@ -107,12 +112,9 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         filesystems: in_order(
             draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
         ),
+        hostname: hostname.clone(),
         addresses: draft.addresses.into_iter().map(|a| a.config.map(Arc::new)).collect::<Option<_>>()?,
-        applications: draft
-            .applications
-            .into_iter()
-            .map(|a| a.config.map(Arc::new))
-            .collect::<Option<_>>()?,
+        applications: draft.applications.into_iter().map(application).collect::<Option<_>>()?,
     })
 }
 

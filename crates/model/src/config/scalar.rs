@@ -9,6 +9,9 @@ use crate::ids::{NAME_BYTES_MAX, NameError, check_name};
 /// The longest duration that can be written.
 const DURATION_MAX: Duration = Duration::from_secs(366 * 24 * 3600);
 
+/// The longest name that Linux takes for a host.
+const HOST_NAME_BYTES_MAX: usize = 64;
+
 /// Why a value is refused, and what to write instead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused {
@@ -100,6 +103,26 @@ pub(super) fn name_from(text: &str) -> String {
     let tail = &mapped[mapped.len().saturating_sub(NAME_BYTES_MAX)..];
     let name = tail.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).trim_end_matches('-');
     if name.is_empty() { "name1".to_string() } else { name.to_string() }
+}
+
+/// Reads the name of a host, as `sethostname` and DNS take it.
+pub(super) fn host_name(text: &str) -> Result<String, Refused> {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    if text.len() <= HOST_NAME_BYTES_MAX && text.split('.').all(label) {
+        return Ok(text.to_string());
+    }
+    refused(
+        format!("`{text}` is no name of a host"),
+        format!(
+            "write letters, digits and '-' with dots between them, at most {HOST_NAME_BYTES_MAX} in all, for example \
+             \"dce.ward7.example\""
+        ),
+    )
 }
 
 /// Reads an address without a prefix.

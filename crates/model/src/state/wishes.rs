@@ -76,6 +76,16 @@ impl State {
     }
 
     pub(super) fn restart(&mut self, name: &GroupName) -> Changes {
+        let disabled = self.groups.get(name).is_some_and(|g| !g.enabled);
+        if disabled {
+            // What is to be down and could not be taken down is tried again; it stays disabled.
+            return match self.ownership(name).cloned() {
+                Some(o) if matches!(o.phase, Phase::Stuck(_)) => {
+                    self.release(name, o.epoch, &ReleaseReason::Disabled)
+                }
+                _ => void(format!("{name} is disabled: there is nothing to restart")),
+            };
+        }
         let mut changes = self.enable(name);
         if let Some(ownership) = self.ownership(name).cloned()
             && matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_))

@@ -250,3 +250,48 @@ fn a_group_that_holds_nothing_is_warned_of() {
     let empty = with("[[group.address]]\naddress = \"10.77.0.101/24\"\n", "");
     warned(&empty, "\"web\"", "holds nothing", "[[group.application]]");
 }
+
+#[test]
+fn stale_files_are_patterns_below_a_folder_of_the_applications() {
+    let list = "stale = [\"/storage2/dced/Ep.db\", \"/run/cache/*\"]";
+    assert_eq!(
+        good(&application(list)).groups[0].applications[0].stale,
+        ["/storage2/dced/Ep.db", "/run/cache/*"]
+    );
+    refused(&application("stale = [\"/*\"]"), "\"/*\"", "the machine itself", "Ep.db");
+    refused(&application("stale = [\"/\"]"), "\"/\"", "the machine itself", "Ep.db");
+    refused(&application("stale = [\"creds/*\"]"), "\"creds/*\"", "no absolute path", "Ep.db");
+    refused(&application("stale = [\"/var/*\"]"), "\"/var/*\"", "everything in /var", "Ep.db");
+    refused(&application("stale = \"/run/x\""), "\"/run/x\"", "a list of texts", "[\"/run/x\"]");
+    let odd = application("stale = [\"/opt/dcelocal/var/*\"]");
+    warned(&odd, "\"/opt/dcelocal/var/*\"", "lies on no file system of `db`", "if that is what you mean");
+}
+
+#[test]
+fn a_groups_host_name_is_given_to_each_of_its_applications() {
+    let hostname =
+        |to: &str| with("policy = \"cascading\"", &format!("policy = \"cascading\"\nhostname = {to}"));
+    let group = &good(&hostname("\"dce.ward7.example\"")).groups[0];
+    assert_eq!(group.hostname.as_deref(), Some("dce.ward7.example"));
+    assert_eq!(group.applications[0].hostname, group.hostname);
+    for bad in ["\"-dce\"", "\"dce..ward7\"", "\"dce ward7\"", "\"dce_1\""] {
+        refused(&hostname(bad), bad, "is no name of a host", "dce.ward7.example");
+    }
+}
+
+#[test]
+fn what_the_form_with_colons_cannot_carry_is_said_of_the_group() {
+    let mut text = GOOD.to_owned();
+    for n in 1..=12 {
+        text += &format!("[[group.address]]\naddress = \"10.77.0.{}/24\"\n", 200 + n);
+    }
+    let config = good(&text);
+    let remarks =
+        |config: &Config, at: usize| regent_model::config::exclusion_remarks(config, &config.groups[at]);
+    assert!(remarks(&good(GOOD), 0).is_empty());
+    let said = remarks(&config, 0);
+    assert!(said[0].contains("RPC_UNSUPPORTED_NETADDRS holds 15 addresses"), "those of `web` too: {said:?}");
+    assert!(remarks(&config, 1).is_empty(), "it has no application");
+    let said = remarks(&good(&good6()), 0);
+    assert!(said[0].contains("leaves out fd00:77::"), "{said:?}");
+}
