@@ -93,17 +93,19 @@ function node_addresses {
     ip -4 -o addr show | while read -r _ _ _ cidr _; do print -r -- "${cidr%/*}"; done
 }
 
-# What must not be used or told to clients: every address of the node but those of the group. Regent says it in both
-# variables; by hand it may be set as for DCE, with colons.
+# What must not be used or told to clients, one a line: every IPv4 address of the node but those of the group. Regent says
+# it in both variables; by hand the second may be set, with colons, as for DCE.
 function excluded_addresses {
-    typeset all="${REGENT_EXCLUDED_ADDRESSES:-} ${RPC_UNSUPPORTED_NETADDRS:-}"
     typeset one
-    for one in ${all//[:,]/ }; do print -r -- "$one"; done | sort -u
+    for one in ${REGENT_EXCLUDED_ADDRESSES//,/ } ${RPC_UNSUPPORTED_NETADDRS//:/ }; do
+        [[ $one == +([0-9]).+([0-9]).+([0-9]).+([0-9]) ]] && print -r -- "$one"
+    done | sort -u
 }
 
 # The addresses that servers may bind and advertise, one a line.
 function supported_addresses {
-    typeset excluded=" $(excluded_addresses | tr '\n' ' ') "
+    typeset excluded=$(excluded_addresses)
+    excluded=" ${excluded//$'\n'/ } "
     typeset one
     for one in $(node_addresses); do
         [[ $one == 127.* || $excluded == *" $one "* ]] || print -r -- "$one"

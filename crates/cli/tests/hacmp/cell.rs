@@ -31,6 +31,9 @@ pub(crate) fn cell_of(name: &str, file: &str, words: &str) -> Cluster {
     let _ = std::fs::remove_file(&kerberos);
     cluster.online_on("dce", "lx4");
     sh(&cluster, "lx4", &format!("echo {PASSWORD} | {SCRIPTS}/config.dce -c {CELL} -a {SERVICE} {words}"));
+    if text.contains("dfs-server.start") {
+        configure_dfs(&cluster, "lx4");
+    }
     apply(&cluster, "lx4", &text);
     // An application that is added to a group which runs is started when the group is next brought up.
     cluster.order("lx4", &["group", "restart", "dce"]);
@@ -40,6 +43,25 @@ pub(crate) fn cell_of(name: &str, file: &str, words: &str) -> Cluster {
     });
     cluster
 }
+
+/// As an administrator does it, with DCE running for the time being.
+fn configure_dfs(cluster: &Cluster, node: &str) {
+    // In a shell of the administrator's own the variable is set by hand.
+    let excluded = format!("export RPC_UNSUPPORTED_NETADDRS=$({})", OTHERS.replace("SERVICE", SERVICE));
+    let run =
+        format!("{SCRIPTS}/start.dce && {SCRIPTS}/config.dfs && {SCRIPTS}/stop.dfs && {SCRIPTS}/stop.dce");
+    // The client machine may write: a machine entry in the group that owns the volumes.
+    let client = cluster.lab.status().unwrap().machines.into_iter().find(|m| m.name == "client").unwrap();
+    let address = client.networks[0].addresses[0].address;
+    let open = format!(
+        "pts createuser -name {address} -localauth && pts adduser {address} system:administrators -localauth"
+    );
+    let run = run.replace("config.dfs &&", &format!("config.dfs && {open} &&"));
+    sh(cluster, node, &format!("{excluded}; {run}"));
+}
+
+/// The IPv4 addresses of a node but for the service address, with colons between them.
+const OTHERS: &str = "ip -4 -o addr show | awk '{ sub(\"/.*\", \"\", $4); print $4 }' | grep -v -e '^127' -e '^SERVICE$' | paste -sd:";
 
 /// Applies this configuration.
 pub(crate) fn apply(cluster: &Cluster, node: &str, text: &str) {
@@ -71,8 +93,11 @@ pub(crate) fn principals(cluster: &Cluster) -> BTreeSet<String> {
 
 /// The common name of every device in the directory.
 pub(crate) fn devices(cluster: &Cluster) -> BTreeSet<String> {
-    let search =
-        format!("ldapsearch -LLL -x -H ldap://{SERVICE} -b {SUFFIX} '(objectClass=device)' cn | grep ^cn:");
+    // As the manager: others are told 500 at most.
+    let search = format!(
+        "ldapsearch -LLL -x -H ldap://{SERVICE} -D cn=manager,{SUFFIX} -w {PASSWORD} -b {SUFFIX} \
+         '(objectClass=device)' cn | grep ^cn:"
+    );
     asked(cluster, &search).iter().filter_map(|l| Some(l.strip_prefix("cn: ")?.to_owned())).collect()
 }
 
@@ -115,6 +140,25 @@ pub(crate) fn bound_to_the_service_address(cluster: &Cluster, node: &str) {
         assert!(address == SERVICE || address == "127.0.0.1", "bound to {address} on {node}: {line}");
     }
     assert!(list.contains("krb5kdc") && list.contains("slapd"), "{list}");
+}
+
+/// Starts the file system's client on the client machine; it stays until the machine does.
+pub(crate) fn mount_files(cluster: &Cluster) {
+    let script = format!(
+        "mkdir -p /afs /var/tmp/afs && cd /var/tmp/afs && echo {CELL} > /etc/openafs/ThisCell && \
+         printf '>{CELL}\\n{SERVICE} #dfs\\n' > /etc/openafs/CellServDB && \
+         (setsid afsd.fuse -dynroot -fakestat -d -memcache -confdir /etc/openafs -mountdir /afs \
+          </dev/null >/dev/null 2>&1 &)"
+    );
+    sh(cluster, "client", &script);
+    until_it_works(cluster, "client", "the files", &format!("ls /afs/{CELL}/ && mountpoint -q /afs"));
+}
+
+/// Reads every file of the cell's root through a client that has nothing cached.
+pub(crate) fn files(cluster: &Cluster) -> BTreeSet<String> {
+    sh(cluster, "client", "fusermount -u /afs || umount /afs; sleep 0.5");
+    mount_files(cluster);
+    asked(cluster, &format!("cd /afs/{CELL} && cat f*"))
 }
 
 /// Waits until a script succeeds on a machine.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use regent_lab::Running;
 
-use crate::cell::{PASSWORD, SUFFIX};
+use crate::cell::{CELL, PASSWORD, SUFFIX};
 use crate::cluster::{Cluster, SERVICE};
 
 /// A loop in the client machine that prints one line for everything that was acknowledged.
@@ -38,13 +38,20 @@ const LOOKUP: &str = "i=0; while :; do i=$((i+1)); \
     timeout 10 rpcclient -N -U '' 'ncacn_ip_tcp:SERVICE[135]' -c epmlookup 2>/dev/null | grep -q 'SERVICE.49' \
     && echo lookup$i; sleep 0.3; done";
 
+/// Writes files into the distributed file system; acknowledged when they are stored at the server.
+const FILES: &str = "i=0; while :; do i=$((i+1)); \
+    echo f$i | timeout 120 dd of=/afs/CELL/f$i conv=fsync 2>/dev/null && echo f$i; sleep 0.05; done";
+
 impl Client {
     fn start(cluster: &Cluster, what: &'static str, script: &str, machine: &str) -> Self {
         let log = std::env::temp_dir().join(format!("regent-test-{}.{what}", cluster.name));
         let mut command = Command::new("sh");
         let script = script.replace("SERVICEPRINCIPAL", &format!("hosts/{machine}/self"));
-        let script =
-            script.replace("SERVICE", SERVICE).replace("SUFFIX", SUFFIX).replace("PASSWORD", PASSWORD);
+        let script = script
+            .replace("CELL", CELL)
+            .replace("SERVICE", SERVICE)
+            .replace("SUFFIX", SUFFIX)
+            .replace("PASSWORD", PASSWORD);
         command.args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null());
         command.stdout(std::fs::File::create(&log).unwrap());
         let running = Some(cluster.lab.spawn("client", command).unwrap());
@@ -99,6 +106,13 @@ impl Clients {
         Self(all.into_iter().map(|(what, script)| Client::start(cluster, what, script, machine)).collect())
     }
 
+    /// Sets one that writes files to work beside them.
+    pub(crate) fn and_of_dfs(mut self, cluster: &Cluster) -> Self {
+        crate::cell::mount_files(cluster);
+        self.0.push(Client::start(cluster, "files", FILES, ""));
+        self
+    }
+
     /// Waits until each of them goes on.
     pub(crate) fn go_on(&self, cluster: &Cluster, when: &str) {
         self.0.iter().for_each(|c| c.goes_on(cluster, when));
@@ -112,11 +126,17 @@ impl Clients {
             let kept = match what {
                 "kadmin" => crate::cell::principals(cluster),
                 "directory" => crate::cell::devices(cluster),
+                "files" => crate::cell::files(cluster),
                 _ => acknowledged.clone(),
             };
             let lost: Vec<&String> = acknowledged.difference(&kept).collect();
             let of = acknowledged.len();
-            assert!(lost.is_empty(), "{what}: {} of {of} acknowledged are lost: {lost:?}", lost.len());
+            assert!(
+                lost.is_empty(),
+                "{what}: {} of {of} acknowledged are lost, such as {:?}",
+                lost.len(),
+                lost.first()
+            );
             assert!(of >= 5, "{what}: only {of} were acknowledged");
         }
     }

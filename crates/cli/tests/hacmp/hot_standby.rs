@@ -15,7 +15,7 @@ const LOGIN: &str = "FILE:/var/dce/security/creds/dcecred_alice";
 fn hot_standby_cascading_walks_the_guides_whole_list_and_no_acknowledged_write_is_lost() {
     let cluster = cell_of("hsc", "hot-standby-cascading", "");
     bound_to_the_service_address(&cluster, "lx4");
-    let clients = Clients::of_dce(&cluster, "lx4");
+    let clients = Clients::of_dce(&cluster, "lx4").and_of_dfs(&cluster);
     clients.go_on(&cluster, "at the start");
 
     a_power_cut_of_the_owner(&cluster, &clients);
@@ -56,10 +56,21 @@ fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients) {
     let time = format!("timeout 20 chronyd -x -u root -Q -t 8 'server {SERVICE} iburst maxsamples 1'");
     until_it_works(cluster, "client", "the time", &time);
 
-    let up = ["krb5", "var-dce", "etc-dce", SERVICE, "dce"].map(|r| format!("lx5 acquire {r}"));
+    let up =
+        ["krb5", "var-dce", "etc-dce", "vicepa", SERVICE, "dce", "dfs"].map(|r| format!("lx5 acquire {r}"));
     assert_eq!(chapter.steps(cluster, "lx5", "dce"), up, "no stop script after a crash");
     let printed = chapter.printed(cluster, "lx5", "dce");
-    in_order(&printed, &["Removing DCE Files", "Starting DCE", "Starting security", "Finished Starting DCE"]);
+    in_order(
+        &printed,
+        &[
+            "Removing DCE Files",
+            "Starting DCE",
+            "Starting security",
+            "Finished Starting DCE",
+            "Starting DFS",
+            "Finished Starting DFS",
+        ],
+    );
 }
 
 fn reintegration(cluster: &Cluster, clients: &Clients) {
@@ -71,12 +82,21 @@ fn reintegration(cluster: &Cluster, clients: &Clients) {
     assert!(programs(cluster).is_empty(), "a server that was stopped is still listed");
     must_log_in_again(cluster, "lx4");
 
-    let mut steps =
-        ["dce", SERVICE, "etc-dce", "var-dce", "krb5"].map(|r| format!("lx5 release {r}")).to_vec();
-    steps.extend(["krb5", "var-dce", "etc-dce", SERVICE, "dce"].map(|r| format!("lx4 acquire {r}")));
+    let mut steps = ["dfs", "dce", SERVICE, "vicepa", "etc-dce", "var-dce", "krb5"]
+        .map(|r| format!("lx5 release {r}"))
+        .to_vec();
+    steps.extend(
+        ["krb5", "var-dce", "etc-dce", "vicepa", SERVICE, "dce", "dfs"].map(|r| format!("lx4 acquire {r}")),
+    );
     assert_eq!(chapter.steps(cluster, "lx4", "dce"), steps, "released there, then acquired here");
-    in_order(&chapter.printed(cluster, "lx5", "dce"), &["Stopping DCE", "Finished Stopping DCE"]);
-    in_order(&chapter.printed(cluster, "lx4", "dce"), &["Removing DCE Files", "Finished Starting DCE"]);
+    in_order(
+        &chapter.printed(cluster, "lx5", "dce"),
+        &["Stopping DFS", "Finished Stopping DFS", "Stopping DCE", "Finished Stopping DCE"],
+    );
+    in_order(
+        &chapter.printed(cluster, "lx4", "dce"),
+        &["Removing DCE Files", "Finished Starting DCE", "Starting DFS", "Finished Starting DFS"],
+    );
 }
 
 fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients) {
@@ -96,9 +116,12 @@ fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients) {
     cluster.order("lx4", &["node", "stop", "--takeover"]);
     cluster.online_on("dce", "lx5");
     clients.go_on(cluster, "after a stop with takeover");
-    let mut steps =
-        ["dce", SERVICE, "etc-dce", "var-dce", "krb5"].map(|r| format!("lx4 release {r}")).to_vec();
-    steps.extend(["krb5", "var-dce", "etc-dce", SERVICE, "dce"].map(|r| format!("lx5 acquire {r}")));
+    let mut steps = ["dfs", "dce", SERVICE, "vicepa", "etc-dce", "var-dce", "krb5"]
+        .map(|r| format!("lx4 release {r}"))
+        .to_vec();
+    steps.extend(
+        ["krb5", "var-dce", "etc-dce", "vicepa", SERVICE, "dce", "dfs"].map(|r| format!("lx5 acquire {r}")),
+    );
     assert_eq!(chapter.steps(cluster, "lx5", "dce"), steps);
     cluster.order("lx4", &["node", "start"]);
     cluster.online_on("dce", "lx4");
