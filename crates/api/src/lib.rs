@@ -182,12 +182,14 @@ impl Answer {
     }
 }
 
-/// The name as the model wants it, or the refusal that says what is wrong with it.
+/// The name as the model wants it (`group`, or `group@node` for one part of a concurrent group), or the refusal that
+/// says what is wrong with it.
 ///
 /// # Errors
 /// When `text` is no name.
 pub fn group_name(text: &str) -> Result<GroupName, Answer> {
-    GroupName::new(text).map_err(|e| Answer::refused(format!("{text:?} is no group: {e}"), "regent status"))
+    GroupName::try_from(text.to_owned())
+        .map_err(|e| Answer::refused(format!("{text:?} is no group: {e}"), "regent status"))
 }
 
 /// As [`group_name`], for nodes.

@@ -64,7 +64,7 @@ fn pause(before: u64, now: u64) -> bool {
 /// What concerns one group: its own entries, and what the cluster went through in the same bursts.
 #[must_use]
 pub fn of_group(bursts: Vec<Vec<Entry>>, group: &str) -> Vec<Vec<Entry>> {
-    let about = |e: &Entry| e.group.as_ref().map(|g| g.as_str() == group);
+    let about = |e: &Entry| e.group.as_ref().map(|g| g.as_str() == group || g.base() == group);
     bursts
         .into_iter()
         .filter(|burst| burst.iter().any(|e| about(e) == Some(true)))

@@ -210,9 +210,12 @@ fn look(asks: &dyn Asks, screen: &Screen, wait: &Wait, steps: &mut Steps) -> Res
 
 /// Whether somebody who waits for this wish wants to see this entry.
 fn concerns(wish: &Wish, entry: &Entry) -> bool {
+    if let Wish::Every(wishes) = wish {
+        return wishes.iter().any(|wish| concerns(wish, entry));
+    }
     let group = match wish {
         Wish::Online { group, .. } | Wish::Disabled { group } => Some(group),
-        Wish::Stopped { .. } | Wish::Node { .. } | Wish::Config { .. } => None,
+        Wish::Every(_) | Wish::Stopped { .. } | Wish::Node { .. } | Wish::Config { .. } => None,
     };
     match (&entry.group, group) {
         (Some(about), Some(group)) => about == group,

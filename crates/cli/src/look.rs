@@ -75,13 +75,15 @@ fn page(text: &str, screen: &Screen) -> String {
 /// When the daemon does not answer, or there is no such group.
 pub fn explain(asks: &dyn Asks, screen: &Screen, group: &str) -> Result<()> {
     let status = client::status(asks)?;
-    let found = crate::orders::group_of(&status, group)?;
+    let found = crate::orders::groups_of(&status, group)?;
     let value = status::status_json(&status);
-    let groups = value["groups"].as_array().into_iter().flatten();
-    for one in groups.filter(|g| g["name"] == group) {
-        screen.value(one)?;
+    for (at, one) in found.into_iter().enumerate() {
+        let place = status.groups.iter().position(|g| g.name == one.name).unwrap_or(0);
+        screen.value(&value["groups"][place])?;
+        screen.say(if at == 0 { "" } else { "\n" })?;
+        screen.say(&status::explain(&status, one, screen.paint))?;
     }
-    screen.say(&status::explain(&status, found, screen.paint))
+    Ok(())
 }
 
 /// `regent events`.
@@ -135,7 +137,7 @@ fn chosen(entries: Vec<Entry>, args: &EventsArgs, now_ms: u64) -> Vec<Vec<Entry>
 
 fn follow_events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs, steps: &mut Steps) -> Result<()> {
     let wanted = |e: &Entry| match (&args.group, &e.group) {
-        (Some(group), Some(about)) => about.as_str() == group,
+        (Some(group), Some(about)) => about.as_str() == group || about.base() == group,
         _ => true,
     };
     let mut gone = false;

@@ -1,5 +1,6 @@
 //! The commands that change groups and nodes, and wait for the effect.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
@@ -17,15 +18,23 @@ use crate::settle::Wish;
 use crate::status::status_json;
 use crate::trouble::{Result, Trouble};
 
-/// The group of that name.
+/// The group of that name; of a concurrent group every instance.
 ///
 /// # Errors
 /// When there is none.
-pub fn group_of<'a>(status: &'a Status, name: &str) -> Result<&'a GroupStatus> {
-    status.groups.iter().find(|g| g.name.as_str() == name).ok_or_else(|| {
-        let known: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();
-        let trouble = Trouble::refused(format!("there is no group {name} in the cluster {}", status.cluster));
-        if known.is_empty() { trouble } else { trouble.next(format!("the groups are: {}", known.join(", "))) }
+pub fn groups_of<'a>(status: &'a Status, name: &str) -> Result<Vec<&'a GroupStatus>> {
+    let named = |g: &&GroupStatus| g.name.as_str() == name || g.name.base() == name;
+    let found: Vec<&GroupStatus> = status.groups.iter().filter(named).collect();
+    if !found.is_empty() {
+        return Ok(found);
+    }
+    let known: BTreeSet<&str> = status.groups.iter().map(|g| g.name.base()).collect();
+    let trouble = Trouble::refused(format!("there is no group {name} in the cluster {}", status.cluster));
+    let known: Vec<&str> = known.into_iter().collect();
+    Err(if known.is_empty() {
+        trouble
+    } else {
+        trouble.next(format!("the groups are: {}", known.join(", ")))
     })
 }
 
@@ -88,18 +97,29 @@ pub fn group(asks: &dyn Asks, screen: &Screen, verb: &GroupCommand) -> Result<()
         | GroupCommand::Move { group, wait, .. }
         | GroupCommand::Restart { group, wait } => (group, wait),
     };
-    let is = group_of(&status, name)?;
-    let group = is.name.clone();
-    let online = |after, on| Wish::Online { group: group.clone(), after, on };
-    let (verb, wish) = match verb {
-        GroupCommand::Enable { .. } => (GroupVerb::Enable, online(None, None)),
-        GroupCommand::Disable { .. } => (GroupVerb::Disable, Wish::Disabled { group: group.clone() }),
-        GroupCommand::Restart { .. } => (GroupVerb::Restart, online(Some(is.epoch), None)),
+    let groups = groups_of(&status, name)?;
+    let (order, to) = match verb {
+        GroupCommand::Enable { .. } => (GroupVerb::Enable, None),
+        GroupCommand::Disable { .. } => (GroupVerb::Disable, None),
+        GroupCommand::Restart { .. } => (GroupVerb::Restart, None),
         GroupCommand::Move { node, .. } => {
             let to = node_of(&status, Some(node))?.name.clone();
-            (GroupVerb::Move { to: to.to_string() }, online(None, Some(to)))
+            (GroupVerb::Move { to: to.to_string() }, Some(to))
         }
     };
+    let is_there = |g: &GroupStatus| {
+        let node = g.name.node().and_then(|node| status.nodes.iter().find(|n| n.name.as_str() == node));
+        node.is_none_or(|node| matches!(node.state.as_str(), "up" | "standby"))
+    };
+    let wish = |g: &&GroupStatus| match &order {
+        GroupVerb::Disable => Wish::Disabled { group: g.name.clone() },
+        GroupVerb::Restart => Wish::Online { group: g.name.clone(), after: Some(g.epoch), on: None },
+        _ => Wish::Online { group: g.name.clone(), after: None, on: to.clone() },
+    };
+    // Where its node is not there, nothing of a concurrent group can be waited for.
+    let mut wishes: Vec<Wish> = groups.iter().filter(|g| is_there(g)).map(wish).collect();
+    let wish = if wishes.len() == 1 { wishes.remove(0) } else { Wish::Every(wishes) };
+    let (group, verb) = (name, order);
     let request = Request::Group { group: group.to_string(), verb };
     carry_out(asks, screen, wait, Order { request, wish, hold: Duration::ZERO, leaves: None })
 }

@@ -20,6 +20,8 @@ pub enum Wish {
         /// Which group.
         group: GroupName,
     },
+    /// All of these.
+    Every(Vec<Wish>),
     /// The node has left.
     Stopped {
         /// Which node.
@@ -75,10 +77,21 @@ pub fn judge(wish: &Wish, status: &Status) -> Verdict {
             _ if is_unwell(g) => failed(g),
             state => Verdict::Waiting(format!("{group} is {state}")),
         }),
+        Wish::Every(wishes) => every(wishes, status),
         Wish::Stopped { node, groups } => stopped(status, node, groups),
         Wish::Node { node, state } => node_is(status, node, state),
         Wish::Config { serial, unwell } => config(status, *serial, unwell),
     }
+}
+
+/// What is still waited for comes before what is done, and what has failed before that.
+fn every(wishes: &[Wish], status: &Status) -> Verdict {
+    let verdicts: Vec<Verdict> = wishes.iter().map(|wish| judge(wish, status)).collect();
+    let pick = |wanted: fn(&Verdict) -> bool| verdicts.iter().find(|v| wanted(v)).cloned();
+    let open =
+        pick(|v| matches!(v, Verdict::Failed { .. })).or_else(|| pick(|v| matches!(v, Verdict::Waiting(_))));
+    let words = |v: &Verdict| if let Verdict::Settled(words) = v { Some(words.clone()) } else { None };
+    open.unwrap_or_else(|| Verdict::Settled(verdicts.iter().filter_map(words).collect::<Vec<_>>().join("; ")))
 }
 
 fn with(status: &Status, name: &GroupName, judge: impl Fn(&GroupStatus) -> Verdict) -> Verdict {

@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::paint::{Cell, Paint, Tone, printable, table, wrapped};
 use crate::settle::is_unwell;
 
+mod together;
+
 /// Where lines are broken.
 const WIDTH: usize = 100;
 /// The first line names as many groups; of more it gives the number.
@@ -31,8 +33,13 @@ pub fn render(status: &Status, paint: Paint) -> String {
         }
     }
     for group in &status.groups {
-        out.push('\n');
-        out.push_str(&group_block(group, status.quorate, paint));
+        if group.name.node().is_none() {
+            out.push('\n');
+            out.push_str(&group_block(group, status.quorate, paint));
+        } else if together::is_first(status, group) {
+            out.push('\n');
+            out.push_str(&together::block(status, group, paint));
+        }
     }
     if status.groups.is_empty() {
         out.push_str(

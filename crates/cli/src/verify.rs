@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
+use regent_model::GroupName;
 use regent_model::config::{
     Config, FilesystemConfig, Finding, GroupConfig, GroupGuarantee, Parsed, Severity, Span, duration_text,
     exclusion_remarks, guarantees,
@@ -73,10 +74,11 @@ fn derived(config: &Config) -> String {
     if !groups.is_empty() {
         out.push_str("\ngroups\n");
     }
-    for group in &groups {
+    for (group, of) in groups.iter().zip(&config.groups) {
         out.push_str(&guarantee(group));
-        out.push_str(&config.group(&group.group).map(|g| mounts(g)).unwrap_or_default());
-        for remark in config.group(&group.group).iter().flat_map(|g| exclusion_remarks(config, g)) {
+        out.push_str(&mounts(of));
+        let _ = writeln!(out, "    {}", policy_line(of));
+        for remark in exclusion_remarks(config, of) {
             let _ = writeln!(out, "    for servers of DCE: {remark}");
         }
     }
@@ -94,6 +96,31 @@ fn mounts(group: &GroupConfig) -> String {
     };
     let list: Vec<_> = group.filesystems.iter().map(one).collect();
     format!("    mounted in this order, released the other way: {}\n", list.join(", "))
+}
+
+/// The policy with the triple that a preset means, and what ties the group to others.
+fn policy_line(config: &GroupConfig) -> String {
+    let triple = config.policy.triple();
+    let policy = match config.policy.preset() {
+        Some(preset) => format!("policy {preset}: {triple}"),
+        None => format!("policy: {triple}"),
+    };
+    let mut parts = vec![policy];
+    let r = &config.relations;
+    let names = |list: &[GroupName]| list.iter().map(GroupName::as_str).collect::<Vec<_>>().join(", ");
+    parts.extend(r.parent.as_ref().map(|p| format!("child of {p}")));
+    if !r.after.is_empty() {
+        parts.push(format!("starts after {}", names(&r.after)));
+    }
+    parts.extend(r.same_node_as.as_ref().map(|s| format!("on the node of {s}")));
+    if !r.different_node_from.is_empty() {
+        parts.push(format!("apart from {}, priority {}", names(&r.different_node_from), r.priority.word()));
+    }
+    let clients: Vec<GroupName> = config.clients().cloned().collect();
+    if !clients.is_empty() {
+        parts.push(format!("only where {} is online", names(&clients)));
+    }
+    parts.join("; ")
 }
 
 /// The lines of one group's guarantee.
@@ -182,5 +209,11 @@ fn group_json(config: &Config, group: &GroupGuarantee) -> Value {
         "worst_case_ms": group.worst_case.map(|d| d.as_millis()),
         "acquire_limit_ms": group.acquire_limit.as_millis(),
         "remarks": remarks,
+        "policy": {
+            "preset": of.and_then(|g| g.policy.preset()),
+            "startup": of.map(|g| g.policy.startup.word()),
+            "failover": of.map(|g| g.policy.failover.word()),
+            "failback": of.map(|g| g.policy.failback.word()),
+        },
     })
 }

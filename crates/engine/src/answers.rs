@@ -122,6 +122,7 @@ impl Engine {
                 (Some(reason.clone()), Some(advice.clone()))
             }
             Intent::Rest(reason) => (Some(reason.clone()), None),
+            Intent::Waits { reason, advice } => (Some(reason.clone()), Some(advice.clone())),
             _ => (None, None),
         };
         let (owner, proof) = match &group.tenure {
@@ -213,11 +214,5 @@ fn group_word(group: &Group, placement: &Placement) -> &'static str {
 }
 
 fn policy_words(config: &GroupConfig) -> String {
-    config.policy.preset().map_or_else(
-        || {
-            let p = config.policy;
-            format!("{:?} / {:?} / {:?}", p.startup, p.failover, p.failback)
-        },
-        str::to_owned,
-    )
+    config.policy.preset().map_or_else(|| config.policy.triple(), str::to_owned)
 }

@@ -18,6 +18,7 @@ mod answers;
 mod applied;
 mod chronicle;
 mod complaints;
+mod concurrent;
 pub mod consensus;
 pub mod engine;
 mod environment;

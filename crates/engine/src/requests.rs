@@ -2,11 +2,12 @@
 
 use std::net::IpAddr;
 
-use regent_api::{Answer, GroupVerb, NodeVerb, Request, group_name, node_name};
+use regent_api::{Answer, GroupVerb, NodeVerb, Request, node_name};
 use regent_model::config::{self, Severity};
 use regent_model::ids::{GroupName, NodeId};
 use regent_model::state::{Change, Command, Member, NewConfig, NodeMode, Phase};
 
+use crate::concurrent::Meant;
 use crate::engine::Engine;
 use crate::io::RequestId;
 use crate::proposals::Waiting;
@@ -42,8 +43,9 @@ impl Engine {
     }
 
     fn group_request(&mut self, id: RequestId, group: &str, verb: GroupVerb) -> Option<Answer> {
-        let name = match self.known_group(group) {
-            Ok(name) => name,
+        let name = match self.meant_group(group) {
+            Ok(Meant::One(name)) => name,
+            Ok(Meant::Every(names)) => return self.group_everywhere(id, group, names, verb),
             Err(answer) => return Some(answer),
         };
         let (command, words) = match verb {
@@ -76,6 +78,10 @@ impl Engine {
 
     /// Why a group cannot be moved to a node now, if it cannot.
     fn cannot_move(&self, name: &GroupName, node: NodeId) -> Option<Answer> {
+        if name.node().is_some() {
+            let advice = format!("regent group disable {name} takes it down there");
+            return Some(Answer::refused(format!("{name} belongs to its node and cannot move"), advice));
+        }
         let to = self.state.name_of(node);
         let listed = self.state.config.group(name).is_some_and(|g| g.nodes.iter().any(|n| n.as_str() == to));
         if !listed {
@@ -102,7 +108,10 @@ impl Engine {
                 | regent_planner::Why::NoMember
                 | regent_planner::Why::Silent
                 | regent_planner::Why::Standby
-                | regent_planner::Why::Stopping(_)),
+                | regent_planner::Why::Stopping(_)
+                | regent_planner::Why::NotWith(_)
+                | regent_planner::Why::ApartFrom(_)
+                | regent_planner::Why::ClientsDown(_)),
             )) => Some(Answer::refused(format!("{name} cannot move to {to}: it {why}"), "regent status")),
             _ => None,
         }
@@ -242,18 +251,6 @@ impl Engine {
         let waiting = Waiting::Joining(id, Box::new((number, member)));
         self.propose_for(Command::SetConfig(Box::new(new)), waiting);
         None
-    }
-
-    fn known_group(&self, text: &str) -> Result<GroupName, Answer> {
-        let name = group_name(text)?;
-        if self.state.groups.contains_key(&name) {
-            return Ok(name);
-        }
-        let known: Vec<&str> = self.state.groups.keys().map(GroupName::as_str).collect();
-        Err(Answer::refused(
-            format!("there is no group {name}"),
-            format!("the groups are: {}", known.join(", ")),
-        ))
     }
 
     fn known_node(&self, text: &str) -> Result<NodeId, Answer> {

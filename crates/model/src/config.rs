@@ -1,6 +1,6 @@
 //! The configuration of a cluster, after it was found right.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ mod check_members;
 mod check_networks;
 mod check_profiles;
 mod check_proofs;
+mod check_relations;
 mod check_storage;
 mod claims;
 mod draft;
@@ -32,8 +33,10 @@ mod limits;
 mod members;
 mod network;
 mod parse;
+mod policy;
 mod profile;
 mod reader;
+mod relations;
 mod resource;
 mod scalar;
 mod spelling;
@@ -49,6 +52,8 @@ pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarante
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
 pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
 pub use parse::parse;
+pub use policy::{Failback, Failover, Policy, Startup};
+pub use relations::{LEVELS_MAX, Priority, Relations};
 pub use scalar::duration_text;
 pub(crate) use storage::stands_on;
 pub use storage::{Backing, Check, FilesystemConfig};
@@ -101,6 +106,11 @@ impl Config {
     #[must_use]
     pub fn group(&self, name: &GroupName) -> Option<&Arc<GroupConfig>> {
         self.groups.iter().find(|g| &g.name == name)
+    }
+
+    /// The groups that a user means by this name: the group itself, or every instance of a concurrent one.
+    pub fn groups_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Arc<GroupConfig>> {
+        self.groups.iter().filter(move |g| g.name.as_str() == name || g.name.base() == name)
     }
 
     /// The node or witness of that name.
@@ -164,40 +174,6 @@ pub struct FenceConfig {
     pub timeout: Duration,
 }
 
-/// When a group is brought up for the first time after the whole cluster was down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Startup {
-    /// On its home node (the first of its list) only.
-    Home,
-    /// On the first node of its list that is there.
-    FirstAvailable,
-    /// On the first node there that carries no other group of this kind (rotating: one per node).
-    Distribute,
-    /// On every node (concurrent).
-    All,
-}
-
-/// Where a group goes when its node is lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Failover {
-    /// To the next node of its list that is there.
-    Next,
-    /// Nowhere: it stays off until its node returns.
-    Stay,
-}
-
-/// What happens when a better node of the list returns.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Failback {
-    /// The group goes back to it, in order: released there, then acquired here.
-    Home,
-    /// The group stays; the node that returned becomes the standby.
-    Never,
-}
-
 /// When a group's release is complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -209,34 +185,6 @@ pub enum ReleaseEnd {
     Reboot,
 }
 
-/// The triple under every policy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Policy {
-    /// See [`Startup`].
-    pub startup: Startup,
-    /// See [`Failover`].
-    pub failover: Failover,
-    /// See [`Failback`].
-    pub failback: Failback,
-}
-
-impl Policy {
-    /// The preset `cascading`: home node, next node, back home.
-    pub const CASCADING: Self =
-        Self { startup: Startup::Home, failover: Failover::Next, failback: Failback::Home };
-    /// The preset `rotating`: one per node, next node, no way back.
-    pub const ROTATING: Self =
-        Self { startup: Startup::Distribute, failover: Failover::Next, failback: Failback::Never };
-
-    /// The preset's name, if the triple is one.
-    #[must_use]
-    pub fn preset(self) -> Option<&'static str> {
-        [(Self::CASCADING, "cascading"), (Self::ROTATING, "rotating")]
-            .into_iter()
-            .find_map(|(policy, name)| (policy == self).then_some(name))
-    }
-}
-
 /// A resource group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GroupConfig {
@@ -246,6 +194,8 @@ pub struct GroupConfig {
     pub nodes: Vec<NodeName>,
     /// Its policy.
     pub policy: Policy,
+    /// What it has to do with other groups.
+    pub relations: Relations,
     /// What proves that a lost owner is gone. Never empty.
     pub needs: Vec<Need>,
     /// When its release is complete.
@@ -278,6 +228,23 @@ impl GroupConfig {
             other => other,
         };
         self.resources().into_iter().map(own).collect()
+    }
+
+    /// The concurrent groups without whose instance on a node nothing of this group is acquired there.
+    pub fn clients(&self) -> impl Iterator<Item = &GroupName> {
+        self.applications.iter().flat_map(|a| &a.clients)
+    }
+
+    /// The networks of its addresses (`10.77.0.0/24`), each once: what a rotating group is bound to.
+    #[must_use]
+    pub fn networks(&self) -> BTreeSet<String> {
+        self.addresses.iter().map(|a| subnet::network_text(a.address, a.prefix)).collect()
+    }
+
+    /// Whether it is an instance of a concurrent group.
+    #[must_use]
+    pub fn is_concurrent(&self) -> bool {
+        self.policy.startup == Startup::All
     }
 
     /// Whether two owners at once could both write what only one may write.
@@ -375,4 +342,6 @@ pub struct ApplicationConfig {
     pub hostname: Option<String>,
     /// Retries and restarts.
     pub limits: RestartLimits,
+    /// The concurrent groups that must be online on a node before it is started there.
+    pub clients: Vec<GroupName>,
 }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod group_name;
+
 /// The longest name of a cluster, node, group or resource, in bytes.
 pub const NAME_BYTES_MAX: usize = 63;
 
@@ -113,10 +115,8 @@ name! {
     /// The name of a node or of a witness, unique among both.
     NodeName
 }
-name! {
-    /// The name of a resource group.
-    GroupName
-}
+pub use group_name::GroupName;
+
 name! {
     /// The name of a resource, unique within its group.
     ResourceName

@@ -4,6 +4,7 @@ mod apply;
 mod command;
 mod proofs;
 mod reboot;
+mod relations;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -94,6 +95,8 @@ pub struct Group {
     pub moved_to: Option<NodeId>,
     /// It went down with this node (`node stop --graceful`) and waits for its return.
     pub parked_on: Option<NodeId>,
+    /// An operator asked for a restart of this ownership, and its children have to go first.
+    pub restarts: Option<Epoch>,
     /// Where it could not be brought up or kept up, and why.
     pub failed_on: BTreeMap<NodeId, String>,
 }
@@ -120,6 +123,8 @@ pub struct Ownership {
     pub proof: Proof,
     /// The node that owned it before, if any.
     pub previous: Option<NodeId>,
+    /// The ownership of its parent under which it was given, if it has one: when the parent is acquired anew, so is it.
+    pub parent_epoch: Option<Epoch>,
     /// Held without lease (L10): `lease-ended` is no proof for it. Adopting alone does not change that; being
     /// online under the new life does.
     pub without_lease: bool,
@@ -308,6 +313,7 @@ impl Group {
             started: false,
             moved_to: None,
             parked_on: None,
+            restarts: None,
             failed_on: BTreeMap::new(),
         }
     }

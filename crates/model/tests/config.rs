@@ -6,6 +6,8 @@ mod members;
 mod networks;
 #[path = "config/profiles.rs"]
 mod profiles;
+#[path = "config/relations.rs"]
+mod relations;
 #[path = "config/resources.rs"]
 mod resources;
 #[path = "config/safety.rs"]

@@ -1,7 +1,10 @@
 //! The entries that the leader should propose next.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
+use regent_model::GroupName;
+use regent_model::config::Startup;
 use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::proof::{Need, Proof};
 use regent_model::state::{Change, Command, FenceRequest, NodeMode, Phase, State, Tenure};
@@ -23,24 +26,30 @@ pub fn decide(state: &State, view: &View) -> Vec<Command> {
             commands.push(command);
         }
     }
-    for (name, group) in &state.groups {
-        if taken.contains(name) {
+    // What is given away counts for the groups after it: two of them may exclude each other.
+    let mut ahead: Option<State> = None;
+    for name in in_order(state) {
+        if taken.contains(&name) {
             continue;
         }
-        match place(state, view, name).intent {
+        let seen = ahead.as_ref().unwrap_or(state);
+        match place(seen, view, &name).intent {
             Intent::Release(reason) => {
-                if let Tenure::Owned(o) = &group.tenure {
+                if let Some(o) = seen.ownership(&name) {
                     commands.push(Command::Release { group: name.clone(), epoch: o.epoch, reason });
                 }
             }
             Intent::Assign(to) => {
-                commands.push(Command::Assign { group: name.clone(), after: group.epoch, to });
+                let assign = Command::Assign { group: name.clone(), after: seen.groups[&name].epoch, to };
+                ahead = Some(seen.preview(&assign, &view.voters).0);
+                commands.push(assign);
             }
             Intent::Reacquire => {
-                commands.push(Command::Reacquire { group: name.clone(), epoch: group.epoch });
+                let epoch = seen.groups[&name].epoch;
+                commands.push(Command::Reacquire { group: name, epoch });
             }
             Intent::Reboot => {
-                if let Tenure::Owned(o) = &group.tenure
+                if let Some(o) = seen.ownership(&name)
                     && !commands.contains(&Command::Reboot { about: o.owner })
                 {
                     commands.push(Command::Reboot { about: o.owner });
@@ -50,6 +59,19 @@ pub fn decide(state: &State, view: &View) -> Vec<Command> {
         }
     }
     commands
+}
+
+/// Who is looked at first: a higher priority, then among groups that are distributed the one with fewer nodes to
+/// choose from, then the name.
+fn in_order(state: &State) -> Vec<GroupName> {
+    let mut names: Vec<GroupName> = state.groups.keys().cloned().collect();
+    names.sort_by_cached_key(|name| {
+        state.config.group(name).map(|config| {
+            let distributed = config.policy.startup == Startup::Distribute;
+            (Reverse(config.relations.priority), if distributed { config.nodes.len() } else { 0 })
+        })
+    });
+    names
 }
 
 /// The incarnations whose end could matter: the registered ones, and any that still own something, with the life that
@@ -68,12 +90,7 @@ fn suspects(state: &State) -> BTreeSet<IncarnationOf> {
 }
 
 /// `node_down`, proof and new epochs in one entry, if there is a proof.
-fn end(
-    state: &State,
-    view: &View,
-    about: IncarnationOf,
-    taken: &mut BTreeSet<regent_model::GroupName>,
-) -> Option<Command> {
+fn end(state: &State, view: &View, about: IncarnationOf, taken: &mut BTreeSet<GroupName>) -> Option<Command> {
     let fenced = view.fenced.get(&about).map(|device| Proof::Fenced { device: device.clone() });
     let lease_ended = || {
         let promises = view.majority_matured(state, about)?;
@@ -86,13 +103,21 @@ fn end(
         return None;
     }
     let mut takeovers = Vec::new();
-    for change in changes {
-        let Change::Vacated(name, _) = change else { continue };
-        if let Intent::Assign(to) = place(&after, view, &name).intent {
-            let assign = Command::Assign { group: name.clone(), after: after.groups[&name].epoch, to };
+    let vacated = |name: &GroupName| changes.iter().any(|c| matches!(c, Change::Vacated(n, _) if n == name));
+    let mut left: Vec<GroupName> = in_order(state).into_iter().filter(vacated).collect();
+    // One may go where another one has just gone.
+    loop {
+        let before = left.len();
+        left.retain(|name| {
+            let Intent::Assign(to) = place(&after, view, name).intent else { return true };
+            let assign = Command::Assign { group: name.clone(), after: after.groups[name].epoch, to };
             after = after.preview(&assign, &view.voters).0;
             taken.insert(name.clone());
-            takeovers.push((name, to));
+            takeovers.push((name.clone(), to));
+            false
+        });
+        if left.len() == before {
+            break;
         }
     }
     Some(Command::NodeDown { about, proof, takeovers })

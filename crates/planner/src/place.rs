@@ -1,14 +1,14 @@
 //! Where a group belongs.
 
-use std::fmt;
-
 use regent_model::GroupName;
-use regent_model::config::{Failback, Failover, GroupConfig, Startup};
-use regent_model::ids::{IncarnationOf, NodeId, NodeName};
+use regent_model::config::{Failback, GroupConfig, Startup};
+use regent_model::ids::{IncarnationOf, NodeName};
 use regent_model::proof::{Need, Proof};
 use regent_model::state::{Group, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
 
 use crate::reboot;
+use crate::relations::{self, Look};
+use crate::verdict::{Verdict, Why, carried, verdicts};
 use crate::view::View;
 
 /// What should happen to a group next.
@@ -28,6 +28,13 @@ pub enum Intent {
     Reacquire,
     /// Its owner, which has it down already, should be rebooted: only then can another node have it.
     Reboot,
+    /// It is to run, and waits for another group.
+    Waits {
+        /// For what.
+        reason: String,
+        /// The command that helps, if nothing comes by itself.
+        advice: String,
+    },
     /// It ought to run and cannot: what is missing, and what to type.
     Blocked {
         /// What is missing.
@@ -42,62 +49,6 @@ pub enum Intent {
         /// The command that helps.
         advice: String,
     },
-}
-
-/// Why a node cannot or should not have a group.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Why {
-    /// It is not in the cluster (never joined, or not a member any more).
-    NoMember,
-    /// Its last life is proven to be over, or it has not registered one.
-    Down,
-    /// It is not heard, and nothing is proven yet.
-    Silent,
-    /// It is on standby.
-    Standby,
-    /// It is stopping or was stopped.
-    Stopping(StopMode),
-    /// The group failed there.
-    Failed(String),
-    /// It is to be rebooted.
-    Reboots,
-    /// The group starts on its home node only.
-    NotHome,
-    /// It carries another rotating group.
-    CarriesAnother(GroupName),
-    /// The group stays with its last node.
-    NotLast,
-    /// The group went down with another node and waits for it.
-    ParkedElsewhere,
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoMember => write!(f, "has not joined the cluster"),
-            Self::Down => write!(f, "is down"),
-            Self::Silent => write!(f, "is not heard on any network"),
-            Self::Standby => write!(f, "is on standby"),
-            Self::Stopping(mode) => write!(f, "was stopped ({})", mode.word()),
-            Self::Failed(why) => write!(f, "could not run it: {why}"),
-            Self::Reboots => write!(f, "is to be rebooted"),
-            Self::NotHome => write!(f, "is not its home node, and it starts at home only"),
-            Self::CarriesAnother(group) => write!(f, "carries the rotating group {group}"),
-            Self::NotLast => write!(f, "is not where it ran, and it does not fail over"),
-            Self::ParkedElsewhere => {
-                write!(f, "is not the node it went down with, and it waits for that one")
-            }
-        }
-    }
-}
-
-/// The verdict on one node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It could own the group.
-    Fit(IncarnationOf),
-    /// It could not, or should not.
-    Unfit(Why),
 }
 
 /// Where a group belongs, and why.
@@ -120,6 +71,21 @@ impl Placement {
 /// Where `name` belongs in `state`, as far as `view` can tell. A group that is not configured has to go.
 #[must_use]
 pub fn place(state: &State, view: &View, name: &GroupName) -> Placement {
+    let mut placement = wanted(state, view, name, Look::Ahead);
+    if matches!(placement.intent, Intent::Release(_))
+        && let Some(child) = relations::child_to_go_first(state, view, name)
+    {
+        placement.rule = format!("{}; {} goes first", placement.rule, child.name);
+        placement.intent = child.stuck.map_or(Intent::Underway, |why| Intent::Blocked {
+            reason: format!("it is to be taken down, and its child {} cannot be: {why}", child.name),
+            advice: format!("mend it there, then: regent group restart {}", child.name),
+        });
+    }
+    placement
+}
+
+/// The same, whatever its children do.
+pub(crate) fn wanted(state: &State, view: &View, name: &GroupName, look: Look) -> Placement {
     let Some(group) = state.groups.get(name) else {
         return Placement::of(Intent::Rest("there is no such group".into()), "unknown", Vec::new());
     };
@@ -137,96 +103,29 @@ pub fn place(state: &State, view: &View, name: &GroupName) -> Placement {
             }
         };
     };
-    let candidates = verdicts(state, view, name, group, config);
+    let candidates = verdicts(state, view, group, config, look);
     match &group.tenure {
-        Tenure::Owned(ownership) => owned(state, view, group, config, ownership, candidates),
-        Tenure::Vacant(proof) => vacant(group, config, proof, candidates),
+        Tenure::Owned(ownership) => owned(state, view, group, config, ownership, look, candidates),
+        Tenure::Vacant(proof) => vacant(state, view, group, config, proof, look, candidates),
     }
 }
 
-fn verdicts(
+/// The node to use among those that fit: where an operator moved the group, else the first of the list; of a
+/// rotating group the first that carries no other one.
+pub(crate) fn best(
     state: &State,
-    view: &View,
-    name: &GroupName,
     group: &Group,
     config: &GroupConfig,
-) -> Vec<(NodeName, Verdict)> {
-    config.nodes.iter().map(|node| (node.clone(), verdict(state, view, name, group, config, node))).collect()
-}
-
-fn verdict(
-    state: &State,
-    view: &View,
-    name: &GroupName,
-    group: &Group,
-    config: &GroupConfig,
-    node: &NodeName,
-) -> Verdict {
-    let Some(id) = state.id_of(node) else { return Verdict::Unfit(Why::NoMember) };
-    let Some(about) = state.living(id) else { return Verdict::Unfit(Why::Down) };
-    match state.lives[&id].mode {
-        NodeMode::Active => {}
-        NodeMode::Standby => return Verdict::Unfit(Why::Standby),
-        NodeMode::Stopping(mode) => return Verdict::Unfit(Why::Stopping(mode)),
-    }
-    if !view.heard.contains(&about) {
-        return Verdict::Unfit(Why::Silent);
-    }
-    if state.lives[&id].reboots {
-        return Verdict::Unfit(Why::Reboots);
-    }
-    if let Some(why) = group.failed_on.get(&id) {
-        return Verdict::Unfit(Why::Failed(why.clone()));
-    }
-    match bound_by_policy(state, name, group, config, id) {
-        Some(why) => Verdict::Unfit(why),
-        None => Verdict::Fit(about),
-    }
-}
-
-/// What the policy has against a node that could otherwise own the group.
-fn bound_by_policy(
-    state: &State,
-    name: &GroupName,
-    group: &Group,
-    config: &GroupConfig,
-    id: NodeId,
-) -> Option<Why> {
-    if group.moved_to == Some(id) {
-        return None;
-    }
-    if group.parked_on.is_some_and(|parked| parked != id) {
-        return Some(Why::ParkedElsewhere);
-    }
-    if group.started {
-        let stays =
-            config.policy.failover == Failover::Stay && group.last_owner.is_some_and(|last| last != id);
-        return stays.then_some(Why::NotLast);
-    }
-    match config.policy.startup {
-        Startup::Home => {
-            let home = config.nodes.first().and_then(|home| state.id_of(home));
-            (home != Some(id)).then_some(Why::NotHome)
-        }
-        Startup::Distribute => state
-            .groups
-            .iter()
-            .find(|(other, g)| {
-                *other != name
-                    && matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == id)
-                    && state.config.group(other).is_some_and(|c| c.policy.startup == Startup::Distribute)
-            })
-            .map(|(other, _)| Why::CarriesAnother(other.clone())),
-        Startup::FirstAvailable | Startup::All => None,
-    }
-}
-
-/// The node to use among those that fit: where an operator moved the group, else the first of the list.
-pub(crate) fn best(group: &Group, candidates: &[(NodeName, Verdict)]) -> Option<IncarnationOf> {
+    candidates: &[(NodeName, Verdict)],
+) -> Option<IncarnationOf> {
     let fit = || {
         candidates.iter().filter_map(|(_, v)| if let Verdict::Fit(about) = v { Some(*about) } else { None })
     };
-    fit().find(|about| group.moved_to == Some(about.node)).or_else(|| fit().next())
+    let free = |about: &IncarnationOf| {
+        config.policy.startup == Startup::Distribute && carried(state, config, about.node).is_none()
+    };
+    let moved = fit().find(|about| group.moved_to == Some(about.node));
+    moved.or_else(|| fit().find(free)).or_else(|| fit().next())
 }
 
 fn leave(ownership: &Ownership, reason: ReleaseReason) -> Intent {
@@ -242,6 +141,7 @@ fn owned(
     group: &Group,
     config: &GroupConfig,
     ownership: &Ownership,
+    look: Look,
     candidates: Vec<(NodeName, Verdict)>,
 ) -> Placement {
     let owner = ownership.owner;
@@ -250,7 +150,7 @@ fn owned(
         return unproven(state, group, config, ownership, &here, candidates);
     }
     if ownership.phase == Phase::AwaitsReboot {
-        return reboot::place(state, group, config, owner, candidates);
+        return reboot::place(state, view, group, config, owner, candidates);
     }
     if let Phase::Stuck(why) = &ownership.phase {
         let intent = Intent::Blocked {
@@ -273,7 +173,10 @@ fn owned(
             candidates,
         );
     }
-    let other = best(group, &candidates).filter(|to| to.node != owner.node);
+    if group.restarts == Some(ownership.epoch) {
+        let rule = "an operator asked for a restart";
+        return Placement::of(leave(ownership, ReleaseReason::Restart), rule, candidates);
+    }
     match state.lives[&owner.node].mode {
         NodeMode::Stopping(StopMode::Forced) => {
             let rule = format!("{here} stops and leaves it running");
@@ -283,6 +186,13 @@ fn owned(
             let rule = format!("{here} stops ({})", mode.word());
             return Placement::of(leave(ownership, ReleaseReason::Stopping(mode)), rule, candidates);
         }
+        NodeMode::Active | NodeMode::Standby => {}
+    }
+    if let Some((reason, rule)) = relations::asks_to_leave(state, view, config, ownership, look) {
+        return Placement::of(leave(ownership, reason), rule, candidates);
+    }
+    let other = best(state, group, config, &candidates).filter(|to| to.node != owner.node);
+    match state.lives[&owner.node].mode {
         NodeMode::Standby if other.is_some() => {
             return Placement::of(
                 leave(ownership, ReleaseReason::Standby),
@@ -297,7 +207,7 @@ fn owned(
                 candidates,
             );
         }
-        NodeMode::Active => {}
+        _ => {}
     }
     settled(group, config, ownership, &here, other, candidates)
 }
@@ -402,17 +312,25 @@ fn unproven(
 }
 
 fn vacant(
+    state: &State,
+    view: &View,
     group: &Group,
     config: &GroupConfig,
     proof: &Proof,
+    look: Look,
     candidates: Vec<(NodeName, Verdict)>,
 ) -> Placement {
     if !group.enabled {
         let rest = Intent::Rest(format!("disabled; to run it: regent group enable {}", config.name));
         return Placement::of(rest, "it is disabled", candidates);
     }
-    if let Some(to) = best(group, &candidates) {
-        let rule = if group.moved_to == Some(to.node) {
+    if let Some((reason, advice)) = relations::waits(state, view, config, look) {
+        return Placement::of(Intent::Waits { reason, advice }, "it waits for another group", candidates);
+    }
+    if let Some(to) = best(state, group, config, &candidates) {
+        let rule = if config.is_concurrent() {
+            "it runs on every node of its list".to_owned()
+        } else if group.moved_to == Some(to.node) {
             "an operator moved it".to_owned()
         } else if group.started {
             format!("failover: the first node of its list that can have it ({proof})")
@@ -420,6 +338,19 @@ fn vacant(
             "startup".to_owned()
         };
         return Placement::of(Intent::Assign(to), rule, candidates);
+    }
+    if config.is_concurrent()
+        && let [
+            (
+                _,
+                Verdict::Unfit(
+                    why @ (Why::NoMember | Why::Down | Why::Silent | Why::Standby | Why::Stopping(_)),
+                ),
+            ),
+        ] = candidates.as_slice()
+    {
+        let rest = Intent::Rest(format!("{} {why}", config.nodes[0]));
+        return Placement::of(rest, "it runs when its node does", candidates);
     }
     nowhere(group, config, candidates)
 }
@@ -447,6 +378,9 @@ pub(crate) fn nowhere(
         let intent =
             Intent::Failed { reason, advice: format!("mend the cause, then: regent group enable {name}") };
         return Placement::of(intent, "no node is left that can have it", candidates);
+    }
+    if let Some((reason, advice)) = relations::nowhere(&config.name, &candidates, &reason) {
+        return Placement::of(Intent::Waits { reason, advice }, "it waits for another group", candidates);
     }
     let elsewhere = candidates
         .iter()

@@ -4,11 +4,15 @@ use regent_model::config::GroupConfig;
 use regent_model::ids::{IncarnationOf, NodeName};
 use regent_model::state::{Group, NodeMode, State, StopMode};
 
-use crate::place::{Intent, Placement, Verdict, best, nowhere};
+use crate::place::{Intent, Placement, best, nowhere};
+use crate::relations::{self, Look};
+use crate::verdict::Verdict;
+use crate::view::View;
 
 /// What is to happen to a group whose owner is there and has it down.
 pub(crate) fn place(
     state: &State,
+    view: &View,
     group: &Group,
     config: &GroupConfig,
     owner: IncarnationOf,
@@ -20,10 +24,13 @@ pub(crate) fn place(
     if life.reboots {
         return Placement::of(Intent::Underway, rule, candidates);
     }
-    if !is_wanted(group) && !goes_on_here(group, owner, &candidates) {
+    if !is_wanted(group) && !goes_on_here(state, group, config, owner, &candidates) {
         return Placement::of(Intent::Rest(rest(group, config, &here)), rule, candidates);
     }
-    match best(group, &candidates) {
+    if let Some((reason, advice)) = relations::waits(state, view, config, Look::Ahead) {
+        return Placement::of(Intent::Waits { reason, advice }, rule, candidates);
+    }
+    match best(state, group, config, &candidates) {
         Some(to) if to == owner => {
             let rule = format!("{here} has it down, and is to have it again");
             Placement::of(Intent::Reacquire, rule, candidates)
@@ -43,8 +50,16 @@ pub(crate) fn is_wanted(group: &Group) -> bool {
 }
 
 /// It went down with its node, and the node is back.
-fn goes_on_here(group: &Group, owner: IncarnationOf, candidates: &[(NodeName, Verdict)]) -> bool {
-    group.enabled && group.parked_on == Some(owner.node) && best(group, candidates) == Some(owner)
+fn goes_on_here(
+    state: &State,
+    group: &Group,
+    config: &GroupConfig,
+    owner: IncarnationOf,
+    candidates: &[(NodeName, Verdict)],
+) -> bool {
+    group.enabled
+        && group.parked_on == Some(owner.node)
+        && best(state, group, config, candidates) == Some(owner)
 }
 
 /// Why it rests, and what ends that.

@@ -70,6 +70,6 @@ pub(crate) fn app_of(holding: &Holding) -> Option<AppKey> {
     let Holding::Cgroup { path, .. } = holding else { return None };
     let mut parts = path.components().rev().filter_map(|p| p.as_os_str().to_str());
     let resource = ResourceName::new(parts.next()?).ok()?;
-    let group = GroupName::new(parts.next()?).ok()?;
+    let group = GroupName::try_from(parts.next()?.to_owned()).ok()?;
     Some((group, resource))
 }

@@ -398,6 +398,7 @@ pub(crate) fn application(start: &str, main: MainProcess) -> ApplicationConfig {
         stale: Vec::new(),
         hostname: None,
         limits: LIMITS,
+        clients: Vec::new(),
     }
 }
 

@@ -159,7 +159,7 @@ impl Demo<'_> {
         let mut steps = Steps::from_now(client, manner(&quiet, false))?;
         until(client, &quiet, &wait, &mut steps, Instant::now())?;
         let status = client::status(client)?;
-        let is = crate::orders::group_of(&status, GROUP)?;
+        let is = crate::orders::groups_of(&status, GROUP)?[0];
         let node =
             is.owner.clone().ok_or_else(|| Trouble::refused(format!("{GROUP} has lost its owner again")))?;
         Ok(Change { node, epoch: is.epoch, proof: is.proof_text.clone() })

@@ -9,7 +9,7 @@ use super::limits::{self, Monitor};
 use super::reader::{Reader, Zero};
 use super::scalar::{Refused, duration_text, refused};
 use super::tree::{At, Table};
-use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, stale};
+use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, relations, stale};
 use crate::ids::ResourceName;
 
 const MONITOR: MonitorTimes =
@@ -33,6 +33,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     let lapse_grace = reader.duration("lapse_grace", Zero::Allowed, "\"50ms\"");
     let stale = stale::stale(&mut reader);
     let limits = limits::limits(&mut reader);
+    let clients = relations::groups(&mut reader, "clients");
     for (key, text) in [("start", &start), ("stop", &stop), ("status", &status)] {
         refuse_nul(key, text.as_ref(), &mut reader);
     }
@@ -55,9 +56,10 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
             stale: stale.iter().map(|pattern| pattern.value.clone()).collect(),
             hostname: None,
             limits,
+            clients: relations::names(clients.clone())?,
         })
     })();
-    ApplicationDraft { name, lapse_grace, claims, stale, config }
+    ApplicationDraft { name, lapse_grace, claims, stale, clients, config }
 }
 
 fn refuse_nul(key: &str, text: Option<&At<String>>, reader: &mut Reader<'_>) {

@@ -3,7 +3,8 @@
 use super::check_members::{known_nodes, names_once};
 use super::draft::{Draft, GroupDraft};
 use super::finding::{Finding, Findings};
-use super::{Failback, Failover, Startup};
+use super::tree::At;
+use super::{Failback, Failover, Policy, Startup};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     names_once("group", draft.groups.iter().filter_map(|g| g.name.as_ref()), findings);
@@ -32,10 +33,7 @@ fn policy(group: &GroupDraft, findings: &mut Findings) {
         findings.add_missing(finding);
     }
     if policy.value.startup == Startup::All {
-        findings.add(
-            Finding::error(&policy.span, "a group on all nodes at once is not possible yet")
-                .help("write startup = \"home\", \"first-available\" or \"distribute\""),
-        );
+        concurrent(group, policy, findings);
     }
     if policy.value.failover == Failover::Stay && policy.value.failback == Failback::Home {
         findings.add(
@@ -45,6 +43,29 @@ fn policy(group: &GroupDraft, findings: &mut Findings) {
             )
             .help("write failback = \"never\" if it shall stay where it was moved to"),
         );
+    }
+}
+
+/// What runs on every node at once can have nothing that only one may have.
+fn concurrent(group: &GroupDraft, policy: &At<Policy>, findings: &mut Findings) {
+    if policy.value != Policy::CONCURRENT {
+        let message = format!("`{}` starts on all nodes at once, so it has nowhere to go", group.title());
+        findings.add(Finding::error(&policy.span, message).help(
+            "write policy = \"concurrent\": startup all, failover stay, failback never; or another startup",
+        ));
+        return;
+    }
+    let addresses = group.addresses.iter().map(|a| ("an address", a.address.as_ref().map(|at| &at.span)));
+    let disks = group.filesystems.iter().map(|f| ("a file system", f.mount.as_ref().map(|at| &at.span)));
+    for (what, span) in addresses.chain(disks) {
+        let message = format!("`{}` runs on every node at once and cannot hold {what}", group.title());
+        let finding = Finding::error(span.unwrap_or(group.place()), message)
+            .help(format!(
+                "{what} has one owner at a time: put it into a group of its own, cascading or rotating; a \
+                 concurrent group holds applications"
+            ))
+            .related(&policy.span, "on all nodes because of this");
+        findings.add(finding);
     }
 }
 
@@ -63,6 +84,7 @@ fn content(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     }
     if let Some(nodes) = &group.nodes
         && nodes.value.len() == 1
+        && !group.is_concurrent()
         && draft.nodes.len() > 1
     {
         findings.add(
@@ -72,26 +94,38 @@ fn content(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     }
 }
 
+/// One rotating group per node and network: the network is the subnet of its address.
 fn more_rotating_than_nodes(draft: &Draft, findings: &mut Findings) {
-    let rotating: Vec<_> = draft
-        .groups
-        .iter()
-        .filter_map(|g| Some((g, g.policy.as_ref()?)))
-        .filter(|(_, p)| p.value.startup == Startup::Distribute)
-        .collect();
     let nodes = draft.nodes.len();
     if nodes == 0 || findings.broken_syntax {
         return;
     }
-    for (group, policy) in rotating.iter().skip(nodes) {
-        let message = format!(
-            "{} groups are distributed one per node over {nodes} nodes: `{}` may stay down",
-            rotating.len(),
-            group.title()
-        );
-        findings
-            .add(Finding::warning(&policy.span, message).help(
-                "add a node, or write startup = \"first-available\" for the groups that may share one",
-            ));
+    let mut seen: Vec<(String, usize)> = Vec::new();
+    for group in &draft.groups {
+        let Some(policy) = group.policy.as_ref().filter(|p| p.value.startup == Startup::Distribute) else {
+            continue;
+        };
+        for network in group.networks() {
+            let count = match seen.iter_mut().find(|(known, _)| *known == network) {
+                Some((_, count)) => {
+                    *count += 1;
+                    *count
+                }
+                None => {
+                    seen.push((network.clone(), 1));
+                    1
+                }
+            };
+            if count > nodes {
+                let message = format!(
+                    "{count} groups are distributed one per node over {nodes} nodes on {network}: `{}` may stay \
+                     down",
+                    group.title()
+                );
+                findings.add(Finding::warning(&policy.span, message).help(
+                    "add a node, or write startup = \"first-available\" for the groups that may share one",
+                ));
+            }
+        }
     }
 }

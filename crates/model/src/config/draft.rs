@@ -1,5 +1,6 @@
 //! What was read so far: the typed parts, and the places that the cross-checks point at.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use super::finding::Span;
 use super::tree::At;
 use super::{
     AdapterRole, AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, IpTakeover, NodeConfig,
-    OnDown, Policy, Prefixed, ReleaseEnd, Timers,
+    OnDown, Policy, Prefixed, Priority, ReleaseEnd, Startup, Timers, subnet,
 };
 use crate::proof::Need;
 
@@ -111,6 +112,7 @@ pub(super) struct GroupDraft {
     pub(super) name: Option<At<String>>,
     pub(super) nodes: Option<At<Vec<At<String>>>>,
     pub(super) policy: Option<At<Policy>>,
+    pub(super) relations: RelationsDraft,
     /// What the group accepts as proof.
     pub(super) needs: Vec<Need>,
     /// Where that is written, if it is.
@@ -134,6 +136,22 @@ impl GroupDraft {
         self.name.as_ref().map_or(&self.header, |n| &n.span)
     }
 
+    /// Whether it runs on all its nodes at once.
+    pub(super) fn is_concurrent(&self) -> bool {
+        self.policy.as_ref().is_some_and(|p| p.value.startup == Startup::All)
+    }
+
+    /// The concurrent groups that its applications need.
+    pub(super) fn clients(&self) -> impl Iterator<Item = &At<String>> {
+        self.applications.iter().flat_map(|a| &a.clients)
+    }
+
+    /// The networks of its addresses, each once.
+    pub(super) fn networks(&self) -> BTreeSet<String> {
+        let addresses = self.addresses.iter().filter_map(|a| a.address.as_ref());
+        addresses.map(|at| subnet::network_text(at.value.0, at.value.1)).collect()
+    }
+
     /// The names of its nodes.
     pub(super) fn node_names(&self) -> impl Iterator<Item = &At<String>> {
         self.nodes.iter().flat_map(|list| &list.value)
@@ -155,6 +173,16 @@ impl GroupDraft {
         let addresses = self.addresses.iter().filter_map(|a| a.name.as_ref());
         storage.chain(addresses).chain(self.applications.iter().filter_map(|a| a.name.as_ref()))
     }
+}
+
+/// The keys of a group that name other groups.
+#[derive(Debug, Default)]
+pub(super) struct RelationsDraft {
+    pub(super) parent: Option<At<String>>,
+    pub(super) after: Vec<At<String>>,
+    pub(super) same_node_as: Option<At<String>>,
+    pub(super) different_node_from: Vec<At<String>>,
+    pub(super) priority: Option<At<Priority>>,
 }
 
 #[derive(Debug)]
@@ -233,5 +261,7 @@ pub(super) struct ApplicationDraft {
     pub(super) claims: ClaimsDraft,
     /// What is removed before it starts under a new epoch.
     pub(super) stale: Vec<At<String>>,
+    /// The concurrent groups that it needs.
+    pub(super) clients: Vec<At<String>>,
     pub(super) config: Option<ApplicationConfig>,
 }

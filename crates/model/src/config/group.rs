@@ -4,7 +4,9 @@ use super::draft::{FilesystemDraft, GroupDraft};
 use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
 use super::tree::{At, Table, Value};
-use super::{Failback, Failover, Policy, ReleaseEnd, Startup, application, filesystem, resource, scalar};
+use super::{
+    Failback, Failover, Policy, ReleaseEnd, Startup, application, filesystem, relations, resource, scalar,
+};
 use crate::proof::Need;
 
 pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
@@ -19,6 +21,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         (None, false) => Some(At::new(Policy::CASCADING, header.clone())),
         (policy, _) => policy,
     };
+    let relations = relations::relations(&mut reader);
     let needs = needs(&mut reader);
     let release = reader.choice("release", &[("down", ReleaseEnd::Down), ("reboot", ReleaseEnd::Reboot)]);
     let reboots = release.as_ref().is_some_and(|r| r.value == ReleaseEnd::Reboot);
@@ -34,6 +37,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         name,
         nodes,
         policy,
+        relations,
         needs_span: needs.as_ref().map(|n| n.span.clone()),
         needs: match needs {
             Some(needs) => needs.value,
@@ -56,15 +60,12 @@ fn policy(reader: &mut Reader<'_>) -> Option<At<Policy>> {
     let found = reader.take("policy")?;
     let found = reader.quoted(found);
     match found.value {
-        Value::Text(text) => {
-            let words = [("cascading", Policy::CASCADING), ("rotating", Policy::ROTATING)];
-            reader.choose("policy", &At::new(text, found.span), &words)
-        }
+        Value::Text(text) => reader.choose("policy", &At::new(text, found.span), &Policy::PRESETS),
         Value::Table(table) => triple(table, reader.findings).map(|p| At::new(p, found.span)),
         Value::Broken => None,
         other => {
             let message = format!("`policy` must be a word or the triple, not {}", other.kind());
-            let help = format!("write \"cascading\", \"rotating\" or {TRIPLE}");
+            let help = format!("write \"cascading\", \"rotating\", \"concurrent\" or {TRIPLE}");
             reader.findings.add(Finding::error(&found.span, message).help(help));
             None
         }
@@ -76,17 +77,9 @@ fn triple(table: Table, findings: &mut Findings) -> Option<Policy> {
     for (key, example) in [("startup", "\"home\""), ("failover", "\"next\""), ("failback", "\"never\"")] {
         reader.require(key, example);
     }
-    let startup = reader.choice(
-        "startup",
-        &[
-            ("home", Startup::Home),
-            ("first-available", Startup::FirstAvailable),
-            ("distribute", Startup::Distribute),
-            ("all", Startup::All),
-        ],
-    );
-    let failover = reader.choice("failover", &[("next", Failover::Next), ("stay", Failover::Stay)]);
-    let failback = reader.choice("failback", &[("home", Failback::Home), ("never", Failback::Never)]);
+    let startup = reader.choice("startup", &Startup::WORDS);
+    let failover = reader.choice("failover", &Failover::WORDS);
+    let failback = reader.choice("failback", &Failback::WORDS);
     reader.finish();
     Some(Policy { startup: startup?.value, failover: failover?.value, failback: failback?.value })
 }

@@ -76,7 +76,9 @@ fn guarantee(config: &Config, group: &GroupConfig) -> GroupGuarantee {
     let class = if by_lease { Guarantee::Guard } else { Guarantee::Fenced };
     let mut proofs = vec!["released", "rebooted"];
     proofs.extend(group.needs.iter().map(|need| need.word()));
-    let (worst_case, sentence) = if group.nodes.len() < 2 {
+    let (worst_case, sentence) = if group.is_concurrent() {
+        (None, "each node of its list has an instance of its own; nobody takes it over".to_string())
+    } else if group.nodes.len() < 2 {
         (None, "it has one node; nobody takes it over".to_string())
     } else if config.nodes.len() + config.witnesses.len() < 3 {
         let sentence = "no majority is left when a voter is lost: nothing is taken over until it returns; \

@@ -9,8 +9,8 @@ use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
     ApplicationConfig, Config, FilesystemConfig, GroupConfig, NetworkConfig, NodeConfig, check_addresses,
-    check_groups, check_members, check_networks, check_profiles, check_proofs, check_storage, group, members,
-    network, stale, storage,
+    check_groups, check_members, check_networks, check_profiles, check_proofs, check_relations,
+    check_storage, group, members, network, relations, stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -26,6 +26,7 @@ pub fn parse(text: &str) -> Parsed {
     check_networks::check(&draft, &mut findings);
     check_storage::check(&draft, &mut findings);
     check_profiles::check(&draft, &mut findings);
+    check_relations::check(&draft, &mut findings);
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);
@@ -89,13 +90,35 @@ fn config(draft: Draft) -> Option<Config> {
             .collect::<Option<_>>()?,
         witnesses: draft.witnesses.into_iter().map(member).collect::<Option<_>>()?,
         fences: draft.fences.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
-        groups: draft.groups.into_iter().map(|g| group_config(g).map(Arc::new)).collect::<Option<_>>()?,
+        groups: draft
+            .groups
+            .into_iter()
+            .map(group_config)
+            .collect::<Option<Vec<_>>>()?
+            .into_iter()
+            .flat_map(instances)
+            .map(Arc::new)
+            .collect(),
     })
 }
 
 fn network_config(draft: NetworkDraft) -> Option<NetworkConfig> {
     let (on_down, takeover) = (draft.on_down, draft.takeover);
     Some(NetworkConfig { name: draft.name?.value, on_down, takeover })
+}
+
+/// A concurrent group is one group for each node of its list: each instance has epochs of its own, and is acquired
+/// and released like any other group.
+fn instances(group: GroupConfig) -> Vec<GroupConfig> {
+    if !group.is_concurrent() {
+        return vec![group];
+    }
+    let instance = |node: &NodeName| GroupConfig {
+        name: GroupName::instance(&group.name, node),
+        nodes: vec![node.clone()],
+        ..group.clone()
+    };
+    group.nodes.iter().map(instance).collect()
 }
 
 fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
@@ -107,6 +130,7 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         name: GroupName::new(draft.name?.value).ok()?,
         nodes: draft.nodes?.value.into_iter().map(|n| NodeName::new(n.value).ok()).collect::<Option<_>>()?,
         policy: draft.policy?.value,
+        relations: relations::meant(draft.relations)?,
         needs: draft.needs,
         release: draft.release.map(|r| r.value).unwrap_or_default(),
         filesystems: in_order(

@@ -52,6 +52,11 @@ impl<'a> Reader<'a> {
         self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::Number(_)))
     }
 
+    /// Whether the value of `key` is a list.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::List(_)))
+    }
+
     /// Notes that `key` must be there; if it is not, [`Reader::finish`] says so.
     pub(super) fn require(&mut self, key: &'static str, example: &str) {
         if !self.has(key) {

@@ -264,6 +264,10 @@ impl State {
         if self.lives[&to.node].reboots {
             return void(format!("{to} is to be rebooted: it gets nothing more"));
         }
+        let parent_epoch = match self.parents_epoch(name) {
+            Ok(epoch) => epoch,
+            Err(why) => return void(why),
+        };
         let Some(group) = self.groups.get_mut(name) else {
             return void(format!("there is no group {name}"));
         };
@@ -281,11 +285,13 @@ impl State {
             phase: Phase::Acquiring,
             proof,
             previous: group.last_owner,
+            parent_epoch,
             without_lease: false,
         };
         group.tenure = Tenure::Owned(ownership.clone());
         group.last_owner = Some(to.node);
         group.parked_on = None;
+        group.restarts = None;
         group.started = true;
         vec![Change::Assigned(name.clone(), ownership)]
     }
@@ -316,11 +322,14 @@ impl State {
                     phase,
                     proof: Proof::Adopted,
                     previous: Some(to.node),
+                    parent_epoch: o.parent_epoch,
                     // Its guard may not know yet that its lease limits this again: see [`Self::online`].
                     without_lease: o.without_lease && !off(Condition::L10AdoptedStaysSo),
                 };
+                let before = o.epoch;
                 group.last_owner = Some(to.node);
                 group.tenure = Tenure::Owned(ownership.clone());
+                self.keep_children(name, before, ownership.epoch);
                 vec![Change::Assigned(name.clone(), ownership)]
             }
             _ => void(format!("epoch {epoch} of {name} is not current any more")),
@@ -415,30 +424,5 @@ impl State {
 
     fn stuck(&mut self, name: &GroupName, epoch: Epoch, reason: &str) -> Changes {
         self.phase(name, epoch, |_| Ok(Phase::Stuck(reason.to_owned())))
-    }
-
-    /// From now on everything that the node holds, in this life or left over from an earlier one, is held without
-    /// lease; and an entry that would give this life more comes too late.
-    pub(super) fn hold_without_lease(&mut self, about: IncarnationOf) -> Changes {
-        let Some(life) = self.lives.get_mut(&about.node).filter(|l| l.incarnation == about.incarnation)
-        else {
-            return void(format!("{about} is not the registered incarnation"));
-        };
-        if self.ended.get(&about.node).is_some_and(|last| about.incarnation <= *last) {
-            return void(format!("{about} is over"));
-        }
-        if life.mode != NodeMode::Stopping(StopMode::Forced) {
-            return void(format!("{about} is not being stopped by force (any more)"));
-        }
-        life.without_lease = true;
-        for group in self.groups.values_mut() {
-            if let Tenure::Owned(o) = &mut group.tenure
-                && o.owner.node == about.node
-                && o.owner.incarnation <= about.incarnation
-            {
-                o.without_lease = true;
-            }
-        }
-        vec![Change::HeldWithoutLease(about)]
     }
 }

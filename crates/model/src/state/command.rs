@@ -83,6 +83,12 @@ pub enum ReleaseReason {
     Removed,
     /// Its node is to be rebooted, because of another group.
     Reboot,
+    /// Its parent goes, is gone, or was acquired anew.
+    Parent(GroupName),
+    /// It follows this group to another node.
+    Follows(GroupName),
+    /// This group has a higher priority, no other node, and shares none with it.
+    GivesWay(GroupName),
 }
 
 impl std::fmt::Display for ReleaseReason {
@@ -97,6 +103,9 @@ impl std::fmt::Display for ReleaseReason {
             Self::Restart => write!(f, "an operator asked for a restart"),
             Self::Removed => write!(f, "it was taken out of the configuration"),
             Self::Reboot => write!(f, "its node is to be rebooted"),
+            Self::Parent(parent) => write!(f, "it runs only while {parent} does, which goes"),
+            Self::Follows(group) => write!(f, "it follows {group} to another node"),
+            Self::GivesWay(group) => write!(f, "it gives way to {group}, which has no other node"),
         }
     }
 }

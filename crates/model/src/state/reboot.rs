@@ -8,7 +8,7 @@ use crate::config::ReleaseEnd;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf};
 use crate::state::apply::{Changes, void};
 use crate::state::command::{NodeMode, StopMode};
-use crate::state::{Change, Life, Phase, State};
+use crate::state::{Change, Life, Phase, State, Tenure};
 
 impl Life {
     /// The mode that the next life begins with, in `boot`, and whether its machine is still to be rebooted.
@@ -56,8 +56,15 @@ impl State {
         if !stays {
             return void(format!("{owner} gets nothing more"));
         }
+        let parent_epoch = match self.parents_epoch(name) {
+            Ok(epoch) => epoch,
+            Err(why) => return void(why),
+        };
         if let Some(group) = self.groups.get_mut(name) {
             group.parked_on = None;
+            if let Tenure::Owned(o) = &mut group.tenure {
+                o.parent_epoch = parent_epoch;
+            }
         }
         self.phase(name, epoch, |phase| match phase {
             Phase::AwaitsReboot => Ok(Phase::Acquiring),

@@ -90,6 +90,13 @@ impl State {
         if let Some(ownership) = self.ownership(name).cloned()
             && matches!(ownership.phase, Phase::Acquiring | Phase::Online | Phase::Stuck(_))
         {
+            // Its children go first: the leader sees to it.
+            if self.owned_children(name).next().is_some() {
+                if let Some(group) = self.groups.get_mut(name) {
+                    group.restarts = Some(ownership.epoch);
+                }
+                return changes;
+            }
             changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
         }
         changes
@@ -99,5 +106,30 @@ impl State {
         let proof = Proof::OperatorsWord { who: who.to_owned(), why: why.to_owned() };
         let changes = self.end(about, &proof);
         if changes.is_empty() { void(format!("{about} is over and owns nothing")) } else { changes }
+    }
+
+    /// From now on everything that the node holds, in this life or left over from an earlier one, is held without
+    /// lease; and an entry that would give this life more comes too late.
+    pub(super) fn hold_without_lease(&mut self, about: IncarnationOf) -> Changes {
+        let Some(life) = self.lives.get_mut(&about.node).filter(|l| l.incarnation == about.incarnation)
+        else {
+            return void(format!("{about} is not the registered incarnation"));
+        };
+        if self.ended.get(&about.node).is_some_and(|last| about.incarnation <= *last) {
+            return void(format!("{about} is over"));
+        }
+        if life.mode != NodeMode::Stopping(StopMode::Forced) {
+            return void(format!("{about} is not being stopped by force (any more)"));
+        }
+        life.without_lease = true;
+        for group in self.groups.values_mut() {
+            if let Tenure::Owned(o) = &mut group.tenure
+                && o.owner.node == about.node
+                && o.owner.incarnation <= about.incarnation
+            {
+                o.without_lease = true;
+            }
+        }
+        vec![Change::HeldWithoutLease(about)]
     }
 }

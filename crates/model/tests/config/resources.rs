@@ -224,8 +224,8 @@ fn a_policy_is_a_preset_or_the_triple() {
     refused(
         &policy(&triple.replace("first-available", "all")),
         triple.replace("first-available", "all").as_str(),
-        "not possible yet",
-        "\"distribute\"",
+        "nowhere to go",
+        "policy = \"concurrent\"",
     );
 }
 

@@ -1,6 +1,7 @@
 //! Groups whose release is complete only after a reboot of their node.
 
-use crate::{address_group, story, with_disk};
+use crate::story::{address_group, story};
+use crate::with_disk;
 
 /// A group that is released only by a reboot, and one at home on the other node.
 fn with_reboot() -> String {

@@ -1,0 +1,148 @@
+//! Concurrent groups, and what groups have to do with each other.
+
+use super::*;
+use regent_model::config::{Policy, Priority, Startup};
+
+/// [`GOOD`] with lines more in its group `web`.
+fn web(lines: &str) -> String {
+    with("nodes = [\"lx5\", \"lx4\"]\n", &format!("nodes = [\"lx5\", \"lx4\"]\n{lines}\n"))
+}
+
+/// [`GOOD`] with lines more in its group `db`.
+fn db(text: &str, lines: &str) -> String {
+    assert!(text.contains("policy = \"cascading\"\n"));
+    text.replacen("policy = \"cascading\"\n", &format!("policy = \"cascading\"\n{lines}\n"), 1)
+}
+
+fn concurrent(text: &str, nodes: &str) -> String {
+    format!(
+        "{text}\n[[group]]\nname = \"rpc\"\nnodes = {nodes}\npolicy = \"concurrent\"\n\n[[group.application]]\nname = \
+         \"rpcbind\"\nstart = \"rpcbind -w\"\n"
+    )
+}
+
+const BOTH: &str = "[\"lx4\", \"lx5\"]";
+
+#[test]
+fn a_concurrent_group_is_one_group_for_each_of_its_nodes() {
+    let config = good(&concurrent(GOOD, BOTH));
+    let names: Vec<&str> = config.groups.iter().map(|g| g.name.as_str()).collect();
+    assert_eq!(names, ["db", "web", "rpc@lx4", "rpc@lx5"]);
+    let one = &config.groups[2];
+    assert_eq!((one.nodes.len(), one.nodes[0].as_str(), one.policy), (1, "lx4", Policy::CONCURRENT));
+    assert_eq!(config.groups_named("rpc").count(), 2);
+    assert_eq!(config.groups_named("rpc@lx5").count(), 1);
+    // The triple says the same.
+    let triple = concurrent(GOOD, BOTH).replace(
+        "policy = \"concurrent\"",
+        "policy = { startup = \"all\", failover = \"stay\", failback = \"never\" }",
+    );
+    assert_eq!(good(&triple), config);
+}
+
+#[test]
+fn a_concurrent_group_can_hold_nothing_that_has_one_owner() {
+    let address = format!("{}\n[[group.address]]\naddress = \"10.77.0.109/24\"\n", concurrent(GOOD, BOTH));
+    refused(&address, "\"10.77.0.109/24\"", "cannot hold an address", "one owner at a time");
+    let disk = format!(
+        "{}\n[[group.filesystem]]\ndevice = \"/dev/sdx\"\nmount = \"/x\"\ntype = \"xfs\"\n",
+        concurrent(GOOD, BOTH)
+    );
+    refused(&disk, "\"/x\"", "cannot hold a file system", "group of its own");
+    let half = concurrent(GOOD, BOTH).replace(
+        "policy = \"concurrent\"",
+        "policy = { startup = \"all\", failover = \"next\", failback = \"home\" }",
+    );
+    refused(
+        &half,
+        "{ startup = \"all\", failover = \"next\", failback = \"home\" }",
+        "nowhere to go",
+        "policy = \"concurrent\"",
+    );
+}
+
+#[test]
+fn a_name_with_an_at_cannot_be_typed() {
+    let text = with("name = \"web\"", "name = \"web@lx4\"");
+    assert!(parse(&text).config.is_none());
+}
+
+#[test]
+fn relations_are_read() {
+    let text = web("parent = \"db\"\nafter = \"db\"\npriority = \"low\"\ndifferent_node_from = [\"db\"]");
+    let config = good(&text);
+    let r = &config.groups[1].relations;
+    assert_eq!(r.parent.as_ref().map(|g| g.as_str()), Some("db"));
+    assert_eq!(r.after.len(), 1);
+    assert_eq!((r.different_node_from.len(), r.priority), (1, Priority::Low));
+    assert_eq!(config.groups[0].relations.priority, Priority::Intermediate);
+}
+
+#[test]
+fn relations_name_other_groups_that_are_there() {
+    refused(&web("parent = \"dbb\""), "\"dbb\"", "there is no group `dbb`", "did you mean \"db\"?");
+    refused(&web("after = [\"web\"]"), "\"web\"", "names the group itself", "another group");
+    refused(&web("after = [\"db\", \"db\"]"), "\"db\"", "already", "own name");
+    let text = concurrent(&web("parent = \"rpc\""), BOTH);
+    refused(&text, "\"rpc\"", "runs on every node at once", "clients = [\"rpc\"]");
+    let text = with("name = \"cache\"\n", "name = \"cache\"\nclients = [\"web\"]\n");
+    refused(&text, "\"web\"", "it is not concurrent", "parent = \"web\"");
+}
+
+#[test]
+fn what_would_wait_in_a_circle_is_refused_once() {
+    let text = db(&web("parent = \"db\""), "after = [\"web\"]");
+    let parsed = parse(&text);
+    let circles = parsed.findings.iter().filter(|f| f.message.contains("wait for each other")).count();
+    assert_eq!(circles, 1, "{}", listed(&text, &parsed));
+    refused(&text, "\"db\"", "web > db > web", "leads back");
+    // A circle through clients.
+    let text = concurrent(&with("name = \"cache\"\n", "name = \"cache\"\nclients = [\"rpc\"]\n"), BOTH)
+        .replace("policy = \"concurrent\"", "policy = \"concurrent\"\nparent = \"db\"");
+    assert!(parse(&text).config.is_none());
+}
+
+#[test]
+fn there_are_at_most_three_levels_of_parents() {
+    let chain = |count: usize| {
+        (0..count).fold(GOOD.to_owned(), |text, n| {
+            let parent = if n == 0 { "web".to_owned() } else { format!("g{}", n - 1) };
+            format!(
+                "{text}\n[[group]]\nname = \"g{n}\"\nnodes = {BOTH}\nparent = \"{parent}\"\n\n[[group.application]]\n\
+                 name = \"a\"\nstart = \"a\"\n"
+            )
+        })
+    };
+    good(&chain(2));
+    refused(&chain(3), "\"g1\"", "4 levels of parents: web > g0 > g1 > g2", "at most 3 levels");
+}
+
+#[test]
+fn what_excludes_itself_is_refused() {
+    let text = web("same_node_as = \"db\"\ndifferent_node_from = [\"db\"]");
+    refused(&text, "\"db\"", "on the same node as `db` and on a different one", "delete");
+    let text = web("same_node_as = \"db\"").replace("nodes = [\"lx5\", \"lx4\"]", "nodes = [\"lx5\"]");
+    let text = text.replacen("nodes = [\"lx4\", \"lx5\"]\npolicy", "nodes = [\"lx4\"]\npolicy", 1);
+    refused(&text, "\"db\"", "no node in common", "add a node");
+    let both = |text: &str| text.replace("policy = \"cascading\"", "policy = \"rotating\"");
+    let text = both(&web("same_node_as = \"db\"\npolicy = \"cascading\""));
+    refused(&text, "\"db\"", "both rotating on one network", "one group");
+    let text =
+        concurrent(&with("name = \"cache\"\n", "name = \"cache\"\nclients = [\"rpc\"]\n"), "[\"lx5\"]");
+    let parsed = parse(&text);
+    assert!(parsed.config.is_some());
+    assert!(
+        parsed.findings.iter().any(|f| f.message.contains("never runs on lx4")),
+        "{}",
+        listed(&text, &parsed)
+    );
+}
+
+#[test]
+fn a_preset_is_the_name_of_a_triple() {
+    for (name, policy) in Policy::PRESETS {
+        assert_eq!(policy.preset(), Some(name));
+    }
+    assert_eq!(Policy::CASCADING.triple(), "startup home, failover next, failback home");
+    assert_eq!(Policy { startup: Startup::FirstAvailable, ..Policy::CASCADING }.preset(), None);
+}
