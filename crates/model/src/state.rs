@@ -304,6 +304,17 @@ impl State {
 }
 
 impl Group {
+    /// A machine has another number from now on. It owns nothing at this moment; where the group ran and belongs is
+    /// remembered of the machine, not of its number.
+    fn renumber(&mut self, old: NodeId, new: NodeId) {
+        for of in [&mut self.last_owner, &mut self.moved_to, &mut self.parked_on] {
+            if *of == Some(old) {
+                *of = Some(new);
+            }
+        }
+        self.failed_on.remove(&old);
+    }
+
     fn new() -> Self {
         Self {
             enabled: true,

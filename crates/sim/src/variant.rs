@@ -26,11 +26,13 @@ pub enum Variant {
     /// Hot standby with a shared file system whose release is complete only after a reboot, and a group at home on
     /// the standby.
     Reboots,
+    /// Clients on both nodes, a group that goes only where they are, and one that lives as long as that.
+    Related,
 }
 
 impl Variant {
     /// Those of which a seed chooses one.
-    pub const ANY: [Self; 9] = [
+    pub const ANY: [Self; 10] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -40,10 +42,11 @@ impl Variant {
         Self::ThreeNodes,
         Self::Growing,
         Self::Reboots,
+        Self::Related,
     ];
 
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -54,6 +57,7 @@ impl Variant {
         Self::Growing,
         Self::AddressSlow,
         Self::Reboots,
+        Self::Related,
     ];
 
     /// How many of its nodes and witnesses, in the order of the file, found the cluster. The others join it.
@@ -75,6 +79,7 @@ impl Variant {
             Self::Growing => "growing",
             Self::AddressSlow => "address-slow",
             Self::Reboots => "reboots",
+            Self::Related => "related",
         }
     }
 
@@ -126,6 +131,14 @@ impl Variant {
                 text += &storage("sda");
                 text += &group("web", &["lx5", "lx4"], "cascading", "", 101);
             }
+            Self::Related => {
+                text += FENCE;
+                text += CLIENTS;
+                text += &group("base", &["lx4", "lx5"], "cascading", "needs = [\"fenced\"]", 100);
+                text += "  clients = [\"clients\"]\n";
+                text += &storage("sda");
+                text += &group("child", &["lx5", "lx4"], "cascading", "parent = \"base\"", 101);
+            }
             Self::Rotating => {
                 text += FENCE;
                 text += &group("db", &["lx4", "lx5"], "rotating", "needs = [\"lease-ended\"]", 100);
@@ -156,6 +169,24 @@ agent   = "/usr/sbin/fence_power"
 nodes   = ["lx4", "lx5"]
 action  = "reboot"
 timeout = "2s"
+"#;
+
+const CLIENTS: &str = r#"
+[[group]]
+name   = "clients"
+nodes  = ["lx4", "lx5"]
+policy = "concurrent"
+
+  [[group.application]]
+  name    = "client"
+  start   = "/opt/client start"
+  stop    = "/opt/client stop"
+  status  = "/opt/client status"
+  monitor = { interval = "1s", timeout = "1s", failures = 2 }
+  start_timeout = "3s"
+  stop_timeout  = "2s"
+  restarts = 2
+  window = "30s"
 "#;
 
 fn head(takeover: &str, three: bool) -> String {

@@ -123,6 +123,7 @@ impl State {
             }
             self.members.remove(&old);
             self.lives.remove(&old);
+            self.groups.values_mut().for_each(|group| group.renumber(old, id));
             changes.push(Change::MemberRemoved(old));
         }
         self.members.insert(id, member.clone());
