@@ -33,6 +33,11 @@ impl Inspector {
     pub fn doubts(&self, me: &NodeName, config: &Config) -> Vec<String> {
         let mut doubts = Vec::new();
         for group in config.groups.iter().filter(|group| group.nodes.contains(me)) {
+            let missing = crate::prepare::missing(&group.prepare);
+            doubts.extend(missing.into_iter().map(|what| {
+                let name = &group.name;
+                format!("not prepared for {name}: {what}; type: regent prepare {name}")
+            }));
             for application in &group.applications {
                 of_application(group, application, &mut doubts);
             }
@@ -80,7 +85,8 @@ fn program_of(line: &str) -> Option<&Path> {
     (word.starts_with('/') && word.chars().all(plain)).then(|| Path::new(word))
 }
 
-fn executable(path: &Path) -> Result<(), String> {
+/// Why a file cannot be run, if it cannot.
+pub(crate) fn executable(path: &Path) -> Result<(), String> {
     let shown = path.display();
     match fs::metadata(path) {
         Err(error) => Err(format!("cannot be run: {shown}: {error}")),

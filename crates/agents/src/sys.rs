@@ -199,3 +199,10 @@ pub(crate) fn own_file_system_view() -> rustix::io::Result<()> {
     // changes its meaning.
     unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::FS) }
 }
+
+/// How large a page of memory is, in bytes.
+pub(crate) fn page_bytes() -> u64 {
+    // SAFETY: no memory is passed; an unknown name gives -1.
+    let bytes = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    u64::try_from(bytes).unwrap_or(4096)
+}

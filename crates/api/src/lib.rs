@@ -1,5 +1,6 @@
 //! What the command line asks and the node answers: JSON, one object per line, over the node's local socket.
 
+mod nodes;
 pub mod status;
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use regent_model::state::StopMode;
 use regent_model::{GroupName, NodeName};
 use serde::{Deserialize, Serialize};
 
+pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
 pub use status::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
 
 /// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
@@ -41,6 +43,8 @@ pub enum Request {
     },
     /// The configuration in force.
     Config,
+    /// All nodes are asked, beside the log.
+    Nodes(NodesAsk),
     /// Put a configuration in force.
     Apply {
         /// Its text.
@@ -156,6 +160,8 @@ pub enum Answer {
         /// What they do not carry, in sentences.
         remarks: Vec<String>,
     },
+    /// To [`Request::Nodes`].
+    Nodes(Box<NodesAnswer>),
     /// To [`Request::Join`]: what a new member needs to begin.
     Joined {
         /// Its number.

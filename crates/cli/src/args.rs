@@ -97,10 +97,29 @@ Examples:
     /// Check a configuration: every error at its line, the timers and the guarantees
     #[command(after_help = "Examples:
   regent verify ward7.toml
-  regent verify            the configuration in force")]
+  regent verify            the configuration in force
+  regent verify --nodes    the nodes, held side by side: programs and scripts, users, devices, limits, what starts at
+                           boot; exit code 1 when something does not fit. Runs every night too (verify_at)")]
     Verify {
         /// The file; without it the configuration in force
         file: Option<PathBuf>,
+        /// Ask every node how it is equipped, and say what does not fit together
+        #[arg(long, conflicts_with = "file")]
+        nodes: bool,
+    },
+    /// Make on every node what the configuration says that it is prepared with: folders, links, /etc/services
+    #[command(
+        after_help = "What is right already is not touched, and what is something else is not overwritten.
+Examples:
+  regent prepare --dry-run
+  regent prepare cell"
+    )]
+    Prepare {
+        /// For this group; for all if absent
+        group: Option<String>,
+        /// Only say what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Show the configuration
     Config {

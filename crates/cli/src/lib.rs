@@ -12,6 +12,7 @@ pub mod lab;
 pub mod local;
 pub mod look;
 pub mod manual;
+pub mod nodes;
 pub mod orders;
 pub mod paint;
 pub mod reach;

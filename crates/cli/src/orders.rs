@@ -13,6 +13,7 @@ use crate::args::{GroupCommand, WaitArgs};
 use crate::client::{self, Asks};
 use crate::follow::{Settled, Steps, Wait, until};
 use crate::look::manner;
+use crate::nodes;
 use crate::screen::Screen;
 use crate::settle::Wish;
 use crate::status::status_json;
@@ -53,6 +54,8 @@ struct Order {
     wish: Wish,
     hold: Duration,
     leaves: Option<String>,
+    /// The group that is to be seen to be released on every node in the end.
+    released: Option<String>,
 }
 
 /// Gives the order, waits for its effect, and says what is so now.
@@ -67,7 +70,10 @@ fn carry_out(asks: &dyn Asks, screen: &Screen, args: &WaitArgs, order: Order) ->
     screen.say(&format!("{words}\n"))?;
     let wait = Wait { wish: order.wish, limit: args.wait, hold: order.hold, leaves: order.leaves };
     let settled = until(asks, screen, &wait, &mut steps, began)?;
-    finish(screen, &settled)
+    let Some(group) = &order.released else { return finish(screen, &settled) };
+    let (text, seen) = nodes::released(asks, group, args.wait.saturating_sub(settled.took))?;
+    finish_with(screen, &settled, &seen)?;
+    screen.say(&text)
 }
 
 /// Says how a wait ended.
@@ -75,13 +81,22 @@ fn carry_out(asks: &dyn Asks, screen: &Screen, args: &WaitArgs, order: Order) ->
 /// # Errors
 /// When standard output cannot be written.
 pub fn finish(screen: &Screen, settled: &Settled) -> Result<()> {
+    finish_with(screen, settled, &Value::Null)
+}
+
+/// The same, with what every node saw.
+fn finish_with(screen: &Screen, settled: &Settled, seen: &Value) -> Result<()> {
     let seconds = settled.took.as_secs_f64();
-    screen.value(&json!({
+    let mut value = json!({
         "done": settled.words,
         "settled": true,
         "took_ms": (seconds * 1e3).round(),
         "status": settled.status.as_ref().map_or(Value::Null, status_json),
-    }))?;
+    });
+    if !seen.is_null() {
+        value["released"] = seen.clone();
+    }
+    screen.value(&value)?;
     screen.say(&format!("after {seconds:.2} s: {}\n", settled.words))
 }
 
@@ -120,8 +135,9 @@ pub fn group(asks: &dyn Asks, screen: &Screen, verb: &GroupCommand) -> Result<()
     let mut wishes: Vec<Wish> = groups.iter().filter(|g| is_there(g)).map(wish).collect();
     let wish = if wishes.len() == 1 { wishes.remove(0) } else { Wish::Every(wishes) };
     let (group, verb) = (name, order);
+    let released = (verb == GroupVerb::Disable).then(|| name.clone());
     let request = Request::Group { group: group.to_string(), verb };
-    carry_out(asks, screen, wait, Order { request, wish, hold: Duration::ZERO, leaves: None })
+    carry_out(asks, screen, wait, Order { request, wish, hold: Duration::ZERO, leaves: None, released })
 }
 
 /// `regent node start` (of a node whose daemon runs) and `regent node standby`.
@@ -141,7 +157,7 @@ pub fn set_node(
     let request = Request::Node { node: Some(name.to_string()), verb };
     // What is to move begins to move only after the leader has looked at the new state.
     let hold = status.lease * 2 + Duration::from_millis(500);
-    let order = Order { request, wish: Wish::Node { node: name, state }, hold, leaves: None };
+    let order = Order { request, wish: Wish::Node { node: name, state }, hold, leaves: None, released: None };
     carry_out(asks, screen, wait, order)
 }
 
@@ -170,7 +186,7 @@ pub fn stop_node(
     let groups = if others_take { owned } else { Vec::new() };
     let request = Request::Node { node: Some(name.to_string()), verb: NodeVerb::Stop(mode) };
     let wish = Wish::Stopped { node: name, groups };
-    carry_out(asks, screen, wait, Order { request, wish, hold: Duration::ZERO, leaves })
+    carry_out(asks, screen, wait, Order { request, wish, hold: Duration::ZERO, leaves, released: None })
 }
 
 fn owned_by(status: &Status, node: &NodeName) -> Vec<GroupName> {

@@ -10,7 +10,7 @@ use regent_model::state::StopMode;
 use crate::args::{Cli, Command, ConfigVerb, NodeCommand};
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
-use crate::{apply, environment, lab, local, look, manual, orders, reach};
+use crate::{apply, environment, lab, local, look, manual, nodes, orders, reach};
 
 /// Does what the words say, and gives the exit code.
 #[must_use]
@@ -48,7 +48,11 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Witness(args) => local::join(screen, args, true)?,
         Command::Token { witness } => local::token(&client()?, screen, *witness)?,
         Command::Apply(args) => apply::apply(&client()?, screen, args)?,
-        Command::Verify { file } => look::verify(client, screen, file.as_ref())?,
+        Command::Verify { nodes: true, .. } => return nodes::verify(&client()?, screen),
+        Command::Verify { file, .. } => look::verify(client, screen, file.as_ref())?,
+        Command::Prepare { group, dry_run } => {
+            return nodes::prepare(&client()?, screen, group.as_deref(), *dry_run);
+        }
         Command::Config { verb: ConfigVerb::Show } => look::show_config(&client()?, screen)?,
         Command::Status { watch } => look::status(&client()?, screen, *watch)?,
         Command::Events(args) => look::events(&client()?, screen, args)?,

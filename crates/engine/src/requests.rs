@@ -33,6 +33,10 @@ impl Engine {
             Request::Node { node, verb } => self.node_request(id, node.as_deref(), verb),
             Request::ConfirmDead { node, who, why } => self.confirm_dead(id, &node, who, why),
             Request::Join { name, addresses, witness } => self.join(id, &name, addresses, witness),
+            Request::Nodes(_) => Some(Answer::refused(
+                "nodes are asked by the daemon, not by the engine",
+                "regent verify --nodes",
+            )),
             Request::Token { .. } => {
                 Some(Answer::refused("tokens are made by the daemon, not by the engine", "regent token"))
             }

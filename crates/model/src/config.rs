@@ -34,9 +34,11 @@ mod members;
 mod network;
 mod parse;
 mod policy;
+mod prepare;
 mod profile;
 mod reader;
 mod relations;
+mod requires;
 mod resource;
 mod scalar;
 mod spelling;
@@ -53,6 +55,7 @@ pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
 pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
 pub use parse::parse;
 pub use policy::{Failback, Failover, Policy, Startup};
+pub use prepare::{PrepareConfig, PreparedFolder, ServiceEntry};
 pub use relations::{LEVELS_MAX, Priority, Relations};
 pub use scalar::duration_text;
 pub(crate) use storage::stands_on;
@@ -202,6 +205,10 @@ pub struct GroupConfig {
     pub release: ReleaseEnd,
     /// The name that the node has while commands of the group's applications start and stop them.
     pub hostname: Option<String>,
+    /// What it wants of its node's kernel, for `verify --nodes`.
+    pub requires: crate::survey::Limits,
+    /// What its nodes are prepared with.
+    pub prepare: PrepareConfig,
     /// Storage, acquired first, in the order in which it is mounted: what others stand on comes first.
     pub filesystems: Vec<Arc<FilesystemConfig>>,
     /// Addresses, acquired after storage.

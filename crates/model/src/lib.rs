@@ -13,6 +13,7 @@ pub mod journal;
 pub mod mutants;
 pub mod proof;
 pub mod state;
+pub mod survey;
 pub mod time;
 pub mod timers;
 

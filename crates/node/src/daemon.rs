@@ -31,6 +31,7 @@ use crate::journal::Journal;
 use crate::links::{Ears, Links};
 use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
+use crate::side::Side;
 use crate::{api, inspection, reboot, storage, sys};
 
 /// A daemon that finds no room on its disk is started again after this.
@@ -257,8 +258,10 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     let _none_is_fine = fs::remove_file(paths.refused());
     let me = engine_identity(&identity, session);
     let (engine, first) = Engine::new(me, restored, random_number()?, clock::now(), clock::wall_ms());
-    let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity));
+    let side = Side::new(identity.name.clone(), session);
+    let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity, side.clone()));
     let links = links(&key, &identity, session, engine.state(), &inbox, &reception, &refusals);
+    side.use_links(links.clone());
     let warrants = Warrants::default();
     let hands = hands(&paths, &identity, &guard, &warrants, &inbox)?;
     let inspection = hands
@@ -333,13 +336,14 @@ fn links(
 ) -> Links {
     let inbox = inbox.clone();
     let deliver = Box::new(move |from, message| inbox.offer(Input::Peer { from, message }));
-    let reception = reception.clone();
+    let (side, reception) = (reception.side(), reception.clone());
+    let side = Box::new(move |from, text: Vec<u8>| side.heard(from, &text));
     let join = Box::new(move |ask| reception.join(&ask));
     // A node that joins knows no members until the log tells it: until then whoever has the key may call.
     let open = state.members.is_empty();
     let refusals = refusals.clone();
     let refused = Box::new(move |why: &str| refusals.note(Port::Calls, 1, why));
-    Links::new(key, identity.node, session, open, Ears { deliver, join, refused })
+    Links::new(key, identity.node, session, open, Ears { deliver, side, join, refused })
 }
 
 fn hands(

@@ -23,6 +23,7 @@ pub mod token;
 
 mod api;
 mod desk;
+mod equipment;
 mod guard_line;
 mod heart;
 mod inbox;
@@ -33,6 +34,7 @@ mod os;
 mod reboot;
 mod reception;
 mod refusals;
+mod side;
 mod storage;
 mod sys;
 #[cfg(test)]

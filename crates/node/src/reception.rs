@@ -3,16 +3,18 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use regent_api::{Answer, Request};
+use regent_api::{Answer, NodeWord, NodesAsk, Request};
 use regent_guard::NodeIdentity;
 use regent_model::ids::ClusterName;
-use regent_model::{NodeName, config};
+use regent_model::{NodeName, config, survey};
 use regent_wire::ClusterKey;
 
 use crate::api::Answers;
 use crate::desk::Desk;
+use crate::equipment;
 use crate::error::NodeError;
 use crate::links::JoinAsk;
+use crate::side::Side;
 use crate::token::{Invitation, Token, VALIDITY};
 
 /// The reception.
@@ -22,6 +24,7 @@ pub(crate) struct Reception {
     cluster: ClusterName,
     name: NodeName,
     port: u16,
+    side: Arc<Side>,
 }
 
 pub(crate) fn seconds_since_1970() -> u64 {
@@ -33,17 +36,62 @@ fn refusal(error: NodeError) -> Answer {
 }
 
 impl Reception {
-    pub(crate) fn new(desk: Arc<Desk>, key: ClusterKey, identity: &NodeIdentity) -> Self {
+    pub(crate) fn new(desk: Arc<Desk>, key: ClusterKey, identity: &NodeIdentity, side: Arc<Side>) -> Self {
         let NodeIdentity { cluster, name, port, .. } = identity.clone();
-        Self { desk, key, cluster, name, port }
+        Self { desk, key, cluster, name, port, side }
     }
 
     fn answer(&self, request: Request) -> Answer {
         match request {
             Request::Token { witness } => self.token(witness),
             request @ Request::Environment { .. } => with_real_addresses(self.desk.ask(request)),
+            Request::Nodes(ask) => self.nodes(&ask),
             other => self.desk.ask(other),
         }
+    }
+
+    /// Where the daemons of other nodes are asked.
+    pub(crate) fn side(&self) -> Arc<Side> {
+        self.side.clone()
+    }
+
+    /// Asks all nodes, and holds what they say side by side.
+    pub(crate) fn nodes(&self, ask: &NodesAsk) -> Answer {
+        let text = match self.desk.ask(Request::Config) {
+            Answer::Config { text, .. } => text,
+            other => return other,
+        };
+        let Some(config) = config::parse(&text).config else {
+            return Answer::refused(
+                "this version of Regent cannot read the configuration in force",
+                "regent config show",
+            );
+        };
+        let named = match ask {
+            NodesAsk::Prepare { group, .. } => group.as_ref(),
+            NodesAsk::Presence { group } => Some(group),
+            NodesAsk::Survey => None,
+        };
+        if let Some(name) = named
+            && !config.groups.iter().any(|g| equipment::is_called(g, name))
+        {
+            return Answer::refused(format!("there is no group {name:?}"), "regent status");
+        }
+        let mut answer = self.side.ask(&text, &config, ask);
+        if *ask == NodesAsk::Survey {
+            let owners = match self.desk.ask(Request::Status) {
+                Answer::Status(status) => {
+                    status.groups.into_iter().filter_map(|g| Some((g.name, g.owner?))).collect()
+                }
+                other => return other,
+            };
+            let surveys = answer.told.iter().filter_map(|(node, word)| match word {
+                NodeWord::Surveyed(survey) => Some((node.clone(), (**survey).clone())),
+                _ => None,
+            });
+            answer.differences = survey::differences(&config, &surveys.collect(), &owners);
+        }
+        Answer::Nodes(Box::new(answer))
     }
 
     fn token(&self, witness: bool) -> Answer {
@@ -129,7 +177,8 @@ mod tests {
             port: 7410,
             witness: false,
         };
-        Reception::new(desk, ClusterKey::generate().unwrap(), &identity)
+        let side = Side::new(identity.name.clone(), 1);
+        Reception::new(desk, ClusterKey::generate().unwrap(), &identity, side)
     }
 
     fn answer(request: &Request) -> Answer {

@@ -12,6 +12,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         each_nodes_own(group, findings);
         folders(group, findings);
         circles(group, findings);
+        prepared(group, findings);
     }
     let with_storage: Vec<_> = draft.groups.iter().filter(|g| !g.filesystems.is_empty()).collect();
     for (at, group) in with_storage.iter().enumerate() {
@@ -115,6 +116,21 @@ fn circles(group: &GroupDraft, findings: &mut Findings) {
                     .related(&later.0.span, "each waits for the other"),
             );
             return;
+        }
+    }
+}
+
+/// What a node is prepared with lies on the node: on the group's file systems it would be there only while they are.
+fn prepared(group: &GroupDraft, findings: &mut Findings) {
+    for (path, span) in &group.prepare.paths {
+        let mounts = group.filesystems.iter().filter_map(|f| f.mount.as_ref());
+        if let Some(mount) = mounts.into_iter().find(|m| inside(path, &m.value)) {
+            let message = format!("{} lies on a file system of the group, not on the nodes", path.display());
+            findings.add(
+                Finding::error(span, message)
+                    .help("delete it here, and make it once where the group runs; it moves with the group")
+                    .related(&mount.span, "mounted here"),
+            );
         }
     }
 }

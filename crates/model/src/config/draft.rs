@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::claims::ClaimsDraft;
 use super::finding::Span;
+use super::prepare::PrepareDraft;
 use super::tree::At;
 use super::{
     AdapterRole, AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, IpTakeover, NodeConfig,
@@ -120,6 +121,8 @@ pub(super) struct GroupDraft {
     /// When its release is complete, and where that is written, if it is.
     pub(super) release: Option<At<ReleaseEnd>>,
     pub(super) hostname: Option<At<String>>,
+    pub(super) prepare: PrepareDraft,
+    pub(super) requires: crate::survey::Limits,
     pub(super) filesystems: Vec<FilesystemDraft>,
     pub(super) addresses: Vec<AddressDraft>,
     pub(super) applications: Vec<ApplicationDraft>,

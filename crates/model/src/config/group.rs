@@ -5,7 +5,8 @@ use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
 use super::tree::{At, Table, Value};
 use super::{
-    Failback, Failover, Policy, ReleaseEnd, Startup, application, filesystem, relations, resource, scalar,
+    Failback, Failover, Policy, ReleaseEnd, Startup, application, filesystem, prepare, relations, requires,
+    resource, scalar,
 };
 use crate::proof::Need;
 
@@ -27,6 +28,8 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
     let reboots = release.as_ref().is_some_and(|r| r.value == ReleaseEnd::Reboot);
     let hostname = reader.text("hostname", "\"dce.ward7.example\"");
     let hostname = reader.checked("hostname", hostname, scalar::host_name);
+    let prepare = prepare::prepare(&mut reader);
+    let requires = requires::requires(&mut reader);
     let filesystems = reader.tables("filesystem", "group.filesystem");
     let addresses = reader.tables("address", "group.address");
     let applications = reader.tables("application", "group.application");
@@ -46,6 +49,8 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         },
         release,
         hostname,
+        prepare,
+        requires,
         filesystems,
         addresses: addresses.into_iter().map(|t| resource::address(t, findings)).collect(),
         applications: applications.into_iter().map(|t| application::application(t, findings)).collect(),

@@ -133,6 +133,8 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         relations: relations::meant(draft.relations)?,
         needs: draft.needs,
         release: draft.release.map(|r| r.value).unwrap_or_default(),
+        prepare: draft.prepare.config,
+        requires: draft.requires,
         filesystems: in_order(
             draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
         ),

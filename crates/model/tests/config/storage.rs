@@ -123,3 +123,36 @@ fn mounts_that_wait_for_each_other_are_refused() {
         "another",
     );
 }
+
+#[test]
+fn a_group_says_what_its_nodes_are_prepared_with() {
+    let prepare = |what: &str| {
+        with(
+            "nodes = [\"lx4\", \"lx5\"]\npolicy",
+            &format!("nodes = [\"lx4\", \"lx5\"]\nprepare = {{ {what} }}\npolicy"),
+        )
+    };
+    let all = "directories = [{ path = \"/...\" }, { path = \"/opt/dcelocal\", mode = \"0711\", owner = \"db\" }], \
+               links = { \"/:\" = \"/.../cell/fs\", \"/.:\" = \"/.../cell\" }, \
+               services = [{ name = \"kerberos5\", port = 88, protocol = \"udp\", aliases = [\"kdc\"] }]";
+    let found = &good(&prepare(all)).groups[0].prepare;
+    assert_eq!((found.directories[0].mode, found.directories[0].owner.as_str()), (0o755, "root"));
+    assert_eq!((found.directories[1].mode, found.directories[1].owner.as_str()), (0o711, "db"));
+    assert_eq!(found.links.len(), 2);
+    assert_eq!(found.services[0].to_string(), "kerberos5\t88/udp\tkdc");
+    let bad = |what: &str, culprit: &str, message: &str, help: &str| {
+        refused(&prepare(what), culprit, message, help)
+    };
+    bad("directories = [{ path = \"x\" }]", "\"x\"", "not an absolute path", "begin it with `/`");
+    bad("directories = [{ path = \"/x\", mode = \"rwx\" }]", "\"rwx\"", "no permissions", "0755");
+    bad("directories = \"/x\"", "\"/x\"", "a list of tables", "directories = [");
+    bad("links = { \"/:\" = 3 }", "3", "points to a path", "links = {");
+    bad("services = [{ name = \"a b\", port = 88 }]", "\"a b\"", "no name in /etc/services", "kerberos5");
+    bad("services = [{ name = \"a\", port = 0 }]", "0", "cannot be 0", "port = 88");
+    bad(
+        "links = { \"/storage2/x\" = \"/y\" }",
+        "\"/storage2/x\"",
+        "lies on a file system of the group",
+        "moves with the group",
+    );
+}

@@ -10,7 +10,7 @@ use regent_wire::channel::{ChannelError, Link, LinkReader, LinkWriter, Stream};
 use regent_wire::codec;
 
 use super::queue::Queue;
-use super::{Attached, HEADER_BYTES, Inner, KIND_MESSAGE, lock};
+use super::{Attached, HEADER_BYTES, Inner, KIND_MESSAGE, KIND_SIDE, lock};
 use crate::os;
 
 /// One connection, as those see it who send.
@@ -91,13 +91,17 @@ fn read_in(
             Ok(frame) => frame,
             Err(error) => return error,
         };
-        let Some((session, number, body)) = parse(&frame) else {
+        let Some((kind, session, number, body)) = parse(&frame) else {
             tracing::warn!(peer = %from, "a frame that makes no sense was dropped");
             continue;
         };
         // Held until it is delivered: otherwise the other network's thread could overtake this one.
         let mut window = lock(&attached.window);
         if !window.take(session, number) {
+            continue;
+        }
+        if kind == KIND_SIDE {
+            (inner.ears.side)(from, body.to_owned());
             continue;
         }
         match codec::decode::<PeerMessage>(body) {
@@ -109,10 +113,11 @@ fn read_in(
     }
 }
 
-fn parse(frame: &[u8]) -> Option<(u64, u64, &[u8])> {
+fn parse(frame: &[u8]) -> Option<(u8, u64, u64, &[u8])> {
     let (header, body) = frame.split_at_checked(HEADER_BYTES)?;
     let number = |at: usize| header[at..at + 8].try_into().ok().map(u64::from_le_bytes);
-    (header[0] == KIND_MESSAGE).then_some((number(1)?, number(9)?, body))
+    let kind = header[0];
+    [KIND_MESSAGE, KIND_SIDE].contains(&kind).then_some((kind, number(1)?, number(9)?, body))
 }
 
 /// Makes a stream fit for a channel, and gives a second handle of it.

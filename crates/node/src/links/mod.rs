@@ -34,11 +34,15 @@ const PATIENCE_MIN: Duration = Duration::from_millis(500);
 /// Before each message: its kind, the sender's session, and its number.
 const HEADER_BYTES: usize = 17;
 const KIND_MESSAGE: u8 = 1;
+/// Questions between daemons that are none of the engine's.
+const KIND_SIDE: u8 = 2;
 
 /// What the links do with what they hear.
 pub(crate) struct Ears {
     /// A peer says something. Must not block.
     pub(crate) deliver: Box<dyn Fn(NodeId, PeerMessage) + Send + Sync>,
+    /// A peer's daemon asks or answers beside the engine. Must not block.
+    pub(crate) side: Box<dyn Fn(NodeId, Vec<u8>) + Send + Sync>,
     /// A call was refused, for this reason. Says whether it is worth a line in the log.
     pub(crate) refused: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// A machine wants to join. May take long.
@@ -150,8 +154,35 @@ impl Links {
 
     /// Sends to a peer on all networks that are up. Does not wait, and promises nothing.
     pub(crate) fn send(&self, to: NodeId, message: &PeerMessage) {
+        self.send_frame(to, KIND_MESSAGE, |limit, frame| {
+            codec::encode_into(message, limit, frame).map_err(|error| error.to_string())
+        });
+    }
+
+    /// The same for what is none of the engine's.
+    pub(crate) fn send_beside(&self, to: NodeId, text: &[u8]) {
+        self.send_frame(to, KIND_SIDE, |limit, frame| {
+            if text.len() > limit {
+                return Err(format!("it has {} bytes, and at most {limit} can be sent", text.len()));
+            }
+            frame.extend_from_slice(text);
+            Ok(())
+        });
+    }
+
+    /// Everybody with whom there is to be a channel.
+    pub(crate) fn peers(&self) -> Vec<NodeId> {
+        lock(&self.inner.roster).peers.keys().copied().collect()
+    }
+
+    fn send_frame(
+        &self,
+        to: NodeId,
+        kind: u8,
+        encode: impl FnOnce(usize, &mut Vec<u8>) -> Result<(), String>,
+    ) {
         let mut frame = Vec::with_capacity(256);
-        frame.push(KIND_MESSAGE);
+        frame.push(kind);
         frame.extend_from_slice(&self.inner.session.to_le_bytes());
         let mut roster = lock(&self.inner.roster);
         let Some(peer) = roster.peers.get_mut(&to).filter(|peer| !peer.connections.is_empty()) else {
@@ -159,7 +190,7 @@ impl Links {
         };
         frame.extend_from_slice(&(peer.sent + 1).to_le_bytes());
         let limit = regent_wire::channel::MESSAGE_MAX - HEADER_BYTES;
-        if let Err(error) = codec::encode_into(message, limit, &mut frame) {
+        if let Err(error) = encode(limit, &mut frame) {
             tracing::error!(%to, %error, "a message to a peer is not sent");
             return;
         }

@@ -13,6 +13,7 @@ const B: NodeId = NodeId(2);
 struct End {
     links: Links,
     heard: Receiver<(NodeId, PeerMessage)>,
+    beside: Receiver<(NodeId, Vec<u8>)>,
 }
 
 impl Drop for End {
@@ -27,10 +28,16 @@ fn end(key: &ClusterKey, me: NodeId, session: u64, open: bool) -> End {
     let deliver = Box::new(move |from, message| {
         let _test_is_over = lock(&sender).send((from, message));
     });
+    let (sender, beside) = channel();
+    let sender = Mutex::new(sender);
+    let side = Box::new(move |from, text| {
+        let _test_is_over = lock(&sender).send((from, text));
+    });
     let join = Box::new(|ask: JoinAsk| regent_api::Answer::Done(format!("welcome {}", ask.name)));
     End {
-        links: Links::new(key, me, session, open, Ears { deliver, join, refused: Box::new(|_| false) }),
+        links: Links::new(key, me, session, open, Ears { deliver, side, join, refused: Box::new(|_| false) }),
         heard,
+        beside,
     }
 }
 
@@ -200,4 +207,19 @@ fn callers_that_say_nothing_do_not_keep_a_peer_out() {
         began.elapsed()
     );
     drop(mute);
+}
+
+#[test]
+fn what_is_none_of_the_engines_comes_through_once_and_in_its_own_way() {
+    let (_key, one, two) = pair(17_531);
+    one.links.send_beside(B, b"{}");
+    one.links.send(B, &message(1));
+    let within = Duration::from_secs(10);
+    assert_eq!(two.beside.recv_timeout(within).unwrap(), (A, b"{}".to_vec()));
+    assert_eq!(two.heard.recv_timeout(within).unwrap(), (A, message(1)));
+    one.links.send_beside(B, &vec![0; regent_wire::channel::MESSAGE_MAX]);
+    one.links.send_beside(B, b"last");
+    assert_eq!(two.beside.recv_timeout(within).unwrap().1, b"last", "what is too large is not sent");
+    assert!(two.beside.try_recv().is_err());
+    assert_eq!(one.links.peers(), [B]);
 }

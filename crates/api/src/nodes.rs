@@ -1,0 +1,61 @@
+//! What is asked of every node at once, and what each says about itself.
+
+use std::collections::BTreeMap;
+
+use regent_model::NodeName;
+use regent_model::survey::{Difference, Survey};
+use serde::{Deserialize, Serialize};
+
+/// A question to every node of the cluster. It goes beside the log: nothing of it is decided or remembered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodesAsk {
+    /// Make what the configuration says that nodes are prepared with.
+    Prepare {
+        /// For this group; for all that the node may own if absent.
+        group: Option<String>,
+        /// Only say what would be done.
+        dry_run: bool,
+    },
+    /// Say how you are equipped.
+    Survey,
+    /// Say what of this group is on you.
+    Presence {
+        /// The group.
+        group: String,
+    },
+}
+
+/// What one node says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeWord {
+    /// To [`NodesAsk::Prepare`]: what was done, or what is left and why.
+    Prepared(Vec<Result<String, String>>),
+    /// To [`NodesAsk::Survey`].
+    Surveyed(Box<Survey>),
+    /// To [`NodesAsk::Presence`]: every thing of the group, and whether it is there.
+    Presence(Vec<Presence>),
+    /// It could not say, and why.
+    Unable(String),
+}
+
+/// Whether one thing of a group is on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Presence {
+    /// The thing, in words.
+    pub what: String,
+    /// Whether it is there; else why that is not known.
+    pub there: Result<bool, String>,
+}
+
+/// What all of them say.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodesAnswer {
+    /// Who said what.
+    pub told: BTreeMap<NodeName, NodeWord>,
+    /// Who said nothing in time.
+    pub silent: Vec<NodeName>,
+    /// To [`NodesAsk::Survey`]: what does not fit together.
+    pub differences: Vec<Difference>,
+}

@@ -1,0 +1,90 @@
+//! Which files a command line names, as far as that can be seen without a shell.
+
+use std::path::{Path, PathBuf};
+
+use crate::config::GroupConfig;
+
+/// Words that a shell knows itself.
+const OF_THE_SHELL: [&str; 19] = [
+    "cd", "test", "exec", "export", "if", "for", "while", "until", "case", "set", "unset", "umask", "ulimit",
+    "trap", "wait", "true", "false", "echo", "printf",
+];
+/// Where what a running program leaves lies: not a part of how a node is equipped.
+const OF_THE_MOMENT: [&str; 5] = ["/run", "/var/run", "/tmp", "/proc", "/dev"];
+
+/// A file that a command names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// The program at its beginning, by its path.
+    Program(PathBuf),
+    /// The program at its beginning, to be looked for where programs are.
+    Searched(String),
+    /// Another path in it.
+    File(PathBuf),
+}
+
+/// The files that the commands of a group's applications name, each with the application and the key. What lies on the
+/// group's own file systems is there only while they are, and is left out.
+#[must_use]
+pub fn words_of(group: &GroupConfig) -> Vec<(String, Word)> {
+    let mut found = Vec::new();
+    for application in &group.applications {
+        let lines = [
+            ("start", Some(&application.start)),
+            ("stop", application.stop.as_ref()),
+            ("status", application.status.as_ref()),
+        ];
+        for (key, line) in lines.into_iter().filter_map(|(key, line)| Some((key, line?))) {
+            let whose = format!("the {key} command of {}", application.name);
+            found.extend(in_line(line).into_iter().map(|word| (whose.clone(), word)));
+        }
+    }
+    let moves = |path: &Path| group.filesystems.iter().any(|f| path.starts_with(&f.mount));
+    found.retain(|(_, word)| match word {
+        Word::Program(path) | Word::File(path) => !moves(path),
+        Word::Searched(_) => true,
+    });
+    found
+}
+
+fn in_line(line: &str) -> Vec<Word> {
+    let plain = |word: &str| word.chars().all(|c| c.is_alphanumeric() || "/._-+@:".contains(c));
+    let mut words = line.split_ascii_whitespace().skip_while(|w| *w == "exec");
+    let mut found = Vec::new();
+    match words.next() {
+        Some(first) if first.starts_with('/') && plain(first) => found.push(Word::Program(first.into())),
+        Some(first)
+            if plain(first)
+                && first.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && !first.contains('/')
+                && !OF_THE_SHELL.contains(&first) =>
+        {
+            found.push(Word::Searched(first.to_owned()));
+        }
+        _ => {}
+    }
+    let paths = words.filter(|w| w.starts_with('/') && w.len() > 1 && plain(w));
+    let paths = paths.filter(|w| !OF_THE_MOMENT.iter().any(|folder| Path::new(w).starts_with(folder)));
+    found.extend(paths.map(|w| Word::File(w.into())));
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_names_its_program_and_the_files_given_to_it() {
+        assert_eq!(
+            in_line("exec /usr/sbin/slapd -f /etc/ldap/slapd.conf -h ldap:/// --pid /run/slapd.pid"),
+            [Word::Program("/usr/sbin/slapd".into()), Word::File("/etc/ldap/slapd.conf".into())]
+        );
+        assert_eq!(in_line("systemctl start slapd"), [Word::Searched("systemctl".into())]);
+        for line in ["cd /", "test -e $X", "(/a &)", "\"$B\" x", "", "./here"] {
+            assert!(
+                !in_line(line).iter().any(|w| matches!(w, Word::Program(_) | Word::Searched(_))),
+                "{line}"
+            );
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! What a node says about itself when all are asked.
+
+use regent_agents::{prepare, presence, survey};
+use regent_api::{NodeWord, NodesAsk, Presence};
+use regent_guard::clock;
+use regent_model::NodeName;
+use regent_model::config::{Config, GroupConfig};
+
+/// The answer of the node `me`.
+pub(crate) fn word(me: &NodeName, config: &Config, ask: &NodesAsk) -> NodeWord {
+    match ask {
+        NodesAsk::Prepare { group, dry_run } => prepared(me, config, group.as_deref(), *dry_run),
+        NodesAsk::Survey => {
+            let mut survey = survey::survey(me, config);
+            // The asking node takes its own clock off when it hears this.
+            survey.clock_ahead_ms = wall_ms();
+            NodeWord::Surveyed(Box::new(survey))
+        }
+        NodesAsk::Presence { group } => {
+            // Of a concurrent group, each node answers for its own.
+            let mine = |g: &&std::sync::Arc<GroupConfig>| {
+                is_called(g, group) && (g.name.node().is_none() || g.nodes.contains(me))
+            };
+            let seen = config.groups.iter().filter(mine).flat_map(|g| presence::presence(me, g));
+            NodeWord::Presence(seen.map(|(what, there)| Presence { what, there }).collect())
+        }
+    }
+}
+
+/// Whether the group has this name, or is a part of the concurrent group that has it.
+pub(crate) fn is_called(group: &GroupConfig, name: &str) -> bool {
+    group.name.as_str() == name || group.name.base() == name
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn wall_ms() -> i64 {
+    i64::try_from(clock::wall_ms()).unwrap_or(i64::MAX)
+}
+
+fn prepared(me: &NodeName, config: &Config, group: Option<&str>, dry_run: bool) -> NodeWord {
+    let wanted = |g: &&std::sync::Arc<GroupConfig>| {
+        g.nodes.contains(me) && group.is_none_or(|name| is_called(g, name))
+    };
+    let lines = config.groups.iter().filter(wanted).flat_map(|group| {
+        if dry_run {
+            prepare::missing(&group.prepare).into_iter().map(Err).collect()
+        } else {
+            let done = prepare::make(&group.prepare);
+            for line in &done {
+                match line {
+                    Ok(what) => tracing::info!(group = %group.name, "prepared: {what}"),
+                    Err(why) => tracing::warn!(group = %group.name, "not prepared: {why}"),
+                }
+            }
+            done
+        }
+    });
+    NodeWord::Prepared(lines.collect())
+}
