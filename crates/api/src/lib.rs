@@ -109,6 +109,8 @@ pub enum GroupVerb {
         /// The node.
         to: String,
     },
+    /// Forget where an operator moved it: its list decides again.
+    Restore,
     /// Take it down and bring it up again where it belongs.
     Restart,
 }

@@ -4,14 +4,14 @@ use std::time::{Duration, Instant};
 
 use regent_api::{Request, Status};
 use regent_model::GroupName;
-use regent_model::config::{Severity, parse};
+use regent_model::config::{Severity, parse, parse_at};
 use serde_json::{Value, json};
 
 use crate::args::ApplyArgs;
 use crate::client::{self, Asks};
 use crate::diff;
 use crate::follow::{Settled, Steps, Wait, until};
-use crate::look::{manner, read};
+use crate::look::{local_now, manner, read};
 use crate::paint::Tone;
 use crate::screen::Screen;
 use crate::settle::{Wish, is_unwell};
@@ -68,7 +68,7 @@ impl Failed {
 
 /// Shows what is found in the file.
 fn verified(screen: &Screen, path: &str, text: &str) -> Result<()> {
-    let parsed = parse(text);
+    let parsed = parse_at(text, Some(local_now()));
     if parsed.count(Severity::Error) > 0 {
         screen.value(&verify::verify_json(path, text, &parsed))?;
         screen.say(&verify::render(path, text, &parsed, screen.paint.0))?;

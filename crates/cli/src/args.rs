@@ -327,12 +327,23 @@ pub enum GroupCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
-    /// Run it on another node
+    /// Run it on another node, or undo that
+    #[command(
+        after_help = "The move is remembered, also when that node is lost: a group whose policy fails back returns
+to it. `regent explain GROUP` shows it; --restore lets the group's list decide again.
+Examples:
+  regent group move ward lx5
+  regent group move ward --restore"
+    )]
     Move {
         /// The group
         group: String,
         /// The node
-        node: String,
+        #[arg(required_unless_present = "restore")]
+        node: Option<String>,
+        /// Forget where it was moved to: its list decides again
+        #[arg(long, conflicts_with = "node")]
+        restore: bool,
         /// Waiting.
         #[command(flatten)]
         wait: WaitArgs,

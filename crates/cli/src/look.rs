@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use regent_api::Status;
-use regent_model::config::{Severity, parse};
+use regent_model::config::{LocalTime, Severity, parse_at};
 use regent_model::journal::Entry;
 use serde_json::json;
 
@@ -168,6 +168,12 @@ pub fn manner(screen: &Screen, verbose: bool) -> Manner {
     Manner { verbose, zone: TimeZone::system(), paint: screen.paint }
 }
 
+/// What the clock on the wall shows here.
+#[must_use]
+pub fn local_now() -> LocalTime {
+    LocalTime::of(wall_ms(), jiff::Zoned::now().offset().seconds())
+}
+
 /// Reads a configuration's file.
 ///
 /// # Errors
@@ -192,7 +198,7 @@ pub fn verify(
             (format!("configuration {serial}"), text)
         }
     };
-    let parsed = parse(&text);
+    let parsed = parse_at(&text, Some(local_now()));
     screen.value(&verify::verify_json(&name, &text, &parsed))?;
     screen.say(&verify::render(&name, &text, &parsed, screen.paint.0))?;
     match parsed.count(Severity::Error) {

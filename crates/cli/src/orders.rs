@@ -117,8 +117,9 @@ pub fn group(asks: &dyn Asks, screen: &Screen, verb: &GroupCommand) -> Result<()
         GroupCommand::Enable { .. } => (GroupVerb::Enable, None),
         GroupCommand::Disable { .. } => (GroupVerb::Disable, None),
         GroupCommand::Restart { .. } => (GroupVerb::Restart, None),
+        GroupCommand::Move { node: None, .. } => (GroupVerb::Restore, None),
         GroupCommand::Move { node, .. } => {
-            let to = node_of(&status, Some(node))?.name.clone();
+            let to = node_of(&status, node.as_deref())?.name.clone();
             (GroupVerb::Move { to: to.to_string() }, Some(to))
         }
     };
@@ -137,7 +138,10 @@ pub fn group(asks: &dyn Asks, screen: &Screen, verb: &GroupCommand) -> Result<()
     let (group, verb) = (name, order);
     let released = (verb == GroupVerb::Disable).then(|| name.clone());
     let request = Request::Group { group: group.to_string(), verb };
-    carry_out(asks, screen, wait, Order { request, wish, hold: Duration::ZERO, leaves: None, released })
+    // Where its list decides, it begins to move only after the leader has looked at it.
+    let restores = matches!(&request, Request::Group { verb: GroupVerb::Restore, .. });
+    let hold = if restores { status.lease * 2 + Duration::from_millis(500) } else { Duration::ZERO };
+    carry_out(asks, screen, wait, Order { request, wish, hold, leaves: None, released })
 }
 
 /// `regent node start` (of a node whose daemon runs) and `regent node standby`.

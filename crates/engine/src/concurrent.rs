@@ -66,7 +66,7 @@ impl Engine {
             GroupVerb::Enable => (Command::Enable, "is enabled"),
             GroupVerb::Disable => (Command::Disable, "is disabled"),
             GroupVerb::Restart => (Command::Restart, "is being restarted"),
-            GroupVerb::Move { .. } => {
+            GroupVerb::Move { .. } | GroupVerb::Restore => {
                 let reason = format!("{group} runs on every node of its list and cannot move");
                 let advice = format!("regent group disable {group}@NODE takes it down on one node");
                 return Some(Answer::refused(reason, advice));

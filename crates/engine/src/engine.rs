@@ -21,6 +21,7 @@ use crate::facts::Said;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
 use crate::proposals::Proposals;
 use crate::sequencer::{RunNumbers, Sequencer};
+use crate::since::Since;
 
 /// How many times a settling step may go round before something is wrong with the engine.
 const SETTLE_ROUNDS_MAX: u32 = 1_000;
@@ -110,6 +111,7 @@ pub struct Engine {
     pub(crate) chronicle: Chronicle,
     pub(crate) told_up_to: u64,
     pub(crate) said: Said,
+    pub(crate) since: Since,
     pub(crate) last_transfer: Moment,
     pub(crate) last_applied: Moment,
     /// The peers as told last, and how far the log was applied when they were looked at last.
@@ -178,6 +180,7 @@ impl Engine {
             told_up_to: chronicle.told_up_to(),
             chronicle,
             said: Said::new(now),
+            since: Since::new(now),
             last_transfer: now,
             last_applied: now,
             peers_told: Default::default(),
@@ -219,6 +222,7 @@ impl Engine {
             Input::Guard(said) => self.guard_said(said),
             Input::GuardLost => self.guard_lost(),
             Input::Networks(networks) => self.networks_heard(networks),
+            Input::UtcOffset(seconds) => self.since.utc_offset_s = Some(seconds),
             Input::Peer { from, message } => self.peer_said(from, message),
             Input::Persisted(id) => self.persisted(id),
             Input::Done { id, outcome, steps } => self.agent_done(id, outcome, steps),
@@ -409,6 +413,10 @@ impl Engine {
         heard.extend(self.my_life());
         View {
             voters: self.consensus.voters(),
+            heard_for: self.heard_for(),
+            met: self.met(),
+            settling: self.settling(),
+            local: self.local_time(),
             heard,
             stored: self.promises.iter().filter(|(_, matured)| !**matured).map(|(p, _)| *p).collect(),
             matured: self.promises.iter().filter(|(_, matured)| **matured).map(|(p, _)| *p).collect(),

@@ -78,6 +78,8 @@ pub enum Input {
     GuardLost,
     /// The guard's report on which networks each peer was heard lately, in the order of the networks.
     Networks(BTreeMap<NodeId, Vec<bool>>),
+    /// How many seconds the local time of this node is ahead of UTC; said at the beginning and when it changes.
+    UtcOffset(i32),
     /// A peer says something; the channel has made sure that it is this peer.
     Peer {
         /// Who.

@@ -179,6 +179,7 @@ impl Engine {
             return;
         }
         self.was_leader = leader;
+        self.since.leader = self.now;
         if leader.is_some() {
             self.say_all_again();
         }

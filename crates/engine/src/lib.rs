@@ -31,6 +31,7 @@ mod proposals;
 mod reboot;
 mod requests;
 mod sequencer;
+mod since;
 mod timeline;
 mod vote;
 

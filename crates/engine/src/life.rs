@@ -29,6 +29,7 @@ impl Engine {
                 self.guard.boot = boot;
                 self.guard.clean = clean;
                 self.guard.held = held;
+                self.since.heard(IncarnationOf { node: self.me.id, incarnation }, self.now);
                 self.remind_guard();
             }
             ToDaemon::StorePromise(promise) => self.store_promise(promise),
@@ -38,6 +39,7 @@ impl Engine {
             ToDaemon::PeerSilent { peer, silence } => {
                 if self.heard.get(&peer.node) == Some(&peer.incarnation) {
                     self.heard.remove(&peer.node);
+                    self.since.silent(peer);
                     let who = self.state.name_of(peer.node);
                     let text = format!("{who} was not heard on any network for {} ms", silence.as_millis());
                     self.tell(Level::Step, "peer_silent", text);
@@ -92,6 +94,7 @@ impl Engine {
         self.guard = GuardView::default();
         self.guard_told = None;
         self.heard.clear();
+        self.since.all_silent();
         self.sequencers.clear();
     }
 
@@ -122,6 +125,7 @@ impl Engine {
             return;
         }
         let before = self.heard.insert(about.node, about.incarnation);
+        self.since.heard(about, self.now);
         if before != Some(about.incarnation) {
             let who = self.state.name_of(about.node);
             let text = match before {

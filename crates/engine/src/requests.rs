@@ -64,6 +64,9 @@ impl Engine {
                 (Command::Restart(name.clone()), format!("{name} is being taken down once more"))
             }
             GroupVerb::Restart => (Command::Restart(name.clone()), format!("{name} is being restarted")),
+            GroupVerb::Restore => {
+                (Command::Restore(name.clone()), format!("its list decides again where {name} runs"))
+            }
             GroupVerb::Move { to } => {
                 let node = match self.known_node(&to) {
                     Ok(node) => node,
@@ -173,6 +176,7 @@ impl Engine {
     }
 
     fn apply_config(&mut self, id: RequestId, text: String, dry_run: bool) -> Option<Answer> {
+        let now = self.local_time();
         let parsed = config::parse(&text);
         let Some(config) = parsed.config else {
             let errors: Vec<String> = parsed
@@ -210,8 +214,15 @@ impl Engine {
         if dry_run {
             return Some(Answer::Done("it can be applied".to_owned()));
         }
-        let new = NewConfig { replaces: self.state.config_serial, text, config };
-        let words = format!("configuration {} is in force", new.replaces + 1);
+        let past_dates = now.map(|now| config::past_dates(&config, now)).unwrap_or_default();
+        let past: Vec<&str> = past_dates.iter().map(GroupName::as_str).collect();
+        let remark = match past.as_slice() {
+            [] => String::new(),
+            names => format!("; the date of failback is past, they go back at once: {}", names.join(", ")),
+        };
+        let past_dates = past_dates.iter().cloned().collect();
+        let new = NewConfig { replaces: self.state.config_serial, text, config, past_dates };
+        let words = format!("configuration {} is in force{remark}", new.replaces + 1);
         self.propose_for(Command::SetConfig(Box::new(new)), Waiting::Request(id, words));
         None
     }
@@ -251,7 +262,8 @@ impl Engine {
                 "regent verify FILE",
             ));
         };
-        let new = NewConfig { replaces: self.state.config_serial, text, config };
+        let past_dates = self.state.past_dates.clone();
+        let new = NewConfig { replaces: self.state.config_serial, text, config, past_dates };
         let waiting = Waiting::Joining(id, Box::new((number, member)));
         self.propose_for(Command::SetConfig(Box::new(new)), waiting);
         None

@@ -14,6 +14,7 @@ use crate::proof::Need;
 use crate::timers::Timers;
 
 mod application;
+mod calendar;
 mod check_addresses;
 mod check_groups;
 mod check_members;
@@ -25,6 +26,7 @@ mod check_storage;
 mod claims;
 mod draft;
 mod excluded;
+mod failback;
 mod filesystem;
 mod finding;
 mod group;
@@ -47,13 +49,15 @@ mod storage;
 mod subnet;
 mod tree;
 
+pub use calendar::{FailbackAt, LocalTime};
 pub use claims::{Claims, Port, Protocol, Role};
 pub use excluded::{excluded_on, exclusion_remarks};
+pub use failback::{FailbackTimes, past_dates};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
 pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
-pub use parse::parse;
+pub use parse::{parse, parse_at};
 pub use policy::{Failback, Failover, Policy, Startup};
 pub use prepare::{PrepareConfig, PreparedFolder, ServiceEntry};
 pub use relations::{LEVELS_MAX, Priority, Relations};
@@ -73,6 +77,8 @@ pub struct Config {
     pub takeover: String,
     /// The timers derived from it.
     pub timers: Timers,
+    /// After the whole cluster was down: how long a group that could start anywhere waits for its home node.
+    pub settling_time: Duration,
     /// The port of keepalives and of the channel.
     pub port: u16,
     /// The networks that are named, in the order of the nodes' addresses.
@@ -197,6 +203,8 @@ pub struct GroupConfig {
     pub nodes: Vec<NodeName>,
     /// Its policy.
     pub policy: Policy,
+    /// When it goes back.
+    pub failback: FailbackTimes,
     /// What it has to do with other groups.
     pub relations: Relations,
     /// What proves that a lost owner is gone. Never empty.

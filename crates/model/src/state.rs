@@ -45,6 +45,8 @@ pub struct State {
     pub withdrawn: BTreeSet<Promise>,
     /// Fence requests that were committed and are not yet answered.
     pub fence_requests: BTreeMap<IncarnationOf, FenceRequest>,
+    /// The groups whose one date of failback was past when the configuration was put in force: they go back at once.
+    pub past_dates: BTreeSet<GroupName>,
     /// The newest daemon of each node that has proposed something: what its predecessors proposed, and comes late,
     /// does nothing.
     pub sessions: BTreeMap<NodeId, u64>,
@@ -91,8 +93,11 @@ pub struct Group {
     pub last_owner: Option<NodeId>,
     /// Whether it ran since it was enabled: the next placement is a failover, not a startup.
     pub started: bool,
-    /// The node an operator moved it to; overrides the order of the list until that node cannot run it.
+    /// The node an operator moved it to: the best of its list until the operator restores the order, or the group
+    /// cannot be run there. Outlives the loss of that node.
     pub moved_to: Option<NodeId>,
+    /// Whether it got there.
+    pub moved: bool,
     /// It went down with this node (`node stop --graceful`) and waits for its return.
     pub parked_on: Option<NodeId>,
     /// An operator asked for a restart of this ownership, and its children have to go first.
@@ -210,6 +215,7 @@ impl State {
             groups: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
             fence_requests: BTreeMap::new(),
+            past_dates: BTreeSet::new(),
             sessions: BTreeMap::new(),
             remembered: VecDeque::new(),
         };
@@ -323,6 +329,7 @@ impl Group {
             last_owner: None,
             started: false,
             moved_to: None,
+            moved: false,
             parked_on: None,
             restarts: None,
             failed_on: BTreeMap::new(),

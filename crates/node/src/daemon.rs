@@ -25,7 +25,7 @@ use crate::end::{AGAIN, End, GUARD_GONE, LEFT, REFUSED};
 use crate::error::{Doing, NodeError, Result};
 use crate::founding::Founding;
 use crate::guard_line::{self, GuardGate, GuardLine, Warrants};
-use crate::heart::{Addresses, Heart, input_of};
+use crate::heart::{Addresses, Heart, Zone, input_of};
 use crate::inbox::{Inbox, inbox};
 use crate::journal::Journal;
 use crate::links::{Ears, Links};
@@ -285,6 +285,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         identity_path: paths.identity(),
         identity,
         addresses: Addresses::default(),
+        zone: Zone::default(),
     };
     let beat = move || heart.beat(first);
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;

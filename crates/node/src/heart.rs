@@ -21,9 +21,13 @@ use crate::guard_line::{GuardLine, Warrants};
 use crate::inbox::{Inbox, Inputs};
 use crate::links::Links;
 use crate::storage::Batch;
+use crate::sys;
 
 /// Inputs taken in a row before the clock is looked at.
 const TURN: usize = 64;
+
+/// How often the zone of the local time is looked at: summer comes twice a year.
+const ZONE_EVERY_MS: u64 = 30_000;
 
 /// Everything that effects are carried out with.
 pub(crate) struct Heart {
@@ -44,6 +48,14 @@ pub(crate) struct Heart {
     pub(crate) identity: NodeIdentity,
     pub(crate) identity_path: PathBuf,
     pub(crate) addresses: Addresses,
+    pub(crate) zone: Zone,
+}
+
+/// The local time as it was said to the engine.
+#[derive(Default)]
+pub(crate) struct Zone {
+    offset_s: Option<i32>,
+    looked_at_ms: u64,
 }
 
 /// What was said last about where everybody is.
@@ -96,10 +108,24 @@ impl Heart {
                 Err(RecvTimeoutError::Timeout) => self.step(Input::Tick),
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+            self.look_at_zone();
             for _ in 0..TURN {
                 let Ok(input) = self.inputs.waiting() else { break };
                 self.step(input);
             }
+        }
+    }
+
+    /// Tells the engine the offset of the local time, when it changes.
+    fn look_at_zone(&mut self) {
+        let now = clock::wall_ms();
+        if self.zone.offset_s.is_some() && now.abs_diff(self.zone.looked_at_ms) < ZONE_EVERY_MS {
+            return;
+        }
+        self.zone.looked_at_ms = now;
+        let offset = sys::utc_offset_s(now);
+        if self.zone.offset_s.replace(offset) != Some(offset) {
+            self.step(Input::UtcOffset(offset));
         }
     }
 

@@ -153,3 +153,13 @@ pub(crate) fn keep_memory_small() {
 /// Other C libraries' allocators have no pools.
 #[cfg(not(target_env = "gnu"))]
 pub(crate) fn keep_memory_small() {}
+
+/// How many seconds the local time is ahead of UTC at that moment of the wall clock; 0 where the machine cannot say.
+pub(crate) fn utc_offset_s(wall_ms: u64) -> i32 {
+    let seconds = libc::time_t::try_from(wall_ms / 1000).unwrap_or(0);
+    // SAFETY: a `tm` of zeros is a valid value of a C struct of numbers and one pointer that is not read here.
+    let mut local: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to live values of their types for the duration of the call.
+    let found = unsafe { libc::localtime_r(&raw const seconds, &raw mut local) };
+    if found.is_null() { 0 } else { i32::try_from(local.tm_gmtoff).unwrap_or(0) }
+}

@@ -6,6 +6,7 @@
 //! - [`foresee`](mod@foresee): what would come of a situation, by the same deciding.
 
 pub mod decide;
+mod failback;
 pub mod foresee;
 pub mod place;
 mod reboot;

@@ -6,6 +6,7 @@ use regent_model::ids::{IncarnationOf, NodeName};
 use regent_model::proof::{Need, Proof};
 use regent_model::state::{Group, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
 
+use crate::failback::{Back, back, waits_for_home};
 use crate::reboot;
 use crate::relations::{self, Look};
 use crate::verdict::{Verdict, Why, carried, verdicts};
@@ -209,11 +210,14 @@ fn owned(
         }
         _ => {}
     }
-    settled(group, config, ownership, &here, other, candidates)
+    settled(state, view, group, config, ownership, &here, other, candidates)
 }
 
 /// Its owner is well and may keep it: only a move or a better node can change that.
+#[allow(clippy::too_many_arguments, reason = "everything that decides")]
 fn settled(
+    state: &State,
+    view: &View,
     group: &Group,
     config: &GroupConfig,
     ownership: &Ownership,
@@ -221,7 +225,7 @@ fn settled(
     other: Option<IncarnationOf>,
     candidates: Vec<(NodeName, Verdict)>,
 ) -> Placement {
-    if let Some(to) = other.filter(|to| group.moved_to == Some(to.node)) {
+    if let Some(to) = other.filter(|to| group.moved_to == Some(to.node) && !group.moved) {
         return Placement::of(
             leave(ownership, ReleaseReason::Move(to.node)),
             "an operator moved it",
@@ -231,26 +235,44 @@ fn settled(
     if ownership.phase == Phase::Acquiring {
         return Placement::of(Intent::Underway, format!("{here} brings it up"), candidates);
     }
-    let goes_home = config.policy.failback == Failback::Home && group.moved_to != Some(ownership.owner.node);
-    // Without the operator's move, the best node is the first of the list: a better one stands before the owner.
+    let stays = group.moved_to == Some(ownership.owner.node);
+    // The best is where an operator moved it, then the first of the list: a better one stands before the owner.
     let better = |to: &IncarnationOf| {
-        candidates.iter().map(|(node, verdict)| (node.as_str(), verdict)).find_map(|(node, verdict)| {
-            match verdict {
-                _ if node == here => Some(false),
-                Verdict::Fit(about) if about == to => Some(true),
-                _ => None,
-            }
-        }) == Some(true)
+        group.moved_to == Some(to.node)
+            || candidates.iter().map(|(node, verdict)| (node.as_str(), verdict)).find_map(
+                |(node, verdict)| match verdict {
+                    _ if node == here => Some(false),
+                    Verdict::Fit(about) if about == to => Some(true),
+                    _ => None,
+                },
+            ) == Some(true)
     };
-    if let Some(to) = other.filter(|to| goes_home && better(to)) {
-        let rule = "failback: a better node of its list has returned";
-        return Placement::of(leave(ownership, ReleaseReason::Reintegration(to.node)), rule, candidates);
-    }
-    let rule = if group.moved_to == Some(ownership.owner.node) {
-        format!("an operator moved it to {here}")
+    let mut rule = if stays {
+        format!(
+            "an operator moved it to {here}; to let its list decide: regent group move {} --restore",
+            config.name
+        )
     } else {
         format!("{here} has it, and nothing asks it to move")
     };
+    if let Some(moved_to) = group.moved_to.filter(|_| !stays) {
+        rule = format!(
+            "{here} has it; that an operator moved it to {} is remembered (to undo it: regent group move {} --restore)",
+            state.name_of(moved_to),
+            config.name
+        );
+    }
+    if let Some(to) = other.filter(|to| !stays && better(to)) {
+        match back(state, view, group, config, to) {
+            Back::Now => {
+                let rule = "failback: a better node of its list has returned";
+                let intent = leave(ownership, ReleaseReason::Reintegration(to.node));
+                return Placement::of(intent, rule, candidates);
+            }
+            Back::Later(_) if config.policy.failback == Failback::Never && group.moved_to.is_none() => {}
+            Back::Later(when) => rule = format!("{here} has it; {when}"),
+        }
+    }
     Placement::of(Intent::Stay, rule, candidates)
 }
 
@@ -326,6 +348,14 @@ fn vacant(
     }
     if let Some((reason, advice)) = relations::waits(state, view, config, look) {
         return Placement::of(Intent::Waits { reason, advice }, "it waits for another group", candidates);
+    }
+    if let Some((home, left)) = waits_for_home(view, group, config, proof, &candidates) {
+        let reason = format!("the cluster was down: it waits for its home node {home}, at most {left} more");
+        let advice = candidates.iter().find_map(|(node, verdict)| {
+            matches!(verdict, Verdict::Fit(_)).then(|| format!("regent group move {} {node}", config.name))
+        });
+        let advice = advice.unwrap_or_else(|| format!("start {home}"));
+        return Placement::of(Intent::Waits { reason, advice }, "settling time", candidates);
     }
     if let Some(to) = best(state, group, config, &candidates) {
         let rule = if config.is_concurrent() {

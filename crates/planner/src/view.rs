@@ -1,7 +1,9 @@
 //! What the leader knows beside the log: who is heard, who promised what, what fence devices confirmed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use regent_model::config::LocalTime;
 use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::proof::Promise;
 use regent_model::state::State;
@@ -13,6 +15,14 @@ pub struct View {
     pub voters: BTreeSet<NodeId>,
     /// The incarnations that are heard, the observer's own included.
     pub heard: BTreeSet<IncarnationOf>,
+    /// How long each of them was heard without a break.
+    pub heard_for: BTreeMap<IncarnationOf, Duration>,
+    /// The incarnations that were ever heard by this daemon.
+    pub met: BTreeSet<IncarnationOf>,
+    /// What is left of the settling time, counted from when the leader began to lead; `None` when it is over.
+    pub settling: Option<Duration>,
+    /// The leader's civil time.
+    pub local: Option<LocalTime>,
     /// Promises that are durable, but whose silence has not yet lasted for a lease.
     pub stored: BTreeSet<Promise>,
     /// Promises that may be cited as proof.

@@ -53,7 +53,12 @@ fn a_move_waits_until_the_group_is_online_there() {
         with_group("acquiring", Some("lx5"), 8),
         with_group("online", Some("lx5"), 8),
     ]);
-    let verb = GroupCommand::Move { group: "cacheha1".into(), node: "lx5".into(), wait: wait(5_000) };
+    let verb = GroupCommand::Move {
+        group: "cacheha1".into(),
+        node: Some("lx5".into()),
+        restore: false,
+        wait: wait(5_000),
+    };
     orders::group(&daemon, &Screen::silent(), &verb).unwrap();
     let order = Request::Group { group: "cacheha1".into(), verb: GroupVerb::Move { to: "lx5".into() } };
     assert_eq!(*daemon.orders.borrow(), [order]);
@@ -62,7 +67,12 @@ fn a_move_waits_until_the_group_is_online_there() {
 #[test]
 fn a_move_that_does_not_settle_ends_with_4() {
     let daemon = Scripted::new(vec![healthy(), with_group("releasing", Some("lx4"), 7)]);
-    let verb = GroupCommand::Move { group: "cacheha1".into(), node: "lx5".into(), wait: wait(200) };
+    let verb = GroupCommand::Move {
+        group: "cacheha1".into(),
+        node: Some("lx5".into()),
+        restore: false,
+        wait: wait(200),
+    };
     let trouble = orders::group(&daemon, &Screen::silent(), &verb).unwrap_err();
     assert_eq!(trouble.exit, Exit::Unsettled);
     assert!(trouble.what.contains("cacheha1 is releasing on lx4"), "{trouble}");
@@ -89,7 +99,12 @@ fn a_failure_that_passes_is_waited_through() {
 #[test]
 fn what_is_refused_is_not_waited_for() {
     let daemon = Scripted::new(vec![healthy()]).that_refuses("lx5 is on standby", "regent node start lx5");
-    let verb = GroupCommand::Move { group: "cacheha1".into(), node: "lx5".into(), wait: wait(60_000) };
+    let verb = GroupCommand::Move {
+        group: "cacheha1".into(),
+        node: Some("lx5".into()),
+        restore: false,
+        wait: wait(60_000),
+    };
     let trouble = orders::group(&daemon, &Screen::silent(), &verb).unwrap_err();
     assert_eq!((trouble.exit, trouble.next.len()), (Exit::Refused, 1));
 }
@@ -100,7 +115,7 @@ fn unknown_names_are_told_with_the_known_ones_and_nothing_is_ordered() {
     let verb = GroupCommand::Disable { group: "cache".into(), wait: wait(1) };
     let trouble = orders::group(&daemon, &Screen::silent(), &verb).unwrap_err();
     assert_eq!(trouble.next, ["the groups are: cacheha1"]);
-    let verb = GroupCommand::Move { group: "cacheha1".into(), node: "lx9".into(), wait: wait(1) };
+    let verb = GroupCommand::Move { group: "cacheha1".into(), node: Some("lx9".into()), restore: false, wait: wait(1) };
     let trouble = orders::group(&daemon, &Screen::silent(), &verb).unwrap_err();
     assert_eq!(trouble.next, ["the nodes are: lx4, lx5, wit"]);
     assert!(daemon.orders.borrow().is_empty());

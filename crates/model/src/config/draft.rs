@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::claims::ClaimsDraft;
+use super::failback::FailbackDraft;
 use super::finding::Span;
 use super::prepare::PrepareDraft;
 use super::tree::At;
@@ -52,6 +53,7 @@ pub(super) struct ClusterDraft {
     pub(super) takeover_span: Option<Span>,
     /// `None` when `takeover` is wrong.
     pub(super) timers: Option<Timers>,
+    pub(super) settling_time: Duration,
     pub(super) port: u16,
 }
 
@@ -113,6 +115,7 @@ pub(super) struct GroupDraft {
     pub(super) name: Option<At<String>>,
     pub(super) nodes: Option<At<Vec<At<String>>>>,
     pub(super) policy: Option<At<Policy>>,
+    pub(super) failback: FailbackDraft,
     pub(super) relations: RelationsDraft,
     /// What the group accepts as proof.
     pub(super) needs: Vec<Need>,

@@ -5,8 +5,8 @@ use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
 use super::tree::{At, Table, Value};
 use super::{
-    Failback, Failover, Policy, ReleaseEnd, Startup, application, filesystem, prepare, relations, requires,
-    resource, scalar,
+    Failback, Failover, Policy, ReleaseEnd, Startup, application, failback, filesystem, prepare, relations,
+    requires, resource, scalar,
 };
 use crate::proof::Need;
 
@@ -22,6 +22,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         (None, false) => Some(At::new(Policy::CASCADING, header.clone())),
         (policy, _) => policy,
     };
+    let failback = failback::failback(&mut reader);
     let relations = relations::relations(&mut reader);
     let needs = needs(&mut reader);
     let release = reader.choice("release", &[("down", ReleaseEnd::Down), ("reboot", ReleaseEnd::Reboot)]);
@@ -40,6 +41,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         name,
         nodes,
         policy,
+        failback,
         relations,
         needs_span: needs.as_ref().map(|n| n.span.clone()),
         needs: match needs {

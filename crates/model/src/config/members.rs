@@ -24,6 +24,7 @@ pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
     let name = reader.need_name("\"ward7\"");
     let written = reader.has("takeover");
     let takeover = takeover(&mut reader);
+    let settling_time = reader.duration("settling_time", Zero::Allowed, "\"30s\"");
     let port = reader.number("port", 1..=u32::from(u16::MAX), "7410");
     reader.finish();
     let timers = match (&takeover, written) {
@@ -37,6 +38,7 @@ pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
         takeover_span: takeover.as_ref().map(|t| t.span.clone()),
         takeover: takeover.map_or_else(|| "normal".to_string(), |t| t.value.0),
         timers,
+        settling_time: settling_time.map_or(Duration::ZERO, |s| s.value),
         port: port.and_then(|p| u16::try_from(p.value).ok()).unwrap_or(DEFAULT_PORT),
     }
 }

@@ -8,9 +8,9 @@ use super::profile::Profiles;
 use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
-    ApplicationConfig, Config, FilesystemConfig, GroupConfig, NetworkConfig, NodeConfig, check_addresses,
-    check_groups, check_members, check_networks, check_profiles, check_proofs, check_relations,
-    check_storage, group, members, network, relations, stale, storage,
+    ApplicationConfig, Config, FilesystemConfig, GroupConfig, LocalTime, NetworkConfig, NodeConfig,
+    check_addresses, check_groups, check_members, check_networks, check_profiles, check_proofs,
+    check_relations, check_storage, failback, group, members, network, relations, stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -18,6 +18,12 @@ use crate::ids::{ClusterName, GroupName, NodeName};
 /// dangerous or surprising is found too. Never panics, whatever the text is.
 #[must_use]
 pub fn parse(text: &str) -> Parsed {
+    parse_at(text, None)
+}
+
+/// As [`parse`]; what is past at this time is found, too.
+#[must_use]
+pub fn parse_at(text: &str, now: Option<LocalTime>) -> Parsed {
     let mut findings = Findings::default();
     let root = tree::read(text, &mut findings);
     let draft = draft(root, &mut findings);
@@ -27,6 +33,7 @@ pub fn parse(text: &str) -> Parsed {
     check_storage::check(&draft, &mut findings);
     check_profiles::check(&draft, &mut findings);
     check_relations::check(&draft, &mut findings);
+    failback::check(&draft, now, &mut findings);
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);
@@ -74,7 +81,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
 
 /// The configuration, when every part of the draft is there.
 fn config(draft: Draft) -> Option<Config> {
-    let ClusterDraft { name, takeover, timers, port, .. } = draft.cluster?;
+    let ClusterDraft { name, takeover, timers, settling_time, port, .. } = draft.cluster?;
     let adapters: Vec<_> =
         draft.nodes.iter().map(|n| network::adapters(n, &draft.networks)).collect::<Option<_>>()?;
     let member = |m: super::draft::MemberDraft| m.config;
@@ -83,6 +90,7 @@ fn config(draft: Draft) -> Option<Config> {
         cluster: ClusterName::new(name?.value).ok()?,
         takeover,
         timers: timers?,
+        settling_time,
         port,
         networks: draft.networks.into_iter().map(network_config).collect::<Option<_>>()?,
         nodes: nodes
@@ -130,6 +138,7 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         name: GroupName::new(draft.name?.value).ok()?,
         nodes: draft.nodes?.value.into_iter().map(|n| NodeName::new(n.value).ok()).collect::<Option<_>>()?,
         policy: draft.policy?.value,
+        failback: draft.failback.times(),
         relations: relations::meant(draft.relations)?,
         needs: draft.needs,
         release: draft.release.map(|r| r.value).unwrap_or_default(),

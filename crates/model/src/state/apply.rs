@@ -58,6 +58,7 @@ impl State {
             Command::Enable(group) => self.enable(group),
             Command::Disable(group) => self.disable(group),
             Command::Move { group, to } => self.move_to(group, *to),
+            Command::Restore(group) => self.restore(group),
             Command::Restart(group) => self.restart(group),
             Command::ConfirmDead { about, who, why } => self.confirm_dead(*about, who, why),
         }
@@ -73,6 +74,7 @@ impl State {
         self.config_serial += 1;
         self.config = new.config.clone();
         self.config_text.clone_from(&new.text);
+        self.past_dates.clone_from(&new.past_dates);
         self.largest_lease = self.largest_lease.max(new.config.timers.lease);
         self.groups_follow_config();
         // A group that was taken out stays known until its owner has released it.
@@ -162,6 +164,7 @@ impl State {
                 changes.extend(self.end(old, &proof));
             }
         }
+        self.end_moves_to(about.node);
         for (name, group) in &mut self.groups {
             if group.failed_on.remove(&about.node).is_some() {
                 changes.push(Change::Wished(name.clone()));
@@ -192,10 +195,6 @@ impl State {
             })
             .collect();
         for name in owned {
-            // An operator's move is remembered until its node is lost.
-            if let Some(group) = self.groups.get_mut(&name).filter(|g| g.moved_to == Some(about.node)) {
-                group.moved_to = None;
-            }
             self.forgive_where_it_ran(&name);
             changes.extend(self.vacate(&name, proof.clone()));
         }
@@ -294,6 +293,7 @@ impl State {
         group.parked_on = None;
         group.restarts = None;
         group.started = true;
+        group.moved |= group.moved_to == Some(to.node);
         vec![Change::Assigned(name.clone(), ownership)]
     }
 
@@ -387,12 +387,9 @@ impl State {
             _ => Ok(Phase::Releasing(reason.clone())),
         });
         let released = matches!(changes.as_slice(), [Change::PhaseChanged(..)]);
-        if let (true, Some(group)) = (released, self.groups.get_mut(name)) {
-            match reason {
-                ReleaseReason::Stopping(StopMode::Graceful) => group.parked_on = group.last_owner,
-                ReleaseReason::Reintegration(_) | ReleaseReason::Standby => group.moved_to = None,
-                _ => {}
-            }
+        let parks = *reason == ReleaseReason::Stopping(StopMode::Graceful);
+        if let (true, Some(group)) = (released && parks, self.groups.get_mut(name)) {
+            group.parked_on = group.last_owner;
         }
         changes
     }

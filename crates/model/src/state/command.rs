@@ -1,5 +1,7 @@
 //! The entries of the log.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -240,6 +242,8 @@ pub enum Command {
         /// The node.
         to: NodeId,
     },
+    /// The order of its list decides again where a group runs, not the operator's move.
+    Restore(GroupName),
     /// A group is to be taken down and brought up again; earlier failures are forgotten.
     Restart(GroupName),
     /// A person's word that an incarnation is over.
@@ -262,6 +266,8 @@ pub struct NewConfig {
     pub text: String,
     /// The configuration that the text means.
     pub config: Config,
+    /// The groups whose one date of failback is past already.
+    pub past_dates: BTreeSet<GroupName>,
 }
 
 impl PartialOrd for NewConfig {

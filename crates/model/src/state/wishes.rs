@@ -60,9 +60,33 @@ impl State {
             return void(format!("there is no group {name}"));
         };
         group.moved_to = Some(to);
+        group.moved = matches!(&group.tenure, Tenure::Owned(o) if o.owner.node == to);
         group.parked_on = None;
         group.failed_on.remove(&to);
         vec![Change::Wished(name.clone())]
+    }
+
+    pub(super) fn restore(&mut self, name: &GroupName) -> Changes {
+        let Some(group) = self.groups.get_mut(name) else {
+            return void(format!("there is no group {name}"));
+        };
+        if group.moved_to.take().is_none() {
+            return void(format!("nobody moved {name}: the order of its list decides already"));
+        }
+        group.moved = false;
+        vec![Change::Wished(name.clone())]
+    }
+
+    /// A node is back. A group that goes back by the calendar stays where it was moved to until that node has
+    /// returned from a loss; then its calendar counts again.
+    pub(super) fn end_moves_to(&mut self, node: NodeId) {
+        for (name, group) in &mut self.groups {
+            let by_calendar = self.config.group(name).is_some_and(|g| g.failback.at.is_some());
+            if by_calendar && group.moved && group.moved_to == Some(node) {
+                group.moved_to = None;
+                group.moved = false;
+            }
+        }
     }
 
     /// The node that ran the group is lost: where it had failed before, it is worth another try. Not if it did not

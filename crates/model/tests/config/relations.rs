@@ -10,6 +10,9 @@ fn web(lines: &str) -> String {
 
 /// [`GOOD`] with lines more in its group `db`.
 fn db(text: &str, lines: &str) -> String {
+    if lines.is_empty() {
+        return text.to_owned();
+    }
     assert!(text.contains("policy = \"cascading\"\n"));
     text.replacen("policy = \"cascading\"\n", &format!("policy = \"cascading\"\n{lines}\n"), 1)
 }
@@ -145,4 +148,34 @@ fn a_preset_is_the_name_of_a_triple() {
     }
     assert_eq!(Policy::CASCADING.triple(), "startup home, failover next, failback home");
     assert_eq!(Policy { startup: Startup::FirstAvailable, ..Policy::CASCADING }.preset(), None);
+}
+
+#[test]
+fn times_of_failback_and_the_settling_time_are_read() {
+    let text = db(GOOD, "failback_after = \"2m\"\nfailback_at = \"sunday 02:00\"")
+        .replace("takeover = \"normal\"", "settling_time = \"30s\"");
+    let config = good(&text);
+    assert_eq!(config.settling_time.as_secs(), 30);
+    assert_eq!(config.groups[0].failback.after.as_secs(), 120);
+    assert_eq!(config.groups[0].failback.at.map(|at| at.to_string()).as_deref(), Some("sunday 02:00"));
+    assert!(good(GOOD).settling_time.is_zero() && good(GOOD).groups[0].failback == Default::default());
+    let wrong = |at: &str| db(GOOD, &format!("failback_at = \"{at}\""));
+    refused(&wrong("dayly 02:00"), "\"dayly 02:00\"", "no day", "daily 02:00");
+    refused(&wrong("daily 25:00"), "\"daily 25:00\"", "no time of day", "23:59");
+    let never = db(&GOOD.replace("policy = \"cascading\"", "policy = \"rotating\""), "")
+        .replace("policy = \"rotating\"\n", "policy = \"rotating\"\nfailback_after = \"2m\"\n");
+    warned(&never, "\"2m\"", "decides nothing", "failback = \"home\"");
+}
+
+#[test]
+fn a_date_that_is_past_is_warned_of_and_only_then() {
+    use regent_model::config::{LocalTime, parse_at, past_dates};
+    let text = db(GOOD, "failback_at = \"2026-12-24 02:00\"");
+    let at = |wall_ms| LocalTime::of(wall_ms, 0);
+    let (before, after) = (at(1_798_000_000_000), at(1_800_000_000_000));
+    assert!(parse_at(&text, Some(before)).findings.is_empty());
+    let parsed = parse_at(&text, Some(after));
+    assert!(parsed.findings.iter().any(|f| f.message.contains("is past: `db` goes back at once")));
+    let config = parsed.config.unwrap();
+    assert_eq!((past_dates(&config, before).len(), past_dates(&config, after).len()), (0, 1));
 }

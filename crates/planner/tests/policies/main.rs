@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a story that does not hold together ends the test")]
 
+mod failback;
 mod fixed_point;
 mod reboot;
 mod relations;

@@ -3,9 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use regent_model::BootId;
-use regent_model::config::parse;
+use regent_model::config::{LocalTime, parse};
 use regent_model::ids::{GroupName, Incarnation, IncarnationOf, NodeId, NodeName, Round};
 use regent_model::proof::Promise;
 use regent_model::state::{
@@ -112,6 +113,17 @@ impl Story {
             ["fence", "fails", node] => {
                 self.view.fence_failed.insert(self.life(node));
             }
+            ["met", node] => {
+                self.view.met.insert(self.life(node));
+            }
+            ["heard", node, "for", time] => {
+                let life = self.life(node);
+                self.view.heard_for.insert(life, seconds(time));
+            }
+            ["settling", "over"] => self.view.settling = None,
+            ["settling", time] => self.view.settling = Some(seconds(time)),
+            ["at", time] => self.view.local = Some(local(time)),
+            ["restore", group] => self.commit(Command::Restore(name(group))),
             ["standby", node] => self.mode(node, NodeMode::Standby),
             ["active", node] => self.mode(node, NodeMode::Active),
             ["stop", node, "graceful"] => self.mode(node, NodeMode::Stopping(StopMode::Graceful)),
@@ -277,4 +289,15 @@ pub(crate) fn address_group(name: &str, nodes: &str, policy: &str, address: &str
     format!(
         "\n[[group]]\nname = \"{name}\"\nnodes = {nodes}\npolicy = {policy}\n\n[[group.address]]\naddress = \"{address}\"\n"
     )
+}
+
+fn seconds(text: &str) -> Duration {
+    Duration::from_secs(text.trim_end_matches('s').parse().unwrap())
+}
+
+/// The civil time of `2026-11-22T02:00`.
+fn local(text: &str) -> LocalTime {
+    let time: jiff::civil::DateTime = format!("{text}:00").parse().unwrap();
+    let seconds = time.to_zoned(jiff::tz::TimeZone::UTC).unwrap().timestamp().as_second();
+    LocalTime::of(u64::try_from(seconds).unwrap() * 1000, 0)
 }

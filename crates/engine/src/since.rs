@@ -1,0 +1,66 @@
+//! Since when: how long each node was heard, how long the leader leads, and what time its wall shows.
+//!
+//! Nothing of it is in the log. Another leader counts by its own memory: the settling time begins anew with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use regent_model::Moment;
+use regent_model::config::LocalTime;
+use regent_model::ids::IncarnationOf;
+
+use crate::engine::Engine;
+
+/// What this daemon remembers of times.
+pub(crate) struct Since {
+    /// Since when each incarnation is heard without a break.
+    heard: BTreeMap<IncarnationOf, Moment>,
+    /// Everyone who was ever heard.
+    met: BTreeSet<IncarnationOf>,
+    /// Since when the present leader leads, as far as this node knows.
+    pub(crate) leader: Moment,
+    /// How many seconds the local time is ahead of UTC, once the daemon has said so.
+    pub(crate) utc_offset_s: Option<i32>,
+}
+
+impl Since {
+    pub(crate) fn new(now: Moment) -> Self {
+        Self { heard: BTreeMap::new(), met: BTreeSet::new(), leader: now, utc_offset_s: None }
+    }
+
+    pub(crate) fn heard(&mut self, about: IncarnationOf, now: Moment) {
+        self.heard.retain(|known, _| known.node != about.node || *known == about);
+        self.heard.entry(about).or_insert(now);
+        self.met.insert(about);
+    }
+
+    pub(crate) fn silent(&mut self, about: IncarnationOf) {
+        self.heard.remove(&about);
+    }
+
+    pub(crate) fn all_silent(&mut self) {
+        self.heard.clear();
+    }
+}
+
+impl Engine {
+    /// How long everyone who is heard was heard without a break.
+    pub(crate) fn heard_for(&self) -> BTreeMap<IncarnationOf, Duration> {
+        self.since.heard.iter().map(|(about, since)| (*about, self.now.since(*since))).collect()
+    }
+
+    pub(crate) fn met(&self) -> BTreeSet<IncarnationOf> {
+        self.since.met.clone()
+    }
+
+    /// What is left of the settling time.
+    pub(crate) fn settling(&self) -> Option<Duration> {
+        let left = self.state.config.settling_time.saturating_sub(self.now.since(self.since.leader));
+        (!left.is_zero()).then_some(left)
+    }
+
+    /// The time on the wall of this node.
+    pub(crate) fn local_time(&self) -> Option<LocalTime> {
+        self.since.utc_offset_s.map(|offset| LocalTime::of(self.wall_ms, offset))
+    }
+}
