@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use regent_model::action::{Failure, Outcome, RunId};
+use regent_model::action::{CommandEnd, Failure, Outcome, RunId};
 
 use crate::job::Job;
 use crate::report::Report;
@@ -18,6 +18,8 @@ pub(crate) type Reporter = Arc<dyn Fn(Report) + Send + Sync>;
 pub(crate) enum Asked {
     Run(RunId),
     Fence(RunId),
+    Event(RunId),
+    Look(RunId),
 }
 
 impl Asked {
@@ -27,6 +29,11 @@ impl Asked {
         match self {
             Self::Run(id) => Report::Done { id, outcome: Outcome::Failed(failure), steps },
             Self::Fence(id) => Report::Fenced { id, result: Err(failure), steps },
+            Self::Event(id) => {
+                let (words, output) = (failure.reason, failure.evidence);
+                Report::Ran { id, end: CommandEnd { code: None, words, output } }
+            }
+            Self::Look(id) => Report::Seen { id, text: failure.reason },
         }
     }
 }
@@ -81,6 +88,14 @@ impl Clock {
             state.hung = state.hung.saturating_sub(1);
         }
         mine
+    }
+
+    /// What is being worked on, and since when, for the operator.
+    pub(crate) fn doing(&self) -> Vec<String> {
+        let state = lock(&self.state);
+        let looks = |asked: &Asked| matches!(asked, Asked::Look(_));
+        let jobs = state.pending.values().filter(|(asked, _)| !looks(asked));
+        jobs.map(|(_, job)| format!("{}: {}", job.what, job.doing())).collect()
     }
 
     /// How many threads still work on what the clock has answered.

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use regent_model::action::{Failure, FenceRun, Notice, Outcome, Resource, Run};
+use regent_model::action::{EventRun, Failure, FenceRun, LookRun, Notice, Outcome, Resource, Run};
 use regent_model::holding::{Act, Held, Holding};
 
 use crate::announcer::Announcer;
@@ -14,7 +15,10 @@ use crate::hostname::HostName;
 use crate::job::Job;
 use crate::report::{Gate, Report};
 use crate::slot::{Slots, key};
-use crate::{address, cgroup, fence, filesystem};
+use crate::{address, cgroup, event, fence, filesystem};
+
+/// How long a look may take: what it looks at may hang in the kernel.
+const LOOK_MAX: Duration = Duration::from_secs(5);
 
 /// Where the hands keep things.
 #[derive(Debug, Clone)]
@@ -121,6 +125,24 @@ impl Hands {
         });
     }
 
+    /// Begins to run a command of an event and returns at once. Answered by exactly one [`Report::Ran`].
+    pub fn event(&self, run: EventRun) {
+        let job = Job::new(run.what.clone(), event::limit(&run));
+        self.begin(Asked::Event(run.id), job, move |inner, job| Report::Ran {
+            id: run.id,
+            end: event::run(inner, &run, job),
+        });
+    }
+
+    /// Begins to look at what takes so long and returns at once. Answered by exactly one [`Report::Seen`].
+    pub fn look(&self, run: LookRun) {
+        let job = Job::new("looking at what takes so long".into(), LOOK_MAX);
+        self.begin(Asked::Look(run.id), job, move |inner, _| Report::Seen {
+            id: run.id,
+            text: event::look(inner, &run),
+        });
+    }
+
     /// How many threads hang in the kernel on work whose deadline has passed.
     #[must_use]
     pub fn hung(&self) -> usize {
@@ -186,6 +208,13 @@ fn work(context: &Context<'_>) -> Result<Outcome, Failure> {
         Resource::Address(config) => address::work(context, config),
         Resource::Filesystem(config) => filesystem::work(context, config),
         Resource::Application(config) => application::work(context, config),
+    }
+}
+
+impl Inner {
+    /// What the hands are at, one line a piece of work.
+    pub(crate) fn doing(&self) -> Vec<String> {
+        self.clock.doing()
     }
 }
 

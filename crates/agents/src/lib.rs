@@ -20,6 +20,7 @@ mod clock;
 mod command;
 mod device;
 mod environment;
+mod event;
 mod fence;
 mod filesystem;
 mod glob;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regent_model::action::{Failure, Notice, Outcome, RunId};
+use regent_model::action::{CommandEnd, Failure, Notice, Outcome, RunId};
 use regent_model::holding::{Act, Held};
 use regent_model::journal::Level;
 use regent_model::{Epoch, GroupName};
@@ -64,6 +64,20 @@ pub enum Report {
         result: Result<String, Failure>,
         /// The steps on the way, in order.
         steps: Vec<Step>,
+    },
+    /// The one answer to a [`regent_model::action::EventRun`].
+    Ran {
+        /// The number of the run.
+        id: RunId,
+        /// How the command ended.
+        end: CommandEnd,
+    },
+    /// The one answer to a [`regent_model::action::LookRun`].
+    Seen {
+        /// The number of the look.
+        id: RunId,
+        /// The processes, and what they wait for.
+        text: String,
     },
     /// Something happened that nobody asked for.
     Notice(Notice),

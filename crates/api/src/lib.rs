@@ -11,7 +11,7 @@ use regent_model::{GroupName, NodeName};
 use serde::{Deserialize, Serialize};
 
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
-pub use status::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
+pub use status::{GroupStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status};
 
 /// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
 pub const SOCKET: &str = "/run/regent/api.sock";
@@ -70,6 +70,13 @@ pub enum Request {
         node: Option<String>,
         /// How.
         verb: NodeVerb,
+    },
+    /// The cluster events that run and wait, on every node that is heard.
+    EventQueue,
+    /// Skip the rest of the events that are blocked on a node, and let the next ones run.
+    ResumeEvents {
+        /// Which node; this one if absent.
+        node: Option<String>,
     },
     /// A person's word that a node is dead.
     ConfirmDead {
@@ -143,6 +150,11 @@ pub enum Answer {
         entries: Vec<(u64, Entry)>,
         /// The newest cursor.
         last: u64,
+    },
+    /// To [`Request::EventQueue`].
+    EventQueue {
+        /// What runs and waits on every node, in order.
+        nodes: Vec<(NodeName, Vec<QueuedEvent>)>,
     },
     /// To [`Request::Config`].
     Config {

@@ -99,6 +99,21 @@ pub struct GroupStatus {
     pub guarantee: String,
 }
 
+/// A cluster event that runs or waits on a node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueuedEvent {
+    /// Its number on that node, once it has begun.
+    pub number: Option<u64>,
+    /// The event with its arguments.
+    pub event: String,
+    /// One of `running`, `waiting`, `blocked`.
+    pub state: String,
+    /// What it does, what it waits for, or what failed.
+    pub doing: String,
+    /// Of a blocked one: the end of the output of what failed.
+    pub evidence: String,
+}
+
 /// A resource.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ResourceStatus {

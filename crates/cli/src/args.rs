@@ -143,9 +143,22 @@ Examples:
 Examples:
   regent events
   regent events --group ward --since 10m
-  regent events --follow"
+  regent events --follow
+  regent events --summary
+Every node also appends its own entries to /var/lib/regent/journal.log, one JSON object a line (see
+`kind`, `text`, `event`, `took`), for tools that follow it: tail -F; the file before is journal.log.1."
     )]
     Events(EventsArgs),
+    /// Cluster events: the catalogue, what runs and waits, and how a blocked one goes on
+    #[command(after_help = "Examples:
+  regent event list
+  regent event queue
+  regent event resume --node lx5      skip the rest of what failed there, and go on")]
+    Event {
+        /// What to do.
+        #[command(subcommand)]
+        verb: EventCommand,
+    },
     /// Say why a group is where it is, and why not elsewhere
     Explain {
         /// The group
@@ -261,6 +274,21 @@ pub enum ConfigVerb {
     Show,
 }
 
+/// What can be done with cluster events.
+#[derive(Debug, Clone, Subcommand)]
+pub enum EventCommand {
+    /// Show every event: its arguments, what it means, and whether a command may take its place
+    List,
+    /// Show what runs and what waits, on every node
+    Queue,
+    /// Skip the rest of a blocked event; the next ones run, and the groups go on
+    Resume {
+        /// The node where it is blocked; this one if absent
+        #[arg(long)]
+        node: Option<String>,
+    },
+}
+
 /// Which events.
 #[derive(Debug, Clone, Args)]
 pub struct EventsArgs {
@@ -276,7 +304,10 @@ pub struct EventsArgs {
     /// At most this many, the newest
     #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
     pub last: usize,
-    /// With the evidence of every step, not only of warnings and errors
+    /// The cluster events: what was acquired, released and failed in each, in how many milliseconds
+    #[arg(long, conflicts_with = "follow")]
+    pub summary: bool,
+    /// With the parts of cluster events, and the evidence of every step, not only of warnings and errors
     #[arg(long, short)]
     pub verbose: bool,
 }

@@ -7,6 +7,7 @@ use jiff::tz::TimeZone;
 use regent_model::journal::{Entry, Level};
 use serde_json::{Value, json};
 
+use crate::cluster_events::is_inner;
 use crate::paint::{Paint, Tone, block, printable};
 
 /// A burst of events ends when nothing happens for longer than this, in milliseconds.
@@ -86,6 +87,14 @@ pub fn newest(bursts: Vec<Vec<Entry>>, limit: usize) -> Vec<Vec<Entry>> {
             (!burst.is_empty()).then_some(burst)
         })
         .collect()
+}
+
+/// Without the parts of cluster events, unless they are wanted.
+#[must_use]
+pub fn outer(bursts: Vec<Vec<Entry>>, parts: bool) -> Vec<Vec<Entry>> {
+    let keep = |entry: &Entry| parts || !is_inner(entry);
+    let bursts = bursts.into_iter().map(|burst| burst.into_iter().filter(keep).collect::<Vec<_>>());
+    bursts.filter(|burst| !burst.is_empty()).collect()
 }
 
 /// Everything, burst by burst.

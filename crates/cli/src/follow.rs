@@ -217,6 +217,9 @@ fn concerns(wish: &Wish, entry: &Entry) -> bool {
         Wish::Online { group, .. } | Wish::Disabled { group } => Some(group),
         Wish::Every(_) | Wish::Stopped { .. } | Wish::Node { .. } | Wish::Config { .. } => None,
     };
+    if crate::cluster_events::is_inner(entry) {
+        return false;
+    }
     match (&entry.group, group) {
         (Some(about), Some(group)) => about == group,
         (Some(_), None) => true,

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod args;
 pub mod args_lab;
 pub mod client;
+pub mod cluster_events;
 pub mod diff;
 pub mod environment;
 pub mod events;

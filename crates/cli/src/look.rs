@@ -11,6 +11,7 @@ use serde_json::json;
 
 use crate::args::EventsArgs;
 use crate::client::{self, Asks};
+use crate::cluster_events;
 use crate::events::{self, Manner};
 use crate::follow::{self, Steps, wall_ms};
 use crate::screen::Screen;
@@ -94,6 +95,12 @@ pub fn events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs) -> Result<()>
     let manner = manner(screen, args.verbose);
     let mut steps = Steps::learnt_from_now(asks, manner.clone())?;
     let (entries, _) = follow::events(asks, 0, ALL_EVENTS)?;
+    if args.summary {
+        let entries = chosen(entries, &EventsArgs { last: ALL_EVENTS, ..args.clone() }, wall_ms());
+        let entries: Vec<Entry> = entries.into_iter().flatten().collect();
+        screen.value(&cluster_events::summary_json(entries.clone(), args.last))?;
+        return screen.say(&cluster_events::summary(entries, args.last, &manner.zone));
+    }
     let bursts = chosen(entries, args, wall_ms());
     let values: Vec<_> = bursts
         .iter()
@@ -108,12 +115,12 @@ pub fn events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs) -> Result<()>
             return screen
                 .say(&format!("nothing has happened to {group}; the groups are in: regent status\n"));
         }
-        return screen.say(&events::render(&bursts, &manner));
+        return screen.say(&events::render(&events::outer(bursts, args.verbose), &manner));
     }
     for value in &values {
         screen.value(value)?;
     }
-    for entry in bursts.iter().flatten() {
+    for entry in events::outer(bursts, args.verbose).iter().flatten() {
         screen.say(&steps.line(entry))?;
     }
     follow_events(asks, screen, args, &mut steps)
@@ -148,7 +155,9 @@ fn follow_events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs, steps: &mu
                 for entry in entries.iter().filter(|e| wanted(e)) {
                     let line = steps.line(entry);
                     screen.value(&events::entry_json(entry, steps.burst_began()))?;
-                    screen.say(&line)?;
+                    if args.verbose || !cluster_events::is_inner(entry) {
+                        screen.say(&line)?;
+                    }
                 }
             }
             Err(trouble) if trouble.exit == Exit::Unreachable => {

@@ -7,10 +7,10 @@ use clap::error::ErrorKind;
 use regent_api::NodeVerb;
 use regent_model::state::StopMode;
 
-use crate::args::{Cli, Command, ConfigVerb, NodeCommand};
+use crate::args::{Cli, Command, ConfigVerb, EventCommand, NodeCommand};
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
-use crate::{apply, environment, lab, local, look, manual, nodes, orders, reach};
+use crate::{apply, cluster_events, environment, lab, local, look, manual, nodes, orders, reach};
 
 /// Does what the words say, and gives the exit code.
 #[must_use]
@@ -56,6 +56,8 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Config { verb: ConfigVerb::Show } => look::show_config(&client()?, screen)?,
         Command::Status { watch } => look::status(&client()?, screen, *watch)?,
         Command::Events(args) => look::events(&client()?, screen, args)?,
+        Command::Event { verb: EventCommand::List } => cluster_events::list(screen)?,
+        Command::Event { verb } => cluster_events::event(&client()?, screen, verb)?,
         Command::Explain { group } => look::explain(&client()?, screen, group)?,
         Command::Env(args) => environment::env(&client()?, screen, args)?,
         Command::Group { verb } => orders::group(&client()?, screen, verb)?,

@@ -34,6 +34,7 @@ impl Engine {
             Ok(state) => {
                 self.state = state;
                 self.members_changed_at = index;
+                self.passed_over_events(index);
                 // Nothing is answered to the leader before it is durable here.
                 self.snapshot_durable_at = index;
                 self.tell(Level::Step, "snapshot", format!("took over the whole state as of entry {index}"));
@@ -91,6 +92,7 @@ impl Engine {
         if !self.current && (proposal.id.node, proposal.id.session) == (self.me.id, self.me.session) {
             self.become_current();
         }
+        self.derive_events(index, &changes);
         if let Some(pending) = self.proposals.open.remove(&proposal.id) {
             self.answer_applied(pending.waiting, &changes);
         }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use regent_model::event::EventNote;
 use regent_model::journal::Entry;
 use regent_model::{NodeId, NodeName};
 
@@ -44,6 +45,20 @@ impl Chronicle {
         let kept = own.filter_map(|(_, e)| e.event.as_ref()).map(|n| n.number).max();
         chronicle.event = kept.unwrap_or_else(|| chronicle.own_last());
         chronicle
+    }
+
+    /// The events of this node that began and, as far as is kept, never ended.
+    pub(crate) fn unfinished_events(&self) -> Vec<EventNote> {
+        let mut open: Vec<EventNote> = Vec::new();
+        for (_, entry) in self.entries.iter().filter(|(_, e)| e.node == self.me) {
+            let Some(note) = &entry.event else { continue };
+            match entry.kind.as_str() {
+                "event_start" => open.push(note.clone()),
+                "event_complete" | "event_interrupted" => open.retain(|o| o.number != note.number),
+                _ => {}
+            }
+        }
+        open
     }
 
     /// The next number for a cluster event of this node: larger than that of every event before, also those of

@@ -17,6 +17,7 @@ use regent_store::Record;
 use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
 use crate::consensus::Consensus;
+use crate::events::Events;
 use crate::facts::Said;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
 use crate::proposals::Proposals;
@@ -99,6 +100,7 @@ pub struct Engine {
     /// Since when this node knows that a machine is to be rebooted.
     pub(crate) reboots_since: BTreeMap<IncarnationOf, Moment>,
     pub(crate) sequencers: BTreeMap<GroupName, Sequencer>,
+    pub(crate) events: Events,
     /// What this daemon itself saw assigned to this life, and did not begin yet: nothing of it can be running.
     pub(crate) assigned_here: BTreeMap<GroupName, Epoch>,
     pub(crate) numbers: RunNumbers,
@@ -171,6 +173,7 @@ impl Engine {
             fence_work: BTreeMap::new(),
             reboots_since: BTreeMap::new(),
             sequencers: BTreeMap::new(),
+            events: Events::default(),
             assigned_here: BTreeMap::new(),
             numbers: RunNumbers::default(),
             decided: BTreeMap::new(),
@@ -194,6 +197,7 @@ impl Engine {
             engine.persist(records, OnDurable::Nothing);
         }
         engine.forget_promises_withdrawn();
+        engine.recall_events();
         engine.settle();
         let effects = engine.take_effects();
         (engine, effects)
@@ -227,6 +231,8 @@ impl Engine {
             Input::Persisted(id) => self.persisted(id),
             Input::Done { id, outcome, steps } => self.agent_done(id, outcome, steps),
             Input::Fenced { id, result } => self.fence_done(id, result),
+            Input::Ran { id, end } => self.command_ended(id, end),
+            Input::Seen { id, text } => self.looked(id, text),
             Input::Notice(notice) => self.noticed(notice),
             Input::Request { id, request } => self.request(id, request),
         }
@@ -316,10 +322,12 @@ impl Engine {
     fn settle(&mut self) {
         for round in 0.. {
             assert!(round < SETTLE_ROUNDS_MAX, "the engine does not settle");
-            let moved = self.drain_log();
+            let mut moved = self.drain_log();
             self.told_leader();
+            self.follow_events();
             self.follow_life();
             self.follow_groups();
+            moved |= self.follow_events();
             let decided = self.lead();
             self.tell_guard();
             if !moved && !decided {

@@ -40,6 +40,7 @@ impl Engine {
         self.repeat_promises();
         self.repeat_fence_results();
         self.complain();
+        self.watch_lateness();
     }
 
     /// Tells the peers how this node is: when that has changed, and now and then.
@@ -53,7 +54,7 @@ impl Engine {
         self.said.facts = Some((self.now, facts));
     }
 
-    fn own_facts(&self) -> Facts {
+    pub(crate) fn own_facts(&self) -> Facts {
         Facts {
             incarnation: self.guard.incarnation,
             boot: self.guard.boot.clone(),
@@ -63,6 +64,7 @@ impl Engine {
             journal_last: self.chronicle.own_last(),
             version: self.me.version.clone(),
             troubles: self.troubles.values().cloned().collect(),
+            events: self.event_facts(),
         }
     }
 

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regent_api::{Answer, Request};
+use regent_api::{Answer, QueuedEvent, Request};
 use regent_lease::{FromDaemon, ToDaemon};
-use regent_model::action::{FenceRun, Notice, Outcome, Run, RunId};
+use regent_model::action::{CommandEnd, EventRun, FenceRun, LookRun, Notice, Outcome, Run, RunId};
 use regent_model::ids::IncarnationOf;
 use regent_model::journal::{Entry, Level};
 use regent_model::proof::Promise;
@@ -105,6 +105,20 @@ pub enum Input {
         /// Whether the power is confirmed to be off; if not, why.
         result: Result<(), String>,
     },
+    /// A command of an event has ended.
+    Ran {
+        /// Which run.
+        id: RunId,
+        /// How.
+        end: CommandEnd,
+    },
+    /// An agent has looked at what takes so long.
+    Seen {
+        /// Which look.
+        id: RunId,
+        /// The processes, and what they wait for.
+        text: String,
+    },
     /// An agent says something unasked.
     Notice(Notice),
     /// The command line asks.
@@ -185,6 +199,17 @@ pub struct Facts {
     pub version: String,
     /// What is not as it should be with the node itself.
     pub troubles: Vec<String>,
+    /// How far it is with its cluster events.
+    pub events: EventFacts,
+}
+
+/// How far a node is with its cluster events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventFacts {
+    /// Everything that follows from the log up to this entry is done.
+    pub done: u64,
+    /// What runs and waits, in order.
+    pub queue: Vec<QueuedEvent>,
 }
 
 /// The state of a resource on its owner.
@@ -239,6 +264,10 @@ pub struct Effects {
     pub guard: Vec<FromDaemon>,
     /// Let the agents do this.
     pub run: Vec<Run>,
+    /// Let an agent run these commands of events.
+    pub event_run: Vec<EventRun>,
+    /// Let an agent look at what takes so long.
+    pub look: Vec<LookRun>,
     /// Let a fence device do this.
     pub fence: Vec<FenceRun>,
     /// Answer the command line.

@@ -22,6 +22,7 @@ impl Engine {
                     self.guard.lease_valid = false;
                     self.guard.letting_go = false;
                     self.sequencers.clear();
+                    self.forget_events();
                     self.tell(Level::Step, "incarnation", format!("incarnation {incarnation} of the guard"));
                 }
                 self.guard.attached = true;
@@ -179,7 +180,11 @@ impl Engine {
         let Some(NodeMode::Stopping(mode)) = self.state.lives.get(&self.me.id).map(|l| l.mode) else {
             return;
         };
-        if self.state.living(self.me.id) != Some(life) {
+        let known = &self.state.lives[&self.me.id];
+        let living = self.state.living(self.me.id) == Some(life);
+        // While commands held up a leaving without lease, the others may have ended this life: it leaves all the same.
+        let left_behind = known.incarnation == life.incarnation && known.without_lease;
+        if !living && !left_behind {
             return;
         }
         let leave = match mode {
@@ -189,10 +194,11 @@ impl Engine {
                 if !without_lease {
                     self.propose(Command::HoldWithoutLease { about: life });
                 }
-                without_lease.then_some(Leave::LeaveRunning)
+                (without_lease && !(living && self.is_leave_held())).then_some(Leave::LeaveRunning)
             }
             StopMode::Graceful | StopMode::Takeover => {
-                (self.may_leave(mode) && self.sequencers.is_empty()).then_some(Leave::Empty)
+                let released = self.may_leave(mode) && self.sequencers.is_empty();
+                (released && !self.is_leave_held()).then_some(Leave::Empty)
             }
         };
         if let Some(leave) = leave {
@@ -217,7 +223,9 @@ impl Engine {
             if !may_act || self.leaving {
                 continue;
             }
-            if !self.sequencers.contains_key(&name) {
+            let gate = self.gate_of(&name, &ownership);
+            let is_held = self.is_release_held(&name, &ownership);
+            if !self.sequencers.contains_key(&name) && !is_held {
                 self.begin(&name, &ownership);
             }
             if let Some(sequencer) = self.sequencers.get_mut(&name) {
@@ -225,7 +233,10 @@ impl Engine {
                 // acknowledged it (L8): a matter of a heartbeat.
                 let confirmed = self.guard.confirmed >= self.guard.voters_told_at;
                 sequencer.admit(self.now, confirmed || off(Condition::L8CurrentVoters));
-                sequencer.follow(&ownership.phase);
+                sequencer.set_gate(gate);
+                if !is_held {
+                    sequencer.follow(&ownership.phase);
+                }
             }
             self.advance(&name);
         }
@@ -240,7 +251,7 @@ impl Engine {
             group: name.clone(),
             epoch: ownership.epoch,
             node: self.me.name.clone(),
-            resources: config.resources_on(&self.me.name),
+            resources: self.resources_here(&config),
             inherits: self.assigned_here.remove(name) != Some(ownership.epoch),
             ends_by_reboot: self.state.ends_by_reboot(name),
         };
@@ -281,8 +292,10 @@ impl Engine {
                 Wish::Tell { level, kind, resource, text, took, evidence } => {
                     let group = Some(name.clone());
                     let of = resource.clone();
+                    let event = self.event_of_group(name);
                     self.write(level, kind, text, |e| {
                         e.group = group;
+                        e.event = event;
                         e.resource = of;
                         e.epoch = Some(epoch);
                         e.took = took;

@@ -31,6 +31,8 @@ impl Engine {
             }),
             Request::Group { group, verb } => self.group_request(id, &group, verb),
             Request::Node { node, verb } => self.node_request(id, node.as_deref(), verb),
+            Request::EventQueue => Some(self.event_queue()),
+            Request::ResumeEvents { node } => self.resume_request(id, node.as_deref()),
             Request::ConfirmDead { node, who, why } => self.confirm_dead(id, &node, who, why),
             Request::Join { name, addresses, witness } => self.join(id, &name, addresses, witness),
             Request::Nodes(_) => Some(Answer::refused(
@@ -269,7 +271,7 @@ impl Engine {
         None
     }
 
-    fn known_node(&self, text: &str) -> Result<NodeId, Answer> {
+    pub(crate) fn known_node(&self, text: &str) -> Result<NodeId, Answer> {
         let name = node_name(text)?;
         self.state.id_of(&name).ok_or_else(|| {
             let known: Vec<&str> = self.state.members.values().map(|m| m.name.as_str()).collect();

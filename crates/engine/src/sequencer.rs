@@ -9,6 +9,7 @@
 //!                                                                               +--a step fails--> Stuck
 //! ```
 
+mod gate;
 mod slots;
 mod telling;
 
@@ -22,6 +23,7 @@ use regent_model::state::Phase;
 use regent_model::{Moment, NodeName};
 
 use crate::io::{ResourceWord, StepTaken};
+pub(crate) use gate::Gate;
 use slots::Slot;
 
 /// How much longer than its deadline an agent may take to say so, before its answer is not waited for any more.
@@ -81,6 +83,8 @@ pub(crate) struct Sequencer {
     admitted: bool,
     /// When that was not so last.
     barred_at: Option<Moment>,
+    /// How far the events of the node let it go.
+    gate: Gate,
     current: Option<Current>,
     monitors: BTreeMap<RunId, (usize, Moment)>,
     began: Moment,
@@ -144,6 +148,7 @@ impl Sequencer {
             stage,
             admitted: true,
             barred_at: None,
+            gate: Gate::OPEN,
             current: None,
             monitors: BTreeMap::new(),
             began: now,
@@ -211,6 +216,7 @@ impl Sequencer {
                     self.come_online(now, wishes);
                     None
                 }
+                Stage::Acquiring { at } if !self.may_come_up(at) => None,
                 Stage::Acquiring { at } => {
                     let op = if self.slots[at].probed { Op::Acquire } else { Op::Probe };
                     self.slots[at].word = ResourceWord::Acquiring;
@@ -226,6 +232,7 @@ impl Sequencer {
                     wishes.push(Wish::Released(failure));
                     None
                 }
+                Stage::Releasing { at, failure: None } if !self.may_go_down(at - 1) => None,
                 Stage::Mending { at, .. } | Stage::Releasing { at, .. } => {
                     self.slots[at - 1].word = ResourceWord::Releasing;
                     Some((at - 1, Op::Release))

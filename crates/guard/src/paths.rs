@@ -98,7 +98,7 @@ impl Paths {
     /// This node's own event journal.
     #[must_use]
     pub fn journal(&self) -> PathBuf {
-        self.state.join("journal")
+        self.state.join("journal.log")
     }
 
     /// The number of the daemon's last session.

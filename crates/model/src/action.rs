@@ -49,6 +49,16 @@ impl Resource {
         }
     }
 
+    /// In which part of a cluster event it comes up; it goes down in the reverse order.
+    #[must_use]
+    pub fn tier(&self) -> Tier {
+        match self {
+            Self::Filesystem(_) => Tier::Storage,
+            Self::Address(_) => Tier::Addresses,
+            Self::Application(_) => Tier::Applications,
+        }
+    }
+
     /// The kind, in one word, for people.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -58,6 +68,17 @@ impl Resource {
             Self::Application(_) => "application",
         }
     }
+}
+
+/// The parts in which groups come up, in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Tier {
+    /// Volumes and file systems.
+    Storage,
+    /// Service addresses.
+    Addresses,
+    /// Applications.
+    Applications,
 }
 
 /// What to do with a resource.
@@ -104,6 +125,51 @@ pub struct Run {
     pub deadline: Duration,
     /// The environment for scripts (`REGENT_*`), without what the agent itself adds.
     pub environment: Vec<(String, String)>,
+}
+
+/// A command of a cluster event, for an agent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRun {
+    /// The number to answer with.
+    pub id: RunId,
+    /// What it is, in words: `pre of node_down lx4`.
+    pub what: String,
+    /// The line for `/bin/sh -c`.
+    pub line: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// After how long it is killed; without it, never.
+    pub timeout: Option<Duration>,
+    /// Its environment (`REGENT_*`).
+    pub environment: Vec<(String, String)>,
+}
+
+/// How a command of an event ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandEnd {
+    /// Its exit code; none where it did not exit by itself, or could not be started.
+    pub code: Option<i32>,
+    /// How it ended, in words that follow its name: `exited with 3`.
+    pub words: String,
+    /// The end of its output.
+    pub output: String,
+}
+
+impl CommandEnd {
+    /// Whether it did what it was asked.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.code == Some(0)
+    }
+}
+
+/// A request to look at what takes so long: the processes at work, and what each waits for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LookRun {
+    /// The number to answer with.
+    pub id: RunId,
+    /// At the processes of this group; none: at those of the events' commands.
+    pub group: Option<GroupName>,
 }
 
 /// A request to a fence device.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Resource;
+use crate::event::EventName;
 use crate::ids::{ClusterName, GroupName, NodeName, ResourceName};
 use crate::proof::Need;
 use crate::timers::Timers;
@@ -16,6 +17,7 @@ use crate::timers::Timers;
 mod application;
 mod calendar;
 mod check_addresses;
+mod check_events;
 mod check_groups;
 mod check_members;
 mod check_networks;
@@ -25,6 +27,7 @@ mod check_relations;
 mod check_storage;
 mod claims;
 mod draft;
+mod event;
 mod excluded;
 mod failback;
 mod filesystem;
@@ -51,6 +54,7 @@ mod tree;
 
 pub use calendar::{FailbackAt, LocalTime};
 pub use claims::{Claims, Port, Protocol, Role};
+pub use event::{DEFAULT_EVENT_LIMIT, EventConfig, EventRules, OnError};
 pub use excluded::{excluded_on, exclusion_remarks};
 pub use failback::{FailbackTimes, past_dates};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
@@ -67,6 +71,9 @@ pub use storage::{Backing, Check, FilesystemConfig};
 
 /// The port for keepalives (UDP) and the node-to-node channel (TCP), unless the configuration says otherwise.
 pub const DEFAULT_PORT: u16 = 7410;
+
+/// See [`Config::topology`].
+pub type Topology = (Vec<NodeConfig>, Vec<NodeConfig>, Vec<NetworkConfig>, Timers);
 
 /// A whole cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +96,10 @@ pub struct Config {
     pub witnesses: Vec<NodeConfig>,
     /// The fence devices.
     pub fences: Vec<Arc<FenceConfig>>,
+    /// What is done around cluster events, in the order of the file.
+    pub events: Vec<Arc<EventConfig>>,
+    /// What the cluster says about events.
+    pub event_rules: EventRules,
     /// The resource groups, in the order of the file.
     pub groups: Vec<Arc<GroupConfig>>,
 }
@@ -132,6 +143,29 @@ impl Config {
     #[must_use]
     pub fn is_witness(&self, name: &NodeName) -> bool {
         self.witnesses.iter().any(|w| &w.name == name)
+    }
+
+    /// What the reconfig events call the topology: nodes, witnesses, networks and timers.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        (self.nodes.clone(), self.witnesses.clone(), self.networks.clone(), self.timers)
+    }
+
+    /// What is done on `node` around `event`, for events that concern `groups`: what the file says for all first, then
+    /// what it says for each of the groups.
+    pub fn around<'a>(
+        &'a self,
+        event: EventName,
+        node: &'a NodeName,
+        groups: &'a [GroupName],
+    ) -> impl Iterator<Item = (Option<&'a GroupName>, &'a Arc<EventConfig>)> {
+        let all = self.events.iter().map(|e| (None, e));
+        let own = self
+            .groups
+            .iter()
+            .filter(|g| groups.contains(&g.name))
+            .flat_map(|g| g.events.iter().map(|e| (Some(&g.name), e)));
+        all.chain(own).filter(move |(_, e)| e.name == event && e.is_for(node))
     }
 
     /// The fence devices that can cut `node`, in the order of the file.
@@ -217,6 +251,8 @@ pub struct GroupConfig {
     pub requires: crate::survey::Limits,
     /// What its nodes are prepared with.
     pub prepare: PrepareConfig,
+    /// What is done around cluster events that concern it, in the order of the file.
+    pub events: Vec<Arc<EventConfig>>,
     /// Storage, acquired first, in the order in which it is mounted: what others stand on comes first.
     pub filesystems: Vec<Arc<FilesystemConfig>>,
     /// Addresses, acquired after storage.

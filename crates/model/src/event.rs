@@ -279,6 +279,13 @@ impl fmt::Display for Event {
     }
 }
 
+/// A line for `/bin/sh -c` that hands its arguments on, unless it speaks of them itself.
+#[must_use]
+pub fn with_arguments(line: &str) -> String {
+    let speaks_of_them = ["$@", "$*", "$#", "$1", "$2", "${"].iter().any(|word| line.contains(word));
+    if speaks_of_them { line.to_owned() } else { format!("{} \"$@\"", line.trim_end()) }
+}
+
 /// The event that a journal entry belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EventNote {

@@ -189,6 +189,8 @@ pub enum Change {
     Wished(GroupName),
     /// A group failed on a node.
     FailedOn(GroupName, NodeId, String),
+    /// The blocked cluster events of a node are to go on.
+    EventsResumed(NodeId),
     /// A promise was withdrawn.
     Withdrawn(Promise),
     /// A node's power is to be cut.

@@ -1,5 +1,7 @@
 //! What a configuration's text may say, and what is found in one that may not stand.
 
+#[path = "config/events.rs"]
+mod events;
 #[path = "config/members.rs"]
 mod members;
 #[path = "config/networks.rs"]

@@ -11,7 +11,7 @@ use regent_engine::io::StepTaken;
 use regent_engine::{Effects, Engine, Input};
 use regent_guard::{NodeIdentity, ToGuard, clock, realtime};
 use regent_model::NodeId;
-use regent_model::action::{Failure, Outcome, Run};
+use regent_model::action::{CommandEnd, Failure, Outcome, Run};
 use regent_model::config::Config;
 use regent_model::journal::Entry;
 
@@ -81,6 +81,8 @@ pub(crate) fn input_of(report: Report) -> Input {
         Report::Fenced { id, result, .. } => {
             Input::Fenced { id, result: result.map(drop).map_err(|failure| in_words(&failure)) }
         }
+        Report::Ran { id, end } => Input::Ran { id, end },
+        Report::Seen { id, text } => Input::Seen { id, text },
         Report::Notice(notice) => Input::Notice(notice),
     }
 }
@@ -155,6 +157,21 @@ impl Heart {
         }
         for run in effects.run {
             self.run(run);
+        }
+        for run in effects.event_run {
+            match &self.hands {
+                Some(hands) => hands.event(run),
+                None => {
+                    let end = CommandEnd { code: None, words: no_hands(), output: String::new() };
+                    self.inbox.push(Input::Ran { id: run.id, end });
+                }
+            }
+        }
+        for look in effects.look {
+            match &self.hands {
+                Some(hands) => hands.look(look),
+                None => self.inbox.push(Input::Seen { id: look.id, text: no_hands() }),
+            }
         }
         for fence in effects.fence {
             match &self.hands {

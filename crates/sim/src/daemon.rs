@@ -211,6 +211,12 @@ impl Sim {
         for run in effects.run {
             self.begin_run(node, run);
         }
+        for run in effects.event_run {
+            self.begin_command(node, run);
+        }
+        for look in effects.look {
+            self.begin_look(node, &look);
+        }
         for run in effects.fence {
             self.begin_fence(node, &run);
         }

@@ -9,7 +9,7 @@ use regent_engine::PeerMessage;
 use regent_engine::io::RequestId;
 use regent_lease::io::ActId;
 use regent_lease::{Frame, FromDaemon, ToDaemon};
-use regent_model::action::{Notice, RunId};
+use regent_model::action::{CommandEnd, Notice, RunId};
 use regent_model::holding::{Act, Held};
 use regent_model::{Incarnation, Moment, NodeId, NodeName};
 use std::net::IpAddr;
@@ -72,6 +72,8 @@ pub(crate) enum Event {
     Hand(NodeId, Life, RunId),
     /// An agent's time for a run is over.
     HandOverdue(NodeId, Life, RunId),
+    /// A command of a cluster event has ended.
+    Ran { node: NodeId, daemon: Life, id: RunId, end: CommandEnd },
     /// An agent says something unasked.
     Noticed { node: NodeId, daemon: Life, notice: Notice },
     /// A fence agent goes on.
@@ -139,6 +141,7 @@ impl Event {
             | Self::Written(node, daemon)
             | Self::Hand(node, daemon, _)
             | Self::HandOverdue(node, daemon, _)
+            | Self::Ran { node, daemon, .. }
             | Self::Noticed { node, daemon, .. }
             | Self::FenceStep { node, daemon, .. }
             | Self::Ask { node, daemon, .. }

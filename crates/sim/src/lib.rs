@@ -17,6 +17,7 @@
 
 mod body;
 pub mod command;
+mod commands;
 mod daemon;
 mod event;
 mod faults;

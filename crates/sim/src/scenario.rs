@@ -39,6 +39,8 @@ impl Scenario {
     /// - `pause NODE MS`, `pause-daemon NODE MS`
     /// - `cut NODE... | NODE...`, `heal`, `unplug NODE NETWORK`, `plug NODE NETWORK`
     /// - `apps-die NODE`, `agents-fail PERMILLE`, `starts-fail PERMILLE`, `fence-fails PERMILLE`, `san-off NODE`, `san-on NODE`
+    /// - `events-fail WORD`: commands of events with this word in them fail, until one mends it
+    /// - `ask NODE event resume [NODE]`
     /// - `ask NODE group enable|disable|restart|move GROUP [NODE]`
     /// - `ask NODE node start|standby|stop [graceful|takeover|forced]] [NODE`, `ask NODE confirm-dead NODE`
     /// - `start NODE`: the service, after a stop
@@ -173,6 +175,8 @@ impl Sim {
                 let node = node(self, 1)?;
                 really.then(|| self.heals(&Fault::SanOff(node)));
             }
+            "events-fail" if really => self.weather.commands_fail = Some((*words.get(1)?).to_owned()),
+            "events-fail" => drop(words.get(1)?),
             "agents-fail" if really => self.weather.agents_fail = number(1)?,
             "fence-fails" if really => self.weather.fences_fail = number(1)?,
             "starts-fail" if really => self.weather.acquires_fail = number(1)?,
@@ -231,6 +235,7 @@ fn request_of(words: &[&str]) -> Option<Request> {
             };
             Request::Group { group: text(2)?, verb }
         }
+        ("event", "resume") => Request::ResumeEvents { node: text(2) },
         ("node", "start") => Request::Node { node: text(2), verb: NodeVerb::Start },
         ("node", "standby") => Request::Node { node: text(2), verb: NodeVerb::Standby },
         ("node", "stop") => Request::Node { node: text(3), verb: NodeVerb::Stop(mode(words.get(2)?)?) },

@@ -50,6 +50,8 @@ pub(crate) struct Weather {
     pub(crate) very_late: Ns,
     /// How long a sync of the state takes.
     pub(crate) sync: (Ns, Ns),
+    /// Commands of events with this word in them fail.
+    pub(crate) commands_fail: Option<String>,
 }
 
 impl Weather {
@@ -58,6 +60,7 @@ impl Weather {
             agents_fail: 0,
             agents_hang: 0,
             agents_slow: false,
+            commands_fail: None,
             acquires_fail: 0,
             fences_fail: 0,
             fence_slow: 1,
@@ -242,6 +245,7 @@ impl Sim {
             Event::Written(node, _) => self.written(node),
             Event::Hand(node, _, run) => self.hand(node, run),
             Event::HandOverdue(node, _, run) => self.hand_overdue(node, run),
+            Event::Ran { node, id, end, .. } => self.input(node, regent_engine::Input::Ran { id, end }),
             Event::Noticed { node, notice, .. } => self.input(node, regent_engine::Input::Notice(notice)),
             Event::FenceStep { node, id, victim, step, .. } => self.fence_step(node, id, victim, step),
             Event::Ask { node, id, request, .. } => {

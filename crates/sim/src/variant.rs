@@ -23,6 +23,8 @@ pub enum Variant {
     Growing,
     /// One group of an address and an application, with a lease of 20 s: a thousandth of it is long.
     AddressSlow,
+    /// Two groups, each at home on the other's standby, with commands around the events.
+    Events,
     /// Hot standby with a shared file system whose release is complete only after a reboot, and a group at home on
     /// the standby.
     Reboots,
@@ -32,7 +34,7 @@ pub enum Variant {
 
 impl Variant {
     /// Those of which a seed chooses one.
-    pub const ANY: [Self; 10] = [
+    pub const ANY: [Self; 11] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -43,10 +45,11 @@ impl Variant {
         Self::Growing,
         Self::Reboots,
         Self::Related,
+        Self::Events,
     ];
 
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -58,6 +61,7 @@ impl Variant {
         Self::AddressSlow,
         Self::Reboots,
         Self::Related,
+        Self::Events,
     ];
 
     /// How many of its nodes and witnesses, in the order of the file, found the cluster. The others join it.
@@ -80,6 +84,7 @@ impl Variant {
             Self::AddressSlow => "address-slow",
             Self::Reboots => "reboots",
             Self::Related => "related",
+            Self::Events => "events",
         }
     }
 
@@ -139,6 +144,14 @@ impl Variant {
                 text += &storage("sda");
                 text += &group("child", &["lx5", "lx4"], "cascading", "parent = \"base\"", 101);
             }
+            Self::Events => {
+                text += EVENTS;
+                text += FENCE;
+                text += &group("db", &["lx4", "lx5"], "cascading", "needs = [\"lease-ended\"]", 100);
+                text += &storage("sda");
+                text += &group("web", &["lx5", "lx4"], "cascading", "", 101);
+                text += GROUP_EVENT;
+            }
             Self::Rotating => {
                 text += FENCE;
                 text += &group("db", &["lx4", "lx5"], "rotating", "needs = [\"lease-ended\"]", 100);
@@ -187,6 +200,39 @@ policy = "concurrent"
   stop_timeout  = "2s"
   restarts = 2
   window = "30s"
+"#;
+
+const EVENTS: &str = r#"
+[[event]]
+name           = "node_down"
+pre            = "/opt/before"
+post           = "/opt/after"
+recovery       = "/opt/mend"
+recovery_count = 1
+
+[[event]]
+name = "node_up"
+pre  = "/opt/before"
+post = "/opt/after"
+
+[[event]]
+name     = "rg_move"
+pre      = "/opt/moving"
+on_error = "continue"
+
+[[event]]
+name   = "start_server"
+notify = "/opt/tell"
+
+[[event]]
+name = "event_error"
+pre  = "/opt/mail"
+"#;
+
+const GROUP_EVENT: &str = r#"
+  [[group.event]]
+  name = "node_down"
+  post = "/opt/web-is-here"
 "#;
 
 fn head(takeover: &str, three: bool) -> String {

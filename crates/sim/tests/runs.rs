@@ -133,6 +133,60 @@ fn a_guard_that_dies_while_its_daemon_reaches_nobody_lets_go_before_the_peer_tak
 }
 
 #[test]
+fn a_joining_node_begins_when_those_that_were_there_have_let_go() {
+    insta::assert_snapshot!(check(
+        "cluster events\nfrom 8000\nuntil 12000\n5000 off lx4\n8000 on lx4\n12000 settled"
+    ));
+}
+
+#[test]
+fn after_a_crash_the_commands_of_the_standby_run_around_storage_and_addresses_and_before_applications() {
+    insta::assert_snapshot!(check("cluster events\nfrom 5000\nuntil 8000\n5000 off lx4"));
+}
+
+#[test]
+fn a_leaving_node_is_through_with_its_commands_before_the_peer_takes_over() {
+    insta::assert_snapshot!(check("cluster events\nfrom 5000\nuntil 8000\n5000 ask lx4 node stop takeover"));
+}
+
+#[test]
+fn a_node_that_leaves_gracefully_runs_its_commands_and_the_peer_takes_nothing() {
+    insta::assert_snapshot!(check("cluster events\nfrom 5000\nuntil 8000\n5000 ask lx4 node stop graceful"));
+}
+
+#[test]
+fn a_node_that_leaves_by_force_releases_nothing_and_tells_its_event() {
+    insta::assert_snapshot!(check("cluster events\nfrom 5000\nuntil 8000\n5000 ask lx4 node stop forced"));
+}
+
+#[test]
+fn a_command_that_fails_is_tried_again_after_its_recovery() {
+    insta::assert_snapshot!(check(
+        "cluster events\nfrom 5000\nuntil 8000\n5000 events-fail before\n5000 off lx4"
+    ));
+}
+
+#[test]
+fn a_command_that_fails_for_good_blocks_the_events_of_its_node_until_a_person_resumes() {
+    insta::assert_snapshot!(check(
+        "cluster events\nfrom 8000\nuntil 17000\n5000 off lx4\n8000 events-fail before\n8000 on lx4\n\
+         12000 events-fail nothing\n12000 ask lx4 event resume lx5\n17000 settled"
+    ));
+}
+
+#[test]
+fn an_event_that_goes_on_after_a_failure_says_so() {
+    insta::assert_snapshot!(check(
+        "cluster events\nfrom 5000\nuntil 8000\n5000 events-fail moving\n5000 ask lx4 group move web lx4\n8000 settled"
+    ));
+}
+
+#[test]
+fn a_daemon_that_restarts_in_the_middle_of_an_event_says_so_and_nothing_waits_for_it() {
+    insta::assert_snapshot!(check("cluster events\nfrom 5000\nuntil 9000\n5000 off lx4\n5510 kill lx5 200"));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in 1..=5 {
         let options = Options::default();

@@ -115,7 +115,12 @@ fn unknown_names_are_told_with_the_known_ones_and_nothing_is_ordered() {
     let verb = GroupCommand::Disable { group: "cache".into(), wait: wait(1) };
     let trouble = orders::group(&daemon, &Screen::silent(), &verb).unwrap_err();
     assert_eq!(trouble.next, ["the groups are: cacheha1"]);
-    let verb = GroupCommand::Move { group: "cacheha1".into(), node: Some("lx9".into()), restore: false, wait: wait(1) };
+    let verb = GroupCommand::Move {
+        group: "cacheha1".into(),
+        node: Some("lx9".into()),
+        restore: false,
+        wait: wait(1),
+    };
     let trouble = orders::group(&daemon, &Screen::silent(), &verb).unwrap_err();
     assert_eq!(trouble.next, ["the nodes are: lx4, lx5, wit"]);
     assert!(daemon.orders.borrow().is_empty());

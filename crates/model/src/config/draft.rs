@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::claims::ClaimsDraft;
+use super::event::{EventDraft, EventRules};
 use super::failback::FailbackDraft;
 use super::finding::Span;
 use super::prepare::PrepareDraft;
@@ -25,6 +26,7 @@ pub(super) struct Draft {
     pub(super) witnesses: Vec<MemberDraft>,
     pub(super) fences: Vec<FenceDraft>,
     pub(super) groups: Vec<GroupDraft>,
+    pub(super) events: Vec<EventDraft>,
 }
 
 impl Draft {
@@ -55,6 +57,7 @@ pub(super) struct ClusterDraft {
     pub(super) timers: Option<Timers>,
     pub(super) settling_time: Duration,
     pub(super) port: u16,
+    pub(super) rules: EventRules,
 }
 
 #[derive(Debug)]
@@ -126,6 +129,7 @@ pub(super) struct GroupDraft {
     pub(super) hostname: Option<At<String>>,
     pub(super) prepare: PrepareDraft,
     pub(super) requires: crate::survey::Limits,
+    pub(super) events: Vec<EventDraft>,
     pub(super) filesystems: Vec<FilesystemDraft>,
     pub(super) addresses: Vec<AddressDraft>,
     pub(super) applications: Vec<ApplicationDraft>,

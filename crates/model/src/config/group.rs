@@ -5,8 +5,8 @@ use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
 use super::tree::{At, Table, Value};
 use super::{
-    Failback, Failover, Policy, ReleaseEnd, Startup, application, failback, filesystem, prepare, relations,
-    requires, resource, scalar,
+    Failback, Failover, Policy, ReleaseEnd, Startup, application, event, failback, filesystem, prepare,
+    relations, requires, resource, scalar,
 };
 use crate::proof::Need;
 
@@ -34,6 +34,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
     let filesystems = reader.tables("filesystem", "group.filesystem");
     let addresses = reader.tables("address", "group.address");
     let applications = reader.tables("application", "group.application");
+    let events = reader.tables("event", "group.event");
     let findings = &mut *reader.findings;
     let filesystems: Vec<_> = filesystems.into_iter().map(|t| filesystem::filesystem(t, findings)).collect();
     let draft = GroupDraft {
@@ -53,6 +54,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         hostname,
         prepare,
         requires,
+        events: events.into_iter().map(|t| event::event("[[group.event]]", t, findings)).collect(),
         filesystems,
         addresses: addresses.into_iter().map(|t| resource::address(t, findings)).collect(),
         applications: applications.into_iter().map(|t| application::application(t, findings)).collect(),

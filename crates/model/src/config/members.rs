@@ -6,7 +6,7 @@ use super::draft::{ClusterDraft, FenceDraft, MemberDraft};
 use super::finding::{Finding, Findings};
 use super::reader::{Reader, Zero};
 use super::tree::{At, Table, Value};
-use super::{DEFAULT_PORT, FenceAction, FenceConfig, NodeConfig, Timers, network, scalar, spelling};
+use super::{DEFAULT_PORT, FenceAction, FenceConfig, NodeConfig, Timers, event, network, scalar, spelling};
 use crate::ids::NodeName;
 
 /// How long one call of a fence agent may take, unless the configuration says otherwise.
@@ -26,6 +26,7 @@ pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
     let takeover = takeover(&mut reader);
     let settling_time = reader.duration("settling_time", Zero::Allowed, "\"30s\"");
     let port = reader.number("port", 1..=u32::from(u16::MAX), "7410");
+    let rules = event::rules(&mut reader);
     reader.finish();
     let timers = match (&takeover, written) {
         (Some(takeover), _) => Some(takeover.value.1),
@@ -39,6 +40,7 @@ pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
         takeover: takeover.map_or_else(|| "normal".to_string(), |t| t.value.0),
         timers,
         settling_time: settling_time.map_or(Duration::ZERO, |s| s.value),
+        rules,
         port: port.and_then(|p| u16::try_from(p.value).ok()).unwrap_or(DEFAULT_PORT),
     }
 }

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use super::draft::{ClusterDraft, Draft, GroupDraft, NetworkDraft};
+use super::event::EventDraft;
 use super::finding::{Finding, Findings, Parsed};
 use super::profile::Profiles;
 use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
-    ApplicationConfig, Config, FilesystemConfig, GroupConfig, LocalTime, NetworkConfig, NodeConfig,
-    check_addresses, check_groups, check_members, check_networks, check_profiles, check_proofs,
-    check_relations, check_storage, failback, group, members, network, relations, stale, storage,
+    ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, LocalTime, NetworkConfig,
+    NodeConfig, check_addresses, check_events, check_groups, check_members, check_networks, check_profiles,
+    check_proofs, check_relations, check_storage, event, failback, group, members, network, relations, stale,
+    storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -37,6 +39,7 @@ pub fn parse_at(text: &str, now: Option<LocalTime>) -> Parsed {
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);
+    check_events::check(&draft, &mut findings);
     let config = if findings.has_error() || findings.unreadable { None } else { config(draft) };
     if config.is_none() && !findings.has_error() {
         // A part was refused without a word: a fault of ours, which must not pass for a good file.
@@ -60,6 +63,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
     let profiles = reader.tables("profile", "profile");
     let profiles = Profiles::read(profiles, reader.findings);
     profiles.spread(&mut groups, reader.findings);
+    let events = reader.tables("event", "event");
     if !given {
         reader.findings.add_missing(
             Finding::error(&(0..0), "there is no table [cluster]")
@@ -74,6 +78,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
         witnesses: witnesses.into_iter().map(|t| members::member("[[witness]]", t, findings)).collect(),
         fences: fences.into_iter().map(|t| members::fence(t, findings)).collect(),
         groups: groups.into_iter().map(|t| group::group(t, findings)).collect(),
+        events: events.into_iter().map(|t| event::event("[[event]]", t, findings)).collect(),
     };
     reader.finish();
     draft
@@ -81,7 +86,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
 
 /// The configuration, when every part of the draft is there.
 fn config(draft: Draft) -> Option<Config> {
-    let ClusterDraft { name, takeover, timers, settling_time, port, .. } = draft.cluster?;
+    let ClusterDraft { name, takeover, timers, settling_time, port, rules, .. } = draft.cluster?;
     let adapters: Vec<_> =
         draft.nodes.iter().map(|n| network::adapters(n, &draft.networks)).collect::<Option<_>>()?;
     let member = |m: super::draft::MemberDraft| m.config;
@@ -107,6 +112,8 @@ fn config(draft: Draft) -> Option<Config> {
             .flat_map(instances)
             .map(Arc::new)
             .collect(),
+        events: event_configs(draft.events)?,
+        event_rules: rules,
     })
 }
 
@@ -129,6 +136,10 @@ fn instances(group: GroupConfig) -> Vec<GroupConfig> {
     group.nodes.iter().map(instance).collect()
 }
 
+fn event_configs(drafts: Vec<EventDraft>) -> Option<Vec<Arc<EventConfig>>> {
+    drafts.into_iter().map(|e| e.config.map(Arc::new)).collect()
+}
+
 fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
     let hostname = draft.hostname.map(|name| name.value);
     let application = |a: super::draft::ApplicationDraft| {
@@ -148,6 +159,7 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
             draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
         ),
         hostname: hostname.clone(),
+        events: event_configs(draft.events)?,
         addresses: draft.addresses.into_iter().map(|a| a.config.map(Arc::new)).collect::<Option<_>>()?,
         applications: draft.applications.into_iter().map(application).collect::<Option<_>>()?,
     })

@@ -47,6 +47,11 @@ impl<'a> Reader<'a> {
         self.entries.iter().any(|(name, _)| name.value == key)
     }
 
+    /// Whether the value of `key` is there and of some kind.
+    pub(super) fn holds(&self, key: &str, kind: impl Fn(&Value) -> bool) -> bool {
+        self.entries.iter().any(|(name, at)| name.value == key && kind(&at.value))
+    }
+
     /// Whether the value of `key` is a bare number.
     pub(super) fn is_number(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::Number(_)))

@@ -60,6 +60,7 @@ impl State {
             Command::Move { group, to } => self.move_to(group, *to),
             Command::Restore(group) => self.restore(group),
             Command::Restart(group) => self.restart(group),
+            Command::ResumeEvents(node) => vec![Change::EventsResumed(*node)],
             Command::ConfirmDead { about, who, why } => self.confirm_dead(*about, who, why),
         }
     }

@@ -246,6 +246,8 @@ pub enum Command {
     Restore(GroupName),
     /// A group is to be taken down and brought up again; earlier failures are forgotten.
     Restart(GroupName),
+    /// A person wants the blocked cluster events of a node to go on.
+    ResumeEvents(NodeId),
     /// A person's word that an incarnation is over.
     ConfirmDead {
         /// Who is said to be dead.

@@ -123,7 +123,7 @@ fn the_example_of_every_key_has_every_key_and_states_the_defaults() {
         let (_, keys) = unknown.help.split_once("allowed here: ").unwrap();
         for key in keys
             .split(", ")
-            .filter(|k| !["filesystem", "address", "application", "prepare", "adapter"].contains(k))
+            .filter(|k| !["filesystem", "address", "application", "prepare", "adapter", "event"].contains(k))
         {
             let written = |l: &str| l.trim_start().split_once('=').is_some_and(|(k, _)| k.trim() == key);
             assert!(example.lines().any(written), "{key} of {line} is not in the example");
