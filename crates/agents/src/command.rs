@@ -8,6 +8,7 @@ use std::process::{Child, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::Signal;
 
 use crate::cgroup::Folder;
 use crate::job::Job;
@@ -21,6 +22,8 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 const PRINTER_PAUSE: Duration = Duration::from_millis(25);
 /// The folder of a command is named so, with a number.
 pub(crate) const COMMAND_FOLDER: &str = "cmd-";
+/// How long a command that hangs may take to react to its signal.
+const HUNG_GRACE: Duration = Duration::from_millis(500);
 /// How long the kernel may take to end what was killed.
 pub(crate) const KILL_TAKES_AT_MOST: Duration = Duration::from_secs(5);
 
@@ -42,6 +45,8 @@ pub(crate) struct Command<'a> {
     pub(crate) user: Option<&'a User>,
     /// What it reads on its standard input; by default nothing.
     pub(crate) input: Option<&'a str>,
+    /// What it gets when its time is up, before it is killed.
+    pub(crate) hung: Signal,
 }
 
 /// A command that was started.
@@ -262,6 +267,10 @@ pub(crate) fn run(
     let output = Output::create(output_path, command.user);
     let waited = spawn(command, &folder, &output).map(|mut running| {
         let ended = running.wait(&output, until, job);
+        if ended == Ended::TimedOut && command.hung != Signal::KILL {
+            folder.signal(command.hung);
+            let _ = folder.wait_empty(Instant::now() + HUNG_GRACE);
+        }
         (ended, running)
     });
     output.trim();

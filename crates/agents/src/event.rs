@@ -47,8 +47,13 @@ fn try_run(inner: &Inner, run: &EventRun, job: &Job) -> Result<(Ended, String), 
     let shell = std::path::Path::new("/bin/sh");
     let mut environment = run.environment.clone();
     environment::complete(&mut environment);
-    let command =
-        Command { program: Program::File(shell, &words), environment: &environment, user: None, input: None };
+    let command = Command {
+        program: Program::File(shell, &words),
+        environment: &environment,
+        user: None,
+        input: None,
+        hung: rustix::process::Signal::KILL,
+    };
     let output = Output::create(&inner.run_dir.join("output").join(FOLDER).join(run.id.0.to_string()), None);
     let until = Instant::now() + run.timeout.unwrap_or(NEVER);
     job.now_doing(&run.what);

@@ -91,6 +91,7 @@ impl Device<'_> {
             environment: &[],
             user: None,
             input: Some(&input),
+            hung: rustix::process::Signal::KILL,
         };
         let output =
             self.inner.run_dir.join("output").join(FOLDER).join(folder_name(&device.name)).join(action);

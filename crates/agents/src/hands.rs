@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use regent_model::action::{EventRun, Failure, FenceRun, LookRun, Notice, Outcome, Resource, Run};
+use regent_model::action::{EventRun, Failure, FenceRun, How, LookRun, Notice, Outcome, Resource, Run};
 use regent_model::holding::{Act, Held, Holding};
 
 use crate::announcer::Announcer;
@@ -107,7 +107,10 @@ impl Hands {
         let job = Job::new(what, run.deadline);
         self.begin(Asked::Run(run.id), job, move |inner, job| {
             let outcome = {
-                let entered = inner.slots.enter(key(&run), run.op, job);
+                // Who tells of a failure neither looks at the resource nor changes it.
+                let free = run.how == How::Notify;
+                let enter = || inner.slots.enter(key(&run), run.op, run.how, job);
+                let entered = (!free).then(enter).transpose();
                 entered.and_then(|_entered| work(&Context { inner, run: &run, job }))
             };
             let outcome = outcome.unwrap_or_else(Outcome::Failed);

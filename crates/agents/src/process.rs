@@ -5,6 +5,9 @@ use std::os::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use serde::{Deserialize, Serialize};
 
+/// The kernel keeps so much of a program's name.
+const NAME_BYTES_MAX: usize = 15;
+
 /// A process: its number and when it began, in clock ticks since boot. Numbers are used again, pairs are not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Identity {
@@ -68,6 +71,17 @@ pub(crate) fn stat(pid: i32) -> Option<Stat> {
 pub(crate) fn all() -> Vec<i32> {
     let Ok(entries) = std::fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// The living processes of this name, as `ps -e` shows it, and of this user if one is given.
+pub(crate) fn named(name: &str, uid: Option<u32>) -> Vec<i32> {
+    use std::os::unix::fs::MetadataExt;
+    let short = &name.as_bytes()[..name.len().min(NAME_BYTES_MAX)];
+    let is_his = |pid: i32| {
+        uid.is_none_or(|uid| std::fs::metadata(format!("/proc/{pid}")).is_ok_and(|m| m.uid() == uid))
+    };
+    let meant = |pid: &i32| stat(*pid).is_some_and(|s| s.is_alive() && s.command.as_bytes() == short);
+    all().into_iter().filter(meant).filter(|pid| is_his(*pid)).collect()
 }
 
 /// The command line for people, or the short name in brackets where there is none.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use regent_model::action::{Failure, Op, Run};
+use regent_model::action::{Failure, How, Op, Run};
 use regent_model::{GroupName, ResourceName};
 
 use crate::job::Job;
@@ -23,7 +23,8 @@ pub(crate) fn key(run: &Run) -> Key {
 #[derive(Default)]
 struct State {
     change: Option<(Op, Arc<Job>)>,
-    check: Option<Arc<Job>>,
+    /// Checks of different monitors do not wait for each other; one monitor has one at a time.
+    checks: Vec<(How, Arc<Job>)>,
 }
 
 #[derive(Default)]
@@ -48,9 +49,7 @@ impl Drop for Entered {
         if state.change.as_ref().is_some_and(|(_, job)| Arc::ptr_eq(job, &self.job)) {
             state.change = None;
         }
-        if state.check.as_ref().is_some_and(|job| Arc::ptr_eq(job, &self.job)) {
-            state.check = None;
-        }
+        state.checks.retain(|(_, job)| !Arc::ptr_eq(job, &self.job));
         self.slot.changed.notify_all();
     }
 }
@@ -61,11 +60,11 @@ impl Slots {
     ///
     /// # Errors
     /// Earlier work hangs: nothing may be done to the resource, and nothing may be said about it.
-    pub(crate) fn enter(&self, key: Key, op: Op, job: &Arc<Job>) -> Result<Entered, Failure> {
+    pub(crate) fn enter(&self, key: Key, op: Op, how: How, job: &Arc<Job>) -> Result<Entered, Failure> {
         let slot = lock(&self.0).entry(key).or_default().clone();
         match op {
             Op::Acquire | Op::Release => slot.enter_change(op, job)?,
-            Op::Probe | Op::Monitor => slot.enter_check(job)?,
+            Op::Probe | Op::Monitor => slot.enter_check(how, job)?,
         }
         Ok(Entered { slot, job: job.clone() })
     }
@@ -83,8 +82,10 @@ impl Slot {
         }
         state.change = Some((op, job.clone()));
         let patience = job.until(CHECK_ENDS_WITHIN);
-        while let Some(check) = state.check.clone() {
-            check.call_off("given up, because the resource is about to change");
+        while !state.checks.is_empty() {
+            for (_, check) in &state.checks {
+                check.call_off("given up, because the resource is about to change");
+            }
             if Instant::now() >= patience {
                 break;
             }
@@ -93,18 +94,19 @@ impl Slot {
         Ok(())
     }
 
-    fn enter_check(&self, job: &Arc<Job>) -> Result<(), Failure> {
+    fn enter_check(&self, how: How, job: &Arc<Job>) -> Result<(), Failure> {
         let mut state = lock(&self.state);
         loop {
-            if let Some(hanging) = state.check.as_ref().filter(|check| check.is_abandoned()) {
+            let same = state.checks.iter().find(|(of, _)| *of == how).map(|(_, job)| job);
+            if let Some(hanging) = same.filter(|check| check.is_abandoned()) {
                 return Err(hangs(hanging));
             }
-            let earlier = state.change.as_ref().map(|(_, job)| job).or(state.check.as_ref()).cloned();
+            let earlier = state.change.as_ref().map(|(_, job)| job).or(same).cloned();
             let Some(earlier) = earlier else { break };
             still_possible(job, &earlier)?;
             state = wait_until(&self.changed, state, Some(job.soft_deadline()));
         }
-        state.check = Some(job.clone());
+        state.checks.push((how, job.clone()));
         Ok(())
     }
 }
@@ -143,8 +145,8 @@ mod tests {
         let slots = Slots::default();
         let first = job(5000);
         first.now_doing("mounting");
-        let _held = slots.enter(key(), Op::Acquire, &first).unwrap();
-        let failure = slots.enter(key(), Op::Acquire, &job(60)).err().unwrap();
+        let _held = slots.enter(key(), Op::Acquire, How::Plain, &first).unwrap();
+        let failure = slots.enter(key(), Op::Acquire, How::Plain, &job(60)).err().unwrap();
         assert!(failure.timed_out && failure.reason.contains("mounting"), "{failure:?}");
         assert!(!first.is_called_off());
     }
@@ -153,7 +155,7 @@ mod tests {
     fn a_release_calls_off_an_acquire_and_gets_its_place() {
         let slots = Arc::new(Slots::default());
         let acquire = job(5000);
-        let held = slots.enter(key(), Op::Acquire, &acquire).unwrap();
+        let held = slots.enter(key(), Op::Acquire, How::Plain, &acquire).unwrap();
         let waiting = acquire.clone();
         let worker = std::thread::spawn(move || {
             while waiting.check().is_ok() {
@@ -161,7 +163,7 @@ mod tests {
             }
             drop(held);
         });
-        assert!(slots.enter(key(), Op::Release, &job(5000)).is_ok());
+        assert!(slots.enter(key(), Op::Release, How::Plain, &job(5000)).is_ok());
         worker.join().unwrap();
     }
 
@@ -169,9 +171,10 @@ mod tests {
     fn a_check_that_hangs_neither_blocks_a_release_nor_collects_others_behind_it() {
         let slots = Slots::default();
         let check = job(5000);
-        let _hanging = slots.enter(key(), Op::Monitor, &check).unwrap();
+        let _hanging = slots.enter(key(), Op::Monitor, How::Plain, &check).unwrap();
         check.abandon();
-        assert!(slots.enter(key(), Op::Monitor, &job(5000)).err().unwrap().timed_out);
-        assert!(slots.enter(key(), Op::Release, &job(5000)).is_ok());
+        assert!(slots.enter(key(), Op::Monitor, How::Plain, &job(5000)).err().unwrap().timed_out);
+        assert!(slots.enter(key(), Op::Monitor, How::Watch(0), &job(5000)).is_ok(), "another monitor");
+        assert!(slots.enter(key(), Op::Release, How::Plain, &job(5000)).is_ok());
     }
 }

@@ -57,6 +57,15 @@ pub enum Request {
         /// Which.
         group: String,
     },
+    /// An application is to be watched, or left alone.
+    Application {
+        /// Its group.
+        group: String,
+        /// Which.
+        application: String,
+        /// Which of the two.
+        verb: ApplicationVerb,
+    },
     /// A group is to change.
     Group {
         /// Which.
@@ -120,6 +129,16 @@ pub enum GroupVerb {
     Restore,
     /// Take it down and bring it up again where it belongs.
     Restart,
+}
+
+/// What can be done with an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ApplicationVerb {
+    /// Do not watch it, until it is resumed or its group's ownership ends.
+    Suspend,
+    /// Watch it again.
+    Resume,
 }
 
 /// What can be done with a node.

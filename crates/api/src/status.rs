@@ -123,4 +123,7 @@ pub struct ResourceStatus {
     pub kind: String,
     /// One of `running`, `acquiring`, `releasing`, `stopped`, `failed`, `slow`, `unknown`.
     pub state: String,
+    /// An operator has suspended its monitors.
+    #[serde(default)]
+    pub suspended: bool,
 }

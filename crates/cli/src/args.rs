@@ -185,6 +185,18 @@ Examples:
         #[command(subcommand)]
         verb: GroupCommand,
     },
+    /// Leave an application alone for a while, or watch it again
+    #[command(after_help = "\
+While its monitors are suspended nothing is asked and its end is no failure; status says so. It ends with resume, or when
+the group is stopped, moved or taken over. What runs in its group still ends when the node loses its lease.
+Examples:
+  regent application suspend dce secd
+  regent application resume dce secd")]
+    Application {
+        /// What to do.
+        #[command(subcommand)]
+        verb: ApplicationCommand,
+    },
     /// Start or stop a node, put it on standby, confirm that it is dead
     #[command(after_help = "Examples:
   regent node standby lx4
@@ -387,6 +399,24 @@ Examples:
         #[command(flatten)]
         wait: WaitArgs,
     },
+}
+
+/// What can be done with an application.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ApplicationCommand {
+    /// Do not watch it
+    Suspend(ApplicationArgs),
+    /// Watch it again
+    Resume(ApplicationArgs),
+}
+
+/// Which application.
+#[derive(Debug, Clone, Args)]
+pub struct ApplicationArgs {
+    /// Its group
+    pub group: String,
+    /// Its name
+    pub application: String,
 }
 
 /// What can be done with a node.

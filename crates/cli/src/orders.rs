@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
-use regent_api::{GroupStatus, GroupVerb, NodeStatus, NodeVerb, Request, Status};
+use regent_api::{ApplicationVerb, GroupStatus, GroupVerb, NodeStatus, NodeVerb, Request, Status};
 use regent_model::state::StopMode;
 use regent_model::{GroupName, NodeName};
 use serde_json::{Value, json};
 
-use crate::args::{GroupCommand, WaitArgs};
+use crate::args::{ApplicationCommand, GroupCommand, WaitArgs};
 use crate::client::{self, Asks};
 use crate::follow::{Settled, Steps, Wait, until};
 use crate::look::manner;
@@ -142,6 +142,21 @@ pub fn group(asks: &dyn Asks, screen: &Screen, verb: &GroupCommand) -> Result<()
     let restores = matches!(&request, Request::Group { verb: GroupVerb::Restore, .. });
     let hold = if restores { status.lease * 2 + Duration::from_millis(500) } else { Duration::ZERO };
     carry_out(asks, screen, wait, Order { request, wish, hold, leaves: None, released })
+}
+
+/// `regent application ...`.
+///
+/// # Errors
+/// When it is refused.
+pub fn application(asks: &dyn Asks, screen: &Screen, verb: &ApplicationCommand) -> Result<()> {
+    let (args, verb) = match verb {
+        ApplicationCommand::Suspend(args) => (args, ApplicationVerb::Suspend),
+        ApplicationCommand::Resume(args) => (args, ApplicationVerb::Resume),
+    };
+    let (group, application) = (args.group.clone(), args.application.clone());
+    let words = client::order(asks, &Request::Application { group, application, verb })?;
+    screen.value(&json!({ "done": words }))?;
+    screen.say(&format!("{words}\n"))
 }
 
 /// `regent node start` (of a node whose daemon runs) and `regent node standby`.

@@ -61,6 +61,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Explain { group } => look::explain(&client()?, screen, group)?,
         Command::Env(args) => environment::env(&client()?, screen, args)?,
         Command::Group { verb } => orders::group(&client()?, screen, verb)?,
+        Command::Application { verb } => orders::application(&client()?, screen, verb)?,
         Command::Node { verb } => return node(cli, screen, verb),
         Command::Lab(args) => return lab::run(screen, &cli.global, args),
         Command::Completions { shell } => manual::completions(screen, *shell)?,

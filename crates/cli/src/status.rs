@@ -241,7 +241,8 @@ fn resource(resource: &ResourceStatus, paint: Paint) -> String {
         "acquiring" | "releasing" | "slow" | "unknown" => Tone::Warning,
         _ => Tone::Plain,
     };
-    format!("{} {} {}", resource.kind, resource.name, paint.tone(tone, &printable(&resource.state)))
+    let more = if resource.suspended { paint.tone(Tone::Warning, ", not watched") } else { String::new() };
+    format!("{} {} {}{more}", resource.kind, resource.name, paint.tone(tone, &printable(&resource.state)))
 }
 
 /// Why a group is where it is, and why not elsewhere.

@@ -183,6 +183,7 @@ impl Engine {
                 ResourceStatus {
                     name: resource.name().clone(),
                     kind: resource.kind().to_owned(),
+                    suspended: group.suspended.contains(resource.name()),
                     state: word.unwrap_or(if vacant { "stopped" } else { "unknown" }).to_owned(),
                 }
             })

@@ -52,6 +52,15 @@ impl Engine {
             Notice::Exited { group, epoch, resource, how } => {
                 self.application_exited(&group, epoch, &resource, &how);
             }
+            Notice::Told { group, epoch, resource, warning, text, evidence } => {
+                let level = if warning { Level::Warning } else { Level::Step };
+                self.write(level, "step", text, |e| {
+                    e.group = Some(group);
+                    e.resource = Some(resource);
+                    e.epoch = Some(epoch);
+                    e.evidence = evidence;
+                });
+            }
             Notice::Trouble { topic, text, advice } => {
                 if self.troubles.insert(topic.clone(), text.clone()).as_ref() != Some(&text) {
                     self.write(Level::Warning, &topic, text, |e| e.evidence = advice);

@@ -225,6 +225,8 @@ pub enum ResourceWord {
     Stopped,
     /// It failed.
     Failed,
+    /// It runs, and takes long to say so.
+    Slow,
 }
 
 impl ResourceWord {
@@ -237,6 +239,7 @@ impl ResourceWord {
             Self::Releasing => "releasing",
             Self::Stopped => "stopped",
             Self::Failed => "failed",
+            Self::Slow => "slow",
         }
     }
 }

@@ -34,6 +34,7 @@ mod sequencer;
 mod since;
 mod timeline;
 mod vote;
+mod watching;
 
 pub use engine::Engine;
 pub use io::{Effects, Identity, Input, PeerMessage, Restored};

@@ -1,10 +1,12 @@
 //! This node's own life: what the guard says, registering, adopting, carrying out what the log gave it, stopping.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use regent_lease::io::ClusterView;
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{Outcome, RunId};
+use regent_model::holding::Held;
 use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
 use regent_model::journal::Level;
 use regent_model::mutants::{Condition, off};
@@ -71,22 +73,22 @@ impl Engine {
                 }
             }
             ToDaemon::LetGo { incarnation, released } => {
-                for (held, took) in &released {
-                    let text = format!("let go of {}", held.holding);
-                    self.write(Level::Notice, "let_go", text, |e| {
-                        e.group = Some(held.group.clone());
-                        e.epoch = Some(held.epoch);
-                        e.took = Some(*took);
-                    });
+                for (held, took) in released {
+                    self.tell_let_go(&held, took);
                 }
-                self.tell(
-                    Level::Notice,
-                    "let_go",
-                    format!("incarnation {incarnation} holds nothing any more"),
-                );
+                let text = format!("incarnation {incarnation} holds nothing any more");
+                self.tell(Level::Notice, "let_go", text);
             }
             ToDaemon::Done { .. } => {}
         }
+    }
+
+    fn tell_let_go(&mut self, held: &Held, took: Duration) {
+        self.write(Level::Notice, "let_go", format!("let go of {}", held.holding), |e| {
+            e.group = Some(held.group.clone());
+            e.epoch = Some(held.epoch);
+            e.took = Some(took);
+        });
     }
 
     /// The guard process has ended, or the connection to it: until the next one says who it is, nothing may act.
@@ -238,6 +240,7 @@ impl Engine {
                     sequencer.follow(&ownership.phase);
                 }
             }
+            self.follow_suspensions(&name);
             self.advance(&name);
         }
     }
@@ -272,7 +275,7 @@ impl Engine {
         self.carry_out(name, wishes);
     }
 
-    fn carry_out(&mut self, name: &GroupName, wishes: Vec<Wish>) {
+    pub(crate) fn carry_out(&mut self, name: &GroupName, wishes: Vec<Wish>) {
         let Some(epoch) = self.sequencers.get(name).map(Sequencer::epoch) else { return };
         let ownership = self.state.ownership(name).filter(|o| o.epoch == epoch).cloned();
         let phase = ownership.as_ref().map(|o| o.phase.clone());

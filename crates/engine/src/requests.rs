@@ -29,6 +29,9 @@ impl Engine {
                 Ok(name) => self.environment_asked(&name),
                 Err(refusal) => refusal,
             }),
+            Request::Application { group, application, verb } => {
+                self.application_request(id, &group, &application, verb)
+            }
             Request::Group { group, verb } => self.group_request(id, &group, verb),
             Request::Node { node, verb } => self.node_request(id, node.as_deref(), verb),
             Request::EventQueue => Some(self.event_queue()),

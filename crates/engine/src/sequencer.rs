@@ -10,13 +10,16 @@
 //! ```
 
 mod gate;
+mod monitoring;
 mod slots;
 mod telling;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regent_model::action::{Failure, Op, Outcome, Resource, Run, RunId};
+use regent_model::action::{Failure, How, Op, Outcome, Resource, Run, RunId};
 use regent_model::ids::{Epoch, GroupName, ResourceName};
 use regent_model::journal::Level;
 use regent_model::state::Phase;
@@ -24,6 +27,7 @@ use regent_model::{Moment, NodeName};
 
 use crate::io::{ResourceWord, StepTaken};
 pub(crate) use gate::Gate;
+use monitoring::Asked;
 use slots::Slot;
 
 /// How much longer than its deadline an agent may take to say so, before its answer is not waited for any more.
@@ -86,7 +90,9 @@ pub(crate) struct Sequencer {
     /// How far the events of the node let it go.
     gate: Gate,
     current: Option<Current>,
-    monitors: BTreeMap<RunId, (usize, Moment)>,
+    monitors: BTreeMap<RunId, Asked>,
+    /// Commands that tell of a failure: nothing waits for them.
+    notices: BTreeMap<RunId, Asked>,
     began: Moment,
     told_online: bool,
     /// The log knows that something could not be taken down.
@@ -151,6 +157,7 @@ impl Sequencer {
             gate: Gate::OPEN,
             current: None,
             monitors: BTreeMap::new(),
+            notices: BTreeMap::new(),
             began: now,
             told_online: false,
             stuck_known: false,
@@ -197,6 +204,7 @@ impl Sequencer {
     fn begin_release(&mut self, failure: Option<String>) {
         self.current = None;
         self.monitors.clear();
+        self.slots.iter_mut().for_each(|slot| slot.after_failure = false);
         self.stage = Stage::Releasing { at: self.slots.len(), failure };
     }
 
@@ -205,11 +213,12 @@ impl Sequencer {
         if let Some(overdue) = self.current.as_ref().filter(|c| now >= c.give_up).map(|c| c.id) {
             self.done(now, overdue, no_answer(), wishes);
         }
-        let silent: Vec<RunId> =
-            self.monitors.iter().filter(|(_, (_, give_up))| now >= *give_up).map(|(id, _)| *id).collect();
+        let asked = self.monitors.iter().chain(&self.notices);
+        let silent: Vec<RunId> = asked.filter(|(_, a)| now >= a.give_up).map(|(id, _)| *id).collect();
         for id in silent {
             self.done(now, id, no_answer(), wishes);
         }
+        self.send_notices(now, numbers, wishes);
         while self.current.is_none() {
             let next = match self.stage.clone() {
                 Stage::Acquiring { at } if at == self.slots.len() => {
@@ -251,19 +260,21 @@ impl Sequencer {
         let id = numbers.next();
         let deadline = self.slots[slot].deadline(op);
         self.current = Some(Current { id, slot, op, began: now, give_up: now + deadline + ANSWER_GRACE });
-        wishes.push(Wish::Run(self.order(id, slot, op, deadline)));
+        let after_failure = self.slots[slot].after_failure && op != Op::Probe;
+        let how = if after_failure { How::AfterFailure } else { How::Plain };
+        wishes.push(Wish::Run(self.order(id, slot, op, how, deadline)));
     }
 
-    fn order(&self, id: RunId, slot: usize, op: Op, deadline: Duration) -> Run {
+    fn order(&self, id: RunId, slot: usize, op: Op, how: How, deadline: Duration) -> Run {
         let resource = self.slots[slot].resource.clone();
         let environment = vec![("REGENT_RESOURCE".to_owned(), resource.name().to_string())];
-        Run { id, group: self.group.clone(), epoch: self.epoch, resource, op, deadline, environment }
+        Run { id, group: self.group.clone(), epoch: self.epoch, resource, op, how, deadline, environment }
     }
 
     fn come_online(&mut self, now: Moment, wishes: &mut Vec<Wish>) {
         self.stage = Stage::Online;
         for slot in &mut self.slots {
-            slot.next_monitor = now + slot.times.interval;
+            slot.watch_from(now);
         }
         let text = if self.told_online { "restarted" } else { "online" };
         wishes.push(self.tell(
@@ -279,30 +290,20 @@ impl Sequencer {
         }
     }
 
-    fn monitor(&mut self, now: Moment, numbers: &mut RunNumbers, wishes: &mut Vec<Wish>) {
-        for at in 0..self.slots.len() {
-            let busy = self.monitors.values().any(|(slot, _)| *slot == at);
-            let slot = &self.slots[at];
-            if busy || slot.times.interval.is_zero() || now < slot.next_monitor {
-                continue;
-            }
-            let id = numbers.next();
-            let deadline = slot.deadline(Op::Monitor);
-            self.monitors.insert(id, (at, now + deadline + ANSWER_GRACE));
-            wishes.push(Wish::Run(self.order(id, at, Op::Monitor, deadline)));
-        }
-    }
-
     /// Whether the answer to this run is waited for.
     pub(crate) fn waits_for(&self, id: RunId) -> bool {
-        self.monitors.contains_key(&id) || self.current.as_ref().is_some_and(|c| c.id == id)
+        self.monitors.contains_key(&id)
+            || self.notices.contains_key(&id)
+            || self.current.as_ref().is_some_and(|c| c.id == id)
     }
 
     /// What the agent did on the way, for the journal. Of a check only what deserves attention.
     pub(crate) fn steps(&self, id: RunId, steps: Vec<StepTaken>, wishes: &mut Vec<Wish>) {
-        let slot = self.monitors.get(&id).map(|(slot, _)| *slot);
-        let Some(at) = slot.or(self.current.as_ref().filter(|c| c.id == id).map(|c| c.slot)) else { return };
-        let watched = slot.is_some();
+        let watched = self.monitors.get(&id).map(|a| a.slot);
+        let told = self.notices.get(&id).map(|a| a.slot);
+        let current = self.current.as_ref().filter(|c| c.id == id).map(|c| c.slot);
+        let Some(at) = watched.or(told).or(current) else { return };
+        let watched = watched.is_some();
         for step in steps.into_iter().filter(|s| !watched || s.level > Level::Step) {
             wishes.push(self.tell_slot(step.level, "step", at, step.text, step.took, &step.evidence));
         }
@@ -310,8 +311,11 @@ impl Sequencer {
 
     /// Takes an agent's answer; one to a question that is not open any more is ignored.
     pub(crate) fn done(&mut self, now: Moment, id: RunId, outcome: Outcome, wishes: &mut Vec<Wish>) {
-        if let Some((slot, _)) = self.monitors.remove(&id) {
-            self.monitored(now, slot, outcome, wishes);
+        if let Some(asked) = self.monitors.remove(&id) {
+            self.monitored(now, asked, outcome, wishes);
+            return;
+        }
+        if self.notices.remove(&id).is_some() {
             return;
         }
         let Some(current) = self.current.take_if(|c| c.id == id) else { return };
@@ -413,72 +417,11 @@ impl Sequencer {
         wishes.push(Wish::Stuck(text));
     }
 
-    fn monitored(&mut self, now: Moment, at: usize, outcome: Outcome, wishes: &mut Vec<Wish>) {
-        if self.stage != Stage::Online {
-            return;
-        }
-        self.slots[at].next_monitor = now + self.slots[at].times.interval;
-        if outcome == Outcome::Running {
-            self.slots[at].failures = 0;
-            self.slots[at].word = ResourceWord::Running;
-            return;
-        }
-        let failure = as_failure(outcome, "it does not run");
-        self.slots[at].failures += 1;
-        let (count, limit) = (self.slots[at].failures, self.slots[at].times.failures.max(1));
-        let text = format!("{} is not well ({count} of {limit}): {}", self.described(at), failure.reason);
-        wishes.push(self.tell_slot(Level::Warning, "monitor", at, text, Duration::ZERO, &failure.evidence));
-        if count >= limit {
-            self.failed(now, at, &failure.reason, wishes);
-        }
-    }
-
-    /// The main process of an application has ended: no monitor needs to be asked.
-    pub(crate) fn exited(&mut self, now: Moment, resource: &ResourceName, how: &str, wishes: &mut Vec<Wish>) {
-        let Some(at) = self.slots.iter().position(|s| s.resource.name() == resource) else { return };
-        let stands = match self.stage {
-            Stage::Online => true,
-            Stage::Acquiring { at: next } => at < next,
-            _ => false,
-        };
-        if !stands {
-            return;
-        }
-        let text = format!("{} has ended: {how}", self.described(at));
-        wishes.push(self.tell_slot(Level::Warning, "exited", at, text, Duration::ZERO, ""));
-        self.failed(now, at, how, wishes);
-    }
-
-    /// Slot `at` failed while online: it and what stands on it are restarted, as often as is allowed.
-    fn failed(&mut self, now: Moment, at: usize, why: &str, wishes: &mut Vec<Wish>) {
-        let what = self.described(at);
-        self.monitors.clear();
-        self.slots[at].word = ResourceWord::Failed;
-        self.began = now;
-        if self.slots[at].may_restart(now) {
-            let text = format!("{what} failed; restarting it here");
-            wishes.push(self.tell_slot(Level::Notice, "restart", at, text, Duration::ZERO, ""));
-            self.current = None;
-            self.stage = Stage::Mending { at: self.slots.len(), to: at };
-        } else {
-            let text = format!("{what} failed, and its restarts are used up");
-            wishes.push(self.tell_slot(Level::Error, "gave_up", at, text, Duration::ZERO, ""));
-            self.begin_release(Some(format!("{what}: {why}")));
-        }
-    }
-
     /// When something is due, at the latest.
     pub(crate) fn next_wake(&self) -> Option<Moment> {
         let current = self.current.as_ref().map(|c| c.give_up);
-        let answers = self.monitors.values().map(|(_, give_up)| *give_up).min();
-        let monitors = (self.stage == Stage::Online)
-            .then(|| {
-                let watched = self.slots.iter().enumerate().filter(|(at, s)| {
-                    !s.times.interval.is_zero() && !self.monitors.values().any(|(slot, _)| slot == at)
-                });
-                watched.map(|(_, s)| s.next_monitor).min()
-            })
-            .flatten();
+        let answers = self.monitors.values().chain(self.notices.values()).map(|a| a.give_up).min();
+        let monitors = (self.stage == Stage::Online).then(|| self.next_check()).flatten();
         [current, answers, monitors].into_iter().flatten().min()
     }
 }

@@ -107,6 +107,20 @@ impl Op {
     }
 }
 
+/// What an operation on an application is about, where the word alone does not say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum How {
+    /// As the word says.
+    #[default]
+    Plain,
+    /// The release and the acquire that follow a failure here.
+    AfterFailure,
+    /// The check of a further monitor, by its place in the list.
+    Watch(u32),
+    /// Nothing is looked at: whoever wants to know is told of a failure.
+    Notify,
+}
+
 /// A request to an agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {
@@ -120,6 +134,8 @@ pub struct Run {
     pub resource: Resource,
     /// What to do.
     pub op: Op,
+    /// What it is about.
+    pub how: How,
     /// When the agent must have answered. It ends what it started and answers [`Outcome::Failed`] by then;
     /// a hung disk may keep a thread of the agent, never the answer.
     pub deadline: Duration,
@@ -226,6 +242,21 @@ pub enum Notice {
         resource: ResourceName,
         /// How it ended, in words.
         how: String,
+    },
+    /// Something came of what was begun and not waited for.
+    Told {
+        /// The group.
+        group: GroupName,
+        /// The ownership under which it was begun.
+        epoch: Epoch,
+        /// The application.
+        resource: ResourceName,
+        /// Whether somebody should look at it.
+        warning: bool,
+        /// What.
+        text: String,
+        /// Evidence.
+        evidence: String,
     },
     /// Something is not as it should be with the node itself. Said once; it stands in `status` until the topic is
     /// [`Notice::Well`] again.

@@ -36,6 +36,7 @@ mod group;
 mod guarantee;
 mod limits;
 mod members;
+mod monitoring;
 mod network;
 mod parse;
 mod policy;
@@ -60,6 +61,7 @@ pub use failback::{FailbackTimes, past_dates};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
+pub use monitoring::{HungSignal, Monitoring, OnFailure, StartIn, Watch, Watched};
 pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
 pub use parse::{parse, parse_at};
 pub use policy::{Failback, Failover, Policy, Startup};
@@ -312,8 +314,20 @@ pub struct MonitorTimes {
     pub interval: Duration,
     /// How long one check may take.
     pub timeout: Duration,
-    /// How many failed checks in a row are a failure.
+    /// How many failed checks are a failure...
     pub failures: u32,
+    /// ...among so many of the last; the same number means: in a row.
+    pub of: u32,
+    /// A check that succeeds and takes longer is slow.
+    pub slow_after: Option<Duration>,
+}
+
+impl MonitorTimes {
+    /// So many failures in a row, and nothing is slow.
+    #[must_use]
+    pub const fn new(interval: Duration, timeout: Duration, failures: u32) -> Self {
+        Self { interval, timeout, failures, of: failures, slow_after: None }
+    }
 }
 
 /// Attempts at acquiring, and local restarts after a failure.
@@ -387,6 +401,8 @@ pub struct ApplicationConfig {
     pub stop_timeout: Duration,
     /// At the end of a lease: how long the processes may react to `SIGTERM` before they are killed.
     pub lapse_grace: Duration,
+    /// How else it is watched, and what follows when it fails.
+    pub monitoring: Monitoring,
     /// What is removed before it starts under a new epoch: patterns of absolute paths.
     pub stale: Vec<String>,
     /// The group's [`GroupConfig::hostname`].

@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::ids::{BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName};
+use crate::ids::{BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName, ResourceName};
 use crate::mutants::{Condition, off};
 use crate::proof::{Promise, Proof};
 
@@ -104,6 +104,8 @@ pub struct Group {
     pub restarts: Option<Epoch>,
     /// Where it could not be brought up or kept up, and why.
     pub failed_on: BTreeMap<NodeId, String>,
+    /// Applications that are not watched, by an operator's wish: until he takes it back, or the ownership ends.
+    pub suspended: BTreeSet<ResourceName>,
 }
 
 /// Who has a group.
@@ -335,6 +337,7 @@ impl Group {
             parked_on: None,
             restarts: None,
             failed_on: BTreeMap::new(),
+            suspended: BTreeSet::new(),
         }
     }
 }

@@ -4,6 +4,8 @@
 mod events;
 #[path = "config/members.rs"]
 mod members;
+#[path = "config/monitors.rs"]
+mod monitors;
 #[path = "config/networks.rs"]
 mod networks;
 #[path = "config/profiles.rs"]

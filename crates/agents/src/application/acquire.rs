@@ -3,19 +3,21 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use regent_model::action::{Failure, Outcome};
-use regent_model::config::MainProcess;
+use regent_model::action::{Failure, Notice, Outcome};
+use regent_model::config::{MainProcess, StartIn};
 use regent_model::journal::Level;
 use rustix::event::PollFlags;
+use rustix::process::Signal;
 
 use super::life::{Life, Watch};
-use super::record::{self, Phase, Record};
-use super::{Application, MAIN_FOLDER, check, stale};
+use super::record::Phase;
+use super::{Application, MAIN_FOLDER, check, stale, watch};
 use crate::cgroup::Folder;
 use crate::command::{self, Command, Ended, Program, Running, how_it_ended, wait_for};
 use crate::hands::failure;
 use crate::output::Output;
 use crate::process::{self, Identity};
+use crate::report::Report;
 use crate::slot;
 
 /// A foreground process without a status command that lives so long is taken to have started. It lies on the way of
@@ -37,16 +39,21 @@ pub(super) fn acquire(app: &Application<'_>) -> Result<Outcome, Failure> {
     let folder = Folder::create(&app.path()).map_err(Failure::because)?;
     app.context.hold(app.holding())?;
     let main = folder.create_child(MAIN_FOLDER).map_err(Failure::because)?;
+    if let Some(outcome) = watch::runs_already(app, &folder, &main)? {
+        return Ok(outcome);
+    }
     stale::clear(app)?;
     let until = job.until(app.config.start_timeout);
     let _name = app.take_host_name(until)?;
     let output = Output::create(&app.output_path("start"), app.user.as_ref());
-    let environment = app.environment("start");
+    let restart = app.after_failure(&app.config.monitoring.restart);
+    let environment = app.environment(if restart.is_some() { "restart" } else { "start" });
     let command = Command {
-        program: Program::Shell(&app.config.start),
+        program: Program::Shell(restart.unwrap_or(&app.config.start)),
         environment: &environment,
         user: app.user.as_ref(),
         input: None,
+        hung: Signal::KILL,
     };
     job.check()?;
     job.now_doing("running the start command");
@@ -54,6 +61,9 @@ pub(super) fn acquire(app: &Application<'_>) -> Result<Outcome, Failure> {
     let running = command::spawn(&command, &main, &output)
         .map_err(|e| Failure::because(format!("start command: {e}")))?;
     let mut start = Start { app, folder, main, output, running, begun, until };
+    if app.config.monitoring.start_in == StartIn::Background {
+        return start.go_on_without();
+    }
     match start.until_it_runs() {
         Ok(process) => start.hand_over(process),
         Err(why) => Err(start.undo(why)),
@@ -101,7 +111,7 @@ impl Start<'_> {
         // Also one that has ended already: it is not waited for yet, so its number is still its own.
         let pid = self.running.pid();
         let command = process::stat(pid).map(|s| Identity { start: s.start, pid });
-        self.write_record(Phase::Starting, command);
+        self.app.write_record(Phase::Starting, command);
         if !self.is_foreground() {
             let ended = self.running.wait(&self.output, self.until, job);
             self.judge_start_command(ended)?;
@@ -276,16 +286,9 @@ impl Start<'_> {
         Failure { reason, evidence: self.output.evidence(), timed_out: true }
     }
 
-    fn write_record(&self, phase: Phase, process: Option<Identity>) {
-        let record = Record { phase, process, grace: self.app.config.lapse_grace };
-        if let Err(error) = record::write(&self.app.record_path(), record) {
-            self.app.context.job.warn(error, "");
-        }
-    }
-
     /// It runs: from here on its end is news.
     fn hand_over(self, process: Option<Identity>) -> Result<Outcome, Failure> {
-        self.write_record(Phase::Running, process);
+        self.app.write_record(Phase::Running, process);
         let Self { app, folder, main, output, running, .. } = self;
         let (child, _) = running.into_parts();
         let key = slot::key(app.context.run);
@@ -299,6 +302,40 @@ impl Start<'_> {
             report: app.context.inner.report.clone(),
         };
         life.watch(watch).map_err(Failure::because)?;
+        Ok(Outcome::Running)
+    }
+
+    /// The start command is left to itself. Its end will be told; whether the application runs, the first check says.
+    fn go_on_without(self) -> Result<Outcome, Failure> {
+        self.app.write_record(Phase::Running, None);
+        let Self { app, folder, main, output, running, begun, .. } = self;
+        let (mut child, _) = running.into_parts();
+        let run = app.context.run;
+        let key = slot::key(run);
+        let life = Life::new(key.clone(), run.epoch, folder, main, None).map_err(Failure::because)?;
+        app.context.inner.applications.insert(&life);
+        let report = app.context.inner.report.clone();
+        let watch = Watch { child: None, output, pid_file: None, report: report.clone() };
+        life.watch(watch).map_err(Failure::because)?;
+        let (path, epoch) = (app.output_path("start"), run.epoch);
+        let tell = move || {
+            let Ok(status) = child.wait() else { return };
+            let how = how_it_ended(status);
+            let text = format!(
+                "the start command in the background {how} after {:.1} s",
+                begun.elapsed().as_secs_f64()
+            );
+            let (group, resource) = key;
+            let evidence = Output::reopen(&path).evidence();
+            let warning = !status.success();
+            report(Report::Notice(Notice::Told { group, epoch, resource, warning, text, evidence }));
+        };
+        let thread = std::thread::Builder::new().name("regent-start".into()).spawn(tell);
+        thread.map_err(|e| {
+            Failure::because(format!("cannot make a thread to wait for the start command: {e}"))
+        })?;
+        let what = "the start command was begun in the background, and is not waited for";
+        app.context.job.record(Level::Step, what.into(), Duration::ZERO, String::new());
         Ok(Outcome::Running)
     }
 

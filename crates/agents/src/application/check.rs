@@ -139,7 +139,8 @@ fn leader(members: &[i32]) -> Option<Identity> {
     members.iter().filter(leads).filter_map(|pid| Identity::of(*pid)).min()
 }
 
-fn adopt(
+/// Watches what runs, from now on.
+pub(super) fn adopt(
     app: &Application<'_>,
     folder: Folder,
     main: Folder,
@@ -183,6 +184,10 @@ fn end_orphaned_commands(folder: &Folder) {
 /// Nothing runs under our hands. A pid file may still tell of one that was started by somebody else's:
 /// neither the guard nor a release could end that, so it is neither adopted nor passed over.
 fn not_in_our_folder(app: &Application<'_>) -> Result<Outcome, Failure> {
+    // Before a start it is asked whether it runs already, and what runs is taken in.
+    if app.config.monitoring.startup.is_some() {
+        return Ok(Outcome::Stopped);
+    }
     let Some(process) = app.named_by_pid_file().filter(|p| !is_number_used_again(app, *p)) else {
         return Ok(Outcome::Stopped);
     };

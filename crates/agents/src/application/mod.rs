@@ -9,14 +9,16 @@ mod life;
 pub(crate) mod record;
 mod release;
 mod stale;
+mod watch;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use regent_model::action::{Failure, Op, Outcome};
+use regent_model::action::{Failure, How, Op, Outcome};
 use regent_model::config::{ApplicationConfig, MainProcess};
 use regent_model::holding::Holding;
 use regent_model::journal::Level;
+use rustix::process::Signal;
 
 use crate::cgroup::Folder;
 use crate::command::{self, Command, Finished, Program};
@@ -59,7 +61,11 @@ pub(crate) fn work(context: &Context<'_>, config: &ApplicationConfig) -> Result<
         Op::Probe => check::probe(&application),
         Op::Acquire => acquire::acquire(&application),
         Op::Release => release::release(&application),
-        Op::Monitor => check::monitor(&application),
+        Op::Monitor => match context.run.how {
+            How::Watch(at) => watch::look(&application, at),
+            How::Notify => watch::notify(&application),
+            How::Plain | How::AfterFailure => check::monitor(&application),
+        },
     }
 }
 
@@ -89,6 +95,18 @@ impl Application<'_> {
     fn output_path(&self, action: &str) -> PathBuf {
         let folder = self.context.inner.run_dir.join("output").join(self.context.run.group.as_str());
         folder.join(self.name()).join(action)
+    }
+
+    fn write_record(&self, phase: record::Phase, process: Option<Identity>) {
+        let record = record::Record { phase, process, grace: self.config.lapse_grace };
+        if let Err(error) = record::write(&self.record_path(), record) {
+            self.context.job.warn(error, "");
+        }
+    }
+
+    /// What is in order after a failure here, if something else is than usually.
+    fn after_failure<'c>(&self, command: &'c Option<String>) -> Option<&'c str> {
+        command.as_deref().filter(|_| self.context.run.how == How::AfterFailure)
     }
 
     fn record_path(&self) -> PathBuf {
@@ -132,6 +150,7 @@ impl Application<'_> {
         line: &str,
         folder: &Folder,
         until: Instant,
+        hung: Signal,
     ) -> Result<Finished, Failure> {
         let environment = self.environment(action);
         let command = Command {
@@ -139,6 +158,7 @@ impl Application<'_> {
             environment: &environment,
             user: self.user.as_ref(),
             input: None,
+            hung,
         };
         let job = self.context.job;
         job.now_doing(&format!("running the {action} command"));
@@ -155,7 +175,8 @@ impl Application<'_> {
     fn ask(&self, folder: &Folder, until: Instant) -> Result<Option<Finished>, Failure> {
         let limit = self.context.job.until(self.status_limit()).min(until);
         let line = self.config.status.as_deref();
-        line.map(|line| self.command("status", line, folder, limit)).transpose()
+        let hung = watch::signal(self.config.monitoring.hung_signal);
+        line.map(|line| self.command("status", line, folder, limit, hung)).transpose()
     }
 
     /// Why the answer of the status command is none, if so: the command itself could not be run.

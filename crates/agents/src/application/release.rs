@@ -59,14 +59,21 @@ fn ask_to_stop(
     let job = app.context.job;
     let members = Folder::open(&folder.path().join(MAIN_FOLDER)).map_err(Failure::because)?;
     let mut asked = false;
-    if let Some(line) = &app.config.stop {
+    let cleanup = app.after_failure(&app.config.monitoring.cleanup);
+    let action = if cleanup.is_some() { "cleanup" } else { "stop" };
+    if let Some(line) = cleanup.or(app.config.stop.as_deref()) {
         // Whoever has it may keep it long; what must end is ended in any case.
         let name = app.take_host_name(Instant::now() + until.saturating_duration_since(Instant::now()) / 2);
-        match name.and_then(|_name| app.command("stop", line, folder, until)) {
+        match name.and_then(|_name| app.command(action, line, folder, until, Signal::KILL)) {
             Ok(done) => {
                 asked = done.ended.is_success();
                 let level = if asked { Level::Step } else { Level::Warning };
-                job.record(level, format!("stop command {}", done.ended.in_words()), done.took, done.output);
+                job.record(
+                    level,
+                    format!("{action} command {}", done.ended.in_words()),
+                    done.took,
+                    done.output,
+                );
                 if done.ended == Ended::CalledOff {
                     job.check()?;
                 }

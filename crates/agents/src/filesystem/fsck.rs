@@ -94,6 +94,7 @@ fn run(filesystem: &Filesystem<'_>, folder: &Folder, force: bool) -> Result<Fini
         environment: &context.run.environment,
         user: None,
         input: None,
+        hung: rustix::process::Signal::KILL,
     };
     let output = context.inner.run_dir.join("output").join(context.run.group.as_str());
     let output = output.join(config.name.as_str()).join("fsck");

@@ -13,6 +13,7 @@ mod filesystem;
 mod hostname;
 mod inspection;
 mod main_process;
+mod monitors;
 mod nested;
 mod releasing;
 mod stale;

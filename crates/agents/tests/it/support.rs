@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use regent_agents::{Gate, Hands, HandsConfig, Report, Step, acts};
-use regent_model::action::{Failure, Notice, Op, Outcome, Resource, Run, RunId};
+use regent_model::action::{Failure, How, Notice, Op, Outcome, Resource, Run, RunId};
 use regent_model::config::{
     AddressConfig, ApplicationConfig, Backing, Check, FilesystemConfig, MainProcess, MonitorTimes,
     RestartLimits,
@@ -224,6 +224,7 @@ pub(crate) struct Node {
     /// The ownership under which requests are made, and its proof.
     pub(crate) epoch: Epoch,
     pub(crate) proof: &'static str,
+    pub(crate) how: How,
 }
 
 /// An answer with its steps and the time it took.
@@ -275,6 +276,7 @@ impl Node {
             run_dir,
             epoch: Epoch(7),
             proof: "lease-ended",
+            how: How::Plain,
         }
     }
 
@@ -319,6 +321,7 @@ impl Node {
             epoch: self.epoch,
             resource: resource.clone(),
             op,
+            how: self.how,
             deadline,
             environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
         });
@@ -379,8 +382,7 @@ impl Node {
 }
 
 const LIMITS: RestartLimits = RestartLimits { retries: 0, restarts: 0, window: Duration::from_secs(600) };
-const TIMES: MonitorTimes =
-    MonitorTimes { interval: Duration::from_secs(5), timeout: Duration::from_secs(5), failures: 1 };
+const TIMES: MonitorTimes = MonitorTimes::new(Duration::from_secs(5), Duration::from_secs(5), 1);
 
 pub(crate) fn application(start: &str, main: MainProcess) -> ApplicationConfig {
     ApplicationConfig {
@@ -395,6 +397,7 @@ pub(crate) fn application(start: &str, main: MainProcess) -> ApplicationConfig {
         start_timeout: Duration::from_secs(5),
         stop_timeout: Duration::from_secs(5),
         lapse_grace: Duration::ZERO,
+        monitoring: Default::default(),
         stale: Vec::new(),
         hostname: None,
         limits: LIMITS,

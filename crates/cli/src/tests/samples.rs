@@ -38,7 +38,12 @@ fn node(name: &str, host: u8, me: bool) -> NodeStatus {
 }
 
 fn resource(kind: &str, name: &str, state: &str) -> ResourceStatus {
-    ResourceStatus { name: ResourceName::new(name).unwrap(), kind: kind.into(), state: state.into() }
+    ResourceStatus {
+        name: ResourceName::new(name).unwrap(),
+        kind: kind.into(),
+        state: state.into(),
+        suspended: false,
+    }
 }
 
 /// The resources of the sample group, all in one state.

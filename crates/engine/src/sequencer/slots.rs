@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regent_model::Moment;
 use regent_model::action::{Op, Resource};
-use regent_model::config::{MonitorTimes, RestartLimits};
+use regent_model::config::{MonitorTimes, OnFailure, RestartLimits, StartIn};
 
 use crate::io::ResourceWord;
 
@@ -16,16 +16,55 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
 pub(super) struct Slot {
     pub(super) resource: Resource,
     pub(super) word: ResourceWord,
-    pub(super) times: MonitorTimes,
     pub(super) limits: RestartLimits,
     /// Whether it was looked at and found not to run.
     pub(super) probed: bool,
     /// Failed attempts to bring it up.
     pub(super) attempts: u32,
-    /// Failed checks in a row.
-    pub(super) failures: u32,
-    pub(super) next_monitor: Moment,
+    /// Its own monitor, then the further ones.
+    pub(super) watches: Vec<WatchState>,
+    /// Before this nothing is judged but by its checks.
+    pub(super) judged_from: Moment,
+    stabilisation: Option<Duration>,
+    pub(super) in_background: bool,
+    /// Nothing is asked, and its end is no failure.
+    pub(super) suspended: bool,
+    pub(super) on_failure: OnFailure,
+    /// Somebody is to be told of failures.
+    pub(super) notifies: bool,
+    /// Of this failure somebody is to be told.
+    pub(super) notify_due: Option<String>,
+    /// It failed by this monitor, was told of, and is left as it is.
+    pub(super) left_failed: Option<usize>,
+    /// It is being taken down and brought up again because it failed here.
+    pub(super) after_failure: bool,
     restarts: VecDeque<Moment>,
+}
+
+/// One monitor.
+pub(super) struct WatchState {
+    /// For people; none is the resource's own.
+    pub(super) name: Option<String>,
+    pub(super) times: MonitorTimes,
+    /// The last answers, the newest last: whether it was well.
+    answers: VecDeque<bool>,
+    pub(super) next: Moment,
+    pub(super) slow: bool,
+}
+
+impl WatchState {
+    fn new(name: Option<String>, times: MonitorTimes) -> Self {
+        Self { name, times, answers: VecDeque::new(), next: Moment::default(), slow: false }
+    }
+
+    /// Takes an answer, and gives the number of failures among the last ones that count.
+    pub(super) fn count(&mut self, well: bool) -> u32 {
+        self.answers.push_back(well);
+        while self.answers.len() > self.times.of.max(1) as usize {
+            self.answers.pop_front();
+        }
+        u32::try_from(self.answers.iter().filter(|well| !**well).count()).unwrap_or(u32::MAX)
+    }
 }
 
 impl Slot {
@@ -35,15 +74,27 @@ impl Slot {
             Resource::Address(c) => (c.monitor, c.limits),
             Resource::Application(c) => (c.monitor, c.limits),
         };
+        let monitoring = match &resource {
+            Resource::Application(c) => c.monitoring.clone(),
+            Resource::Filesystem(_) | Resource::Address(_) => Default::default(),
+        };
+        let more = monitoring.watches.iter().map(|w| WatchState::new(Some(w.name.clone()), w.times));
         Self {
             resource,
             word: ResourceWord::Stopped,
-            times,
             limits,
             probed: false,
             attempts: 0,
-            failures: 0,
-            next_monitor: Moment::default(),
+            watches: std::iter::once(WatchState::new(None, times)).chain(more).collect(),
+            judged_from: Moment::default(),
+            stabilisation: monitoring.stabilisation,
+            in_background: monitoring.start_in == StartIn::Background,
+            suspended: false,
+            on_failure: monitoring.on_failure,
+            notifies: monitoring.notify.is_some(),
+            notify_due: None,
+            left_failed: None,
+            after_failure: false,
             restarts: VecDeque::new(),
         }
     }
@@ -51,8 +102,29 @@ impl Slot {
     /// It was shown to be down: the next time it is brought up, nothing needs to be looked for.
     pub(super) fn stopped(&mut self) {
         self.word = ResourceWord::Stopped;
-        self.failures = 0;
         self.probed = true;
+        self.left_failed = None;
+        for watch in &mut self.watches {
+            watch.answers.clear();
+            watch.slow = false;
+        }
+    }
+
+    /// Everything runs from `now`: checks begin when it has had its time to settle.
+    pub(super) fn watch_from(&mut self, now: Moment) {
+        self.after_failure = false;
+        self.judged_from = now + self.stabilisation.unwrap_or(self.watches[0].times.interval);
+        for watch in &mut self.watches {
+            watch.next = now + self.stabilisation.unwrap_or(watch.times.interval);
+        }
+    }
+
+    /// It was not watched for a while: it is looked at at once, and what was before does not count.
+    pub(super) fn watch_again(&mut self, now: Moment) {
+        for watch in &mut self.watches {
+            watch.answers.clear();
+            watch.next = now;
+        }
     }
 
     /// How long an operation may take.
@@ -67,7 +139,7 @@ impl Slot {
             Op::Acquire => acquire,
             // Killing what the stop command left takes its own time.
             Op::Release => release + Duration::from_secs(10),
-            Op::Monitor => self.times.timeout,
+            Op::Monitor => self.watches[0].times.timeout,
         }
     }
 

@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use super::draft::ApplicationDraft;
 use super::finding::{Finding, Findings};
-use super::limits::{self, Monitor};
+use super::limits::Monitor;
 use super::reader::{Reader, Zero};
 use super::scalar::{Refused, duration_text, refused};
 use super::tree::{At, Table};
-use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, relations, stale};
+use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, monitoring, relations, stale};
 use crate::ids::ResourceName;
 
-const MONITOR: MonitorTimes =
-    MonitorTimes { interval: Duration::from_secs(10), timeout: Duration::from_secs(20), failures: 2 };
+const MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(10), Duration::from_secs(20), 2);
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 
@@ -24,15 +23,15 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     let (claims, claims_config) = claims::claims(&mut reader);
     let stop = reader.text("stop", "\"/usr/local/etc/cache stop\"");
     let status = reader.text("status", "\"/usr/local/etc/cache status\"");
-    let monitor = limits::monitor(&mut reader, "application.monitor", MONITOR, true);
     let main = main_process(&mut reader);
+    let monitoring::Read { base: monitor, monitoring, limits } =
+        monitoring::read(&mut reader, MONITOR, &main);
     let user = reader.text("user", "\"postgres\"");
     let user = reader.checked("user", user, user_name);
     let start_timeout = reader.duration_or("start_timeout", START, "\"60s\"");
     let stop_timeout = reader.duration_or("stop_timeout", STOP, "\"60s\"");
     let lapse_grace = reader.duration("lapse_grace", Zero::Allowed, "\"50ms\"");
     let stale = stale::stale(&mut reader);
-    let limits = limits::limits(&mut reader);
     let clients = relations::groups(&mut reader, "clients");
     for (key, text) in [("start", &start), ("stop", &stop), ("status", &status)] {
         refuse_nul(key, text.as_ref(), &mut reader);
@@ -53,6 +52,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
             start_timeout,
             stop_timeout,
             lapse_grace: lapse_grace.as_ref().map_or(Duration::ZERO, |g| g.value),
+            monitoring,
             stale: stale.iter().map(|pattern| pattern.value.clone()).collect(),
             hostname: None,
             limits,

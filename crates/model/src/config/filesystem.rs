@@ -13,8 +13,7 @@ use super::tree::{At, Table, Value};
 use super::{Backing, Check, FilesystemConfig, MonitorTimes};
 use crate::ids::{NodeName, ResourceName};
 
-const FILESYSTEM_MONITOR: MonitorTimes =
-    MonitorTimes { interval: Duration::from_secs(5), timeout: Duration::from_secs(5), failures: 2 };
+const FILESYSTEM_MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(5), Duration::from_secs(5), 2);
 const FILESYSTEM_ACQUIRE: Duration = Duration::from_secs(60);
 /// The same when the file system may be checked first: a check that is cut off helps nobody.
 const FILESYSTEM_ACQUIRE_CHECKED: Duration = Duration::from_secs(600);
@@ -53,7 +52,7 @@ pub(super) fn filesystem(table: Table, findings: &mut Findings) -> FilesystemDra
     }
     let check = check.map_or(Check::Never, |c| c.value);
     let force_unmount = reader.flag("force_unmount").is_none_or(|f| f.value);
-    let monitor = limits::monitor(&mut reader, "filesystem.monitor", FILESYSTEM_MONITOR, false).times;
+    let monitor = limits::monitor(&mut reader, "filesystem.monitor", FILESYSTEM_MONITOR).times;
     let acquire = if check == Check::Never { FILESYSTEM_ACQUIRE } else { FILESYSTEM_ACQUIRE_CHECKED };
     let acquire_timeout = reader.duration_or("acquire_timeout", acquire, "\"60s\"");
     let release_timeout = reader.duration_or("release_timeout", FILESYSTEM_RELEASE, "\"30s\"");

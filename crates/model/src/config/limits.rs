@@ -25,32 +25,53 @@ pub(super) struct Monitor {
 }
 
 /// Reads `monitor = { ... }`; what is not given is taken from `defaults`.
-pub(super) fn monitor(
-    reader: &mut Reader<'_>,
-    place: &'static str,
-    defaults: MonitorTimes,
-    with_command: bool,
-) -> Monitor {
+pub(super) fn monitor(reader: &mut Reader<'_>, place: &'static str, defaults: MonitorTimes) -> Monitor {
     const EXAMPLE: &str = "{ interval = \"10s\", timeout = \"20s\", failures = 2 }";
     let Some(table) = reader.table("monitor", EXAMPLE) else {
         return Monitor { times: defaults, command: None, timeout: None };
     };
     let mut inner = Reader::new(place, table, reader.findings);
-    let command = if with_command { inner.text("command", "\"/usr/local/bin/check\"") } else { None };
+    let monitor = times(&mut inner, defaults);
+    inner.finish();
+    monitor
+}
+
+/// Reads the times of a monitor.
+pub(super) fn times(inner: &mut Reader<'_>, defaults: MonitorTimes) -> Monitor {
     let interval = inner.duration("interval", Zero::Allowed, "\"10s\"");
     let timeout = inner.duration("timeout", Zero::Refused, "\"20s\"");
     let failures = inner.number("failures", 1..=1000, "2");
-    inner.finish();
+    let of = inner.number("of", 1..=1000, "5");
+    let slow_after = inner.duration("slow_after", Zero::Refused, "\"2s\"");
+    let decide = failures.as_ref().map_or(defaults.failures, |n| n.value);
+    if let Some(of) = of.as_ref().filter(|of| of.value < decide) {
+        let message = format!("{decide} failures are never among {} checks", of.value);
+        let finding =
+            Finding::error(&of.span, message).help(format!("write for example of = {}", decide * 2));
+        inner.findings.add(finding);
+    }
     let times = MonitorTimes {
         interval: interval.map_or(defaults.interval, |d| d.value),
         timeout: timeout.as_ref().map_or(defaults.timeout, |d| d.value),
-        failures: failures.map_or(defaults.failures, |n| n.value),
+        failures: decide,
+        of: of.map_or(decide, |n| n.value),
+        slow_after: slow_after.as_ref().map(|d| d.value),
     };
-    Monitor { times, command, timeout }
+    if let Some(slow) = slow_after.filter(|s| s.value >= times.timeout) {
+        let message = "it is never slow: a check that takes so long has timed out, which is a failure";
+        let finding = Finding::warning(&slow.span, message).help("write less than `timeout`");
+        inner.findings.add(finding);
+    }
+    Monitor { times, command: None, timeout }
 }
 
 /// Reads `retries`, `restarts` and `window`.
 pub(super) fn limits(reader: &mut Reader<'_>) -> RestartLimits {
+    limits_and_window(reader).0
+}
+
+/// The same, with the window where it is written.
+pub(super) fn limits_and_window(reader: &mut Reader<'_>) -> (RestartLimits, Option<At<Duration>>) {
     let retries = reader.number("retries", 0..=1000, "1");
     let restarts = reader.number("restarts", 0..=1000, "2");
     let window = reader.duration("window", Zero::Refused, "\"10m\"");
@@ -62,11 +83,12 @@ pub(super) fn limits(reader: &mut Reader<'_>) -> RestartLimits {
             .related(&restarts.span, "no local restart");
         reader.findings.add(finding);
     }
-    RestartLimits {
+    let limits = RestartLimits {
         retries: retries.map_or(DEFAULT_RETRIES, |n| n.value),
         restarts: restarts.map_or(DEFAULT_RESTARTS, |n| n.value),
-        window: window.map_or(DEFAULT_WINDOW, |d| d.value),
-    }
+        window: window.as_ref().map_or(DEFAULT_WINDOW, |d| d.value),
+    };
+    (limits, window)
 }
 
 /// The resource's name: given, or made of `from` and then placed there.

@@ -11,8 +11,8 @@ use super::tree::{self, Table};
 use super::{
     ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, LocalTime, NetworkConfig,
     NodeConfig, check_addresses, check_events, check_groups, check_members, check_networks, check_profiles,
-    check_proofs, check_relations, check_storage, event, failback, group, members, network, relations, stale,
-    storage,
+    check_proofs, check_relations, check_storage, event, failback, group, members, monitoring, network,
+    relations, stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -38,6 +38,7 @@ pub fn parse_at(text: &str, now: Option<LocalTime>) -> Parsed {
     failback::check(&draft, now, &mut findings);
     check_addresses::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
+    monitoring::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);
     check_events::check(&draft, &mut findings);
     let config = if findings.has_error() || findings.unreadable { None } else { config(draft) };

@@ -12,8 +12,7 @@ use super::tree::{At, Table};
 use super::{AddressConfig, MonitorTimes};
 use crate::ids::ResourceName;
 
-const ADDRESS_MONITOR: MonitorTimes =
-    MonitorTimes { interval: Duration::from_secs(5), timeout: Duration::from_secs(3), failures: 2 };
+const ADDRESS_MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(5), Duration::from_secs(3), 2);
 const ADDRESS_ACQUIRE: Duration = Duration::from_secs(10);
 const ADDRESS_RELEASE: Duration = Duration::from_secs(10);
 
@@ -25,7 +24,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
     let interface = reader.text("interface", "\"eth0\"");
     let interface = reader.checked("interface", interface, interface_name);
     let network = reader.name("network", "\"clients\"");
-    let monitor = limits::monitor(&mut reader, "address.monitor", ADDRESS_MONITOR, false).times;
+    let monitor = limits::monitor(&mut reader, "address.monitor", ADDRESS_MONITOR).times;
     let acquire_timeout = reader.duration_or("acquire_timeout", ADDRESS_ACQUIRE, "\"10s\"");
     let release_timeout = reader.duration_or("release_timeout", ADDRESS_RELEASE, "\"10s\"");
     let limits = limits::limits(&mut reader);

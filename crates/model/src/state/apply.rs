@@ -61,6 +61,7 @@ impl State {
             Command::Restore(group) => self.restore(group),
             Command::Restart(group) => self.restart(group),
             Command::ResumeEvents(node) => vec![Change::EventsResumed(*node)],
+            Command::Watch { group, application, on } => self.watch(group, application, *on),
             Command::ConfirmDead { about, who, why } => self.confirm_dead(*about, who, why),
         }
     }
@@ -295,6 +296,7 @@ impl State {
         group.restarts = None;
         group.started = true;
         group.moved |= group.moved_to == Some(to.node);
+        group.suspended.clear();
         vec![Change::Assigned(name.clone(), ownership)]
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
+use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
 use crate::proof::{Promise, Proof};
 use crate::state::{FenceRequest, Member};
 
@@ -248,6 +248,15 @@ pub enum Command {
     Restart(GroupName),
     /// A person wants the blocked cluster events of a node to go on.
     ResumeEvents(NodeId),
+    /// An application is to be watched, or not, for as long as its group's ownership lasts.
+    Watch {
+        /// The group.
+        group: GroupName,
+        /// The application.
+        application: ResourceName,
+        /// Whether it is to be watched.
+        on: bool,
+    },
     /// A person's word that an incarnation is over.
     ConfirmDead {
         /// Who is said to be dead.

@@ -1,6 +1,6 @@
 //! What operators wish for: modes of nodes, groups on, off, moved and restarted, and their word that a node is dead.
 
-use crate::ids::{GroupName, IncarnationOf, NodeId};
+use crate::ids::{GroupName, IncarnationOf, NodeId, ResourceName};
 use crate::proof::Proof;
 use crate::state::apply::{Changes, void};
 use crate::state::command::{NodeMode, ReleaseReason, StopMode};
@@ -124,6 +124,24 @@ impl State {
             changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
         }
         changes
+    }
+
+    pub(super) fn watch(&mut self, name: &GroupName, application: &ResourceName, on: bool) -> Changes {
+        let known =
+            self.config.group(name).is_some_and(|g| g.applications.iter().any(|a| &a.name == application));
+        if !known {
+            return void(format!("{name} has no application {application}"));
+        }
+        let owned = self.ownership(name).is_some();
+        let Some(group) = self.groups.get_mut(name).filter(|_| owned) else {
+            return void(format!("{name} runs nowhere: there is nothing to watch"));
+        };
+        if on {
+            group.suspended.remove(application);
+        } else {
+            group.suspended.insert(application.clone());
+        }
+        vec![Change::Wished(name.clone())]
     }
 
     pub(super) fn confirm_dead(&mut self, about: IncarnationOf, who: &str, why: &str) -> Changes {
