@@ -133,8 +133,9 @@ pub fn until(
     let mut gone: Option<Instant> = None;
     let mut turn = 0;
     let mut doing = String::from("waiting");
+    let mut wish = wait.wish.clone();
     loop {
-        let looked = look(asks, screen, wait, steps);
+        let looked = look(asks, screen, &mut wish, steps);
         let took = began.elapsed();
         if looked.is_ok() {
             gone = None;
@@ -196,16 +197,34 @@ pub fn until(
     }
 }
 
-fn look(asks: &dyn Asks, screen: &Screen, wait: &Wait, steps: &mut Steps) -> Result<(Status, Verdict)> {
+fn look(asks: &dyn Asks, screen: &Screen, wish: &mut Wish, steps: &mut Steps) -> Result<(Status, Verdict)> {
     let status = status(asks)?;
-    let verdict = judge(&wait.wish, &status);
+    let verdict = judge(wish, &status);
     for entry in steps.news(asks)? {
-        if concerns(&wait.wish, &entry) {
+        if concerns(wish, &entry) {
             screen.unspin();
             screen.say(&steps.line(&entry))?;
         }
+        changed_by(wish, &entry);
     }
     Ok((status, verdict))
+}
+
+/// A group or a node for which only a reboot completes a release ends otherwise than the order alone would.
+fn changed_by(wish: &mut Wish, entry: &Entry) {
+    match wish {
+        // It was down, and its owner keeps it: it comes back under the same epoch.
+        Wish::Online { group, after, .. }
+            if entry.group.as_ref() == Some(group) && entry.kind == "awaits_reboot" =>
+        {
+            *after = None;
+        }
+        // It comes back from the reboot, and owns nothing until it is told to start.
+        Wish::Stopped { node, .. } if entry.kind == "reboot" && entry.node == *node => {
+            *wish = Wish::Node { node: node.clone(), state: "standby" };
+        }
+        _ => {}
+    }
 }
 
 /// Whether somebody who waits for this wish wants to see this entry.

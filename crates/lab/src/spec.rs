@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use regent_model::config::Config;
+use regent_model::config::{Backing, Config};
 use regent_model::ids::check_name;
 use serde::{Deserialize, Serialize};
 
@@ -104,7 +104,7 @@ pub struct SeedFile {
     pub content: Vec<u8>,
 }
 
-/// A disk that every node can reach over the lab's SAN.
+/// A disk that the nodes can reach over the lab's SAN.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DiskSpec {
     /// The block device in the nodes.
@@ -113,6 +113,8 @@ pub struct DiskSpec {
     pub mib: u32,
     /// Whether it is formatted with ext4 when the lab is made.
     pub ext4: bool,
+    /// The one node that finds it; every node does without this.
+    pub only: Option<String>,
 }
 
 /// A whole lab.
@@ -173,7 +175,7 @@ impl LabSpec {
                 machine("wit", Role::Witness, 3),
                 machine(CLIENT, Role::Client, 200),
             ],
-            disks: vec![DiskSpec { device: DEFAULT_DEVICE.into(), mib: 256, ext4: true }],
+            disks: vec![DiskSpec { device: DEFAULT_DEVICE.into(), mib: 256, ext4: true, only: None }],
             ..Self::empty(name, executable, words)
         }
     }
@@ -203,16 +205,8 @@ impl LabSpec {
         let mut machines: Vec<MachineSpec> = config.nodes.iter().map(|n| machine(n, Role::Node)).collect();
         machines.extend(config.witnesses.iter().map(|n| machine(n, Role::Witness)));
         machines.push(client_for(&machines, &service)?);
-        let mut disks: Vec<DiskSpec> = Vec::new();
-        for filesystem in config.groups.iter().flat_map(|g| &g.filesystems) {
-            if !disks.iter().any(|d| d.device == filesystem.device) {
-                let ext4 = filesystem.fstype == "ext4";
-                disks.push(DiskSpec { device: filesystem.device.clone(), mib: 256, ext4 });
-            }
-        }
-        let names =
-            config.groups.iter().filter_map(|g| Some((g.addresses.first()?.address, g.name.to_string())));
-        let names = names.filter(|(_, name)| machines.iter().all(|m| m.name != *name)).collect();
+        let disks = disks_of(config);
+        let names = names_of(config, &machines);
         Ok(Self { machines, disks, names, ..Self::empty(name, executable, words) })
     }
 
@@ -368,6 +362,36 @@ impl Cidr {
 fn hex_as_written(number: u8) -> u128 {
     let (hundreds, tens, ones) = (number / 100, number / 10 % 10, number % 10);
     u128::from(hundreds) << 8 | u128::from(tens) << 4 | u128::from(ones)
+}
+
+/// The disks that the file systems of a configuration lie on: shared ones, and those of one node.
+fn disks_of(config: &Config) -> Vec<DiskSpec> {
+    let mut disks: Vec<DiskSpec> = Vec::new();
+    for filesystem in config.groups.iter().flat_map(|g| &g.filesystems) {
+        let devices: Vec<(PathBuf, Option<String>)> = match &filesystem.backing {
+            Backing::Shared => vec![(filesystem.device.clone(), None)],
+            Backing::Local(devices) => {
+                devices.iter().map(|(n, d)| (d.clone(), Some(n.to_string()))).collect()
+            }
+            Backing::Bind => Vec::new(),
+        };
+        for (device, only) in devices {
+            if !disks.iter().any(|d| d.device == device && d.only == only) {
+                disks.push(DiskSpec { device, mib: 256, ext4: filesystem.fstype == "ext4", only });
+            }
+        }
+    }
+    disks
+}
+
+/// The names of groups, and the host names that they bring, for their first addresses.
+fn names_of(config: &Config, machines: &[MachineSpec]) -> Vec<(IpAddr, String)> {
+    let named = config.groups.iter().filter_map(|g| Some((g.addresses.first()?.address, g)));
+    let all = named.flat_map(|(a, g)| {
+        let hostname = g.hostname.as_ref().map(ToString::to_string);
+        [Some(g.name.to_string()), hostname].into_iter().flatten().map(move |n| (a, n))
+    });
+    all.filter(|(_, name)| machines.iter().all(|m| m.name != *name)).collect()
 }
 
 /// A client with the highest address of every network that nobody has.

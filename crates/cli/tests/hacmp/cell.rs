@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, SERVICE, told};
+use crate::cluster::{Cluster, SERVICE, find, owner, told};
 use crate::examples::{example, folder, without_applications};
 use crate::machine::sh;
 
@@ -16,48 +16,63 @@ pub(crate) const SUFFIX: &str = "dc=cell,dc=example";
 /// The password of the administrator.
 pub(crate) const PASSWORD: &str = "only-for-the-lab";
 
-/// Brings up the example's cluster with storage and addresses alone, sets the cell up on `lx4`, and then applies the
-/// example as it stands.
-pub(crate) fn cell_of(name: &str, file: &str, words: &str) -> Cluster {
+/// Brings up the example's cluster with storage and addresses alone, sets the cell up on the node that has them, and
+/// then applies the example as it stands. `machine` is the host name that the cell shall know, if it is not the node's.
+pub(crate) fn cell_of(name: &str, file: &str, machine: Option<&str>) -> Cluster {
     let text = example(file);
-    let kerberos = std::env::temp_dir().join(format!("regent-test-krb5-{}", std::process::id()));
-    std::fs::write(&kerberos, client_kerberos()).unwrap();
+    let cluster = lab_of(name, &without_applications(&text), SERVICE);
+    let node = owner(&cluster.status().unwrap(), "dce");
+    let words = machine.map_or_else(String::new, |m| format!("-h {m}"));
+    let config = format!("echo {PASSWORD} | {SCRIPTS}/config.dce -c {CELL} -a {SERVICE} {words}");
+    sh(&cluster, &node, &config);
+    configure_dfs(&cluster, &node, machine);
+    // As the guide says: everything is down on every node before the servers are the cluster's business.
+    cluster.order(&node, &["group", "disable", "dce"]);
+    for node in ["lx4", "lx5"] {
+        let look = "grep -E ' (/krb5|/var/dce|/etc/dce|/vicepa)' /proc/mounts || true; ip -o addr";
+        let left = sh(&cluster, node, look);
+        assert!(!left.contains("/dev/") && !left.contains(SERVICE), "left on {node}: {left}");
+    }
+    apply(&cluster, &node, &text);
+    cluster.order(&node, &["group", "enable", "dce"]);
+    cluster
+        .wait_for("the cell", |s| find(s, "dce").state == "online" && !find(s, "dce").resources.is_empty());
+    cluster
+}
+
+/// A lab with the scripts on every machine, and a cell at this address for whoever asks.
+pub(crate) fn lab_of(name: &str, text: &str, cell_at: &str) -> Cluster {
+    let kerberos = std::env::temp_dir().join(format!("regent-test-krb5-{name}-{}", std::process::id()));
+    std::fs::write(&kerberos, client_kerberos(cell_at)).unwrap();
     let put = [
         format!("{}:{SCRIPTS}", folder().join("scripts").display()),
         format!("{}:/etc/krb5.conf", kerberos.display()),
     ];
     let put: Vec<&str> = put.iter().flat_map(|p| ["--put", p]).collect();
-    let cluster = Cluster::up_with(name, &without_applications(&text), &put);
+    let cluster = Cluster::up_with(name, text, &put);
     let _ = std::fs::remove_file(&kerberos);
-    cluster.online_on("dce", "lx4");
-    sh(&cluster, "lx4", &format!("echo {PASSWORD} | {SCRIPTS}/config.dce -c {CELL} -a {SERVICE} {words}"));
-    if text.contains("dfs-server.start") {
-        configure_dfs(&cluster, "lx4");
-    }
-    apply(&cluster, "lx4", &text);
-    // An application that is added to a group which runs is started when the group is next brought up.
-    cluster.order("lx4", &["group", "restart", "dce"]);
-    cluster.wait_for("the cell", |s| {
-        let group = crate::cluster::find(s, "dce");
-        group.state == "online" && group.resources.iter().any(|r| r.name.as_str() == "dce")
-    });
     cluster
 }
 
 /// As an administrator does it, with DCE running for the time being.
-fn configure_dfs(cluster: &Cluster, node: &str) {
+fn configure_dfs(cluster: &Cluster, node: &str, machine: Option<&str>) {
     // In a shell of the administrator's own the variable is set by hand.
     let excluded = format!("export RPC_UNSUPPORTED_NETADDRS=$({})", OTHERS.replace("SERVICE", SERVICE));
     let run =
         format!("{SCRIPTS}/start.dce && {SCRIPTS}/config.dfs && {SCRIPTS}/stop.dfs && {SCRIPTS}/stop.dce");
-    // The client machine may write: a machine entry in the group that owns the volumes.
-    let client = cluster.lab.status().unwrap().machines.into_iter().find(|m| m.name == "client").unwrap();
-    let address = client.networks[0].addresses[0].address;
-    let open = format!(
-        "pts createuser -name {address} -localauth && pts adduser {address} system:administrators -localauth"
-    );
+    // The machines where clients run may write: machine entries in the group that owns the volumes.
+    let machines = cluster.lab.status().unwrap().machines;
+    let clients = machines.iter().filter(|m| ["client", "wit"].contains(&m.name.as_str()));
+    let open: Vec<String> = clients
+        .map(|m| m.networks[0].addresses[0].address)
+        .map(|a| {
+            format!("pts createuser -name {a} -localauth && pts adduser {a} system:administrators -localauth")
+        })
+        .collect();
+    let open = open.join(" && ");
     let run = run.replace("config.dfs &&", &format!("config.dfs && {open} &&"));
-    sh(cluster, node, &format!("{excluded}; {run}"));
+    let named = machine.map_or_else(String::new, |m| format!("hostname {m};"));
+    sh(cluster, node, &format!("{excluded}; {named} {run}; ended=$?; hostname {node}; exit $ended"));
 }
 
 /// The IPv4 addresses of a node but for the service address, with colons between them.
@@ -71,10 +86,10 @@ pub(crate) fn apply(cluster: &Cluster, node: &str, text: &str) {
 }
 
 /// What a client has in its `krb5.conf`.
-fn client_kerberos() -> String {
+fn client_kerberos(cell_at: &str) -> String {
     format!(
         "[libdefaults]\n default_realm = {REALM}\n dns_lookup_kdc = false\n dns_lookup_realm = false\n rdns = false\n \
-         dns_canonicalize_hostname = false\n[realms]\n {REALM} = {{\n  kdc = {SERVICE}\n  admin_server = {SERVICE}\n }}\n"
+         dns_canonicalize_hostname = false\n[realms]\n {REALM} = {{\n  kdc = {cell_at}\n  admin_server = {cell_at}\n }}\n"
     )
 }
 
@@ -142,22 +157,22 @@ pub(crate) fn bound_to_the_service_address(cluster: &Cluster, node: &str) {
     assert!(list.contains("krb5kdc") && list.contains("slapd"), "{list}");
 }
 
-/// Starts the file system's client on the client machine; it stays until the machine does.
-pub(crate) fn mount_files(cluster: &Cluster) {
+/// Starts the file system's client on a machine; it stays until the machine does.
+pub(crate) fn mount_files(cluster: &Cluster, machine: &str) {
     let script = format!(
         "mkdir -p /afs /var/tmp/afs && cd /var/tmp/afs && echo {CELL} > /etc/openafs/ThisCell && \
          printf '>{CELL}\\n{SERVICE} #dfs\\n' > /etc/openafs/CellServDB && \
          (setsid afsd.fuse -dynroot -fakestat -d -memcache -confdir /etc/openafs -mountdir /afs \
           </dev/null >/dev/null 2>&1 &)"
     );
-    sh(cluster, "client", &script);
-    until_it_works(cluster, "client", "the files", &format!("ls /afs/{CELL}/ && mountpoint -q /afs"));
+    sh(cluster, machine, &script);
+    until_it_works(cluster, machine, "the files", &format!("ls /afs/{CELL}/ && mountpoint -q /afs"));
 }
 
 /// Reads every file of the cell's root through a client that has nothing cached.
 pub(crate) fn files(cluster: &Cluster) -> BTreeSet<String> {
     sh(cluster, "client", "fusermount -u /afs || umount /afs; sleep 0.5");
-    mount_files(cluster);
+    mount_files(cluster, "client");
     asked(cluster, &format!("cd /afs/{CELL} && cat f*"))
 }
 
@@ -165,16 +180,36 @@ pub(crate) fn files(cluster: &Cluster) -> BTreeSet<String> {
 pub(crate) fn until_it_works(cluster: &Cluster, machine: &str, what: &str, script: &str) {
     let began = Instant::now();
     loop {
-        let output = cluster.lab.output(machine, &["sh", "-c", script]).unwrap();
-        if output.status.success() {
-            return;
-        }
+        // A machine that is just being rebooted runs nothing.
+        let said = match cluster.lab.output(machine, &["sh", "-c", script]) {
+            Ok(output) if output.status.success() => return,
+            Ok(output) => told(&output),
+            Err(error) => error.to_string(),
+        };
         assert!(
             began.elapsed() < Duration::from_secs(60),
-            "waited in vain for {what} on {machine}: {}\n{}",
-            told(&output),
+            "waited in vain for {what} on {machine}: {said}\n{}",
             cluster.evidence()
         );
         std::thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// A login on a node, in the cell's folder of credentials.
+const LOGIN: &str = "FILE:/var/dce/security/creds/dcecred_alice";
+
+/// Somebody logs in on a node.
+pub(crate) fn log_in(cluster: &Cluster, node: &str) {
+    let login = format!("export KRB5_CONFIG=/krb5/krb5.conf; echo {PASSWORD} | kinit -c {LOGIN} admin/admin");
+    // On the disk, so that a power cut leaves it for the next owner to find.
+    let login = format!("{login} && sync -f /var/dce/security/creds");
+    sh(cluster, node, &login);
+    sh(cluster, node, &format!("klist -s -c {LOGIN}"));
+}
+
+/// Whoever was logged in at the owner before is not any more, and can log in again.
+pub(crate) fn must_log_in_again(cluster: &Cluster, node: &str) {
+    let output = cluster.lab.output(node, &["klist", "-s", "-c", LOGIN]).unwrap();
+    assert!(!output.status.success(), "the login of the owner before is still good on {node}");
+    log_in(cluster, node);
 }

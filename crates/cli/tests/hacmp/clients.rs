@@ -38,12 +38,19 @@ const LOOKUP: &str = "i=0; while :; do i=$((i+1)); \
     timeout 10 rpcclient -N -U '' 'ncacn_ip_tcp:SERVICE[135]' -c epmlookup 2>/dev/null | grep -q 'SERVICE.49' \
     && echo lookup$i; sleep 0.3; done";
 
-/// Writes files into the distributed file system; acknowledged when they are stored at the server.
-const FILES: &str = "i=0; while :; do i=$((i+1)); \
-    echo f$i | timeout 120 dd of=/afs/CELL/f$i conv=fsync 2>/dev/null && echo f$i; sleep 0.05; done";
+/// Writes files into the distributed file system. That the write ended says little: through FUSE, OpenAFS's client
+/// answers `fsync` with nothing done and stores a file only after `close` has returned. Hence the reader.
+const WRITER: &str = "i=0; while :; do i=$((i+1)); \
+    echo f$i 2>/dev/null > /afs/CELL/f$i && echo f$i; sleep 0.2; done";
+
+/// Reads them on another machine: what it has read was stored at the server, and is what counts as acknowledged.
+const READER: &str = "seen=' '; while :; do for f in $(ls /afs/CELL/ 2>/dev/null | grep '^f[0-9]'); do \
+    case \"$seen\" in *\" $f \"*) ;; *) \
+    [ \"$(cat /afs/CELL/$f 2>/dev/null)\" = $f ] && echo $f && seen=\"$seen$f \" ;; \
+    esac; done; sleep 0.2; done";
 
 impl Client {
-    fn start(cluster: &Cluster, what: &'static str, script: &str, machine: &str) -> Self {
+    fn start(cluster: &Cluster, place: &str, what: &'static str, script: &str, machine: &str) -> Self {
         let log = std::env::temp_dir().join(format!("regent-test-{}.{what}", cluster.name));
         let mut command = Command::new("sh");
         let script = script.replace("SERVICEPRINCIPAL", &format!("hosts/{machine}/self"));
@@ -54,7 +61,7 @@ impl Client {
             .replace("PASSWORD", PASSWORD);
         command.args(["-c", &script]).stdin(Stdio::null()).stderr(Stdio::null());
         command.stdout(std::fs::File::create(&log).unwrap());
-        let running = Some(cluster.lab.spawn("client", command).unwrap());
+        let running = Some(cluster.lab.spawn(place, command).unwrap());
         Self { what, running, log }
     }
 
@@ -103,13 +110,19 @@ impl Clients {
     /// Sets them to work. `machine` is the name under which the cell knows its machine.
     pub(crate) fn of_dce(cluster: &Cluster, machine: &str) -> Self {
         let all = [("kadmin", ADMINISTRATOR), ("kinit", USER), ("directory", DIRECTORY), ("lookup", LOOKUP)];
-        Self(all.into_iter().map(|(what, script)| Client::start(cluster, what, script, machine)).collect())
+        Self(
+            all.into_iter()
+                .map(|(what, script)| Client::start(cluster, "client", what, script, machine))
+                .collect(),
+        )
     }
 
     /// Sets one that writes files to work beside them.
     pub(crate) fn and_of_dfs(mut self, cluster: &Cluster) -> Self {
-        crate::cell::mount_files(cluster);
-        self.0.push(Client::start(cluster, "files", FILES, ""));
+        for (machine, what, script) in [("client", "writer", WRITER), ("wit", "files", READER)] {
+            crate::cell::mount_files(cluster, machine);
+            self.0.push(Client::start(cluster, machine, what, script, ""));
+        }
         self
     }
 

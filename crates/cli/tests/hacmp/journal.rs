@@ -28,9 +28,26 @@ impl Chapter {
 
     /// Everything that was printed by start and stop commands since on a node, in order, line by line.
     pub(crate) fn printed(&self, cluster: &Cluster, node: &str, group: &str) -> Vec<String> {
-        let entries = self.entries(cluster, node, group);
+        // By whoever still knows: a node that was rebooted has forgotten what it did before.
+        let mut entries: Vec<Entry> = Vec::new();
+        for teller in ["lx4", "lx5", "wit"].into_iter().filter(|m| cluster.status_of(m).is_some()) {
+            let more = self.entries(cluster, teller, group);
+            let new = |e: &Entry| {
+                !entries.iter().any(|k| (&k.node, k.wall_ms, k.number) == (&e.node, e.wall_ms, e.number))
+            };
+            let more: Vec<Entry> = more.into_iter().filter(new).collect();
+            entries.extend(more);
+        }
+        entries.sort_by_key(|e| (e.wall_ms, e.number));
         let told = entries.iter().filter(|e| e.node.as_str() == node && e.text.contains(" command "));
         told.flat_map(|e| e.evidence.lines().map(str::to_owned).collect::<Vec<_>>()).collect()
+    }
+
+    /// Everything that the journal says since of a group on a node, in order, with its evidence.
+    pub(crate) fn told(&self, cluster: &Cluster, node: &str, group: &str) -> Vec<String> {
+        let entries = self.entries(cluster, node, group);
+        let here = entries.iter().filter(|e| e.node.as_str() == node);
+        here.map(|e| format!("{} {}", e.text, e.evidence.replace('\n', "; "))).collect()
     }
 
     fn entries(&self, cluster: &Cluster, teller: &str, group: &str) -> Vec<Entry> {

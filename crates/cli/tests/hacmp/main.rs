@@ -22,3 +22,5 @@ mod clients;
 mod examples;
 mod hot_standby;
 mod journal;
+mod one_sided;
+mod rotating;

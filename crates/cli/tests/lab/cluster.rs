@@ -120,7 +120,9 @@ impl Cluster {
     /// Runs `regent` on a machine.
     pub(crate) fn on(&self, machine: &str, words: &[&str]) -> Output {
         let all: Vec<&str> = std::iter::once("regent").chain(words.iter().copied()).collect();
-        self.lab.output(machine, &all).unwrap()
+        self.lab
+            .output(machine, &all)
+            .unwrap_or_else(|e| panic!("regent {} on {machine}: {e}\n{}", words.join(" "), self.evidence()))
     }
 
     /// The same, which must succeed.

@@ -35,6 +35,9 @@ impl Machine {
         let (folder, name) = (&shared.folder, &self.spec.name);
         let mut files = vec![(PathBuf::from(OWN_DISK), folder.own_mount(name).join("disk0"))];
         for (number, disk) in shared.spec.disks.iter().enumerate().filter(|_| self.port.is_some()) {
+            if disk.only.as_ref().is_some_and(|only| only != name) {
+                continue;
+            }
             files.push((disk.device.clone(), folder.san_mount(name).join(format!("disk{number}"))));
         }
         let mut devices = Vec::new();
