@@ -5,12 +5,11 @@
 //! boot: neither an adoption nor a restart is taken for a new beginning.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
 
-use regent_model::action::Failure;
-use regent_model::journal::Level;
+use regent_model::action::{Failure, Notice};
 
 use super::{Application, record};
+use crate::report::Report;
 use crate::sweep::{self, Swept};
 
 /// So many removed files are named in the journal's line; more of them stand in its evidence.
@@ -24,13 +23,12 @@ pub(super) fn clear(app: &Application<'_>) -> Result<(), Failure> {
     if is_begun(app) {
         return Ok(());
     }
-    let begun = Instant::now();
     let mut swept = Swept::default();
     let job = app.context.job;
     if !app.config.stale.is_empty() {
         job.now_doing("removing stale files");
         let result = app.config.stale.iter().try_for_each(|pattern| sweep::sweep(pattern, job, &mut swept));
-        tell(app, &swept, begun.elapsed());
+        tell(app, &swept);
         result.map_err(|why| Failure {
             reason: format!("what it left behind must be removed before it starts anew: {}", why.reason),
             ..why
@@ -68,7 +66,7 @@ fn is_begun(app: &Application<'_>) -> bool {
     noted.is_some_and(|epoch| epoch == run.epoch.0 || adopted)
 }
 
-fn tell(app: &Application<'_>, swept: &Swept, took: Duration) {
+fn tell(app: &Application<'_>, swept: &Swept) {
     let job = app.context.job;
     if swept.count > 0 {
         let first: Vec<&str> = swept.named.iter().take(IN_LINE).map(String::as_str).collect();
@@ -76,7 +74,16 @@ fn tell(app: &Application<'_>, swept: &Swept, took: Duration) {
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let plural = if swept.count == 1 { "" } else { "s" };
         let text = format!("removed {} stale file{plural}: {}{more}", swept.count, first.join(", "));
-        job.record(Level::Step, text, took, swept.named.join("\n"));
+        // At once: the steps of a start are lost with a daemon that is killed before it ends.
+        let run = app.context.run;
+        (app.context.inner.report)(Report::Notice(Notice::Told {
+            group: run.group.clone(),
+            epoch: run.epoch,
+            resource: run.resource.name().clone(),
+            warning: false,
+            text,
+            evidence: swept.named.join("\n"),
+        }));
     }
     if !swept.folders.is_empty() {
         let folders: Vec<&str> = swept.folders.iter().map(String::as_str).collect();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use regent_model::Epoch;
-use regent_model::action::{Op, Resource};
+use regent_model::action::{Notice, Op, Resource};
 use regent_model::config::MainProcess;
 
 use crate::support::{Node, app, application, sh};
@@ -22,6 +22,15 @@ fn litter(node: &Node) -> PathBuf {
     folder
 }
 
+/// Starts it, and gives everything that was told of it.
+fn started(node: &mut Node, resource: &Resource) -> String {
+    let mut story = node.run(Op::Acquire, resource).runs().story();
+    while let Some(Notice::Told { text, evidence, .. }) = node.notice(Duration::from_millis(1)) {
+        story.push_str(&format!("{text} | {evidence}\n"));
+    }
+    story
+}
+
 fn dce(folder: &std::path::Path) -> Resource {
     let mut config = application("exec sleep 300", MainProcess::Child);
     config.stale =
@@ -35,7 +44,7 @@ fn a_new_epoch_begins_without_what_the_one_before_left_and_the_journal_names_it(
     let folder = litter(&node);
     let resource = dce(&folder);
     node.run(Op::Probe, &resource).stopped();
-    let story = node.run(Op::Acquire, &resource).runs().story();
+    let story = started(&mut node, &resource);
     assert!(story.contains("removed 3 stale files: ") && story.contains("dced/Ep.db, "), "{story}");
     assert!(story.contains("creds/dcecred_1\n"), "all of them are evidence: {story}");
     assert!(!folder.join("dced/Ep.db").exists() && !folder.join("creds/dcecred_2").exists());
@@ -43,13 +52,13 @@ fn a_new_epoch_begins_without_what_the_one_before_left_and_the_journal_names_it(
     // Its ends and restarts within this epoch keep what it has built up since.
     litter(&node);
     node.run(Op::Release, &resource).stopped();
-    let story = node.run(Op::Acquire, &resource).runs().story();
+    let story = started(&mut node, &resource);
     assert!(!story.contains("stale"), "{story}");
     assert!(folder.join("dced/Ep.db").exists() && folder.join("creds/dcecred_1").exists());
     // It goes away and comes back.
     node.run(Op::Release, &resource).stopped();
     node.epoch = Epoch(9);
-    assert!(node.run(Op::Acquire, &resource).runs().story().contains("removed 3 stale files"));
+    assert!(started(&mut node, &resource).contains("removed 3 stale files"));
 }
 
 #[test]
@@ -62,18 +71,18 @@ fn neither_a_restarted_daemon_nor_an_adoption_takes_what_runs_for_a_new_beginnin
     node.restart_daemon();
     node.run(Op::Probe, &resource).runs();
     node.run(Op::Release, &resource).stopped();
-    assert!(!node.run(Op::Acquire, &resource).runs().story().contains("stale"));
+    assert!(!started(&mut node, &resource).contains("stale"));
     // A new guard goes on under an epoch of its own; the machine is the same.
     (node.epoch, node.proof) = (Epoch(8), "adopted");
     node.restart_daemon();
     node.run(Op::Probe, &resource).runs();
     node.run(Op::Release, &resource).stopped();
-    assert!(!node.run(Op::Acquire, &resource).runs().story().contains("stale"));
+    assert!(!started(&mut node, &resource).contains("stale"));
     assert!(folder.join("dced/Ep.db").exists());
     // Adopted, but not found running: still the same machine.
     node.run(Op::Release, &resource).stopped();
     node.epoch = Epoch(10);
-    assert!(!node.run(Op::Acquire, &resource).runs().story().contains("stale"));
+    assert!(!started(&mut node, &resource).contains("stale"));
 }
 
 #[test]
@@ -99,7 +108,7 @@ fn nothing_to_remove_is_no_error_and_very_many_files_are_no_trouble() {
     let mut config = application("exec sleep 300", MainProcess::Child);
     config.stale = vec![folder.join("*").display().to_string(), "/run/regent-no-such/*/x".into()];
     let resource = app(config);
-    assert!(!node.run(Op::Acquire, &resource).runs().story().contains("stale"));
+    assert!(!started(&mut node, &resource).contains("stale"));
     node.run(Op::Release, &resource).stopped();
     fs::create_dir(&folder).unwrap();
     // More than fit on a command line.
@@ -108,9 +117,9 @@ fn nothing_to_remove_is_no_error_and_very_many_files_are_no_trouble() {
         fs::File::create(folder.join(format!("{long}{number}"))).unwrap();
     }
     node.epoch = Epoch(8);
-    let answer = node.run(Op::Acquire, &resource).runs();
-    assert!(answer.story().contains("removed 12000 stale files"), "{:.300}", answer.story());
-    assert!(answer.story().contains("and 11997 more"));
+    let story = started(&mut node, &resource);
+    assert!(story.contains("removed 12000 stale files"), "{story:.300}");
+    assert!(story.contains("and 11997 more"));
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
 }
 
@@ -128,7 +137,7 @@ fn no_link_leads_out_of_a_pattern() {
     symlink(precious.join("data"), creds.join("file")).unwrap();
     let mut config = application("exec sleep 300", MainProcess::Child);
     config.stale = vec![creds.join("*/data").display().to_string(), creds.join("*").display().to_string()];
-    let story = node.run(Op::Acquire, &app(config.clone())).runs().story();
+    let story = started(&mut node, &app(config.clone()));
     assert!(story.contains("removed 3 stale files"), "the two links themselves, and real/data: {story}");
     assert!(story.contains("real is a folder and was left"), "{story}");
     assert!(precious.join("data").exists() && !creds.join("link").exists());
@@ -139,7 +148,7 @@ fn no_link_leads_out_of_a_pattern() {
     let resource = app(config.clone());
     node.run(Op::Release, &resource).stopped();
     node.epoch = Epoch(8);
-    let story = node.run(Op::Acquire, &resource).runs().story();
+    let story = started(&mut node, &resource);
     assert!(story.contains("removed 2 stale files"), "{story}");
     assert!(precious.join("data").exists() && creds.join("real").exists());
 }
@@ -157,7 +166,7 @@ fn a_link_in_the_written_way_is_followed_if_only_root_can_have_laid_it() {
     let mut config = application("exec sleep 300", MainProcess::Child);
     config.stale = vec![top.join("dcelocal/var/creds/*").display().to_string()];
     let resource = app(config);
-    let story = node.run(Op::Acquire, &resource).runs().story();
+    let story = started(&mut node, &resource);
     assert!(story.contains("var/dce/creds/1"), "{story}");
     // In a folder that others write, anybody may lay it: whoever lays it must not say what root removes.
     fs::write(&cred, "stale").unwrap();
