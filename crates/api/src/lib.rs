@@ -1,5 +1,6 @@
 //! What the command line asks and the node answers: JSON, one object per line, over the node's local socket.
 
+pub mod foresight;
 mod nodes;
 pub mod status;
 
@@ -10,6 +11,7 @@ use regent_model::state::StopMode;
 use regent_model::{GroupName, NodeName};
 use serde::{Deserialize, Serialize};
 
+pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
 pub use status::{GroupStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status};
 
@@ -65,6 +67,15 @@ pub enum Request {
         application: String,
         /// Which of the two.
         verb: ApplicationVerb,
+    },
+    /// What would happen; nothing is done.
+    Simulate {
+        /// The nodes that are lost.
+        lose: Vec<String>,
+        /// The networks that are lost, from 1.
+        networks: Vec<usize>,
+        /// The text of a configuration that is put in force.
+        config: Option<String>,
     },
     /// A group is to change.
     Group {
@@ -175,6 +186,8 @@ pub enum Answer {
         /// What runs and waits on every node, in order.
         nodes: Vec<(NodeName, Vec<QueuedEvent>)>,
     },
+    /// To [`Request::Simulate`].
+    Foresight(Box<Foresight>),
     /// To [`Request::Config`].
     Config {
         /// Its text.

@@ -91,6 +91,9 @@ pub struct GroupStatus {
     pub blocked: Option<String>,
     /// What to type.
     pub advice: Option<String>,
+    /// What is not as it should be and moves nothing.
+    #[serde(default)]
+    pub warnings: Vec<String>,
     /// Every node of its list with the verdict on it.
     pub nodes: Vec<(NodeName, String)>,
     /// Its resources, in the order of acquiring, as the owner last told.

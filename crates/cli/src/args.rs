@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ColorChoice, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use crate::args_group::{ApplicationCommand, GroupCommand, SimulateArgs};
 use crate::args_lab::LabArgs;
 use crate::trouble::EXIT_CODES;
 
@@ -175,6 +176,16 @@ Examples:
   regent env dce --write /etc/environment
   regent env dce --write /etc/environment --remove")]
     Env(EnvArgs),
+    /// Show what would happen if a node or a network were lost, or a configuration put in force
+    #[command(
+        after_help = "Answered by the node from the planner that decides, for the live state; nothing is changed.
+Examples:
+  regent simulate --lose lx4
+  regent simulate --lose lx4 --lose lx5
+  regent simulate --network 1
+  regent simulate --apply ward7.toml"
+    )]
+    Simulate(SimulateArgs),
     /// Bring a group up or down, move it, restart it
     #[command(after_help = "Examples:
   regent group move ward lx5
@@ -349,74 +360,6 @@ pub struct WaitArgs {
     /// How long to wait for its effect
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub wait: Duration,
-}
-
-/// What can be done with a group.
-#[derive(Debug, Clone, Subcommand)]
-pub enum GroupCommand {
-    /// Run it, and forget that it failed
-    Enable {
-        /// The group
-        group: String,
-        /// Waiting.
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-    /// Take it down and keep it down
-    Disable {
-        /// The group
-        group: String,
-        /// Waiting.
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-    /// Run it on another node, or undo that
-    #[command(
-        after_help = "The move is remembered, also when that node is lost: a group whose policy fails back returns
-to it. `regent explain GROUP` shows it; --restore lets the group's list decide again.
-Examples:
-  regent group move ward lx5
-  regent group move ward --restore"
-    )]
-    Move {
-        /// The group
-        group: String,
-        /// The node
-        #[arg(required_unless_present = "restore")]
-        node: Option<String>,
-        /// Forget where it was moved to: its list decides again
-        #[arg(long, conflicts_with = "node")]
-        restore: bool,
-        /// Waiting.
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-    /// Take it down and bring it up again
-    Restart {
-        /// The group
-        group: String,
-        /// Waiting.
-        #[command(flatten)]
-        wait: WaitArgs,
-    },
-}
-
-/// What can be done with an application.
-#[derive(Debug, Clone, Subcommand)]
-pub enum ApplicationCommand {
-    /// Do not watch it
-    Suspend(ApplicationArgs),
-    /// Watch it again
-    Resume(ApplicationArgs),
-}
-
-/// Which application.
-#[derive(Debug, Clone, Args)]
-pub struct ApplicationArgs {
-    /// Its group
-    pub group: String,
-    /// Its name
-    pub application: String,
 }
 
 /// What can be done with a node.

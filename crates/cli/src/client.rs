@@ -57,7 +57,9 @@ pub struct Client {
 impl Asks for Client {
     fn ask(&self, request: &Request) -> Result<Answer> {
         let patience = match request {
-            Request::Status | Request::Events { .. } | Request::Config => PATIENCE_LOOK,
+            Request::Status | Request::Events { .. } | Request::Config | Request::Simulate { .. } => {
+                PATIENCE_LOOK
+            }
             _ => PATIENCE_ORDER,
         };
         talk(&self.socket, request, patience).map_err(|error| self.explain(&error, patience))

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod args;
+pub mod args_group;
 pub mod args_lab;
 pub mod client;
 pub mod cluster_events;
@@ -20,6 +21,7 @@ pub mod reach;
 pub mod run;
 pub mod screen;
 pub mod settle;
+pub mod simulate;
 pub mod status;
 pub mod trouble;
 pub mod verify;

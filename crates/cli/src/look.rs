@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use regent_api::Status;
+use regent_api::{GroupStatus, Status};
 use regent_model::config::{LocalTime, Severity, parse_at};
 use regent_model::journal::Entry;
 use serde_json::json;
@@ -14,7 +14,9 @@ use crate::client::{self, Asks};
 use crate::cluster_events;
 use crate::events::{self, Manner};
 use crate::follow::{self, Steps, wall_ms};
+use crate::paint::{Tone, wrapped};
 use crate::screen::Screen;
+use crate::simulate;
 use crate::status;
 use crate::trouble::{Exit, Result, Trouble};
 use crate::verify;
@@ -80,11 +82,25 @@ pub fn explain(asks: &dyn Asks, screen: &Screen, group: &str) -> Result<()> {
     let value = status::status_json(&status);
     for (at, one) in found.into_iter().enumerate() {
         let place = status.groups.iter().position(|g| g.name == one.name).unwrap_or(0);
-        screen.value(&value["groups"][place])?;
+        let next = next(asks, one);
+        let mut value = value["groups"][place].clone();
+        value["if_owner_lost"] = next.clone().into();
+        screen.value(&value)?;
         screen.say(if at == 0 { "" } else { "\n" })?;
         screen.say(&status::explain(&status, one, screen.paint))?;
+        if let (Some(owner), Some(next)) = (&one.owner, next) {
+            let title = screen.paint.tone(Tone::Strong, &format!("if {owner} were lost now"));
+            screen.say(&format!("\n{title}\n  {}\n", wrapped(&next, 100, "  ")))?;
+        }
     }
     Ok(())
+}
+
+/// What would become of a group if its owner were lost now, in a line.
+fn next(asks: &dyn Asks, group: &GroupStatus) -> Option<String> {
+    let owner = group.owner.as_ref()?;
+    let foresight = simulate::foresight(asks, vec![owner.to_string()], Vec::new(), None).ok()?;
+    foresight.groups.iter().find(|g| g.name == group.name).map(simulate::in_a_line)
 }
 
 /// `regent events`.

@@ -10,7 +10,7 @@ use regent_model::state::StopMode;
 use crate::args::{Cli, Command, ConfigVerb, EventCommand, NodeCommand};
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
-use crate::{apply, cluster_events, environment, lab, local, look, manual, nodes, orders, reach};
+use crate::{apply, cluster_events, environment, lab, local, look, manual, nodes, orders, reach, simulate};
 
 /// Does what the words say, and gives the exit code.
 #[must_use]
@@ -60,6 +60,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Event { verb } => cluster_events::event(&client()?, screen, verb)?,
         Command::Explain { group } => look::explain(&client()?, screen, group)?,
         Command::Env(args) => environment::env(&client()?, screen, args)?,
+        Command::Simulate(args) => simulate::simulate(&client()?, screen, args)?,
         Command::Group { verb } => orders::group(&client()?, screen, verb)?,
         Command::Application { verb } => orders::application(&client()?, screen, verb)?,
         Command::Node { verb } => return node(cli, screen, verb),

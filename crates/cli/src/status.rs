@@ -217,6 +217,9 @@ fn group_block(group: &GroupStatus, quorate: bool, paint: Paint) -> String {
     if let Some(advice) = &group.advice {
         let _ = writeln!(out, "  next: {}", paint.tone(Tone::Strong, &printable(advice)));
     }
+    for warning in &group.warnings {
+        let _ = writeln!(out, "  {}", paint.tone(Tone::Warning, &wrapped(warning, WIDTH, "  ")));
+    }
     let epoch = match (group.epoch.0, &group.owner) {
         (0, _) => "none yet".to_owned(),
         (n, Some(_)) => format!("{n}, proof: {}", printable(&group.proof_text)),
@@ -260,6 +263,7 @@ pub fn explain(status: &Status, group: &GroupStatus, paint: Paint) -> String {
     let here = group.owner.as_ref().map_or_else(|| "why it is so".to_owned(), |o| format!("why on {o}"));
     section(&here, &format!("{} (policy {})", group.why, group.policy));
     section("what keeps it from running", group.blocked.as_deref().unwrap_or_default());
+    section("what is not as it should be", &group.warnings.join("; "));
     section("what to type", group.advice.as_deref().unwrap_or_default());
     let proof = match (group.epoch.0, group.proof.as_str()) {
         (0, _) => "no node has owned it yet".to_owned(),

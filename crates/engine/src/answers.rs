@@ -140,10 +140,11 @@ impl Engine {
             why: placement.rule.clone(),
             blocked,
             advice,
+            warnings: regent_planner::warnings(&self.state, &self.view(), name),
             nodes: placement
                 .candidates
                 .iter()
-                .map(|(node, v)| (node.clone(), self.verdict_words(group, node, v)))
+                .map(|(node, v)| (node.clone(), self.verdict_words(config, group, node, v)))
                 .collect(),
             resources: self.resource_states(config, group),
             guarantee: guarantees(&self.state.config)
@@ -154,12 +155,36 @@ impl Engine {
         }
     }
 
-    fn verdict_words(&self, group: &Group, node: &NodeName, verdict: &Verdict) -> String {
+    fn verdict_words(
+        &self,
+        config: &GroupConfig,
+        group: &Group,
+        node: &NodeName,
+        verdict: &Verdict,
+    ) -> String {
         let owns = matches!(&group.tenure, Tenure::Owned(o) if self.state.id_of(node) == Some(o.owner.node));
         match verdict {
             _ if owns => "owns it".to_owned(),
-            Verdict::Fit(_) => "could have it".to_owned(),
+            Verdict::Fit(about) if group.moved_to == Some(about.node) => {
+                "could have it; an operator moved it there".to_owned()
+            }
+            Verdict::Fit(_) => self.could_have_it(config, group, node),
             Verdict::Unfit(why) => why.to_string(),
+        }
+    }
+
+    /// Why a node that could have a group does not.
+    fn could_have_it(&self, config: &GroupConfig, group: &Group, node: &NodeName) -> String {
+        let owner = match &group.tenure {
+            Tenure::Owned(o) => self.state.name_of(o.owner.node),
+            Tenure::Vacant(_) => return "could have it".to_owned(),
+        };
+        let first = config.nodes.iter().find(|n| *n == node || n.as_str() == owner);
+        let before = first == Some(node);
+        if before {
+            format!("could have it, and stands before {owner} in its list")
+        } else {
+            format!("could have it; stands after {owner} in its list")
         }
     }
 
@@ -195,7 +220,7 @@ impl Engine {
     }
 }
 
-fn group_word(group: &Group, placement: &Placement) -> &'static str {
+pub(crate) fn group_word(group: &Group, placement: &Placement) -> &'static str {
     match (&group.tenure, &placement.intent) {
         (Tenure::Owned(o), Intent::Blocked { .. }) if o.without_lease => "unmanaged",
         (Tenure::Owned(o), Intent::Blocked { .. }) if matches!(o.phase, Phase::Stuck(_)) => "stuck",

@@ -113,6 +113,11 @@ impl Chronicle {
         }
     }
 
+    /// Everything that is kept, oldest first.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
     pub(crate) fn last_of(&self, node: &NodeName) -> u64 {
         self.last.get(node).copied().unwrap_or(0)
     }

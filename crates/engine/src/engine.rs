@@ -216,6 +216,7 @@ impl Engine {
             );
         }
         self.take(input);
+        self.since.only(&self.heard, self.me.id);
         self.settle();
         self.take_effects()
     }

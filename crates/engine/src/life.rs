@@ -42,7 +42,6 @@ impl Engine {
             ToDaemon::PeerSilent { peer, silence } => {
                 if self.heard.get(&peer.node) == Some(&peer.incarnation) {
                     self.heard.remove(&peer.node);
-                    self.since.silent(peer);
                     let who = self.state.name_of(peer.node);
                     let text = format!("{who} was not heard on any network for {} ms", silence.as_millis());
                     self.tell(Level::Step, "peer_silent", text);

@@ -24,6 +24,7 @@ impl Engine {
                 text: self.state.config_text.clone(),
                 serial: self.state.config_serial,
             }),
+            Request::Simulate { lose, networks, config } => Some(self.simulate(id, &lose, &networks, config)),
             Request::Apply { text, dry_run } => self.apply_config(id, text, dry_run),
             Request::Environment { group } => Some(match self.known_group(&group) {
                 Ok(name) => self.environment_asked(&name),
@@ -180,7 +181,7 @@ impl Engine {
         None
     }
 
-    fn apply_config(&mut self, id: RequestId, text: String, dry_run: bool) -> Option<Answer> {
+    pub(crate) fn apply_config(&mut self, id: RequestId, text: String, dry_run: bool) -> Option<Answer> {
         let now = self.local_time();
         let parsed = config::parse(&text);
         let Some(config) = parsed.config else {

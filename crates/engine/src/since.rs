@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use regent_model::Moment;
 use regent_model::config::LocalTime;
-use regent_model::ids::IncarnationOf;
+use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
 
 use crate::engine::Engine;
 
@@ -34,8 +34,9 @@ impl Since {
         self.met.insert(about);
     }
 
-    pub(crate) fn silent(&mut self, about: IncarnationOf) {
-        self.heard.remove(&about);
+    /// Nobody but these is heard any more.
+    pub(crate) fn only(&mut self, heard: &BTreeMap<NodeId, Incarnation>, me: NodeId) {
+        self.heard.retain(|about, _| about.node == me || heard.get(&about.node) == Some(&about.incarnation));
     }
 
     pub(crate) fn all_silent(&mut self) {

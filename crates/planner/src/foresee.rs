@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regent_model::ids::{IncarnationOf, NodeId};
+use regent_model::proof::Promise;
 use regent_model::state::{Change, Command, Phase, ReleaseReason, State, Tenure};
 use regent_model::{BootId, GroupName};
 
@@ -86,13 +87,22 @@ pub struct Foreseen {
     pub settles: bool,
 }
 
-/// Foresees what comes of `state`, as far as `view` can tell.
+/// What the leader will learn on the way.
+#[derive(Debug, Clone)]
+pub enum Coming {
+    /// A promise is durable.
+    Stored(Promise),
+    /// A promise may be cited.
+    Matured(Promise),
+}
+
+/// Foresees what comes of `state`, as far as `view` can tell; what the leader learns on the way is known beforehand.
 #[must_use]
-pub fn foresee(state: &State, view: &View, costs: &dyn Costs) -> Foreseen {
+pub fn foresee(state: &State, view: &View, costs: &dyn Costs, coming: &[(Duration, Coming)]) -> Foreseen {
     let mut run = Run {
         costs,
         now: Duration::ZERO,
-        due: Vec::new(),
+        due: coming.iter().map(|(after, coming)| (*after, Due::Learns(coming.clone()))).collect(),
         begun: BTreeSet::new(),
         foreseen: Foreseen {
             state: state.clone(),
@@ -110,6 +120,7 @@ enum Due {
     Commit(Command),
     Confirmed(IncarnationOf, String),
     Rebooted(IncarnationOf),
+    Learns(Coming),
 }
 
 struct Run<'a> {
@@ -140,6 +151,12 @@ impl Run<'_> {
                     self.foreseen.view.fenced.insert(about, device);
                 }
                 Due::Rebooted(about) => self.boots(about),
+                Due::Learns(Coming::Stored(promise)) => {
+                    self.foreseen.view.stored.insert(promise);
+                }
+                Due::Learns(Coming::Matured(promise)) => {
+                    self.foreseen.view.matured.insert(promise);
+                }
             }
         }
         false

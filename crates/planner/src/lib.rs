@@ -17,5 +17,6 @@ pub mod view;
 pub use decide::decide;
 pub use foresee::foresee;
 pub use place::{Intent, Placement, place};
+pub use relations::warnings;
 pub use verdict::{Verdict, Why};
 pub use view::View;

@@ -240,3 +240,20 @@ fn needs(state: &State, config: &GroupConfig, other: &GroupName) -> bool {
         before == other || state.config.group(before).is_some_and(|config| needs(state, config, other))
     })
 }
+
+/// What is not as it should be with a group that runs, and moves nothing.
+#[must_use]
+pub fn warnings(state: &State, view: &View, name: &GroupName) -> Vec<String> {
+    let (Some(config), Some(o)) = (state.config.group(name), state.ownership(name)) else {
+        return Vec::new();
+    };
+    let here = state.name_of(o.owner.node);
+    let missing = missing_clients(state, view, config, o.owner.node).filter(|_| o.phase == Phase::Online);
+    let text = |client: GroupName| {
+        format!(
+            "{client}, which it needs, is not online on {here}; it stays, because a move would break it for certain \
+             (regent explain {client}@{here})"
+        )
+    };
+    missing.map(text).into_iter().collect()
+}

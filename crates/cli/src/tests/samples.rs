@@ -67,6 +67,7 @@ fn group() -> GroupStatus {
         why: "lx4 has it, and nothing asks it to move".into(),
         blocked: None,
         advice: None,
+        warnings: Vec::new(),
         nodes: vec![(node_name("lx4"), "owns it".into()), (node_name("lx5"), "could have it".into())],
         resources: resources("running"),
         guarantee: "the next node acts only after power has confirmed that the owner is off".into(),

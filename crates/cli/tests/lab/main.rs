@@ -18,6 +18,7 @@ mod everyday;
 mod hot_standby;
 mod machine;
 mod partitions;
+mod policies;
 mod postgresql;
 mod reboot;
 mod stopping;

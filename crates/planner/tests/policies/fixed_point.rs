@@ -161,7 +161,7 @@ proptest! {
         for at in 0..wishes.len() {
             story.line(&format!("enable g{at}"));
         }
-        let foreseen = foresee(&story.state, &story.view, &AtOnce);
+        let foreseen = foresee(&story.state, &story.view, &AtOnce, &[]);
         prop_assert!(foreseen.settles, "it goes round in a circle:\n{}", text);
         prop_assert_eq!(&foreseen.state, &story.state, "nothing was left to do");
         let wrong = reasons(&story.state, &story.view);

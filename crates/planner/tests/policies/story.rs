@@ -113,16 +113,6 @@ impl Story {
             ["fence", "fails", node] => {
                 self.view.fence_failed.insert(self.life(node));
             }
-            ["met", node] => {
-                self.view.met.insert(self.life(node));
-            }
-            ["heard", node, "for", time] => {
-                let life = self.life(node);
-                self.view.heard_for.insert(life, seconds(time));
-            }
-            ["settling", "over"] => self.view.settling = None,
-            ["settling", time] => self.view.settling = Some(seconds(time)),
-            ["at", time] => self.view.local = Some(local(time)),
             ["restore", group] => self.commit(Command::Restore(name(group))),
             ["standby", node] => self.mode(node, NodeMode::Standby),
             ["active", node] => self.mode(node, NodeMode::Active),
@@ -166,9 +156,26 @@ impl Story {
                 let to = self.state.living(o.owner.node).unwrap();
                 self.commit(Command::Adopt { group: name(group), epoch: o.epoch, to });
             }
-            other => panic!("the story does not understand {other:?}"),
+            other => self.learns(other),
         }
         self.settle();
+    }
+
+    /// What the leader knows beside the log.
+    fn learns(&mut self, words: &[&str]) {
+        match words {
+            ["met", node] => {
+                self.view.met.insert(self.life(node));
+            }
+            ["heard", node, "for", time] => {
+                let life = self.life(node);
+                self.view.heard_for.insert(life, seconds(time));
+            }
+            ["settling", "over"] => self.view.settling = None,
+            ["settling", time] => self.view.settling = Some(seconds(time)),
+            ["at", time] => self.view.local = Some(local(time)),
+            other => panic!("the story does not understand {other:?}"),
+        }
     }
 
     fn up(&mut self, node: &str, how: &str) {
