@@ -133,7 +133,9 @@ fn unchanged_runs(before: &Status, after: Option<&Status>, old: &str, new: &str)
     };
     let same_resources = |name: &GroupName| {
         let of = |config: &regent_model::config::Config| config.group(name).map(|g| g.resources());
-        of(&old) == of(&new)
+        // What is added is brought up by itself.
+        let now = of(&new).unwrap_or_default();
+        of(&old).unwrap_or_default().iter().all(|r| now.contains(r))
     };
     new.groups
         .iter()

@@ -229,6 +229,10 @@ impl Engine {
             if !self.sequencers.contains_key(&name) && !is_held {
                 self.begin(&name, &ownership);
             }
+            let serial = self.state.config_serial;
+            let behind = self.sequencers.get(&name).is_some_and(|s| !s.follows(serial));
+            let config = self.state.config.group(&name).filter(|_| behind);
+            let wanted = config.map(|config| self.resources_here(config));
             if let Some(sequencer) = self.sequencers.get_mut(&name) {
                 // Right after a change of voters the guard lets nothing be acquired before the new ones have
                 // acknowledged it (L8): a matter of a heartbeat.
@@ -238,6 +242,7 @@ impl Engine {
                 if !is_held {
                     sequencer.follow(&ownership.phase);
                 }
+                sequencer.wants(serial, || wanted.unwrap_or_default());
             }
             self.follow_suspensions(&name);
             self.advance(&name);
@@ -254,6 +259,7 @@ impl Engine {
             epoch: ownership.epoch,
             node: self.me.name.clone(),
             resources: self.resources_here(&config),
+            serial: self.state.config_serial,
             inherits: self.assigned_here.remove(name) != Some(ownership.epoch),
             ends_by_reboot: self.state.ends_by_reboot(name),
         };

@@ -9,7 +9,9 @@
 //!                                                                               +--a step fails--> Stuck
 //! ```
 
+mod failing;
 mod gate;
+mod growing;
 mod monitoring;
 mod slots;
 mod telling;
@@ -19,13 +21,14 @@ mod tests;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use regent_model::action::{Failure, How, Op, Outcome, Resource, Run, RunId};
+use regent_model::action::{How, Op, Outcome, Resource, Run, RunId};
 use regent_model::ids::{Epoch, GroupName, ResourceName};
 use regent_model::journal::Level;
 use regent_model::state::Phase;
 use regent_model::{Moment, NodeName};
 
 use crate::io::{ResourceWord, StepTaken};
+use failing::{as_failure, no_answer};
 pub(crate) use gate::Gate;
 use monitoring::Asked;
 use slots::Slot;
@@ -97,6 +100,9 @@ pub(crate) struct Sequencer {
     told_online: bool,
     /// The log knows that something could not be taken down.
     stuck_known: bool,
+    /// The configuration that it follows, and what of it is not yet taken note of.
+    serial: u64,
+    wanted: Vec<Resource>,
 }
 
 /// The step that runs now.
@@ -125,6 +131,8 @@ pub(crate) struct Task {
     pub(crate) epoch: Epoch,
     pub(crate) node: NodeName,
     pub(crate) resources: Vec<Resource>,
+    /// The serial of the configuration that says so.
+    pub(crate) serial: u64,
     /// An earlier daemon or life of this machine may have left any of it running.
     pub(crate) inherits: bool,
     /// Its release is complete only after a reboot of the node.
@@ -161,6 +169,8 @@ impl Sequencer {
             began: now,
             told_online: false,
             stuck_known: false,
+            serial: task.serial,
+            wanted: Vec::new(),
         }
     }
 
@@ -219,11 +229,19 @@ impl Sequencer {
             self.done(now, id, no_answer(), wishes);
         }
         self.send_notices(now, numbers, wishes);
+        if self.stage == Stage::Online {
+            self.grow();
+        }
         while self.current.is_none() {
             let next = match self.stage.clone() {
                 Stage::Acquiring { at } if at == self.slots.len() => {
                     self.come_online(now, wishes);
                     None
+                }
+                // It ran before something was added below it.
+                Stage::Acquiring { at } if self.slots[at].stays => {
+                    self.stage = Stage::Acquiring { at: at + 1 };
+                    continue;
                 }
                 Stage::Acquiring { at } if !self.may_come_up(at) => None,
                 Stage::Acquiring { at } => {
@@ -274,7 +292,9 @@ impl Sequencer {
     fn come_online(&mut self, now: Moment, wishes: &mut Vec<Wish>) {
         self.stage = Stage::Online;
         for slot in &mut self.slots {
-            slot.watch_from(now);
+            if !std::mem::take(&mut slot.stays) {
+                slot.watch_from(now);
+            }
         }
         let text = if self.told_online { "restarted" } else { "online" };
         wishes.push(self.tell(
@@ -373,50 +393,6 @@ impl Sequencer {
         }
     }
 
-    fn acquire_failed(&mut self, slot: usize, outcome: Outcome, took: Duration, wishes: &mut Vec<Wish>) {
-        let failure = as_failure(outcome, "it was started and does not run");
-        self.slots[slot].word = ResourceWord::Failed;
-        let again = self.slots[slot].attempts <= self.slots[slot].limits.retries;
-        let what = self.described(slot);
-        let next = if again { "; trying again here" } else { "" };
-        let text = format!("{what} could not be brought up: {}{next}", failure.reason);
-        wishes.push(self.tell_slot(Level::Error, "acquire_failed", slot, text, took, &failure.evidence));
-        // Those above were never acquired, unless by somebody before us.
-        let at = if self.inherits { self.slots.len() } else { slot + 1 };
-        self.stage = if again {
-            Stage::Mending { at, to: slot }
-        } else {
-            Stage::Releasing { at, failure: Some(format!("{what}: {}", failure.reason)) }
-        };
-    }
-
-    fn release_failed(&mut self, slot: usize, outcome: Outcome, took: Duration, wishes: &mut Vec<Wish>) {
-        let failure = as_failure(outcome, "it was stopped and still runs");
-        self.slots[slot].word = ResourceWord::Failed;
-        if let (true, Stage::Releasing { at, .. }) = (self.ends_by_reboot, &mut self.stage) {
-            *at = slot;
-            let text = format!(
-                "{} could not be taken down: {}; the reboot will end it",
-                self.described(slot),
-                failure.reason
-            );
-            let evidence = &failure.evidence;
-            wishes.push(self.tell_slot(Level::Warning, "release_failed", slot, text, took, evidence));
-            return;
-        }
-        self.stage = Stage::Stuck;
-        let text = format!("{} could not be taken down: {}", self.described(slot), failure.reason);
-        wishes.push(self.tell_slot(
-            Level::Error,
-            "release_failed",
-            slot,
-            text.clone(),
-            took,
-            &failure.evidence,
-        ));
-        wishes.push(Wish::Stuck(text));
-    }
-
     /// When something is due, at the latest.
     pub(crate) fn next_wake(&self) -> Option<Moment> {
         let current = self.current.as_ref().map(|c| c.give_up);
@@ -424,15 +400,4 @@ impl Sequencer {
         let monitors = (self.stage == Stage::Online).then(|| self.next_check()).flatten();
         [current, answers, monitors].into_iter().flatten().min()
     }
-}
-
-fn as_failure(outcome: Outcome, otherwise: &str) -> Failure {
-    match outcome {
-        Outcome::Failed(failure) => failure,
-        Outcome::Running | Outcome::Stopped => Failure::because(otherwise),
-    }
-}
-
-fn no_answer() -> Outcome {
-    Outcome::Failed(Failure { timed_out: true, ..Failure::because("no answer within the deadline") })
 }

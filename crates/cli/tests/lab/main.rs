@@ -21,4 +21,5 @@ mod partitions;
 mod policies;
 mod postgresql;
 mod reboot;
+mod setting_up;
 mod stopping;

@@ -169,7 +169,7 @@ impl Sequencer {
         let Some(at) = self.slots.iter().position(|s| s.resource.name() == resource) else { return };
         let stands = match self.stage {
             Stage::Online => true,
-            Stage::Acquiring { at: next } => at < next,
+            Stage::Acquiring { at: next } => at < next || self.slots[at].stays,
             _ => false,
         };
         if !stands {

@@ -19,6 +19,8 @@ pub(super) struct Slot {
     pub(super) limits: RestartLimits,
     /// Whether it was looked at and found not to run.
     pub(super) probed: bool,
+    /// It was up before something was added to the group, and is not touched by that.
+    pub(super) stays: bool,
     /// Failed attempts to bring it up.
     pub(super) attempts: u32,
     /// Its own monitor, then the further ones.
@@ -84,6 +86,7 @@ impl Slot {
             word: ResourceWord::Stopped,
             limits,
             probed: false,
+            stays: false,
             attempts: 0,
             watches: std::iter::once(WatchState::new(None, times)).chain(more).collect(),
             judged_from: Moment::default(),
@@ -102,6 +105,7 @@ impl Slot {
     /// It was shown to be down: the next time it is brought up, nothing needs to be looked for.
     pub(super) fn stopped(&mut self) {
         self.word = ResourceWord::Stopped;
+        self.stays = false;
         self.probed = true;
         self.left_failed = None;
         for watch in &mut self.watches {

@@ -35,6 +35,7 @@ fn play(lines: &str) -> Play {
         epoch: Epoch(3),
         node: NodeName::new("a").unwrap(),
         resources,
+        serial: 1,
         inherits: false,
         ends_by_reboot: false,
     };
