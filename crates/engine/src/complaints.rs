@@ -66,6 +66,7 @@ impl Engine {
                     self.write(Level::Warning, &topic, text, |e| e.evidence = advice);
                 }
             }
+            Notice::Event(event) => self.raise(event),
             Notice::Well { topic, text } => {
                 if self.troubles.remove(&topic).is_some() {
                     self.tell(Level::Notice, &topic, text);

@@ -268,6 +268,8 @@ pub enum Notice {
         /// What to do.
         advice: String,
     },
+    /// A cluster event that another part of the daemon brings about.
+    Event(crate::event::Event),
     /// What was said of this topic is over.
     Well {
         /// The topic.

@@ -90,6 +90,9 @@ pub struct Config {
     pub settling_time: Duration,
     /// The port of keepalives and of the channel.
     pub port: u16,
+    /// When the nodes are held side by side every night, in minutes after midnight, by the clock of the leader; never if
+    /// absent.
+    pub verify_at: Option<u16>,
     /// The networks that are named, in the order of the nodes' addresses.
     pub networks: Vec<NetworkConfig>,
     /// The nodes, in the order of the file.

@@ -32,7 +32,7 @@ use crate::links::{Ears, Links};
 use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
 use crate::side::Side;
-use crate::{api, inspection, reboot, storage, sys};
+use crate::{api, inspection, nightly, reboot, storage, sys};
 
 /// A daemon that finds no room on its disk is started again after this.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
@@ -289,6 +289,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     };
     let beat = move || heart.beat(first);
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;
+    nightly::start(reception.clone()).doing(threads)?;
     let socket = paths.api_socket();
     api::start(&socket, reception, refusals).doing(|| format!("serve requests at {}", socket.display()))?;
     Ok(Running { guard, desk, links })

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use regent_api::{Answer, Request};
 use regent_engine::Input;
 use regent_engine::io::RequestId;
+use regent_model::action::Notice;
 
 use crate::inbox::Inbox;
 
@@ -59,6 +60,11 @@ impl Desk {
             let reason = format!("the daemon gave no answer within {} s", ANSWER_WITHIN.as_secs());
             Answer::refused(reason, "regent status shows whether it was done; then look at the daemon's log")
         })
+    }
+
+    /// Tells the engine something unasked.
+    pub(crate) fn tell(&self, notice: Notice) {
+        self.inbox.push(Input::Notice(notice));
     }
 
     /// The engine's answer.

@@ -14,6 +14,7 @@ use crate::desk::Desk;
 use crate::equipment;
 use crate::error::NodeError;
 use crate::links::JoinAsk;
+use crate::nightly;
 use crate::side::Side;
 use crate::token::{Invitation, Token, VALIDITY};
 
@@ -45,9 +46,29 @@ impl Reception {
         match request {
             Request::Token { witness } => self.token(witness),
             request @ Request::Environment { .. } => with_real_addresses(self.desk.ask(request)),
+            Request::Nodes(NodesAsk::Survey) => {
+                let answer = self.nodes(&NodesAsk::Survey);
+                // What was told at night is over when somebody sees that it is.
+                if let Answer::Nodes(found) = &answer
+                    && nightly::findings(found).is_empty()
+                {
+                    self.desk.tell(nightly::well());
+                }
+                answer
+            }
             Request::Nodes(ask) => self.nodes(&ask),
             other => self.desk.ask(other),
         }
+    }
+
+    /// The engine, for those who ask it in the reception's name.
+    pub(crate) fn desk(&self) -> &Desk {
+        &self.desk
+    }
+
+    /// Who this node is.
+    pub(crate) fn me(&self) -> &NodeName {
+        &self.name
     }
 
     /// Where the daemons of other nodes are asked.

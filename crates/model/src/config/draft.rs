@@ -58,6 +58,7 @@ pub(super) struct ClusterDraft {
     pub(super) settling_time: Duration,
     pub(super) port: u16,
     pub(super) rules: EventRules,
+    pub(super) verify_at: Option<u16>,
 }
 
 #[derive(Debug)]

@@ -27,6 +27,8 @@ pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
     let settling_time = reader.duration("settling_time", Zero::Allowed, "\"30s\"");
     let port = reader.number("port", 1..=u32::from(u16::MAX), "7410");
     let rules = event::rules(&mut reader);
+    let verify_at = reader.text("verify_at", "\"00:00\"");
+    let verify_at = reader.checked("verify_at", verify_at, time_of_day).map_or(Some(0), |at| at.value);
     reader.finish();
     let timers = match (&takeover, written) {
         (Some(takeover), _) => Some(takeover.value.1),
@@ -42,6 +44,23 @@ pub(super) fn cluster(table: Table, findings: &mut Findings) -> ClusterDraft {
         settling_time: settling_time.map_or(Duration::ZERO, |s| s.value),
         rules,
         port: port.and_then(|p| u16::try_from(p.value).ok()).unwrap_or(DEFAULT_PORT),
+        verify_at,
+    }
+}
+
+/// `"HH:MM"` in minutes after midnight, or `"never"`.
+fn time_of_day(text: &str) -> Result<Option<u16>, scalar::Refused> {
+    if text == "never" {
+        return Ok(None);
+    }
+    let two = |part: &str| part.parse::<u16>().ok().filter(|_| part.len() == 2);
+    let time = text.split_once(':').and_then(|(hour, minute)| two(hour).zip(two(minute)));
+    match time {
+        Some((hour @ 0..24, minute @ 0..60)) => Ok(Some(hour * 60 + minute)),
+        _ => scalar::refused(
+            format!("`{}` is no time of day", text.escape_debug()),
+            "write it as \"00:00\" to \"23:59\", or \"never\"",
+        ),
     }
 }
 

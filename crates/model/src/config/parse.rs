@@ -87,7 +87,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
 
 /// The configuration, when every part of the draft is there.
 fn config(draft: Draft) -> Option<Config> {
-    let ClusterDraft { name, takeover, timers, settling_time, port, rules, .. } = draft.cluster?;
+    let ClusterDraft { name, takeover, timers, settling_time, port, rules, verify_at, .. } = draft.cluster?;
     let adapters: Vec<_> =
         draft.nodes.iter().map(|n| network::adapters(n, &draft.networks)).collect::<Option<_>>()?;
     let member = |m: super::draft::MemberDraft| m.config;
@@ -98,6 +98,7 @@ fn config(draft: Draft) -> Option<Config> {
         timers: timers?,
         settling_time,
         port,
+        verify_at,
         networks: draft.networks.into_iter().map(network_config).collect::<Option<_>>()?,
         nodes: nodes
             .map(|(node, adapters)| node.map(|n| NodeConfig { adapters, ..n }))

@@ -156,3 +156,31 @@ fn a_group_says_what_its_nodes_are_prepared_with() {
         "moves with the group",
     );
 }
+
+#[test]
+fn what_a_group_wants_of_the_kernel_is_read_in_powers_of_1024() {
+    let requires = |what: &str| {
+        with(
+            "nodes = [\"lx4\", \"lx5\"]\npolicy",
+            &format!("nodes = [\"lx4\", \"lx5\"]\nrequires = {{ {what} }}\npolicy"),
+        )
+    };
+    let found = good(&requires("memory = \"2G\", shared_memory = \"512M\", open_files = 65536")).groups[0]
+        .requires
+        .clone();
+    assert_eq!((found.memory, found.shared_memory, found.open_files), (2 << 30, 512 << 20, 65_536));
+    refused(&requires("memory = \"2 GB\""), "\"2 GB\"", "no amount of memory", "\"2G\"");
+    refused(&requires("memory = 2"), "2", "no amount of memory", "\"2G\"");
+}
+
+#[test]
+fn the_nightly_comparison_has_a_time_of_day_or_never_happens() {
+    let at =
+        |text: &str| with("takeover = \"normal\"", &format!("takeover = \"normal\"\nverify_at = \"{text}\""));
+    assert_eq!(good(GOOD).verify_at, Some(0));
+    assert_eq!(good(&at("03:30")).verify_at, Some(210));
+    assert_eq!(good(&at("never")).verify_at, None);
+    for wrong in ["24:00", "3:30", "noon", "03:60"] {
+        refused(&at(wrong), &format!("\"{wrong}\""), "no time of day", "never");
+    }
+}

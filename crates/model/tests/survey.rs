@@ -1,0 +1,259 @@
+//! The nodes held side by side: every finding, with the node to do something about and what to type.
+
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::collections::BTreeMap;
+
+use regent_model::config::{Config, Port, Protocol, Severity, parse};
+use regent_model::survey::{Device, Difference, Limits, Point, Seen, Survey, differences};
+use regent_model::{GroupName, NodeName};
+
+const TEXT: &str = r#"[cluster]
+name = "w"
+
+[[node]]
+name = "lx4"
+addresses = ["10.0.0.4", "10.1.0.4"]
+
+[[node]]
+name = "lx5"
+addresses = ["10.0.0.5", "10.1.0.5"]
+
+[[witness]]
+name = "wit"
+addresses = ["10.0.0.6", "10.1.0.6"]
+
+[[fence]]
+name = "power"
+agent = "/bin/fence"
+nodes = ["lx4", "lx5"]
+
+[[group]]
+name = "db"
+nodes = ["lx4", "lx5"]
+requires = { memory = "6G", huge_pages = 10, open_files = 100 }
+
+[[group.filesystem]]
+device = "/dev/sdc"
+mount = "/var/db"
+type = "ext4"
+
+[[group.filesystem]]
+local = true
+devices = { lx4 = "/dev/sdx", lx5 = "/dev/sdy" }
+mount = "/var/db/cache"
+type = "ext4"
+
+[[group.application]]
+name = "db"
+start = "/usr/sbin/dbd -c /etc/db.conf --pid /run/db.pid"
+stop = "dbctl stop"
+user = "db"
+role = "server"
+state = ["/var/db"]
+ports = ["1972/tcp"]
+not_at_boot = ["dbd"]
+
+[[group]]
+name = "web"
+nodes = ["lx4", "lx5"]
+requires = { memory = "3G", shared_memory = "1G", semaphores = 9 }
+"#;
+
+fn config() -> Config {
+    let parsed = parse(TEXT);
+    parsed.config.unwrap_or_else(|| panic!("{:?}", parsed.findings))
+}
+
+fn node(name: &str) -> NodeName {
+    NodeName::new(name).unwrap()
+}
+
+const GIB: u64 = 1 << 30;
+
+/// A node without a fault.
+fn fit(name: &str) -> Survey {
+    let own = if name == "lx4" { "/dev/sdx" } else { "/dev/sdy" };
+    let disk =
+        |bytes, uuid: &str, minor| Device::Found { bytes, uuid: Some(uuid.into()), number: (8, minor) };
+    Survey {
+        clock_ahead_ms: -3,
+        zone: "Europe/Berlin".into(),
+        files: [
+            ("/usr/sbin/dbd".into(), Seen::Sum("aa".into())),
+            ("/etc/db.conf".into(), Seen::Sum("bb".into())),
+            ("dbctl".into(), Seen::There),
+        ]
+        .into(),
+        points: [("/var/db".into(), if name == "lx4" { Point::Mounted } else { Point::Empty })].into(),
+        unprepared: BTreeMap::new(),
+        users: [("db".into(), Some(990))].into(),
+        devices: [
+            ("/dev/sdc".into(), disk(GIB, "s", 32)),
+            (own.into(), disk(GIB, name, if name == "lx4" { 1 } else { 2 })),
+        ]
+        .into(),
+        limits: Limits {
+            memory: 16 * GIB,
+            huge_pages: 10,
+            shared_memory: 4 * GIB,
+            semaphores: 32_000,
+            open_files: 100_000,
+        },
+        at_boot: BTreeMap::new(),
+        listening: Vec::new(),
+    }
+}
+
+/// What is found when lx5 is `changed`; the group is on lx4.
+fn found(change: impl FnOnce(&mut Survey)) -> Vec<Difference> {
+    let mut other = fit("lx5");
+    change(&mut other);
+    let surveys = [(node("lx4"), fit("lx4")), (node("lx5"), other)].into();
+    let owners = [(GroupName::new("db").unwrap(), node("lx4"))].into();
+    differences(&config(), &surveys, &owners)
+}
+
+#[track_caller]
+fn one(change: impl FnOnce(&mut Survey), severity: Severity, topic: &str, text: &str, help: &str) {
+    let found = found(change);
+    let [only] = found.as_slice() else { panic!("one finding expected: {found:#?}") };
+    assert_eq!((only.severity, only.topic.as_str()), (severity, topic), "{only:?}");
+    assert!(only.text.contains(text), "{:?} lacks {text:?}", only.text);
+    assert!(only.help.contains(help), "{:?} lacks {help:?}", only.help);
+    assert!(only.nodes.contains(&node("lx5")));
+}
+
+#[test]
+fn nodes_that_fit_together_have_no_finding() {
+    assert_eq!(found(|_| {}), []);
+}
+
+#[test]
+fn a_script_that_differs_and_one_that_is_missing_are_said_with_the_copy_to_make() {
+    let set = |path: &'static str, seen| move |s: &mut Survey| drop(s.files.insert(path.into(), seen));
+    one(
+        set("/usr/sbin/dbd", Seen::Sum("cc".into())),
+        Severity::Warning,
+        "file",
+        "aa on lx4; cc on lx5",
+        "scp -p lx4:/usr/sbin/dbd lx5:/usr/sbin/dbd",
+    );
+    one(
+        set("/usr/sbin/dbd", Seen::Missing("No such file".into())),
+        Severity::Error,
+        "program",
+        "cannot be used on lx5",
+        "scp -p lx4:/usr/sbin/dbd lx5:/usr/sbin/dbd",
+    );
+    one(
+        set("/etc/db.conf", Seen::Missing("gone".into())),
+        Severity::Warning,
+        "file",
+        "/etc/db.conf",
+        "lx5:/etc/db.conf",
+    );
+    one(set("dbctl", Seen::Missing("none".into())), Severity::Error, "program", "dbctl", "install it on lx5");
+}
+
+#[test]
+fn a_server_that_looks_configured_on_the_standby_is_said() {
+    let point = |p| move |s: &mut Survey| s.points = [("/var/db".into(), p)].into();
+    one(
+        point(Point::Used),
+        Severity::Warning,
+        "mount point",
+        "the server db looks configured on lx5",
+        "unconfigure",
+    );
+    one(point(Point::Missing), Severity::Note, "mount point", "no folder /var/db", "mkdir -p /var/db");
+    one(point(Point::NoFolder), Severity::Error, "mount point", "is no folder", "move it away");
+    one(point(Point::Mounted), Severity::Error, "mount point", "does not own the group", "umount /var/db");
+}
+
+#[test]
+fn what_is_not_prepared_is_said_with_the_command() {
+    let unprepared = |s: &mut Survey| {
+        s.unprepared = [(GroupName::new("db").unwrap(), vec!["to do: make the link /:".into()])].into();
+    };
+    one(unprepared, Severity::Warning, "preparation", "make the link /:", "regent prepare db");
+}
+
+#[test]
+fn users_are_everywhere_and_have_the_same_number() {
+    let user = |n| move |s: &mut Survey| s.users = [("db".into(), n)].into();
+    one(user(None), Severity::Error, "user", "no user db on lx5", "useradd -r -u 990 db");
+    one(user(Some(991)), Severity::Error, "user", "990 on lx4, 991 on lx5", "usermod");
+}
+
+#[test]
+fn a_shared_device_is_the_same_disk_everywhere_and_a_nodes_own_is_not_compared() {
+    let disk = |d: Device| move |s: &mut Survey| drop(s.devices.insert("/dev/sdc".into(), d));
+    let found_as = |bytes, uuid: &str| Device::Found { bytes, uuid: Some(uuid.into()), number: (8, 32) };
+    one(disk(found_as(GIB, "t")), Severity::Error, "device", "not the same disk", "/dev/disk/by-id");
+    one(disk(found_as(2 * GIB, "s")), Severity::Error, "device", "not the same disk", "/dev/disk/by-id");
+    one(
+        disk(Device::Missing("no device".into())),
+        Severity::Error,
+        "device",
+        "cannot be used on lx5",
+        "lsblk",
+    );
+    let other = |s: &mut Survey| {
+        let own = Device::Found { bytes: 7, uuid: None, number: (8, 2) };
+        s.devices.insert("/dev/sdy".into(), own);
+    };
+    assert_eq!(found(other), []);
+}
+
+#[test]
+fn two_names_for_one_disk_and_two_disks_with_one_identity_are_said() {
+    let own = |uuid: &str, minor| {
+        let device = Device::Found { bytes: GIB, uuid: Some(uuid.into()), number: (8, minor) };
+        move |s: &mut Survey| drop(s.devices.insert("/dev/sdy".into(), device))
+    };
+    one(own("lx5", 32), Severity::Error, "device", "are one device on lx5", "a disk of its own");
+    one(own("s", 9), Severity::Error, "device", "by its UUID", "tune2fs -U random");
+}
+
+#[test]
+fn what_all_groups_of_a_node_want_together_is_held_against_its_kernel() {
+    let limit = |change: fn(&mut Limits)| move |s: &mut Survey| change(&mut s.limits);
+    one(limit(|l| l.memory = 8 * GIB), Severity::Warning, "limit", "9663676416", "memory");
+    one(limit(|l| l.huge_pages = 9), Severity::Warning, "limit", "grants 9 huge pages", "vm.nr_hugepages");
+    one(limit(|l| l.shared_memory = 1), Severity::Warning, "limit", "shared memory", "kernel.shmmax");
+    one(limit(|l| l.semaphores = 8), Severity::Warning, "limit", "want 9", "kernel.sem");
+    one(limit(|l| l.open_files = 99), Severity::Warning, "limit", "open files", "fs.file-max");
+}
+
+#[test]
+fn ports_that_others_have_and_services_that_start_by_themselves_are_said() {
+    let port = Port { number: 1972, protocol: Protocol::Tcp };
+    let listening = move |s: &mut Survey| s.listening = vec![(port, "process 7 (nginx)".into())];
+    one(listening, Severity::Warning, "port", "process 7 (nginx) has on lx5", "end it");
+    let boot = |s: &mut Survey| s.at_boot = [("dbd".into(), "/etc/rc3.d/S20dbd".into())].into();
+    one(boot, Severity::Error, "boot", "/etc/rc3.d/S20dbd", "systemctl disable dbd");
+}
+
+#[test]
+fn clocks_that_are_apart_and_zones_that_differ_are_said() {
+    one(|s| s.clock_ahead_ms = 5000, Severity::Warning, "clock", "5000 ms ahead of", "chrony");
+    one(|s| s.clock_ahead_ms = -5000, Severity::Warning, "clock", "behind", "chrony");
+    one(
+        |s| s.zone = "UTC".into(),
+        Severity::Warning,
+        "clock",
+        "Europe/Berlin on lx4, UTC on lx5",
+        "timedatectl",
+    );
+}
+
+#[test]
+fn a_node_that_said_nothing_hides_nothing_of_the_others() {
+    let surveys = [(node("lx4"), Survey { zone: "UTC".into(), ..fit("lx4") })].into();
+    assert_eq!(
+        differences(&config(), &surveys, &BTreeMap::new()).len(),
+        1,
+        "lx4 has it mounted and does not own it"
+    );
+}
