@@ -22,5 +22,6 @@ mod clients;
 mod examples;
 mod hot_standby;
 mod journal;
+mod mutual;
 mod one_sided;
 mod rotating;
