@@ -23,7 +23,6 @@ impl Engine {
                 if self.guard.incarnation != Some(incarnation) {
                     self.guard.lease_valid = false;
                     self.guard.letting_go = false;
-                    self.sequencers.clear();
                     self.forget_events();
                     self.tell(Level::Step, "incarnation", format!("incarnation {incarnation} of the guard"));
                 }

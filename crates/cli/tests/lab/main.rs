@@ -14,6 +14,7 @@ mod bad_input;
 mod bad_state;
 mod cluster;
 mod disturbances;
+mod events;
 mod everyday;
 mod hot_standby;
 mod machine;

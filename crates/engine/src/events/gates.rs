@@ -56,6 +56,7 @@ impl Engine {
             Kind::Joins => self.state.members.keys().all(|id| {
                 *id == self.me.id || !self.runs_commands(*id, Kind::OtherJoins) || self.is_done(*id, program)
             }),
+            Kind::OtherJoins => !self.is_early(program),
             Kind::OtherLeaves => match (program.about, program.mode) {
                 (Some(about), Some(StopMode::Graceful | StopMode::Takeover)) => {
                     let gone = self.state.is_ended(about) || self.state.living(about.node) != Some(about);
@@ -144,16 +145,13 @@ impl Engine {
         groups.into_iter().collect()
     }
 
-    /// Whether it is too early to say who goes where: the node that joins is not heard here yet.
-    pub(super) fn is_early(&self, program: &Program, way: Way) -> bool {
-        let unheard = || {
-            program.about.is_some_and(|about| {
-                self.state.living(about.node) == Some(about)
-                    && self.heard.get(&about.node) != Some(&about.incarnation)
-            })
-        };
-        let waits = program.gated && program.kind == Kind::OtherJoins && way == Way::Down && unheard();
-        waits && self.now.since(program.since) <= EARLY
+    /// Whether it is too early to say what goes back to a node that joins: it is not heard here yet.
+    fn is_early(&self, program: &Program) -> bool {
+        let unheard = program.about.is_some_and(|about| {
+            self.state.living(about.node) == Some(about)
+                && self.heard.get(&about.node) != Some(&about.incarnation)
+        });
+        program.gated && unheard && self.now.since(program.since) <= EARLY
     }
 
     /// Whether a group has gone as far as its event lets it go, or will not.

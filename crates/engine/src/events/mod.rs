@@ -273,8 +273,9 @@ impl Engine {
         self.events.topology = Some(self.state.config.topology());
     }
 
-    /// Another life begins: what the last one was at is over.
+    /// Another life begins: what the last one was at is over, with its groups and its events.
     pub(crate) fn forget_events(&mut self) {
+        self.sequencers.clear();
         let programs = std::mem::take(&mut self.events.programs);
         let open = programs.into_iter().flat_map(|p| p.open).map(|o| o.note);
         self.events.interrupted.extend(open);

@@ -46,7 +46,7 @@ impl Engine {
                 program.at += 1;
             }
             Line::Gather(way) => {
-                if self.expected(program, way).is_empty() && !self.is_early(program, way) {
+                if self.expected(program, way).is_empty() {
                     program.gathered.push(way);
                     program.at += 1;
                 }

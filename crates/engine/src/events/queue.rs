@@ -50,6 +50,9 @@ impl Engine {
         let groups = groups.join(", ");
         match program.lines.get(program.at) {
             Some(Line::Await) if program.kind == Kind::Joins => "other nodes let go first".to_owned(),
+            Some(Line::Await) if program.kind == Kind::OtherJoins => {
+                "the node that joins is heard first".to_owned()
+            }
             Some(Line::Await) => "the node that leaves lets go first".to_owned(),
             Some(Line::Gather(_)) => "groups are on their way".to_owned(),
             Some(Line::Part(..)) if program.within_part => format!("at work on {groups}"),

@@ -32,7 +32,7 @@ pub(crate) enum Whose {
 /// One line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Other nodes finish first.
+    /// Other nodes finish first, or are heard first.
     Await,
     /// An event begins: its notify and pre commands, and its own where one takes its place.
     Begin(EventName),
@@ -100,10 +100,12 @@ impl Kind {
                 nested(NodeUpComplete, NodeUpLocalComplete, &[Start]),
             ]
             .concat(),
-            Self::OtherJoins => {
-                [nested(NodeUp, NodeUpRemote, &down), nested(NodeUpComplete, NodeUpRemoteComplete, &[])]
-                    .concat()
-            }
+            Self::OtherJoins => [
+                vec![Await],
+                nested(NodeUp, NodeUpRemote, &down),
+                nested(NodeUpComplete, NodeUpRemoteComplete, &[]),
+            ]
+            .concat(),
             Self::Leaves => {
                 [nested(NodeDown, NodeDownLocal, &down), nested(NodeDownComplete, NodeDownLocalComplete, &[])]
                     .concat()
