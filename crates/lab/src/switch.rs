@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -36,6 +37,10 @@ pub(crate) struct SwitchPort {
     pub(crate) name: String,
     index: u32,
 }
+
+/// How long the kernel may take to notice that a machine which was switched on is there.
+const CARRIER_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 const RTM_SETLINK: u16 = 19;
 const NLM_F_REQUEST_ACK: u16 = 1 | 4;
@@ -173,8 +178,19 @@ impl Switch {
     fn set(&self, port: &SwitchPort, attributes: &[(u16, Option<u8>)]) -> Result<()> {
         let message = set_port_message(port.index, attributes);
         let route = self.route.lock().unwrap_or_else(PoisonError::into_inner);
-        ask(&route, &message).doing(|| format!("switch the port {}", port.name))
+        let began = Instant::now();
+        loop {
+            match ask(&route, &message) {
+                // A machine that has just got power: its carrier is noticed in a moment.
+                Err(e) if is_down(&e) && began.elapsed() < CARRIER_WITHIN => std::thread::sleep(LOOK_AGAIN),
+                done => return done.doing(|| format!("switch the port {}", port.name)),
+            }
+        }
     }
+}
+
+fn is_down(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(rustix::io::Errno::NETDOWN.raw_os_error())
 }
 
 /// The hardware address of a machine on a network: the same in every boot.
