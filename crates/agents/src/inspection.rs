@@ -56,16 +56,17 @@ impl Inspector {
 
 fn of_application(group: &GroupConfig, application: &ApplicationConfig, doubts: &mut Vec<String>) {
     let name = &application.name;
-    if let Some(Err(why)) = application.user.as_deref().map(User::find) {
-        doubts.push(format!("application {name} of {}: {why}", group.name));
+    for user in application.user.as_deref().into_iter().chain(application.monitoring.owners()) {
+        if let Err(why) = User::find(user) {
+            doubts.push(format!("application {name} of {}: {why}", group.name));
+        }
     }
-    let commands = [
-        ("start", Some(&application.start)),
-        ("stop", application.stop.as_ref()),
-        ("status", application.status.as_ref()),
-    ];
+    let mut commands = vec![("start", application.start.as_str())];
+    commands.extend(application.stop.as_deref().map(|line| ("stop", line)));
+    commands.extend(application.status.as_deref().map(|line| ("status", line)));
+    commands.extend(application.monitoring.commands());
     for (what, line) in commands {
-        let Some(program) = line.and_then(|line| program_of(line)) else { continue };
+        let Some(program) = program_of(line) else { continue };
         // What lies on the group's own disk is there only while the group is.
         if group.filesystems.iter().any(|filesystem| program.starts_with(&filesystem.mount)) {
             continue;

@@ -36,6 +36,12 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     for (key, text) in [("start", &start), ("stop", &stop), ("status", &status)] {
         refuse_nul(key, text.as_ref(), &mut reader);
     }
+    if let Some((what, _)) = monitoring.commands().iter().find(|(_, line)| line.contains('\0')) {
+        let place = name.as_ref().map_or_else(|| reader.header.clone(), |n| n.span.clone());
+        let finding = Finding::error(&place, format!("its {what} command holds a zero byte"))
+            .help("write the command as you would type it");
+        reader.findings.add(finding);
+    }
     status_fits_start(&monitor, start_timeout, &mut reader);
     let status = one_status(status, monitor.command, &mut reader);
     reader.finish();

@@ -108,6 +108,29 @@ pub struct Monitoring {
     pub restart: Option<String>,
 }
 
+impl Monitoring {
+    /// Every command that it can come to, each with what it is.
+    #[must_use]
+    pub fn commands(&self) -> Vec<(&'static str, &str)> {
+        let single = [("notify", &self.notify), ("cleanup", &self.cleanup), ("restart", &self.restart)];
+        let single = single.into_iter().filter_map(|(what, line)| Some((what, line.as_deref()?)));
+        let startup = self.startup.iter().map(|(line, _)| ("startup monitor", line.as_str()));
+        let custom = self.watches.iter().filter_map(|w| match &w.what {
+            Watched::Command(line) => Some(("custom monitor", line.as_str())),
+            Watched::Processes { .. } => None,
+        });
+        single.chain(startup).chain(custom).collect()
+    }
+
+    /// Every owner whose processes are counted.
+    pub fn owners(&self) -> impl Iterator<Item = &str> {
+        self.watches.iter().filter_map(|w| match &w.what {
+            Watched::Processes { owner, .. } => owner.as_deref(),
+            Watched::Command(_) => None,
+        })
+    }
+}
+
 /// What was read, with what the rest of the application needs of it.
 pub(super) struct Read {
     pub(super) base: Monitor,

@@ -105,3 +105,16 @@ fn restarts_that_can_never_be_used_up_are_warned_of_and_the_default_has_room() {
     let limits = good(&application(lines)).groups[0].applications[0].limits;
     assert_eq!(limits.window, Duration::from_secs(990), "3 x (290 + 10) s and 10 % more");
 }
+
+#[test]
+fn every_further_command_is_known_so_that_its_absence_can_be_told_before_it_is_needed() {
+    let lines = "pid_file = \"/run/c.pid\"\nnotify = \"/n\"\nmonitor = [{ kind = \"custom\", command = \"/c\" }, { kind = \
+                 \"startup\", command = \"/s\" }, { kind = \"process\", processes = [\"p\"], owner = \"dce\" }]";
+    let monitoring = good(&application(lines)).groups[0].applications[0].monitoring.clone();
+    assert_eq!(
+        monitoring.commands(),
+        [("notify", "/n"), ("startup monitor", "/s"), ("custom monitor", "/c")]
+    );
+    assert_eq!(monitoring.owners().collect::<Vec<_>>(), ["dce"]);
+    refused(&application("notify = \"a\\u0000b\""), "\"cache\"", "holds a zero byte", "as you would type it");
+}
