@@ -75,6 +75,7 @@ fn the_profiles_dce_and_dfs_say_how_they_are_started_and_how_long_that_may_take(
     assert_eq!(dce.start_timeout.as_secs(), 900);
     assert_eq!((dce.claims.role, dfs.claims.role), (Some(Role::Server), Some(Role::Server)));
     assert_eq!(dfs.claims.after, ["dce"]);
+    assert!(dce.stale.iter().any(|p| p.to_string().ends_with("dced/Ep.db")), "{:?}", dce.stale);
     assert_eq!(config.groups[0].release, ReleaseEnd::Reboot, "of DFS, some lives in the kernel");
     let otherwise = cell(
         "nodes = [\"lx4\", \"lx5\"]\n\n[[group.filesystem]]",
