@@ -3,14 +3,17 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use regent_model::action::{Failure, Op, Outcome};
-use regent_model::config::AddressConfig;
+use regent_model::action::{Failure, Notice, Op, Outcome, Place};
+use regent_model::config::{AddressConfig, Prefixed};
 use regent_model::holding::{Act, Holding};
 
 use crate::acts;
 use crate::hands::{Context, failure};
 use crate::netlink::{self, Address, Link};
+use crate::report::Report;
 use crate::subnet;
+
+mod swap;
 
 /// The longest label the kernel takes; it begins with the interface's name.
 const LABEL_BYTES_MAX: usize = 15;
@@ -29,25 +32,34 @@ pub(crate) fn work(context: &Context<'_>, config: &AddressConfig) -> Result<Outc
         Op::Acquire => acquire(context, config),
         Op::Release => release(context, config),
         Op::Monitor => monitor(context, config),
+        Op::Swap => swap::swap(context, config),
     }
 }
 
 fn probe(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Failure> {
     let view = View::now()?;
-    let Some(found) = view.find(config.address) else { return Ok(Outcome::Stopped) };
+    let places = &context.run.places;
+    let Some(found) = view.find(config.address) else {
+        carried(context, config, None);
+        return Ok(Outcome::Stopped);
+    };
     let there = view.name(found.link);
-    match view.interface_for(config) {
-        Ok(link) if link.index != found.link => Err(Failure::because(format!(
+    let belongs = |link: &Link| match places.is_empty() {
+        true => link.index == found.link,
+        // A swap may have been under way when the daemon before this one ended.
+        false => places.iter().any(|p| p.interface == there),
+    };
+    match view.interface_for(config, places) {
+        Ok(link) if !belongs(link) => Err(Failure::because(format!(
             "{} is on {there}, and not on {} where it belongs; remove it: ip address del {}/{} dev {there}",
             config.address, link.name, found.address, found.prefix
         ))),
         _ => {
             // What is adopted is let go of like everything else (L12), and announced again.
-            context.hold(Holding::Address {
-                interface: there.to_owned(),
-                address: found.address,
-                prefix: found.prefix,
-            })?;
+            for also in view.addresses.iter().filter(|a| a.address == config.address) {
+                context.hold(holding_on(view.name(also.link), also, places))?;
+            }
+            carried(context, config, Some(there));
             if let Err(error) = context.inner.announcer.keep_up(there, config.address) {
                 context.job.warn("the announcement failed", error);
             }
@@ -58,7 +70,7 @@ fn probe(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Failu
 
 fn acquire(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Failure> {
     let view = View::now()?;
-    let link = view.interface_for(config)?;
+    let link = view.interface_for(config, &context.run.places)?;
     if !link.is_up() || !link.has_carrier() {
         return Err(failure(no_carrier(link), view.describe()));
     }
@@ -67,17 +79,49 @@ fn acquire(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Fai
         address: config.address,
         prefix: config.prefix,
         label: view.free_label(link, config.address),
+        replaces: replaced_on(&link.name, &context.run.places),
+        from: None,
+        leads: !context.run.places.is_empty(),
     };
     context.perform(&format!("add {}/{} to {}", config.address, config.prefix, link.name), act)?;
     wait_usable(context, config.address, link)?;
-    let announced = context.job.step(&format!("announce {} on {}", config.address, link.name), || {
-        context.inner.announcer.start(&link.name, config.address)
+    carried(context, config, Some(&link.name));
+    announce(context, config.address, link);
+    Ok(Outcome::Running)
+}
+
+fn announce(context: &Context<'_>, address: IpAddr, link: &Link) {
+    let announced = context.job.step(&format!("announce {address} on {}", link.name), || {
+        context.inner.announcer.start(&link.name, address)
     });
     if let Err(error) = announced {
         // The address works; neighbours learn of it from its first frame, if later.
         context.job.warn("the announcement failed", error);
     }
-    Ok(Outcome::Running)
+}
+
+/// Tells on which interface the address is.
+fn carried(context: &Context<'_>, config: &AddressConfig, interface: Option<&str>) {
+    (context.inner.report)(Report::Notice(Notice::Carried {
+        group: context.run.group.clone(),
+        resource: config.name.clone(),
+        interface: interface.map(str::to_owned),
+    }));
+}
+
+/// The boot address whose place a service address takes on that interface.
+fn replaced_on(interface: &str, places: &[Place]) -> Option<Prefixed> {
+    places.iter().find(|p| p.interface == interface)?.replaces
+}
+
+/// What stands on the guard's list for an address that was found on that interface.
+fn holding_on(interface: &str, found: &Address, places: &[Place]) -> Holding {
+    Holding::Address {
+        interface: interface.to_owned(),
+        address: found.address,
+        prefix: found.prefix,
+        replaces: replaced_on(interface, places),
+    }
 }
 
 /// Sees that the address is there and answers. Without duplicate detection that is so at once.
@@ -102,27 +146,32 @@ fn wait_usable(context: &Context<'_>, address: IpAddr, link: &Link) -> Result<()
 
 fn release(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Failure> {
     let view = View::now()?;
-    let held_on: Vec<(String, u8)> = view
-        .addresses
-        .iter()
-        .filter(|a| a.address == config.address)
-        .map(|a| (view.name(a.link).to_owned(), a.prefix))
-        .collect();
-    let expected = view.interface_for(config).ok().map(|link| link.name.clone());
-    for (interface, prefix) in held_on {
-        context.inner.announcer.stop(&interface, config.address);
-        let holding = Holding::Address { interface: interface.clone(), address: config.address, prefix };
-        let what = format!("remove {}/{prefix} from {interface}", config.address);
-        let removed = context.job.step(&what, || acts::release(&holding, context.job.soft_deadline()));
-        removed.map_err(Failure::because)?;
-        context.let_go(holding)?;
+    let places = &context.run.places;
+    let expected = view.interface_for(config, places).ok().map(|link| link.name.clone());
+    for found in view.addresses.iter().filter(|a| a.address == config.address) {
+        take_away(context, found, view.name(found.link))?;
     }
-    // It may be gone already, and still be on the guard's list.
-    if let Some(interface) = config.interface.clone().or(expected) {
+    // It may be gone already, and still be on the guard's list, with or without a boot address to bring back.
+    let named = config.interface.clone().or(expected).into_iter().map(|i| (i, None));
+    let told = places.iter().flat_map(|p| [(p.interface.clone(), None), (p.interface.clone(), p.replaces)]);
+    for (interface, replaces) in named.chain(told) {
         context.inner.announcer.stop(&interface, config.address);
-        context.let_go(Holding::Address { interface, address: config.address, prefix: config.prefix })?;
+        let (address, prefix) = (config.address, config.prefix);
+        context.let_go(Holding::Address { interface, address, prefix, replaces })?;
     }
+    carried(context, config, None);
     Ok(Outcome::Stopped)
+}
+
+/// Takes an address away from an interface, shows it, and takes it off the guard's list.
+fn take_away(context: &Context<'_>, found: &Address, interface: &str) -> Result<(), Failure> {
+    let (address, prefix) = (found.address, found.prefix);
+    context.inner.announcer.stop(interface, address);
+    let holding = holding_on(interface, found, &context.run.places);
+    let what = format!("remove {address}/{prefix} from {interface}");
+    let removed = context.job.step(&what, || acts::release(&holding, context.job.soft_deadline()));
+    removed.map_err(Failure::because)?;
+    context.let_go(holding)
 }
 
 fn monitor(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Failure> {
@@ -174,7 +223,10 @@ impl View {
 
     /// The interface that was configured, or the one that carries an address of the same subnet; of several
     /// the one with the narrowest subnet.
-    fn interface_for(&self, config: &AddressConfig) -> Result<&Link, Failure> {
+    fn interface_for(&self, config: &AddressConfig, places: &[Place]) -> Result<&Link, Failure> {
+        if !places.is_empty() {
+            return self.best_of(config, places);
+        }
         if let Some(name) = &config.interface {
             let reason = format!("there is no interface {name} for {}", config.address);
             return self
@@ -199,6 +251,21 @@ impl View {
                 self.describe()
             );
             Failure::because(reason)
+        })
+    }
+
+    /// Of the configured interfaces the first that works; the first that carries, where none is known to work.
+    fn best_of(&self, config: &AddressConfig, places: &[Place]) -> Result<&Link, Failure> {
+        let there = |place: &Place| self.links.iter().find(|l| l.name == place.interface);
+        let carries = |link: &&Link| link.is_up() && link.has_carrier();
+        let well = places.iter().filter(|p| p.well).filter_map(there).find(carries);
+        let any = || places.iter().filter_map(there).find(carries);
+        let first = || places.iter().find_map(there);
+        well.or_else(any).or_else(first).ok_or_else(|| {
+            let names: Vec<&str> = places.iter().map(|p| p.interface.as_str()).collect();
+            let reason =
+                format!("none of the interfaces for {} is there: {}", config.address, names.join(", "));
+            failure(reason, self.describe())
         })
     }
 

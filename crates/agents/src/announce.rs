@@ -10,12 +10,14 @@ use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, so
 use crate::netlink::{self, Link};
 use crate::sys;
 
-const ETHERTYPE_ARP: u16 = 0x0806;
+pub(crate) const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_IPV4: u16 = 0x0800;
 const ARP_REQUEST: u16 = 1;
 const ARP_REPLY: u16 = 2;
+const NEIGHBOUR_SOLICITATION: u8 = 135;
 const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const FLAG_OVERRIDE: u8 = 0x20;
+const OPTION_SOURCE_HARDWARE: u8 = 1;
 const OPTION_TARGET_HARDWARE: u8 = 2;
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 /// Receivers drop advertisements that could have passed a router.
@@ -86,12 +88,48 @@ fn gratuitous_arp(link: &Link, operation: u16, address: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
+/// A question for the hardware address of `target` that names no address of the asker: nobody's table changes.
+pub(crate) fn arp_question(link: &Link, target: Ipv4Addr) -> Vec<u8> {
+    let hardware = &link.hardware[..link.hardware.len().min(sys::HARDWARE_BYTES_MAX)];
+    let mut frame = Vec::with_capacity(8 + 2 * (hardware.len() + 4));
+    frame.extend(link.kind.to_be_bytes());
+    frame.extend(ETHERTYPE_IPV4.to_be_bytes());
+    frame.push(hardware.len() as u8);
+    frame.push(4);
+    frame.extend(ARP_REQUEST.to_be_bytes());
+    frame.extend(hardware);
+    frame.extend(Ipv4Addr::UNSPECIFIED.octets());
+    frame.extend(std::iter::repeat_n(0, hardware.len()));
+    frame.extend(target.octets());
+    frame
+}
+
+/// Who answers in an ARP message, if it is an answer.
+pub(crate) fn arp_answer_of(frame: &[u8]) -> Option<Ipv4Addr> {
+    let hardware_bytes = usize::from(*frame.get(4)?);
+    if frame.get(6..8)? != ARP_REPLY.to_be_bytes() {
+        return None;
+    }
+    let sender: [u8; 4] = frame.get(8 + hardware_bytes..12 + hardware_bytes)?.try_into().ok()?;
+    Some(sender.into())
+}
+
+/// The body of a question for the hardware address of `target`; the kernel fills in the checksum.
+pub(crate) fn solicitation(hardware: &[u8], target: Ipv6Addr) -> Vec<u8> {
+    neighbour_message([NEIGHBOUR_SOLICITATION, 0, 0, 0, 0, 0, 0, 0], OPTION_SOURCE_HARDWARE, hardware, target)
+}
+
 /// The body of the advertisement; the kernel fills in the checksum.
 fn advertisement(hardware: &[u8], address: Ipv6Addr) -> Vec<u8> {
-    let mut message = vec![NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, FLAG_OVERRIDE, 0, 0, 0];
+    let header = [NEIGHBOUR_ADVERTISEMENT, 0, 0, 0, FLAG_OVERRIDE, 0, 0, 0];
+    neighbour_message(header, OPTION_TARGET_HARDWARE, hardware, address)
+}
+
+fn neighbour_message(header: [u8; 8], option: u8, hardware: &[u8], address: Ipv6Addr) -> Vec<u8> {
+    let mut message = header.to_vec();
     message.extend(address.octets());
     let option_bytes = (2 + hardware.len()).next_multiple_of(8);
-    message.push(OPTION_TARGET_HARDWARE);
+    message.push(option);
     message.push((option_bytes / 8) as u8);
     message.extend(hardware);
     message.resize(24 + option_bytes, 0);
@@ -130,6 +168,17 @@ mod tests {
         assert_eq!(frame[8..18], [2, 0, 0, 0, 0, 9, 10, 0, 0, 9]);
         assert_eq!(frame[8..18], frame[18..28]);
         assert_eq!(frame.len(), 28);
+    }
+
+    #[test]
+    fn a_question_names_no_address_of_the_asker_and_only_an_answer_is_one() {
+        let question = arp_question(&link(), Ipv4Addr::new(10, 0, 0, 5));
+        assert_eq!(question.len(), 28);
+        assert_eq!((&question[14..18], &question[24..]), (&[0; 4][..], &[10, 0, 0, 5][..]));
+        assert_eq!(arp_answer_of(&question), None);
+        let answer = gratuitous_arp(&link(), ARP_REPLY, Ipv4Addr::new(10, 0, 0, 5));
+        assert_eq!(arp_answer_of(&answer), Some(Ipv4Addr::new(10, 0, 0, 5)));
+        (0..answer.len()).for_each(|cut| assert!(arp_answer_of(&answer[..cut]).is_none() || cut >= 18));
     }
 
     #[test]

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use regent_model::action::{EventRun, Failure, FenceRun, How, LookRun, Notice, Outcome, Resource, Run};
+use regent_model::action::{
+    EventRun, Failure, FenceRun, How, LookRun, NeighbourProbe, Notice, Outcome, Resource, Run, Upkeep,
+};
 use regent_model::holding::{Act, Held, Holding};
 
+use crate::adapters::Adapters;
 use crate::announcer::Announcer;
 use crate::application::{self, Applications};
 use crate::clock::{Asked, Clock, Reporter};
@@ -49,6 +52,7 @@ pub(crate) struct Inner {
     pub(crate) gate: Arc<dyn Gate>,
     pub(crate) report: Reporter,
     pub(crate) announcer: Announcer,
+    pub(crate) adapters: Adapters,
     pub(crate) applications: Applications,
     pub(crate) host_name: HostName,
     /// What was said already and need not be said again.
@@ -89,8 +93,9 @@ impl Hands {
             cgroups,
             run_dir: config.run_dir,
             gate,
-            report,
+            report: report.clone(),
             announcer: Announcer::default(),
+            adapters: Adapters::new(report.clone()),
             applications: Applications::default(),
             host_name,
             said: Mutex::default(),
@@ -146,6 +151,17 @@ impl Hands {
         });
     }
 
+    /// Sees to the addresses that are this node's own, and to its interfaces. Returns at once; what is wrong comes as
+    /// a notice of trouble.
+    pub fn keep(&self, upkeep: Upkeep) {
+        self.inner.adapters.keep(upkeep);
+    }
+
+    /// Asks the neighbours on a network, and returns at once. Answered by one [`Notice::Neighbours`].
+    pub fn ask_neighbours(&self, probe: NeighbourProbe) {
+        self.inner.adapters.ask(probe);
+    }
+
     /// How many threads hang in the kernel on work whose deadline has passed.
     #[must_use]
     pub fn hung(&self) -> usize {
@@ -197,6 +213,7 @@ fn tell_set_back(host_name: &HostName, report: &Reporter) {
 impl Drop for Hands {
     fn drop(&mut self) {
         self.inner.announcer.stop_all();
+        self.inner.adapters.stop();
         self.inner.applications.stop_watching();
         self.inner.clock.stop();
         if let Some(Err(why)) = self.inner.host_name.set_back() {

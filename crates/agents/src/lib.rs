@@ -11,6 +11,7 @@
 
 pub mod acts;
 
+mod adapters;
 mod address;
 mod announce;
 mod announcer;

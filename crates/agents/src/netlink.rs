@@ -11,10 +11,13 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
 const RTM_NEWLINK: u16 = 16;
+/// The multicast group for changes of interfaces, as a bit.
+const LINK_CHANGES: u32 = 1;
 const RTM_NEWADDR: u16 = 20;
 const LINK_HEADER_BYTES: usize = 16;
 const IFLA_ADDRESS: u16 = 1;
@@ -66,6 +69,8 @@ pub(crate) struct Address {
     pub(crate) prefix: u8,
     pub(crate) flags: AddressFlags,
     pub(crate) label: Option<String>,
+    /// Who put it there (`IFA_PROTO`), as a number.
+    pub(crate) protocol: Option<u8>,
 }
 
 /// The kernel's refusal, or a failure to talk to it.
@@ -117,6 +122,24 @@ pub(crate) fn add_address(message: AddressMessage) -> Result<(), Error> {
 pub(crate) fn delete_address(link: u32, address: IpAddr, prefix: u8) -> Result<(), Error> {
     let message = address_message(link, address, prefix);
     exchange(RouteNetlinkMessage::DelAddress(message), NLM_F_REQUEST | NLM_F_ACK, |_| {}).map(|_| ())
+}
+
+/// Adds a route before those to the same network. `EEXIST` when this very one is there.
+pub(crate) fn add_route(message: RouteMessage) -> Result<(), Error> {
+    let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE;
+    exchange(RouteNetlinkMessage::NewRoute(message), flags, |_| {}).map(|_| ())
+}
+
+/// Removes a route. `ESRCH` when it is not there.
+pub(crate) fn delete_route(message: RouteMessage) -> Result<(), Error> {
+    exchange(RouteNetlinkMessage::DelRoute(message), NLM_F_REQUEST | NLM_F_ACK, |_| {}).map(|_| ())
+}
+
+/// A socket that becomes readable whenever an interface changes.
+pub(crate) fn link_changes() -> Result<Socket, Error> {
+    let mut socket = Socket::new(NETLINK_ROUTE)?;
+    socket.bind(&SocketAddr::new(0, LINK_CHANGES))?;
+    Ok(socket)
 }
 
 /// The message that names an address, for adding more to it.
@@ -218,17 +241,25 @@ fn parse_link(body: &[u8]) -> Option<Link> {
 fn parse_address(body: &[u8]) -> Option<Address> {
     let message = AddressMessage::parse(body).ok()?;
     let mut flags = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
-    let (mut local, mut peer, mut label) = (None, None, None);
+    let (mut local, mut peer, mut label, mut protocol) = (None, None, None, None);
     for attribute in message.attributes {
         match attribute {
             AddressAttribute::Local(address) => local = Some(address),
             AddressAttribute::Address(address) => peer = Some(address),
             AddressAttribute::Label(text) => label = Some(text),
             AddressAttribute::Flags(all) => flags = all,
+            AddressAttribute::Protocol(who) => protocol = Some(who.into()),
             _ => {}
         }
     }
     // On a point-to-point link the "address" is the other end's; "local" is ours.
     let address = local.or(peer)?;
-    Some(Address { link: message.header.index, address, prefix: message.header.prefix_len, flags, label })
+    Some(Address {
+        link: message.header.index,
+        address,
+        prefix: message.header.prefix_len,
+        flags,
+        label,
+        protocol,
+    })
 }

@@ -63,7 +63,7 @@ impl Slots {
     pub(crate) fn enter(&self, key: Key, op: Op, how: How, job: &Arc<Job>) -> Result<Entered, Failure> {
         let slot = lock(&self.0).entry(key).or_default().clone();
         match op {
-            Op::Acquire | Op::Release => slot.enter_change(op, job)?,
+            Op::Acquire | Op::Release | Op::Swap => slot.enter_change(op, job)?,
             Op::Probe | Op::Monitor => slot.enter_check(how, job)?,
         }
         Ok(Entered { slot, job: job.clone() })
@@ -74,7 +74,7 @@ impl Slot {
     fn enter_change(&self, op: Op, job: &Arc<Job>) -> Result<(), Failure> {
         let mut state = lock(&self.state);
         while let Some((earlier_op, earlier)) = state.change.clone() {
-            if op == Op::Release && earlier_op == Op::Acquire {
+            if op == Op::Release && earlier_op != Op::Release {
                 earlier.call_off("given up, because its release was asked for");
             }
             still_possible(job, &earlier)?;

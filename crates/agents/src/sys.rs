@@ -150,6 +150,42 @@ pub(crate) fn frame_socket() -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
+/// A socket that hears the ARP messages of one interface, and by which they are sent.
+pub(crate) fn arp_socket(link: u32) -> io::Result<OwnedFd> {
+    let socket = frame_socket()?;
+    // SAFETY: all zeroes is a valid value of this plain structure.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ARP as u16).to_be();
+    address.sll_ifindex = link as i32;
+    let size = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
+    // SAFETY: the address is valid for the call, and its size is passed with it.
+    let bound = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size) };
+    if bound < 0 { Err(io::Error::last_os_error()) } else { Ok(socket) }
+}
+
+/// Lets a socket hear and speak on one interface alone.
+pub(crate) fn bind_to_interface(socket: &OwnedFd, name: &str) -> io::Result<()> {
+    let length = name.len() as libc::socklen_t;
+    // SAFETY: the name is valid for the call, and its length is passed with it.
+    let set = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_BINDTODEVICE,
+            name.as_ptr().cast(),
+            length,
+        )
+    };
+    if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// A descriptor that lives as long as its owner, borrowed.
+pub(crate) fn borrow<T>(raw: std::os::fd::RawFd, _owner: &T) -> std::os::fd::BorrowedFd<'_> {
+    // SAFETY: `raw` is the owner's, who is borrowed for as long as the result.
+    unsafe { std::os::fd::BorrowedFd::borrow_raw(raw) }
+}
+
 /// Sends `payload` to the link-layer address `to` on an interface; the kernel writes the frame's header.
 pub(crate) fn send_frame(
     socket: &OwnedFd,

@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
-pub use status::{GroupStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status};
+pub use status::{
+    AdapterStatus, GroupStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
+};
 
 /// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
 pub const SOCKET: &str = "/run/regent/api.sock";

@@ -57,6 +57,28 @@ pub struct NodeStatus {
     /// What is not as it should be with the node itself, in its own words.
     #[serde(default)]
     pub troubles: Vec<String>,
+    /// Its interfaces, where they are configured.
+    #[serde(default)]
+    pub adapters: Vec<AdapterStatus>,
+}
+
+/// One interface of a node, where interfaces are configured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdapterStatus {
+    /// The interface.
+    pub interface: String,
+    /// The network's name.
+    pub network: String,
+    /// `service` or `standby`, as configured.
+    pub role: String,
+    /// One of `up`, `failed`, `unknown`.
+    pub state: String,
+    /// What is wrong with it, if anything.
+    pub fault: Option<String>,
+    /// The service addresses that are on it.
+    pub carries: Vec<IpAddr>,
+    /// The persistent addresses that are on it.
+    pub persistent: Vec<IpAddr>,
 }
 
 /// One network of a node.

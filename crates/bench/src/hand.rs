@@ -38,16 +38,11 @@ fn obey(word: &str, ledger: &mut Option<Child>) -> Result<()> {
     let address = IpAddr::V4(SERVICE);
     match word {
         "address" => {
-            acts::perform(&Act::AddAddress {
-                interface: INTERFACE.into(),
-                address,
-                prefix: PREFIX,
-                label: None,
-            })?;
+            acts::perform(&Act::add_address(INTERFACE, address, PREFIX))?;
             Ok(acts::announce(INTERFACE, address)?)
         }
         "no-address" => {
-            let holding = Holding::Address { interface: INTERFACE.into(), address, prefix: PREFIX };
+            let holding = Holding::address(INTERFACE, address, PREFIX);
             acts::release(&holding, Instant::now() + PATIENCE)?;
             Ok(())
         }

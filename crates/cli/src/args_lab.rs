@@ -67,11 +67,19 @@ Examples:
         machine: String,
     },
     /// Cut a machine off from a network, or from all
+    #[command(after_help = "Examples:
+  regent lab cut lx4
+  regent lab cut lx4 2                            only on the second network
+  regent lab cut lx4 --interface eth0             one interface: it carries, and hears nobody
+  regent lab cut lx4 --interface eth0 --direction cable")]
     Cut {
         /// The machine
         machine: String,
         /// The network, from 1; all without it
         network: Option<usize>,
+        /// One interface alone, by its name in the machine
+        #[arg(long, value_name = "NAME")]
+        interface: Option<String>,
         /// Which way the frames are lost, seen from the machine
         #[arg(long, value_enum, default_value_t = Way::Both)]
         direction: Way,
@@ -96,6 +104,9 @@ Examples:
         machine: String,
         /// The network, from 1; all without it
         network: Option<usize>,
+        /// One interface alone, by its name in the machine
+        #[arg(long, value_name = "NAME")]
+        interface: Option<String>,
     },
     /// Freeze a machine, as a hypervisor would
     Pause {
@@ -193,6 +204,8 @@ pub enum Way {
     In,
     /// Those from the machine
     Out,
+    /// All, and the carrier: the cable is pulled
+    Cable,
 }
 
 /// What happens to a machine's disk requests.

@@ -9,7 +9,10 @@ use serde_json::Value;
 use crate::paint::{Cell, Paint, Tone, printable, table, wrapped};
 use crate::settle::is_unwell;
 
+mod adapters;
 mod together;
+
+use adapters::adapters;
 
 /// Where lines are broken.
 const WIDTH: usize = 100;
@@ -26,6 +29,7 @@ pub fn render(status: &Status, paint: Paint) -> String {
     }
     out.push('\n');
     out.push_str(&nodes(status, paint));
+    out.push_str(&adapters(status, paint));
     for node in &status.nodes {
         for trouble in &node.troubles {
             let text = paint.tone(Tone::Warning, &wrapped(trouble, WIDTH, "  "));

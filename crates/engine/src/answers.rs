@@ -84,6 +84,7 @@ impl Engine {
                 })
                 .collect(),
             version: if me { Some(self.me.version.clone()) } else { facts.map(|f| f.version.clone()) },
+            adapters: self.adapter_status(node),
             troubles: if me {
                 self.troubles.values().cloned().collect()
             } else {

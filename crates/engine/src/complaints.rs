@@ -61,6 +61,11 @@ impl Engine {
                     e.evidence = evidence;
                 });
             }
+            Notice::Carried { group, resource, interface } => {
+                self.carried_told(group, resource, interface);
+            }
+            Notice::Link { interface, fault } => self.link_told(interface, fault),
+            Notice::Neighbours { network, answered } => self.neighbours_told(network, answered),
             Notice::Trouble { topic, text, advice } => {
                 if self.troubles.insert(topic.clone(), text.clone()).as_ref() != Some(&text) {
                     self.write(Level::Warning, &topic, text, |e| e.evidence = advice);

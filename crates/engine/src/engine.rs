@@ -14,6 +14,7 @@ use regent_model::{BootId, Epoch, GroupName, Incarnation, Moment};
 use regent_planner::View;
 use regent_store::Record;
 
+use crate::adapters::Adapters;
 use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
 use crate::consensus::Consensus;
@@ -84,6 +85,7 @@ pub struct Engine {
     pub(crate) heard: BTreeMap<NodeId, Incarnation>,
     pub(crate) networks: BTreeMap<NodeId, Vec<bool>>,
     pub(crate) facts: BTreeMap<NodeId, Facts>,
+    pub(crate) adapters: Adapters,
     /// Promises of all voters, and whether they may be cited.
     pub(crate) promises: BTreeMap<Promise, bool>,
     /// This voter's own durable promises that are not withdrawn.
@@ -162,6 +164,7 @@ impl Engine {
             heard: BTreeMap::new(),
             networks: BTreeMap::new(),
             facts: BTreeMap::new(),
+            adapters: Adapters::default(),
             promises: BTreeMap::new(),
             own_promises: recovered.promises.clone(),
             next_round: recovered.largest_round.next(),
@@ -432,6 +435,7 @@ impl Engine {
             fenced: self.fenced.clone(),
             rebooting: self.rebooting(),
             fence_failed: self.fence_failed.clone(),
+            lost: self.networks_lost_alone(),
         }
     }
 

@@ -73,7 +73,7 @@ impl Engine {
         if let Phase::Releasing(reason) = &ownership.phase {
             let event = match reason {
                 ReleaseReason::Reintegration(_) => "reintegration",
-                ReleaseReason::Failed(_) => "failover",
+                ReleaseReason::Failed(_) | ReleaseReason::LostNetwork(_) => "failover",
                 _ => "stop",
             };
             return (event, reason.to_string());

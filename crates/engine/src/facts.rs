@@ -36,6 +36,7 @@ impl Engine {
             self.said.alive = self.now;
             self.out.guard.push(FromDaemon::Alive);
         }
+        self.look_at_networks();
         self.tell_facts();
         self.repeat_promises();
         self.repeat_fence_results();
@@ -55,7 +56,10 @@ impl Engine {
     }
 
     pub(crate) fn own_facts(&self) -> Facts {
+        let (networks, adapters) = self.network_facts();
         Facts {
+            networks,
+            adapters,
             incarnation: self.guard.incarnation,
             boot: self.guard.boot.clone(),
             lease_valid: self.guard.lease_valid,

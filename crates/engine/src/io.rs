@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use regent_api::{Answer, QueuedEvent, Request};
 use regent_lease::{FromDaemon, ToDaemon};
-use regent_model::action::{CommandEnd, EventRun, FenceRun, LookRun, Notice, Outcome, Run, RunId};
+use regent_model::action::{
+    CommandEnd, EventRun, FenceRun, LookRun, NeighbourProbe, Notice, Outcome, Run, RunId, Upkeep,
+};
 use regent_model::ids::IncarnationOf;
 use regent_model::journal::{Entry, Level};
 use regent_model::proof::Promise;
@@ -14,6 +16,7 @@ use regent_store::{Record, Recovered};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
+pub use crate::adapters::{AdapterFact, Hearing, NetworkWord};
 use crate::consensus::RaftMessage;
 
 /// Who an engine is.
@@ -199,6 +202,10 @@ pub struct Facts {
     pub version: String,
     /// What is not as it should be with the node itself.
     pub troubles: Vec<String>,
+    /// What it hears on each network; nothing where no networks are configured.
+    pub networks: Vec<Hearing>,
+    /// Its interfaces.
+    pub adapters: Vec<AdapterFact>,
     /// How far it is with its cluster events.
     pub events: EventFacts,
 }
@@ -279,6 +286,10 @@ pub struct Effects {
     pub journal: Vec<Entry>,
     /// Everyone to keep a channel to, with their addresses, when that changed.
     pub peers: Option<BTreeMap<NodeId, Vec<std::net::IpAddr>>>,
+    /// See to the addresses and interfaces of this node itself, when that changed.
+    pub upkeep: Option<Upkeep>,
+    /// Ask these neighbours, and answer with [`Notice::Neighbours`].
+    pub ask: Vec<NeighbourProbe>,
     /// End the daemon.
     pub leave: Option<Leave>,
 }

@@ -14,6 +14,7 @@
 //! - [`chronicle`]: the event journal of all nodes.
 //! - [`complaints`]: the groups that ought to run and cannot, said once.
 
+mod adapters;
 mod answers;
 mod applied;
 mod chronicle;

@@ -288,6 +288,7 @@ impl Engine {
                 Wish::Run(mut run) => {
                     // As it is now: another group may have come to this node since.
                     run.environment.splice(..0, self.environment(name, ownership.as_ref()));
+                    self.choose_places(&mut run);
                     self.out.run.push(run);
                 }
                 Wish::Online if phase == Some(Phase::Online) => {}
@@ -320,6 +321,8 @@ impl Engine {
             return;
         };
         let mut wishes = Vec::new();
+        let swap = self.swap_done(id, &outcome);
+        let outcome = if swap { outcome } else { self.excuse(&name, id, outcome) };
         if let Some(sequencer) = self.sequencers.get_mut(&name) {
             sequencer.steps(id, steps, &mut wishes);
             sequencer.done(self.now, id, outcome, &mut wishes);

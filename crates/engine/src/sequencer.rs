@@ -13,12 +13,14 @@ mod failing;
 mod gate;
 mod growing;
 mod monitoring;
+mod numbers;
 mod slots;
+mod swap;
 mod telling;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regent_model::action::{How, Op, Outcome, Resource, Run, RunId};
@@ -31,6 +33,7 @@ use crate::io::{ResourceWord, StepTaken};
 use failing::{as_failure, no_answer};
 pub(crate) use gate::Gate;
 use monitoring::Asked;
+pub(crate) use numbers::RunNumbers;
 use slots::Slot;
 
 /// How much longer than its deadline an agent may take to say so, before its answer is not waited for any more.
@@ -96,6 +99,8 @@ pub(crate) struct Sequencer {
     monitors: BTreeMap<RunId, Asked>,
     /// Commands that tell of a failure: nothing waits for them.
     notices: BTreeMap<RunId, Asked>,
+    /// Those of the checks that move an address.
+    swaps: BTreeSet<RunId>,
     began: Moment,
     told_online: bool,
     /// The log knows that something could not be taken down.
@@ -112,17 +117,6 @@ struct Current {
     op: Op,
     began: Moment,
     give_up: Moment,
-}
-
-/// Numbers the runs of a node.
-#[derive(Debug, Default)]
-pub(crate) struct RunNumbers(u64);
-
-impl RunNumbers {
-    pub(crate) fn next(&mut self) -> RunId {
-        self.0 += 1;
-        RunId(self.0)
-    }
 }
 
 /// What makes a sequencer.
@@ -166,6 +160,7 @@ impl Sequencer {
             current: None,
             monitors: BTreeMap::new(),
             notices: BTreeMap::new(),
+            swaps: BTreeSet::new(),
             began: now,
             told_online: false,
             stuck_known: false,
@@ -286,7 +281,8 @@ impl Sequencer {
     fn order(&self, id: RunId, slot: usize, op: Op, how: How, deadline: Duration) -> Run {
         let resource = self.slots[slot].resource.clone();
         let environment = vec![("REGENT_RESOURCE".to_owned(), resource.name().to_string())];
-        Run { id, group: self.group.clone(), epoch: self.epoch, resource, op, how, deadline, environment }
+        let (group, places) = (self.group.clone(), Vec::new());
+        Run { id, group, epoch: self.epoch, resource, op, how, deadline, environment, places }
     }
 
     fn come_online(&mut self, now: Moment, wishes: &mut Vec<Wish>) {
@@ -323,7 +319,7 @@ impl Sequencer {
         let told = self.notices.get(&id).map(|a| a.slot);
         let current = self.current.as_ref().filter(|c| c.id == id).map(|c| c.slot);
         let Some(at) = watched.or(told).or(current) else { return };
-        let watched = watched.is_some();
+        let watched = watched.is_some() && !self.swaps.contains(&id);
         for step in steps.into_iter().filter(|s| !watched || s.level > Level::Step) {
             wishes.push(self.tell_slot(step.level, "step", at, step.text, step.took, &step.evidence));
         }
@@ -331,6 +327,7 @@ impl Sequencer {
 
     /// Takes an agent's answer; one to a question that is not open any more is ignored.
     pub(crate) fn done(&mut self, now: Moment, id: RunId, outcome: Outcome, wishes: &mut Vec<Wish>) {
+        self.swaps.remove(&id);
         if let Some(asked) = self.monitors.remove(&id) {
             self.monitored(now, asked, outcome, wishes);
             return;
@@ -389,7 +386,7 @@ impl Sequencer {
                 }
             }
             (Op::Release, outcome) => self.release_failed(slot, outcome, took, wishes),
-            (Op::Monitor, _) => {}
+            (Op::Monitor | Op::Swap, _) => {}
         }
     }
 

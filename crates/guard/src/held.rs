@@ -167,8 +167,7 @@ pub(crate) mod tests {
     }
 
     fn left(right: Inherited) -> Vec<HeldOver> {
-        let holding =
-            Holding::Address { interface: "eth0".into(), address: [10, 0, 0, 9].into(), prefix: 24 };
+        let holding = Holding::address("eth0", [10, 0, 0, 9].into(), 24);
         let held = Held { group: GroupName::new("g").unwrap(), epoch: Epoch(4), holding };
         vec![HeldOver { held, by: Incarnation(2), right }]
     }

@@ -106,7 +106,7 @@ mod tests {
     }
 
     fn address(last: u8) -> Held {
-        held(Holding::Address { interface: "eth0".into(), address: [10, 0, 0, last].into(), prefix: 24 })
+        held(Holding::address("eth0", [10, 0, 0, last].into(), 24))
     }
 
     fn cgroup(path: &str) -> Held {

@@ -18,7 +18,7 @@ use crate::clock::now_ns;
 use crate::error::{Doing, LabError, Result};
 use crate::fence::{PowerAnswer, PowerRequest};
 use crate::folder::{CONTROL, Folder, POWER, Record};
-use crate::machine::{Job, Machine, Shared};
+use crate::machine::{At, Job, Machine, Shared};
 use crate::protocol::{Answer, LabStatus, Power, Request};
 use crate::san::{Disk, DiskState, Journal, Port, serve_port};
 use crate::spec::{LabSpec, MachineSpec, Role};
@@ -305,13 +305,15 @@ impl Fabric {
                 at
             }
             Request::On { machine } => self.machine(machine)?.power_on(shared)?,
-            Request::Cut { machine, network, direction } => {
-                self.machine(machine)?.cut(shared, *network, *direction)?
+            Request::Cut { machine, network, interface, direction } => {
+                self.machine(machine)?.cut(shared, &At::new(*network, interface), *direction)?
             }
             Request::Lossy { machine, network, percent } => {
-                self.machine(machine)?.lose(shared, *network, *percent)?
+                self.machine(machine)?.lose(shared, &At::new(*network, &None), *percent)?
             }
-            Request::Heal { machine, network } => self.machine(machine)?.heal(shared, *network)?,
+            Request::Heal { machine, network, interface } => {
+                self.machine(machine)?.heal(shared, &At::new(*network, interface))?
+            }
             Request::Pause { machine, silent } => self.machine(machine)?.pause(shared, *silent)?,
             Request::Resume { machine } => self.machine(machine)?.resume(shared)?,
             Request::Disk { machine, own, state } => self.disk(machine, *own, *state)?,

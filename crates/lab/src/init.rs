@@ -14,6 +14,7 @@ use rustix::process::{WaitOptions, pivot_root, wait};
 
 use crate::error::{Doing, LabError, Result};
 use crate::folder::{Folder, POWER};
+use crate::interface::Plug;
 use crate::machine::OWN_DISK;
 use crate::protocol::BootOrder;
 use crate::spec::SeedFile;
@@ -299,17 +300,17 @@ pub(crate) fn write_seed(path: &Path, file: &SeedFile) -> Result<()> {
 
 fn addresses(order: &BootOrder) -> Result<()> {
     let mut lines = String::from("link set lo up\n");
-    for (network, addresses) in order.machine.addresses.iter().enumerate().filter(|(_, a)| !a.is_empty()) {
-        let conf = format!("/proc/sys/net/ipv6/conf/eth{network}");
+    for Plug { name, addresses, .. } in order.machine.plugs() {
+        let conf = format!("/proc/sys/net/ipv6/conf/{name}");
         if Path::new(&conf).exists() {
             for setting in ["accept_dad", "accept_ra", "autoconf"] {
                 fs::write(format!("{conf}/{setting}"), "0").doing(|| format!("write {conf}/{setting}"))?;
             }
         }
-        lines += &format!("link set eth{network} up\n");
+        lines += &format!("link set {name} up\n");
         for cidr in addresses {
             let extra = if cidr.address.is_ipv4() { "brd +" } else { "nodad" };
-            lines += &format!("addr add {cidr} dev eth{network} {extra}\n");
+            lines += &format!("addr add {cidr} dev {name} {extra}\n");
         }
     }
     ip_batch(&lines)

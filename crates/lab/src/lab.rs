@@ -177,7 +177,25 @@ impl Lab {
     /// # Errors
     /// When the machine is off or not on that network.
     pub fn cut_direction(&self, machine: &str, network: Option<usize>, direction: Direction) -> Result<u64> {
-        self.order(&Request::Cut { machine: machine.to_owned(), network, direction })
+        self.order(&Request::Cut { machine: machine.to_owned(), network, interface: None, direction })
+    }
+
+    /// Swallows the frames of one interface of a machine, or pulls its cable.
+    ///
+    /// # Errors
+    /// When the machine is off or has no such interface.
+    pub fn cut_interface(&self, machine: &str, interface: &str, direction: Direction) -> Result<u64> {
+        let (machine, interface) = (machine.to_owned(), Some(interface.to_owned()));
+        self.order(&Request::Cut { machine, network: None, interface, direction })
+    }
+
+    /// Undoes cuts and losses of one interface.
+    ///
+    /// # Errors
+    /// When the machine is off or has no such interface.
+    pub fn heal_interface(&self, machine: &str, interface: &str) -> Result<u64> {
+        let (machine, interface) = (machine.to_owned(), Some(interface.to_owned()));
+        self.order(&Request::Heal { machine, network: None, interface })
     }
 
     /// Loses so many of a hundred of a machine's frames at random, each way, on one network or on all; the others
@@ -194,7 +212,7 @@ impl Lab {
     /// # Errors
     /// When the machine is off or not on that network.
     pub fn heal(&self, machine: &str, network: Option<usize>) -> Result<u64> {
-        self.order(&Request::Heal { machine: machine.to_owned(), network })
+        self.order(&Request::Heal { machine: machine.to_owned(), network, interface: None })
     }
 
     /// Freezes a machine's processes. With `silent` it is what a hypervisor does: its network ports are cut, and

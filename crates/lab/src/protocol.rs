@@ -32,6 +32,9 @@ pub enum Request {
         machine: String,
         /// On which network; on all without it.
         network: Option<usize>,
+        /// On which interface; on all of them without it.
+        #[serde(default)]
+        interface: Option<String>,
         /// Which frames.
         direction: Direction,
     },
@@ -50,6 +53,9 @@ pub enum Request {
         machine: String,
         /// On which network; on all without it.
         network: Option<usize>,
+        /// On which interface; on all of them without it.
+        #[serde(default)]
+        interface: Option<String>,
     },
     /// Freeze a machine's processes.
     Pause {
@@ -167,6 +173,9 @@ pub struct MachineStatus {
 pub struct NetworkStatus {
     /// The network's number.
     pub network: usize,
+    /// The interface in the machine.
+    #[serde(default)]
+    pub interface: String,
     /// Its addresses there.
     pub addresses: Vec<Cidr>,
     /// Whether its frames are swallowed, and which.

@@ -11,6 +11,7 @@ use regent_model::ids::check_name;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LabError, Result};
+use crate::interface::{EXTRA_MAX, ExtraInterface, give_adapters};
 
 /// The longest name of a lab, in bytes.
 pub const LAB_NAME_BYTES_MAX: usize = 32;
@@ -84,6 +85,9 @@ pub struct MachineSpec {
     /// Its addresses on each network: `eth0` is on the first, `eth1` on the second, and so on. An empty list
     /// leaves the machine without that network.
     pub addresses: Vec<Vec<Cidr>>,
+    /// Further interfaces on these networks.
+    #[serde(default)]
+    pub extra: Vec<ExtraInterface>,
     /// What its first process starts once it has booted; nothing when empty. It is not restarted.
     pub command: Vec<String>,
     /// Further environment of the command and of everything `run` starts.
@@ -204,6 +208,9 @@ impl LabSpec {
         };
         let mut machines: Vec<MachineSpec> = config.nodes.iter().map(|n| machine(n, Role::Node)).collect();
         machines.extend(config.witnesses.iter().map(|n| machine(n, Role::Witness)));
+        for (machine, node) in machines.iter_mut().zip(&config.nodes) {
+            give_adapters(machine, node, config)?;
+        }
         machines.push(client_for(&machines, &service)?);
         let disks = disks_of(config);
         let names = names_of(config, &machines);
@@ -274,6 +281,15 @@ impl LabSpec {
         if self.networks() > 8 || self.machines.len() > 64 {
             return Err(LabError::new("a lab has at most 8 networks and 64 machines"));
         }
+        let lost = |m: &&MachineSpec| {
+            m.extra.len() > EXTRA_MAX || m.extra.iter().any(|e| e.network >= self.networks())
+        };
+        if let Some(machine) = self.machines.iter().find(lost) {
+            return Err(LabError::new(format!(
+                "{} has a further interface on a network that is not there, or more than {EXTRA_MAX}",
+                machine.name
+            )));
+        }
         let sizes = self.disks.iter().map(|d| (d.device.display().to_string(), d.mib));
         let own = ("a machine's own disk".to_owned(), self.own_disk_mib);
         if let Some((disk, mib)) = sizes.chain([own]).find(|(_, mib)| !DISK_MIB.contains(mib)) {
@@ -320,6 +336,7 @@ impl MachineSpec {
             name: name.to_owned(),
             role,
             addresses,
+            extra: Vec::new(),
             command: Vec::new(),
             env: BTreeMap::new(),
             files: Vec::new(),
@@ -399,7 +416,7 @@ fn client_for(machines: &[MachineSpec], service: &[Cidr]) -> Result<MachineSpec>
     let networks = machines.iter().map(|m| m.addresses.len()).max().unwrap_or(0);
     let taken: Vec<IpAddr> = machines
         .iter()
-        .flat_map(|m| m.addresses.iter().flatten())
+        .flat_map(|m| m.addresses.iter().flatten().chain(m.extra.iter().flat_map(|e| &e.addresses)))
         .chain(service)
         .map(|c| c.address)
         .collect();

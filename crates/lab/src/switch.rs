@@ -11,6 +11,7 @@ use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Doing, LabError, Result};
+use crate::interface::Plug;
 
 /// Which frames a cut swallows, seen from the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -23,6 +24,8 @@ pub enum Direction {
     In,
     /// Those from the machine: it hears but cannot be heard.
     Out,
+    /// All of them, and the carrier, too: the cable is pulled.
+    Cable,
 }
 
 /// The switch of all networks.
@@ -83,20 +86,20 @@ impl Switch {
         Ok(Self { route: Mutex::new(route.doing(|| "open a netlink socket".into())?) })
     }
 
-    /// Plugs a machine in: one port for each network it has an address on. `pid` is its first process.
+    /// Plugs a machine in: one port for each interface. `pid` is its first process.
     ///
     /// # Errors
     /// When `ip` refuses.
-    pub(crate) fn plug(&self, machine: usize, networks: &[usize], pid: i32) -> Result<Vec<SwitchPort>> {
+    pub(crate) fn plug(&self, machine: usize, plugs: &[Plug], pid: i32) -> Result<Vec<SwitchPort>> {
         let mut lines = String::new();
-        for &n in networks {
-            let mac = mac_of(machine, n).map(|byte| format!("{byte:02x}")).join(":");
-            let port = port_name(machine, n);
-            lines += &format!("link add {port} type veth peer name eth{n} address {mac} netns {pid}\n");
-            lines += &format!("link set {port} master br{n} up\n");
+        for Plug { number, network, name, .. } in plugs {
+            let mac = mac_of(machine, *number).map(|byte| format!("{byte:02x}")).join(":");
+            let port = port_name(machine, *number);
+            lines += &format!("link add {port} type veth peer name {name} address {mac} netns {pid}\n");
+            lines += &format!("link set {port} master br{network} up\n");
         }
         ip_batch(&lines)?;
-        networks.iter().map(|&n| self.port(port_name(machine, n))).collect()
+        plugs.iter().map(|plug| self.port(port_name(machine, plug.number))).collect()
     }
 
     fn port(&self, name: String) -> Result<SwitchPort> {
@@ -119,6 +122,7 @@ impl Switch {
     pub(crate) fn cut(&self, port: &SwitchPort, direction: Direction) -> Result<()> {
         match direction {
             Direction::Both => self.set(port, &[(BRPORT_STATE, Some(DISABLED))]),
+            Direction::Cable => ip_batch(&format!("link set {} down\n", port.name)),
             // Nothing is known to be behind the port, and nothing unknown is sent there.
             Direction::In => self.set(
                 port,
@@ -153,6 +157,15 @@ impl Switch {
                 (BRPORT_LOCKED, Some(0)),
             ],
         )
+    }
+
+    /// Plugs a cable in again that was pulled ([`Direction::Cable`]). The kernel opens the port when it notices the
+    /// carrier.
+    ///
+    /// # Errors
+    /// When `ip` refuses.
+    pub(crate) fn plug_in(&self, port: &SwitchPort) -> Result<()> {
+        ip_batch(&format!("link set {} up\n", port.name))
     }
 
     /// Loses so many of a hundred frames to and from a port, at random; 0 ends it. The others pass at once.

@@ -1,11 +1,12 @@
 //! What the engine asks of the agents, and what they answer.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig};
+use crate::config::{AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, Prefixed};
 use crate::ids::{Epoch, GroupName, NodeName, ResourceName};
 
 /// One request to an agent, numbered by the engine that made it.
@@ -92,6 +93,8 @@ pub enum Op {
     Release,
     /// Check that it is well.
     Monitor,
+    /// Move it to another interface of this node: the first of [`Run::places`]. Only for addresses.
+    Swap,
 }
 
 impl Op {
@@ -103,6 +106,7 @@ impl Op {
             Self::Acquire => "acquire",
             Self::Release => "release",
             Self::Monitor => "monitor",
+            Self::Swap => "swap",
         }
     }
 }
@@ -141,6 +145,19 @@ pub struct Run {
     pub deadline: Duration,
     /// The environment for scripts (`REGENT_*`), without what the agent itself adds.
     pub environment: Vec<(String, String)>,
+    /// For an address: the interfaces that may carry it, the first choice first. Empty where none is configured.
+    pub places: Vec<Place>,
+}
+
+/// An interface that may carry a service address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The interface.
+    pub interface: String,
+    /// The boot address whose place a service address takes there.
+    pub replaces: Option<Prefixed>,
+    /// Whether it works, as far as is known.
+    pub well: bool,
 }
 
 /// A command of a cluster event, for an agent.
@@ -229,6 +246,32 @@ impl Failure {
     }
 }
 
+/// What the agents keep up and look after on this node, whoever owns what.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Upkeep {
+    /// Interfaces whose state is told whenever it changes ([`Notice::Link`]).
+    pub watch: Vec<String>,
+    /// Persistent addresses, each with its interface; without one it is where its subnet is.
+    pub persistent: Vec<(Prefixed, Option<String>)>,
+    /// Boot addresses, each with its interface: put back where neither they nor a service address are there.
+    pub boot: Vec<(Prefixed, String)>,
+    /// Every service address there is.
+    pub service: Vec<IpAddr>,
+}
+
+/// A question to the neighbours on a network, out of each of these interfaces: who is there?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NeighbourProbe {
+    /// The network's place among the networks, to answer with.
+    pub network: usize,
+    /// The interfaces to ask on. Without one, the interface that carries `own`.
+    pub interfaces: Vec<String>,
+    /// This node's own address on the network.
+    pub own: Option<IpAddr>,
+    /// Who is asked for.
+    pub targets: Vec<IpAddr>,
+}
+
 /// What an agent says unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
@@ -257,6 +300,29 @@ pub enum Notice {
         text: String,
         /// Evidence.
         evidence: String,
+    },
+    /// A service address was found on this interface, or is on none.
+    Carried {
+        /// The group.
+        group: GroupName,
+        /// The address's resource.
+        resource: ResourceName,
+        /// The interface.
+        interface: Option<String>,
+    },
+    /// The state of an interface that is watched: told at the beginning and when it changes.
+    Link {
+        /// The interface.
+        interface: String,
+        /// What is wrong with it; nothing when it is on and carries.
+        fault: Option<String>,
+    },
+    /// The answer to a [`NeighbourProbe`].
+    Neighbours {
+        /// The network's place.
+        network: usize,
+        /// On which interfaces somebody answered, and on which nobody.
+        answered: Vec<(String, bool)>,
     },
     /// Something is not as it should be with the node itself. Said once; it stands in `status` until the topic is
     /// [`Notice::Well`] again.

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::Prefixed;
 use crate::ids::{Epoch, GroupName};
 
 /// One thing on the guard's release list.
@@ -21,6 +22,9 @@ pub enum Holding {
         address: IpAddr,
         /// Its prefix length.
         prefix: u8,
+        /// The boot address of the interface, whose place it has taken: it comes back when this is let go.
+        #[serde(default)]
+        replaces: Option<Prefixed>,
     },
     /// The control group with every process of an application or of a resource's commands.
     Cgroup {
@@ -46,6 +50,12 @@ pub enum Holding {
 }
 
 impl Holding {
+    /// A service address beside what the interface has.
+    #[must_use]
+    pub fn address(interface: impl Into<String>, address: IpAddr, prefix: u8) -> Self {
+        Self::Address { interface: interface.into(), address, prefix, replaces: None }
+    }
+
     /// The order in which holdings are let go: addresses (nobody asks any more), processes, mounts; of mounts those
     /// first that stand on others: see [`Holding::heights`].
     #[must_use]
@@ -98,7 +108,7 @@ impl Holding {
 impl fmt::Display for Holding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address { interface, address, prefix } => {
+            Self::Address { interface, address, prefix, .. } => {
                 write!(f, "address {address}/{prefix} on {interface}")
             }
             Self::Cgroup { path, .. } => write!(f, "processes in {}", path.display()),
@@ -123,6 +133,15 @@ pub struct Held {
     pub holding: Holding,
 }
 
+/// Where a service address is that moves to another interface of its node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The interface.
+    pub interface: String,
+    /// The boot address that comes back there.
+    pub replaces: Option<Prefixed>,
+}
+
 /// A system call that makes a node act for a group. The guard performs it, after it has put the holding on its
 /// list and found the lease valid, so that a daemon that was paused cannot act late.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -137,6 +156,12 @@ pub enum Act {
         prefix: u8,
         /// The label (IPv4 only), at most 15 bytes.
         label: Option<String>,
+        /// The boot address of the interface, whose place it takes.
+        replaces: Option<Prefixed>,
+        /// Where it is now, on this node: it is taken away there once it is here.
+        from: Option<Origin>,
+        /// Whether the way to its subnet is to lead over this interface, also where another one has an address in it.
+        leads: bool,
     },
     /// Mount a file system.
     Mount {
@@ -161,13 +186,23 @@ pub enum Act {
 }
 
 impl Act {
+    /// Adds a service address beside what the interface has.
+    #[must_use]
+    pub fn add_address(interface: impl Into<String>, address: IpAddr, prefix: u8) -> Self {
+        let (interface, label) = (interface.into(), None);
+        Self::AddAddress { interface, address, prefix, label, replaces: None, from: None, leads: false }
+    }
+
     /// The holding that this act creates.
     #[must_use]
     pub fn holding(&self) -> Holding {
         match self {
-            Self::AddAddress { interface, address, prefix, .. } => {
-                Holding::Address { interface: interface.clone(), address: *address, prefix: *prefix }
-            }
+            Self::AddAddress { interface, address, prefix, replaces, .. } => Holding::Address {
+                interface: interface.clone(),
+                address: *address,
+                prefix: *prefix,
+                replaces: *replaces,
+            },
             Self::Mount { device, mount, .. } => {
                 Holding::Mount { device: device.clone(), mount: mount.clone() }
             }

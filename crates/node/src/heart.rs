@@ -173,6 +173,15 @@ impl Heart {
                 None => self.inbox.push(Input::Seen { id: look.id, text: no_hands() }),
             }
         }
+        if let (Some(upkeep), Some(hands)) = (effects.upkeep, &self.hands) {
+            hands.keep(upkeep);
+        }
+        for probe in effects.ask {
+            match &self.hands {
+                Some(hands) => hands.ask_neighbours(probe),
+                None => tracing::debug!(?probe, "nobody here asks neighbours"),
+            }
+        }
         for fence in effects.fence {
             match &self.hands {
                 Some(hands) => hands.fence(fence),

@@ -8,6 +8,7 @@
 pub mod decide;
 mod failback;
 pub mod foresee;
+mod network;
 pub mod place;
 mod reboot;
 mod relations;

@@ -7,6 +7,7 @@ use regent_model::proof::{Need, Proof};
 use regent_model::state::{Group, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
 
 use crate::failback::{Back, back, waits_for_home};
+use crate::network;
 use crate::reboot;
 use crate::relations::{self, Look};
 use crate::verdict::{Verdict, Why, carried, verdicts};
@@ -209,6 +210,9 @@ fn owned(
             );
         }
         _ => {}
+    }
+    if let Some((to_leave, rule)) = network::judge_owner(state, view, config, owner.node, other.is_some()) {
+        return Placement::of(to_leave.map_or(Intent::Stay, |why| leave(ownership, why)), rule, candidates);
     }
     settled(state, view, group, config, ownership, &here, other, candidates)
 }

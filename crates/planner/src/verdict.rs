@@ -7,6 +7,7 @@ use regent_model::config::{Failover, GroupConfig, Startup};
 use regent_model::ids::{IncarnationOf, NodeId, NodeName};
 use regent_model::state::{Group, NodeMode, State, StopMode};
 
+use crate::network;
 use crate::relations::{self, Look};
 use crate::view::View;
 
@@ -19,6 +20,8 @@ pub enum Why {
     Down,
     /// It is not heard, and nothing is proven yet.
     Silent,
+    /// It has lost this network, which the group's address is on.
+    LostNetwork(String),
     /// It is on standby.
     Standby,
     /// It is stopping or was stopped.
@@ -49,6 +52,7 @@ impl fmt::Display for Why {
             Self::NoMember => write!(f, "has not joined the cluster"),
             Self::Down => write!(f, "is down"),
             Self::Silent => write!(f, "is not heard on any network"),
+            Self::LostNetwork(network) => write!(f, "has lost network {network}"),
             Self::Standby => write!(f, "is on standby"),
             Self::Stopping(mode) => write!(f, "was stopped ({})", mode.word()),
             Self::Failed(why) => write!(f, "could not run it: {why}"),
@@ -108,6 +112,9 @@ fn verdict(
     }
     if let Some(why) = group.failed_on.get(&id) {
         return Verdict::Unfit(Why::Failed(why.clone()));
+    }
+    if let Some(network) = network::lost(state, view, config, id) {
+        return Verdict::Unfit(Why::LostNetwork(network));
     }
     let bound = bound_by_policy(state, group, config, id);
     match bound.or_else(|| relations::bound(state, view, config, id, look)) {

@@ -33,6 +33,8 @@ pub struct View {
     pub rebooting: BTreeSet<IncarnationOf>,
     /// Fence requests whose device failed or did not answer in time.
     pub fence_failed: BTreeSet<IncarnationOf>,
+    /// Which node has lost which network alone, while others hear each other there.
+    pub lost: BTreeSet<(NodeId, usize)>,
 }
 
 impl View {

@@ -226,8 +226,7 @@ impl Sim {
         let Resource::Address(config) = &job.run.resource else { return failed("no address") };
         let there = self.body_of(node).addresses.contains(&config.address);
         let boot = self.boot_of(node);
-        let holding =
-            Holding::Address { interface: INTERFACE.into(), address: config.address, prefix: config.prefix };
+        let holding = Holding::address(INTERFACE, config.address, config.prefix);
         match (job.run.op, job.progress) {
             (_, Progress::Begun) if job.fate == Fate::Hangs => Next::Work(0, None),
             (Op::Probe, _) => self.probe(node, job, there, holding),
@@ -237,12 +236,7 @@ impl Sim {
             (Op::Acquire, Progress::Begun) if job.fate == Fate::Fails => failed("eth0 has no carrier"),
             (Op::Acquire, Progress::Begun) => Next::Look(self.look_time(20_000)),
             (Op::Acquire, Progress::Looked) => {
-                let act = Act::AddAddress {
-                    interface: INTERFACE.into(),
-                    address: config.address,
-                    prefix: config.prefix,
-                    label: None,
-                };
+                let act = Act::add_address(INTERFACE, config.address, config.prefix);
                 self.perform(node, job, act)
             }
             (Op::Acquire, Progress::Allowed) => match &job.trouble {
@@ -259,6 +253,7 @@ impl Sim {
             ),
             (Op::Release, Progress::Worked) => self.drop_held(node, job, holding),
             (Op::Release, _) => dropped(job),
+            (Op::Swap, _) => failed("a machine of the simulator has one interface"),
         }
     }
 
@@ -304,6 +299,7 @@ impl Sim {
             ),
             (Op::Release, Progress::Worked) => self.drop_held(node, job, holding),
             (Op::Release, _) => dropped(job),
+            (Op::Swap, _) => failed("a machine of the simulator has one interface"),
         }
     }
 
@@ -359,6 +355,7 @@ impl Sim {
             }
             (Op::Release, Progress::Worked) => self.drop_held(node, job, holding),
             (Op::Release, _) => dropped(job),
+            (Op::Swap, _) => failed("a machine of the simulator has one interface"),
         }
     }
 

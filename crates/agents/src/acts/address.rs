@@ -6,6 +6,10 @@ use netlink_packet_route::address::{
     AddressAttribute, AddressFlags, AddressProtocol, AddressScope, CacheInfo,
 };
 
+use regent_model::config::Prefixed;
+use regent_model::holding::Origin;
+
+use crate::acts::route;
 use crate::netlink::{self, Address, Link};
 use crate::subnet;
 
@@ -14,52 +18,144 @@ const PROTOCOL: u8 = 82;
 /// The longest label the kernel takes.
 const LABEL_BYTES_MAX: usize = 15;
 
-pub(super) fn add(interface: &str, address: IpAddr, prefix: u8, label: Option<&str>) -> Result<(), String> {
-    let fail = |what: &dyn std::fmt::Display| format!("cannot add {address}/{prefix} to {interface}: {what}");
-    let links = netlink::links().map_err(|e| fail(&e))?;
-    let link = links.iter().find(|l| l.name == interface).ok_or_else(|| fail(&"no such interface"))?;
-    let present = netlink::addresses().map_err(|e| fail(&e))?;
-    if let Some(found) = present.iter().find(|a| a.address == address) {
-        let there = links.iter().find(|l| l.index == found.link).map_or("?", |l| l.name.as_str());
-        if found.link != link.index || found.prefix != prefix {
-            return Err(fail(&format!(
-                "it is on this node already, as {address}/{} on {there}; remove it there: ip address del \
-                 {address}/{} dev {there}",
-                found.prefix, found.prefix
-            )));
+/// A service address to be added.
+pub(super) struct Addition<'a> {
+    pub(super) interface: &'a str,
+    pub(super) address: IpAddr,
+    pub(super) prefix: u8,
+    pub(super) label: Option<&'a str>,
+    pub(super) replaces: Option<Prefixed>,
+    pub(super) from: Option<&'a Origin>,
+    pub(super) leads: bool,
+}
+
+impl Addition<'_> {
+    /// Adds it; then the boot address goes whose place it takes, and the address itself where it was before.
+    pub(super) fn perform(&self) -> Result<(), String> {
+        let Self { interface, address, prefix, .. } = *self;
+        let fail = |what: &dyn std::fmt::Display| self.fail(what);
+        let links = netlink::links().map_err(|e| fail(&e))?;
+        let link = links.iter().find(|l| l.name == interface).ok_or_else(|| fail(&"no such interface"))?;
+        let present = netlink::addresses().map_err(|e| fail(&e))?;
+        let usable = self.judge_present(link, &links, &present)?;
+        if !usable {
+            self.add(link, &present)?;
         }
-        if !is_unusable(found) {
-            return Ok(());
+        let done = self.take_boot_away(link).and_then(|()| match self.from {
+            Some(from) => remove(&from.interface, address, prefix, from.replaces),
+            None => Ok(()),
+        });
+        if let Err(why) = done {
+            // Nothing of it stays behind; where it was before it is still, or nowhere.
+            let undone = if usable { Ok(()) } else { remove(interface, address, prefix, self.replaces) };
+            return Err(match undone {
+                Ok(()) => why,
+                Err(also) => format!("{why}; and {also}"),
+            });
         }
-        netlink::delete_address(link.index, address, prefix).map_err(|e| fail(&e))?;
+        if self.leads
+            && let Err(error) = route::lead_over(link, &links, &present, address, prefix)
+        {
+            tracing::warn!(%interface, %address, %error, "the way to its subnet may lead over another interface");
+        }
+        Ok(())
     }
-    keep_secondaries(interface, address);
-    match netlink::add_address(new_address(link, address, prefix, label, &present)) {
-        Ok(()) => Ok(()),
-        Err(e) if e.is(libc::EEXIST) => Ok(()),
-        Err(e) if e.is(libc::EACCES) && address.is_ipv6() => Err(fail(&format!(
-            "IPv6 is switched off there; type: sysctl net.ipv6.conf.{interface}.disable_ipv6=0"
-        ))),
-        Err(e) => Err(fail(&e)),
+
+    fn fail(&self, what: &dyn std::fmt::Display) -> String {
+        format!("cannot add {}/{} to {}: {what}", self.address, self.prefix, self.interface)
+    }
+
+    /// Whether it is there already, and answers. Elsewhere it may only be where it is to come from.
+    fn judge_present(&self, link: &Link, links: &[Link], present: &[Address]) -> Result<bool, String> {
+        let Self { address, prefix, .. } = *self;
+        let mut usable = false;
+        for found in present.iter().filter(|a| a.address == address) {
+            let there = links.iter().find(|l| l.index == found.link).map_or("?", |l| l.name.as_str());
+            if found.link != link.index && self.from.is_some_and(|from| from.interface == there) {
+                continue;
+            }
+            if found.link != link.index || found.prefix != prefix {
+                return Err(self.fail(&format!(
+                    "it is on this node already, as {address}/{} on {there}; remove it there: ip address del \
+                     {address}/{} dev {there}",
+                    found.prefix, found.prefix
+                )));
+            }
+            usable = !is_unusable(found);
+            if !usable {
+                netlink::delete_address(link.index, address, prefix).map_err(|e| self.fail(&e))?;
+            }
+        }
+        Ok(usable)
+    }
+
+    fn add(&self, link: &Link, present: &[Address]) -> Result<(), String> {
+        let Self { interface, address, prefix, .. } = *self;
+        keep_secondaries(interface, address);
+        // What it replaces will not hold the route to the subnet.
+        let boot = self.replaces.map(|b| b.address);
+        let stays: Vec<Address> = present.iter().filter(|a| Some(a.address) != boot).cloned().collect();
+        match netlink::add_address(new_address(link, address, prefix, self.label, &stays)) {
+            Ok(()) => Ok(()),
+            Err(e) if e.is(libc::EEXIST) => Ok(()),
+            Err(e) if e.is(libc::EACCES) && address.is_ipv6() => Err(self.fail(&format!(
+                "IPv6 is switched off there; type: sysctl net.ipv6.conf.{interface}.disable_ipv6=0"
+            ))),
+            Err(e) => Err(self.fail(&e)),
+        }
+    }
+
+    fn take_boot_away(&self, link: &Link) -> Result<(), String> {
+        let Some(boot) = self.replaces else { return Ok(()) };
+        match netlink::delete_address(link.index, boot.address, boot.prefix) {
+            Ok(()) => Ok(()),
+            Err(e) if e.is(libc::EADDRNOTAVAIL) => Ok(()),
+            Err(e) => Err(self.fail(&format!("the boot address {boot} does not go: {e}"))),
+        }
     }
 }
 
-pub(super) fn remove(interface: &str, address: IpAddr, prefix: u8) -> Result<(), String> {
+/// Removes a service address, after the boot address is back whose place it took.
+pub(super) fn remove(
+    interface: &str,
+    address: IpAddr,
+    prefix: u8,
+    replaces: Option<Prefixed>,
+) -> Result<(), String> {
     let fail =
         |what: &dyn std::fmt::Display| format!("cannot remove {address}/{prefix} from {interface}: {what}");
     let links = netlink::links().map_err(|e| fail(&e))?;
     // An interface that is gone took its addresses with it.
     let Some(link) = links.iter().find(|l| l.name == interface) else { return Ok(()) };
+    if let Some(boot) = replaces
+        && let Err(error) = put_back(link, boot)
+    {
+        // The end of a lease does not wait for it: the next daemon puts it back.
+        tracing::warn!(%interface, %boot, %error, "the boot address does not come back");
+    }
     keep_secondaries(interface, address);
     match netlink::delete_address(link.index, address, prefix) {
         Ok(()) => {}
         Err(e) if e.is(libc::EADDRNOTAVAIL) || e.is(libc::ENODEV) => {}
         Err(e) => return Err(fail(&e)),
     }
+    route::lead_no_more(link, address, prefix);
     let left = netlink::addresses().map_err(|e| fail(&e))?;
     match left.iter().find(|a| a.link == link.index && a.address == address) {
         None => Ok(()),
         Some(a) => Err(fail(&format!("it is still there, as {address}/{}", a.prefix))),
+    }
+}
+
+/// Puts a boot address back, unless it is there.
+pub(crate) fn put_back(link: &Link, boot: Prefixed) -> Result<(), netlink::Error> {
+    let mut message = netlink::address_message(link.index, boot.address, boot.prefix);
+    if let Some(broadcast) = subnet::broadcast(boot.address, boot.prefix) {
+        message.attributes.push(AddressAttribute::Broadcast(broadcast));
+    }
+    match netlink::add_address(message) {
+        Err(e) if e.is(libc::EEXIST) => Ok(()),
+        done => done,
     }
 }
 

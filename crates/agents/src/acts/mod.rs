@@ -9,13 +9,14 @@ mod address;
 pub(crate) mod bind;
 mod mount;
 mod options;
+mod route;
 pub(crate) mod unmount;
 
 use std::time::{Duration, Instant};
 
 use regent_model::holding::{Act, Holding};
 
-pub(crate) use address::is_unusable;
+pub(crate) use address::{is_unusable, put_back};
 
 pub use crate::announce::announce;
 
@@ -25,9 +26,16 @@ pub use crate::announce::announce;
 /// Why it could not be done, in the kernel's own words where it has any. Nothing of the act is left behind.
 pub fn perform(act: &Act) -> Result<(), String> {
     match act {
-        Act::AddAddress { interface, address, prefix, label } => {
-            address::add(interface, *address, *prefix, label.as_deref())
+        Act::AddAddress { interface, address, prefix, label, replaces, from, leads } => address::Addition {
+            interface,
+            address: *address,
+            prefix: *prefix,
+            label: label.as_deref(),
+            replaces: *replaces,
+            from: from.as_ref(),
+            leads: *leads,
         }
+        .perform(),
         Act::Mount { device, mount, fstype, options } => mount::mount(device, mount, fstype, options),
         Act::Bind { folder, mount, options } => bind::bind(folder, mount, options),
     }
@@ -36,7 +44,8 @@ pub fn perform(act: &Act) -> Result<(), String> {
 /// Lets go of a holding and shows that it is gone; says how long that took. What is not there is let go of
 /// already.
 ///
-/// - An address is deleted, and seen to be gone.
+/// - An address is deleted, and seen to be gone. A boot address whose place it took comes back before; if that
+///   fails, the address goes all the same.
 /// - A control group's processes get `SIGTERM` and the holding's grace (none = none), then `cgroup.kill`; its
 ///   folders are removed once the kernel says that they are empty.
 /// - A file system is unmounted, never lazily. Whoever keeps it busy, the calling process excepted, is
@@ -51,7 +60,9 @@ pub fn perform(act: &Act) -> Result<(), String> {
 pub fn release(holding: &Holding, deadline: Instant) -> Result<Duration, String> {
     let begun = Instant::now();
     match holding {
-        Holding::Address { interface, address, prefix } => address::remove(interface, *address, *prefix)?,
+        Holding::Address { interface, address, prefix, replaces } => {
+            address::remove(interface, *address, *prefix, *replaces)?;
+        }
         Holding::Cgroup { path, grace } => crate::cgroup::end(path, *grace, deadline)?,
         Holding::Mount { device, mount } => unmount::release(device, mount, deadline)?,
         Holding::Bind { folder, mount } => bind::release(folder, mount, deadline)?,

@@ -66,6 +66,7 @@ pub(crate) fn work(context: &Context<'_>, config: &ApplicationConfig) -> Result<
             How::Notify => watch::notify(&application),
             How::Plain | How::AfterFailure => check::monitor(&application),
         },
+        Op::Swap => Err(Failure::because("an application has no interface to move from")),
     }
 }
 

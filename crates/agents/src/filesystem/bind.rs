@@ -19,6 +19,7 @@ pub(super) fn work(context: &Context<'_>, config: &FilesystemConfig) -> Result<O
         Op::Acquire => acquire(context, config),
         Op::Release => release(context, config),
         Op::Monitor => monitor(config),
+        Op::Swap => Err(Failure::because("a folder has no interface to move from")),
     }
 }
 

@@ -35,6 +35,7 @@ pub(crate) fn work(context: &Context<'_>, config: &FilesystemConfig) -> Result<O
         Op::Acquire => acquire::acquire(&filesystem),
         Op::Release => release::release(&filesystem),
         Op::Monitor => monitor::monitor(&filesystem),
+        Op::Swap => Err(Failure::because("a file system has no interface to move from")),
     }
 }
 

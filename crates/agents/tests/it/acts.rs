@@ -31,6 +31,9 @@ fn an_address_is_added_once_and_released_once_however_often_it_is_asked() {
             address: "10.0.0.50".parse().unwrap(),
             prefix,
             label: Some("lan0:rg1".into()),
+            replaces: None,
+            from: None,
+            leads: false,
         };
         acts::perform(&add(24)).unwrap();
         acts::perform(&add(24)).unwrap();
@@ -42,8 +45,7 @@ fn an_address_is_added_once_and_released_once_however_often_it_is_asked() {
             acts::release(&add(24).holding(), soon()).unwrap();
         }
         assert!(!sh("ip -o addr").contains("10.0.0.50"));
-        let gone =
-            Holding::Address { interface: "lan9".into(), address: "10.0.0.50".parse().unwrap(), prefix: 24 };
+        let gone = Holding::address("lan9", "10.0.0.50".parse().unwrap(), 24);
         acts::release(&gone, soon()).unwrap();
     });
 }
@@ -52,7 +54,7 @@ fn an_address_is_added_once_and_released_once_however_often_it_is_asked() {
 fn adding_to_an_interface_that_is_not_there_is_refused() {
     isolated(|| {
         let address = "10.0.0.50".parse().unwrap();
-        let act = Act::AddAddress { interface: "lan0".into(), address, prefix: 24, label: None };
+        let act = Act::add_address("lan0", address, 24);
         assert!(acts::perform(&act).unwrap_err().contains("no such interface"));
     });
 }

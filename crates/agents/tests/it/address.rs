@@ -219,7 +219,7 @@ fn nothing_is_announced_once_the_address_is_released_or_the_guard_took_it_away()
             node.run(Op::Acquire, &address(vip, 24, None)).runs();
         }
         node.run(Op::Release, &address("10.0.0.50", 24, None)).stopped();
-        let taken = Holding::Address { interface: "a0".into(), address: ip("10.0.0.51"), prefix: 24 };
+        let taken = Holding::address("a0", ip("10.0.0.51"), 24);
         acts::release(&taken, std::time::Instant::now() + Duration::from_secs(1)).unwrap();
         node
     });
@@ -246,8 +246,7 @@ fn an_unsolicited_advertisement_with_override_reaches_the_neighbour() {
     });
     here.run(|| {
         carrier("a0");
-        let act =
-            Act::AddAddress { interface: "a0".into(), address: ip("fd00::99"), prefix: 64, label: None };
+        let act = Act::add_address("a0", ip("fd00::99"), 64);
         acts::perform(&act).unwrap();
         acts::announce("a0", ip("fd00::99")).unwrap();
     });

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod acts;
+mod adapters;
 mod address;
 mod adoption;
 mod application;

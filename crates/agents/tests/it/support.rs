@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use regent_agents::{Gate, Hands, HandsConfig, Report, Step, acts};
-use regent_model::action::{Failure, How, Notice, Op, Outcome, Resource, Run, RunId};
+use regent_model::action::{Failure, How, Notice, Op, Outcome, Place, Resource, Run, RunId};
 use regent_model::config::{
     AddressConfig, ApplicationConfig, Backing, Check, FilesystemConfig, MainProcess, MonitorTimes,
     RestartLimits,
@@ -215,6 +215,8 @@ impl Gate for FakeGuard {
 pub(crate) struct Node {
     pub(crate) hands: Option<Hands>,
     pub(crate) guard: Arc<FakeGuard>,
+    /// The interfaces that requests name for an address.
+    pub(crate) places: Vec<Place>,
     reports: mpsc::Receiver<Report>,
     early: Vec<Report>,
     answered: BTreeSet<RunId>,
@@ -269,6 +271,7 @@ impl Node {
         Self {
             hands: Some(hands),
             guard,
+            places: Vec::new(),
             reports,
             early: Vec::new(),
             answered: BTreeSet::new(),
@@ -324,6 +327,7 @@ impl Node {
             how: self.how,
             deadline,
             environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            places: self.places.clone(),
         });
         id
     }

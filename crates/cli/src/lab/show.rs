@@ -102,7 +102,9 @@ fn machine_row(machine: &MachineStatus, networks: usize) -> Vec<Cell> {
             },
         ));
     }
-    row.push(Cell::new(Tone::Bad, machine.trouble.clone().unwrap_or_default()));
+    let further = machine.networks.iter().filter(|n| n.interface != format!("eth{}", n.network));
+    let cut = further.filter_map(|n| Some(format!("{} {}", n.interface, cut_words(n.cut?))));
+    row.push(Cell::new(Tone::Bad, cut.chain(machine.trouble.clone()).collect::<Vec<_>>().join(", ")));
     row
 }
 
@@ -111,6 +113,7 @@ fn cut_words(direction: Direction) -> &'static str {
         Direction::Both => "CUT",
         Direction::In => "CUT inwards",
         Direction::Out => "CUT outwards",
+        Direction::Cable => "CABLE PULLED",
     }
 }
 

@@ -21,22 +21,33 @@ pub(super) fn work(lab: &Lab, screen: &Screen, verb: &LabCommand) -> Result<()> 
             (lab.off(machine)?, format!("{machine} has no power"))
         }
         LabCommand::On { machine } => (lab.on(machine)?, format!("{machine} has booted")),
-        LabCommand::Cut { machine, network, direction } => {
+        LabCommand::Cut { machine, network, interface, direction } => {
             let (number, which) = network_of(*network)?;
+            let which = interface.clone().unwrap_or(which);
             let (direction, way) = match direction {
                 Way::Both => (Direction::Both, "neither hears nor is heard"),
                 Way::In => (Direction::In, "hears nothing"),
                 Way::Out => (Direction::Out, "is not heard"),
+                Way::Cable => (Direction::Cable, "has no carrier"),
             };
-            (lab.cut_direction(machine, number, direction)?, format!("{machine} {way} on {which}"))
+            let at = match interface {
+                Some(interface) => lab.cut_interface(machine, interface, direction)?,
+                None => lab.cut_direction(machine, number, direction)?,
+            };
+            (at, format!("{machine} {way} on {which}"))
         }
         LabCommand::Lossy { machine, percent, network } => {
             let (number, which) = network_of(*network)?;
             (lab.lossy(machine, number, *percent)?, format!("{machine} loses {percent} % on {which}"))
         }
-        LabCommand::Heal { machine, network } => {
+        LabCommand::Heal { machine, network, interface } => {
             let (number, which) = network_of(*network)?;
-            (lab.heal(machine, number)?, format!("{machine} is connected on {which}"))
+            let which = interface.clone().unwrap_or(which);
+            let at = match interface {
+                Some(interface) => lab.heal_interface(machine, interface)?,
+                None => lab.heal(machine, number)?,
+            };
+            (at, format!("{machine} is connected on {which}"))
         }
         LabCommand::Pause { machine, answering } => {
             let how = if *answering {

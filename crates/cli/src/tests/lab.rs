@@ -11,6 +11,7 @@ use crate::paint::Paint;
 fn machine(name: &str, role: Role, host: u8) -> MachineStatus {
     let network = |network: usize| NetworkStatus {
         network,
+        interface: format!("eth{network}"),
         addresses: vec![format!("10.{}.0.{host}/24", 77 + network).parse().unwrap()],
         cut: None,
         loses: 0,

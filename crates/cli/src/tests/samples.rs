@@ -34,6 +34,7 @@ fn node(name: &str, host: u8, me: bool) -> NodeStatus {
         networks: vec![network(1), network(2)],
         version: Some("0.1.0".into()),
         troubles: Vec::new(),
+        adapters: Vec::new(),
     }
 }
 

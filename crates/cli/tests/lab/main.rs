@@ -9,6 +9,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod adapters;
 mod applications;
 mod bad_input;
 mod bad_state;

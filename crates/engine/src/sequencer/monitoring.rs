@@ -25,6 +25,13 @@ pub(super) struct Asked {
     pub(super) give_up: Moment,
 }
 
+impl Asked {
+    /// Whether a resource could be moved counts as a check of it.
+    pub(super) fn as_check(slot: usize, began: Moment, give_up: Moment) -> Self {
+        Self { slot, watch: 0, began, give_up }
+    }
+}
+
 impl Sequencer {
     /// Takes note of which applications are not to be watched. One that is to be watched again is looked at at once.
     pub(crate) fn suspend(

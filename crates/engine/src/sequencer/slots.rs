@@ -140,7 +140,7 @@ impl Slot {
         };
         match op {
             Op::Probe => PROBE_TIMEOUT.min(acquire),
-            Op::Acquire => acquire,
+            Op::Acquire | Op::Swap => acquire,
             // Killing what the stop command left takes its own time.
             Op::Release => release + Duration::from_secs(10),
             Op::Monitor => self.watches[0].times.timeout,

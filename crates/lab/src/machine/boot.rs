@@ -111,11 +111,11 @@ impl Machine {
         let mut writer = line;
         writer.write_all(text.as_bytes()).doing(|| format!("talk to {name}"))?;
         let pid = self.live().born.as_ref().map_or(0, |b| b.pid);
-        let networks = self.networks();
+        let plugs = self.spec.plugs();
         let mut said = String::new();
         let mut reader = BufReader::new(line);
-        let plugged = shared.switch.plug(self.index, &networks, pid).and_then(|ports| {
-            self.live().ports = networks.into_iter().zip(ports).collect();
+        let plugged = shared.switch.plug(self.index, &plugs, pid).and_then(|ports| {
+            self.live().ports = plugs.iter().map(|p| p.number).zip(ports).collect();
             writer.write_all(b"linked\n").doing(|| format!("talk to {name}"))
         });
         if plugged.is_err() {

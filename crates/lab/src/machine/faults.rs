@@ -6,6 +6,7 @@ use super::{Live, Machine, Shared};
 use crate::cgroup;
 use crate::clock::now_ns;
 use crate::error::{LabError, Result};
+use crate::interface::Plug;
 use crate::protocol::Power;
 use crate::san::DiskState;
 use crate::switch::{Direction, SwitchPort};
@@ -13,15 +14,37 @@ use crate::switch::{Direction, SwitchPort};
 /// How long the kernel may take to notice a carrier, at the most.
 const CARRIER_NOTICED: Duration = Duration::from_millis(300);
 
+/// Which of a machine's interfaces.
+pub(crate) struct At {
+    network: Option<usize>,
+    interface: Option<String>,
+}
+
+impl At {
+    /// Those on this network, of this name; any where there is none.
+    pub(crate) fn new(network: Option<usize>, interface: &Option<String>) -> Self {
+        Self { network, interface: interface.clone() }
+    }
+
+    fn all() -> Self {
+        Self { network: None, interface: None }
+    }
+
+    fn is(&self, plug: &Plug) -> bool {
+        self.network.is_none_or(|n| n == plug.network)
+            && self.interface.as_ref().is_none_or(|i| *i == plug.name)
+    }
+}
+
 impl Machine {
     /// Swallows frames on one network or on all. Gives the time from which on.
     ///
     /// # Errors
     /// When the machine is off, or is not on that network.
-    pub(crate) fn cut(&self, shared: &Shared, network: Option<usize>, direction: Direction) -> Result<u64> {
+    pub(crate) fn cut(&self, shared: &Shared, at: &At, direction: Direction) -> Result<u64> {
         let mut live = self.live();
-        for (number, port) in self.chosen(&live, network)? {
-            shared.switch.heal(&port)?;
+        for (number, port) in self.chosen(&live, at)? {
+            connect(shared, &port, live.cuts.get(&number).copied())?;
             shared.switch.cut(&port, direction)?;
             live.cuts.insert(number, direction);
         }
@@ -32,12 +55,12 @@ impl Machine {
     ///
     /// # Errors
     /// When that is more than all, the machine is off or not on that network, or the host has no `tc`.
-    pub(crate) fn lose(&self, shared: &Shared, network: Option<usize>, percent: u8) -> Result<u64> {
+    pub(crate) fn lose(&self, shared: &Shared, at: &At, percent: u8) -> Result<u64> {
         if percent > 100 {
             return Err(LabError::new(format!("{percent} of a hundred frames cannot be lost")));
         }
         let mut live = self.live();
-        for (number, port) in self.chosen(&live, network)? {
+        for (number, port) in self.chosen(&live, at)? {
             shared.switch.lose(&port, percent)?;
             live.losses.insert(number, percent);
         }
@@ -71,16 +94,18 @@ impl Machine {
     ///
     /// # Errors
     /// When the machine is not on that network.
-    pub(crate) fn heal(&self, shared: &Shared, network: Option<usize>) -> Result<u64> {
+    pub(crate) fn heal(&self, shared: &Shared, at: &At) -> Result<u64> {
         let mut live = self.live();
         if live.ports.is_empty() {
-            live.cuts.retain(|number, _| network.is_some_and(|wanted| wanted != *number));
-            live.losses.retain(|number, _| network.is_some_and(|wanted| wanted != *number));
+            let healed: Vec<usize> =
+                self.spec.plugs().iter().filter(|p| at.is(p)).map(|p| p.number).collect();
+            live.cuts.retain(|number, _| !healed.contains(number));
+            live.losses.retain(|number, _| !healed.contains(number));
             return Ok(now_ns());
         }
-        for (number, port) in self.chosen(&live, network)? {
-            shared.switch.heal(&port)?;
-            live.cuts.remove(&number);
+        for (number, port) in self.chosen(&live, at)? {
+            let before = live.cuts.remove(&number);
+            connect(shared, &port, before)?;
             if live.losses.remove(&number).is_some() {
                 shared.switch.lose(&port, 0)?;
             }
@@ -88,16 +113,21 @@ impl Machine {
         Ok(now_ns())
     }
 
-    fn chosen(&self, live: &Live, network: Option<usize>) -> Result<Vec<(usize, SwitchPort)>> {
+    fn chosen(&self, live: &Live, at: &At) -> Result<Vec<(usize, SwitchPort)>> {
         let name = &self.spec.name;
         if !matches!(live.power, Power::On | Power::Booting) {
             return Err(LabError::new(format!("{name} is off")).hint(format!("`regent lab on {name}`")));
         }
+        let wanted: Vec<Plug> = self.spec.plugs().into_iter().filter(|p| at.is(p)).collect();
         let chosen: Vec<_> =
-            live.ports.iter().filter(|(n, _)| network.is_none_or(|wanted| wanted == *n)).cloned().collect();
+            live.ports.iter().filter(|(n, _)| wanted.iter().any(|p| p.number == *n)).cloned().collect();
         if chosen.is_empty() {
-            let has: Vec<String> = self.networks().iter().map(|n| format!("eth{n}")).collect();
-            return Err(LabError::new(format!("{name} is not on that network; it has {}", has.join(", "))));
+            let has: Vec<String> = self.spec.plugs().into_iter().map(|p| p.name).collect();
+            let what = match &at.interface {
+                Some(interface) => format!("{name} has no interface {interface} there"),
+                None => format!("{name} is not on that network"),
+            };
+            return Err(LabError::new(format!("{what}; it has {}", has.join(", "))));
         }
         Ok(chosen)
     }
@@ -105,7 +135,7 @@ impl Machine {
     /// Whether the machine reaches any network: a fence device on the network hears only such a machine.
     pub(crate) fn is_reachable(&self) -> bool {
         let live = self.live();
-        live.ports.iter().any(|(network, _)| !live.cuts.contains_key(network))
+        live.ports.iter().any(|(number, _)| !live.cuts.contains_key(number))
     }
 
     /// Freezes every process; if `silent`, cuts the network ports and lets the SAN port hang.
@@ -114,7 +144,7 @@ impl Machine {
     /// When the machine is off or the kernel refuses.
     pub(crate) fn pause(&self, shared: &Shared, silent: bool) -> Result<u64> {
         let mut live = self.live();
-        let ports = self.chosen(&live, None)?;
+        let ports = self.chosen(&live, &At::all())?;
         let uncut: Vec<_> = ports.into_iter().filter(|(n, _)| !live.cuts.contains_key(n)).collect();
         for (number, port) in uncut.into_iter().filter(|_| silent) {
             shared.switch.cut(&port, Direction::Both)?;
@@ -137,7 +167,7 @@ impl Machine {
     /// When the machine is off or the kernel refuses.
     pub(crate) fn resume(&self, shared: &Shared) -> Result<u64> {
         let mut live = self.live();
-        let ports = self.chosen(&live, None)?;
+        let ports = self.chosen(&live, &At::all())?;
         if let (Some(port), Some(before)) = (&self.port, live.disk_before_pause.take()) {
             port.switch(before);
         }
@@ -164,5 +194,13 @@ impl Machine {
             return Err(LabError::new(format!("{name} is off")).hint(format!("`regent lab on {name}`")));
         }
         Ok(port.switch(state))
+    }
+}
+
+/// Undoes what was done to a port.
+fn connect(shared: &Shared, port: &SwitchPort, before: Option<Direction>) -> Result<()> {
+    match before {
+        Some(Direction::Cable) => shared.switch.plug_in(port),
+        _ => shared.switch.heal(port),
     }
 }

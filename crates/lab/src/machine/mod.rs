@@ -3,6 +3,8 @@
 mod boot;
 mod faults;
 
+pub(crate) use faults::At;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
@@ -16,6 +18,7 @@ use crate::cgroup;
 use crate::clock::now_ns;
 use crate::error::{LabError, Result};
 use crate::folder::Folder;
+use crate::interface::Plug;
 use crate::loopdev;
 use crate::protocol::{MachineStatus, NetworkStatus, Power};
 use crate::san::{DiskState, Port};
@@ -108,11 +111,12 @@ impl Machine {
 
     pub(crate) fn status(&self, shared: &Shared) -> MachineStatus {
         let live = self.live();
-        let network = |network: usize| NetworkStatus {
-            network,
-            addresses: self.spec.addresses[network].clone(),
-            cut: live.cuts.get(&network).copied(),
-            loses: live.losses.get(&network).copied().unwrap_or(0),
+        let network = |plug: Plug| NetworkStatus {
+            network: plug.network,
+            interface: plug.name,
+            addresses: plug.addresses,
+            cut: live.cuts.get(&plug.number).copied(),
+            loses: live.losses.get(&plug.number).copied().unwrap_or(0),
         };
         MachineStatus {
             name: self.spec.name.clone(),
@@ -125,13 +129,9 @@ impl Machine {
             env: live.env.clone(),
             paused: live.paused,
             disk: self.port.as_ref().map(|p| p.state()),
-            networks: self.networks().into_iter().map(network).collect(),
+            networks: self.spec.plugs().into_iter().map(network).collect(),
             trouble: live.trouble.clone(),
         }
-    }
-
-    fn networks(&self) -> Vec<usize> {
-        (0..self.spec.addresses.len()).filter(|n| !self.spec.addresses[*n].is_empty()).collect()
     }
 
     /// Boots the machine and waits until its command is started.

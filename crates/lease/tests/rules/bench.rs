@@ -63,7 +63,7 @@ pub(crate) fn mount(path: &str) -> Holding {
 }
 
 pub(crate) fn address() -> Holding {
-    Holding::Address { interface: "eth0".into(), address: "192.9.202.197".parse().unwrap(), prefix: 16 }
+    Holding::address("eth0", "192.9.202.197".parse().unwrap(), 16)
 }
 
 pub(crate) fn cgroup() -> Holding {

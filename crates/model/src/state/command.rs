@@ -91,6 +91,8 @@ pub enum ReleaseReason {
     Follows(GroupName),
     /// This group has a higher priority, no other node, and shares none with it.
     GivesWay(GroupName),
+    /// Its node has lost this network, and another one has it.
+    LostNetwork(String),
 }
 
 impl std::fmt::Display for ReleaseReason {
@@ -103,6 +105,7 @@ impl std::fmt::Display for ReleaseReason {
             Self::Stopping(mode) => write!(f, "its node stops ({})", mode.word()),
             Self::Failed(why) => write!(f, "it failed there: {why}"),
             Self::Restart => write!(f, "an operator asked for a restart"),
+            Self::LostNetwork(network) => write!(f, "its node has lost network {network}"),
             Self::Removed => write!(f, "it was taken out of the configuration"),
             Self::Reboot => write!(f, "its node is to be rebooted"),
             Self::Parent(parent) => write!(f, "it runs only while {parent} does, which goes"),

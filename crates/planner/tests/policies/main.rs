@@ -5,6 +5,7 @@
 
 mod failback;
 mod fixed_point;
+mod networks;
 mod reboot;
 mod relations;
 mod story;

@@ -91,6 +91,12 @@ impl Story {
         IncarnationOf { node, incarnation: self.state.lives[&node].incarnation }
     }
 
+    /// A node has lost a network alone, or has it again.
+    fn network(&mut self, node: &str, network: &str, lost: bool) {
+        let it = (self.id(node), network.parse::<usize>().unwrap() - 1);
+        let _was_so = if lost { self.view.lost.insert(it) } else { self.view.lost.remove(&it) };
+    }
+
     pub(crate) fn line(&mut self, line: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         match words.as_slice() {
@@ -143,6 +149,8 @@ impl Story {
                 let failure = Some(why.join(" "));
                 self.commit(Command::Released { group: name(group), epoch: o.epoch, failure });
             }
+            ["lost", node, network] => self.network(node, network, true),
+            ["found", node, network] => self.network(node, network, false),
             ["failing", node] => {
                 self.failing.insert((*node).to_owned());
             }
