@@ -1,5 +1,7 @@
 //! `regent verify`: every finding at its line, and for a valid file what follows from it.
 
+mod adapters;
+
 use std::fmt::Write as _;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
@@ -82,6 +84,7 @@ fn derived(config: &Config) -> String {
             let _ = writeln!(out, "    for servers of DCE: {remark}");
         }
     }
+    out.push_str(&adapters::adapters(config));
     out
 }
 
