@@ -23,6 +23,7 @@ mod device;
 mod environment;
 mod event;
 mod fence;
+pub mod figures;
 mod filesystem;
 mod glob;
 mod hands;

@@ -145,7 +145,10 @@ impl Engine {
             nodes: placement
                 .candidates
                 .iter()
-                .map(|(node, v)| (node.clone(), self.verdict_words(config, group, node, v)))
+                .map(|(node, v)| {
+                    let words = self.verdict_words(config, group, node, v);
+                    (node.clone(), self.with_figure(config, node, words))
+                })
                 .collect(),
             resources: self.resource_states(config, group),
             guarantee: guarantees(&self.state.config)
@@ -172,6 +175,16 @@ impl Engine {
             Verdict::Fit(_) => self.could_have_it(config, group, node),
             Verdict::Unfit(why) => why.to_string(),
         }
+    }
+
+    /// A verdict with what the node has measured, where the group chooses by it.
+    fn with_figure(&self, config: &GroupConfig, node: &NodeName, words: String) -> String {
+        let value = config.figure().and_then(|figure| {
+            let all = self.all_figures();
+            let value = *all.get(&self.state.id_of(node)?)?.get(&figure)?;
+            Some(figure.words(value))
+        });
+        value.map_or(words.clone(), |value| format!("{words}; {value}"))
     }
 
     /// Why a node that could have a group does not.

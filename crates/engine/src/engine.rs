@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use regent_lease::io::ClusterView;
 use regent_model::action::RunId;
+use regent_model::figure::Figures;
 use regent_model::holding::Held;
 use regent_model::ids::{IncarnationOf, NodeId, Round};
 use regent_model::journal::{Entry, Level};
@@ -116,6 +117,8 @@ pub struct Engine {
     pub(crate) told_up_to: u64,
     pub(crate) said: Said,
     pub(crate) since: Since,
+    /// What this node has measured.
+    pub(crate) figures: Figures,
     pub(crate) last_transfer: Moment,
     pub(crate) last_applied: Moment,
     /// The peers as told last, and how far the log was applied when they were looked at last.
@@ -187,6 +190,7 @@ impl Engine {
             chronicle,
             said: Said::new(now),
             since: Since::new(now),
+            figures: Figures::new(),
             last_transfer: now,
             last_applied: now,
             peers_told: Default::default(),
@@ -230,6 +234,7 @@ impl Engine {
             Input::Guard(said) => self.guard_said(said),
             Input::GuardLost => self.guard_lost(),
             Input::Networks(networks) => self.networks_heard(networks),
+            Input::Measured(figures) => self.figures = figures,
             Input::UtcOffset(seconds) => self.since.utc_offset_s = Some(seconds),
             Input::Peer { from, message } => self.peer_said(from, message),
             Input::Persisted(id) => self.persisted(id),
@@ -425,6 +430,7 @@ impl Engine {
         heard.extend(self.my_life());
         View {
             voters: self.consensus.voters(),
+            figures: self.all_figures(),
             heard_for: self.heard_for(),
             met: self.met(),
             settling: self.settling(),

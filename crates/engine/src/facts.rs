@@ -67,6 +67,7 @@ impl Engine {
             resources: self.sequencers.iter().map(|(name, s)| (name.clone(), s.words())).collect(),
             journal_last: self.chronicle.own_last(),
             version: self.me.version.clone(),
+            figures: self.figures.clone(),
             troubles: self.troubles.values().cloned().collect(),
             events: self.event_facts(),
         }

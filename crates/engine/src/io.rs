@@ -7,6 +7,7 @@ use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{
     CommandEnd, EventRun, FenceRun, LookRun, NeighbourProbe, Notice, Outcome, Run, RunId, Upkeep,
 };
+use regent_model::figure::Figures;
 use regent_model::ids::IncarnationOf;
 use regent_model::journal::{Entry, Level};
 use regent_model::proof::Promise;
@@ -81,6 +82,8 @@ pub enum Input {
     GuardLost,
     /// The guard's report on which networks each peer was heard lately, in the order of the networks.
     Networks(BTreeMap<NodeId, Vec<bool>>),
+    /// What this node has measured of what groups choose their nodes by, when that has changed.
+    Measured(Figures),
     /// How many seconds the local time of this node is ahead of UTC; said at the beginning and when it changes.
     UtcOffset(i32),
     /// A peer says something; the channel has made sure that it is this peer.
@@ -200,6 +203,8 @@ pub struct Facts {
     pub journal_last: u64,
     /// The version of its daemon.
     pub version: String,
+    /// What it has measured.
+    pub figures: Figures,
     /// What is not as it should be with the node itself.
     pub troubles: Vec<String>,
     /// What it hears on each network; nothing where no networks are configured.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use regent_model::Moment;
 use regent_model::config::LocalTime;
+use regent_model::figure::Figures;
 use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
 
 use crate::engine::Engine;
@@ -48,6 +49,16 @@ impl Engine {
     /// How long everyone who is heard was heard without a break.
     pub(crate) fn heard_for(&self) -> BTreeMap<IncarnationOf, Duration> {
         self.since.heard.iter().map(|(about, since)| (*about, self.now.since(*since))).collect()
+    }
+
+    /// What every node has measured, as it said last.
+    pub(crate) fn all_figures(&self) -> BTreeMap<NodeId, Figures> {
+        let told = self.facts.iter().filter(|(_, f)| !f.figures.is_empty());
+        let mut all: BTreeMap<NodeId, Figures> = told.map(|(node, f)| (*node, f.figures.clone())).collect();
+        if !self.figures.is_empty() {
+            all.insert(self.me.id, self.figures.clone());
+        }
+        all
     }
 
     pub(crate) fn met(&self) -> BTreeSet<IncarnationOf> {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Resource;
 use crate::event::EventName;
+use crate::figure::{Figure, FigureScript};
 use crate::ids::{ClusterName, GroupName, NodeName, ResourceName};
 use crate::proof::Need;
 use crate::timers::Timers;
@@ -242,6 +243,8 @@ pub struct GroupConfig {
     pub nodes: Vec<NodeName>,
     /// Its policy.
     pub policy: Policy,
+    /// The script that chooses its next node, where the policy says so.
+    pub figure_script: Option<FigureScript>,
     /// When it goes back.
     pub failback: FailbackTimes,
     /// What it has to do with other groups.
@@ -295,6 +298,18 @@ impl GroupConfig {
     #[must_use]
     pub fn networks(&self) -> BTreeSet<String> {
         self.addresses.iter().map(|a| subnet::network_text(a.address, a.prefix)).collect()
+    }
+
+    /// The figure that chooses its next node, if one does.
+    #[must_use]
+    pub fn figure(&self) -> Option<Figure> {
+        match self.policy.failover {
+            Failover::Next | Failover::Stay => None,
+            Failover::FreeMemory => Some(Figure::FreeMemory),
+            Failover::IdleCpu => Some(Figure::IdleCpu),
+            Failover::DiskIdle => Some(Figure::DiskIdle),
+            Failover::Script => Some(Figure::Script(self.name.clone())),
+        }
     }
 
     /// Whether it is an instance of a concurrent group.

@@ -7,6 +7,7 @@ pub mod action;
 pub mod config;
 pub mod event;
 pub mod exclusion;
+pub mod figure;
 pub mod holding;
 pub mod ids;
 pub mod journal;

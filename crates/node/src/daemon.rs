@@ -32,7 +32,7 @@ use crate::links::{Ears, Links};
 use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
 use crate::side::Side;
-use crate::{api, inspection, nightly, reboot, storage, sys};
+use crate::{api, inspection, measuring, nightly, reboot, storage, sys};
 
 /// A daemon that finds no room on its disk is started again after this.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
@@ -269,6 +269,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         .map(|hands| inspection::start(hands.inspector(), identity.name.clone(), inbox.clone()))
         .transpose()
         .doing(threads)?;
+    let figures = measuring::start(identity.name.clone(), inbox.clone()).doing(threads)?;
     let heart = Heart {
         engine,
         inputs,
@@ -286,6 +287,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         identity,
         addresses: Addresses::default(),
         zone: Zone::default(),
+        figures,
     };
     let beat = move || heart.beat(first);
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;

@@ -49,6 +49,8 @@ pub(crate) struct Heart {
     pub(crate) identity_path: PathBuf,
     pub(crate) addresses: Addresses,
     pub(crate) zone: Zone,
+    /// Who measures what groups choose their nodes by.
+    pub(crate) figures: Sender<Config>,
 }
 
 /// The local time as it was said to the engine.
@@ -221,6 +223,9 @@ impl Heart {
             && let Some(inspection) = &self.inspection
         {
             let _ended_with_the_process = inspection.send(state.config.clone());
+        }
+        if self.addresses.config_serial != Some(state.config_serial) {
+            let _ended_with_the_process = self.figures.send(state.config.clone());
         }
         self.addresses.config_serial = Some(state.config_serial);
         self.links.set_heartbeat(state.config.timers.heartbeat);

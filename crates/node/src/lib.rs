@@ -30,6 +30,7 @@ mod inbox;
 mod inspection;
 mod journal;
 mod links;
+mod measuring;
 mod nightly;
 mod os;
 mod reboot;

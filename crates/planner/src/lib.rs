@@ -7,6 +7,7 @@
 
 pub mod decide;
 mod failback;
+mod figures;
 pub mod foresee;
 mod network;
 pub mod place;

@@ -7,6 +7,7 @@ use regent_model::proof::{Need, Proof};
 use regent_model::state::{Group, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
 
 use crate::failback::{Back, back, waits_for_home};
+use crate::figures;
 use crate::network;
 use crate::reboot;
 use crate::relations::{self, Look};
@@ -360,6 +361,10 @@ fn vacant(
         });
         let advice = advice.unwrap_or_else(|| format!("start {home}"));
         return Placement::of(Intent::Waits { reason, advice }, "settling time", candidates);
+    }
+    if let Some((to, why)) = figures::best(state, view, group, config, &candidates) {
+        let rule = format!("failover to the node with the {why} ({proof})");
+        return Placement::of(Intent::Assign(to), rule, candidates);
     }
     if let Some(to) = best(state, group, config, &candidates) {
         let rule = if config.is_concurrent() {

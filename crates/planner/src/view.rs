@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regent_model::config::LocalTime;
+use regent_model::figure::Figures;
 use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::proof::Promise;
 use regent_model::state::State;
@@ -15,6 +16,8 @@ pub struct View {
     pub voters: BTreeSet<NodeId>,
     /// The incarnations that are heard, the observer's own included.
     pub heard: BTreeSet<IncarnationOf>,
+    /// What the nodes have measured.
+    pub figures: BTreeMap<NodeId, Figures>,
     /// How long each of them was heard without a break.
     pub heard_for: BTreeMap<IncarnationOf, Duration>,
     /// The incarnations that were ever heard by this daemon.

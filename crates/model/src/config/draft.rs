@@ -15,6 +15,7 @@ use super::{
     AdapterRole, AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, IpTakeover, NodeConfig,
     OnDown, Policy, Prefixed, Priority, ReleaseEnd, Startup, Timers, subnet,
 };
+use crate::figure::FigureScript;
 use crate::proof::Need;
 
 /// The whole file. A part that is wrong is missing here and was reported.
@@ -119,6 +120,7 @@ pub(super) struct GroupDraft {
     pub(super) name: Option<At<String>>,
     pub(super) nodes: Option<At<Vec<At<String>>>>,
     pub(super) policy: Option<At<Policy>>,
+    pub(super) figure_script: Option<FigureScript>,
     pub(super) failback: FailbackDraft,
     pub(super) relations: RelationsDraft,
     /// What the group accepts as proof.

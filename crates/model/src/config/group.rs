@@ -1,5 +1,7 @@
 //! Reads `[[group]]`: nodes, policy, needs and its resources.
 
+use std::time::Duration;
+
 use super::draft::{FilesystemDraft, GroupDraft};
 use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
@@ -8,6 +10,7 @@ use super::{
     Failback, Failover, Policy, ReleaseEnd, Startup, application, event, failback, filesystem, prepare,
     relations, requires, resource, scalar,
 };
+use crate::figure::{FigureScript, Prefer};
 use crate::proof::Need;
 
 pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
@@ -17,7 +20,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
     reader.require("nodes", "[\"lx4\", \"lx5\"]");
     let nodes = reader.texts("nodes", "[\"lx4\", \"lx5\"]");
     let policy_written = reader.has("policy");
-    let policy = policy(&mut reader);
+    let (policy, figure_script) = policy(&mut reader);
     let policy = match (policy, policy_written) {
         (None, false) => Some(At::new(Policy::CASCADING, header.clone())),
         (policy, _) => policy,
@@ -42,6 +45,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         name,
         nodes,
         policy,
+        figure_script,
         failback,
         relations,
         needs_span: needs.as_ref().map(|n| n.span.clone()),
@@ -65,12 +69,16 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
 
 const TRIPLE: &str = "{ startup = \"home\", failover = \"next\", failback = \"never\" }";
 
-fn policy(reader: &mut Reader<'_>) -> Option<At<Policy>> {
-    let found = reader.take("policy")?;
+fn policy(reader: &mut Reader<'_>) -> (Option<At<Policy>>, Option<FigureScript>) {
+    let Some(found) = reader.take("policy") else { return (None, None) };
     let found = reader.quoted(found);
-    match found.value {
+    let mut script = None;
+    let policy = match found.value {
         Value::Text(text) => reader.choose("policy", &At::new(text, found.span), &Policy::PRESETS),
-        Value::Table(table) => triple(table, reader.findings).map(|p| At::new(p, found.span)),
+        Value::Table(table) => triple(table, reader.findings).map(|(p, figure)| {
+            script = figure;
+            At::new(p, found.span)
+        }),
         Value::Broken => None,
         other => {
             let message = format!("`policy` must be a word or the triple, not {}", other.kind());
@@ -78,19 +86,42 @@ fn policy(reader: &mut Reader<'_>) -> Option<At<Policy>> {
             reader.findings.add(Finding::error(&found.span, message).help(help));
             None
         }
-    }
+    };
+    (policy, script)
 }
 
-fn triple(table: Table, findings: &mut Findings) -> Option<Policy> {
+fn triple(table: Table, findings: &mut Findings) -> Option<(Policy, Option<FigureScript>)> {
     let mut reader = Reader::new("the policy", table, findings);
     for (key, example) in [("startup", "\"home\""), ("failover", "\"next\""), ("failback", "\"never\"")] {
         reader.require(key, example);
     }
     let startup = reader.choice("startup", &Startup::WORDS);
-    let failover = reader.choice("failover", &Failover::WORDS);
+    let (failover, script) = failover(&mut reader);
     let failback = reader.choice("failback", &Failback::WORDS);
     reader.finish();
-    Some(Policy { startup: startup?.value, failover: failover?.value, failback: failback?.value })
+    Some((Policy { startup: startup?.value, failover: failover?, failback: failback?.value }, script))
+}
+
+/// A word, or a script that measures.
+fn failover(reader: &mut Reader<'_>) -> (Option<Failover>, Option<FigureScript>) {
+    if !reader.is_table("failover") {
+        return (reader.choice("failover", &Failover::WORDS).map(|f| f.value), None);
+    }
+    let Some(table) = reader.table("failover", "{ script = \"...\" }") else { return (None, None) };
+    let mut reader = Reader::new("`failover`", table, reader.findings);
+    let command = reader.need_text("script", "\"/usr/local/bin/load\"");
+    let words = [("highest", Prefer::Highest), ("lowest-nonzero", Prefer::LowestNonzero)];
+    let prefer = reader.choice("prefer", &words);
+    let interval = reader.duration_or("interval", Duration::from_secs(30), "\"30s\"");
+    let timeout = reader.duration_or("timeout", Duration::from_secs(10), "\"10s\"");
+    reader.finish();
+    let script = command.map(|command| FigureScript {
+        command: command.value,
+        prefer: prefer.map_or(Prefer::Highest, |p| p.value),
+        interval,
+        timeout,
+    });
+    (script.as_ref().map(|_| Failover::Script), script)
 }
 
 fn needs(reader: &mut Reader<'_>) -> Option<At<Vec<Need>>> {

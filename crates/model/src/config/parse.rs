@@ -151,6 +151,7 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         name: GroupName::new(draft.name?.value).ok()?,
         nodes: draft.nodes?.value.into_iter().map(|n| NodeName::new(n.value).ok()).collect::<Option<_>>()?,
         policy: draft.policy?.value,
+        figure_script: draft.figure_script,
         failback: draft.failback.times(),
         relations: relations::meant(draft.relations)?,
         needs: draft.needs,

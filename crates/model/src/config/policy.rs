@@ -24,6 +24,14 @@ pub enum Failover {
     Next,
     /// Nowhere: it stays off until its node returns.
     Stay,
+    /// To the node with the most free memory.
+    FreeMemory,
+    /// To the node with the most idle processors.
+    IdleCpu,
+    /// To the node with the most idle disks.
+    DiskIdle,
+    /// To the node for which a script of the user's has the best figure.
+    Script,
 }
 
 /// What happens when a better node of the list returns.
@@ -98,12 +106,18 @@ impl Startup {
 
 impl Failover {
     /// The words of a configuration.
-    pub const WORDS: [(&'static str, Self); 2] = [("next", Self::Next), ("stay", Self::Stay)];
+    pub const WORDS: [(&'static str, Self); 5] = [
+        ("next", Self::Next),
+        ("stay", Self::Stay),
+        ("free-memory", Self::FreeMemory),
+        ("idle-cpu", Self::IdleCpu),
+        ("disk-idle", Self::DiskIdle),
+    ];
 
     /// The word of a configuration.
     #[must_use]
     pub fn word(self) -> &'static str {
-        word(&Self::WORDS, self)
+        if self == Self::Script { "script" } else { word(&Self::WORDS, self) }
     }
 }
 

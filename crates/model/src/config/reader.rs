@@ -57,6 +57,11 @@ impl<'a> Reader<'a> {
         self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::Number(_)))
     }
 
+    /// Whether the value of `key` is a table.
+    pub(super) fn is_table(&self, key: &str) -> bool {
+        self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::Table(_)))
+    }
+
     /// Whether the value of `key` is a list.
     pub(super) fn is_list(&self, key: &str) -> bool {
         self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::List(_)))

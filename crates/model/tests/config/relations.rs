@@ -168,6 +168,33 @@ fn times_of_failback_and_the_settling_time_are_read() {
 }
 
 #[test]
+fn the_next_node_is_chosen_by_a_word_or_a_script() {
+    use regent_model::figure::{Figure, Prefer};
+    let policy = |failover: &str| {
+        let triple = format!("policy = {{ startup = \"home\", failover = {failover}, failback = \"home\" }}");
+        GOOD.replace("policy = \"cascading\"", &triple)
+    };
+    assert_eq!(good(&policy("\"disk-idle\"")).groups[0].figure(), Some(Figure::DiskIdle));
+    assert_eq!(good(&policy("\"next\"")).groups[0].figure(), None);
+    let config = good(&policy(
+        "{ script = \"load\", prefer = \"lowest-nonzero\", interval = \"5s\", timeout = \"2s\" }",
+    ));
+    let script = config.groups[0].figure_script.as_ref().unwrap();
+    assert_eq!(
+        (script.command.as_str(), script.prefer, script.interval.as_secs()),
+        ("load", Prefer::LowestNonzero, 5)
+    );
+    assert_eq!(config.groups[0].policy.triple(), "startup home, failover script, failback home");
+    refused(
+        &policy("{ prefer = \"highest\" }"),
+        "{ prefer = \"highest\" }",
+        "`script` is missing",
+        "script =",
+    );
+    refused(&policy("\"free-mem\""), "\"free-mem\"", "cannot be", "did you mean \"free-memory\"?");
+}
+
+#[test]
 fn a_date_that_is_past_is_warned_of_and_only_then() {
     use regent_model::config::{LocalTime, parse_at, past_dates};
     let text = db(GOOD, "failback_at = \"2026-12-24 02:00\"");

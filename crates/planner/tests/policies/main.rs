@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a story that does not hold together ends the test")]
 
 mod failback;
+mod figures;
 mod fixed_point;
 mod networks;
 mod reboot;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use regent_model::BootId;
 use regent_model::config::{LocalTime, parse};
+use regent_model::figure::Figure;
 use regent_model::ids::{GroupName, Incarnation, IncarnationOf, NodeId, NodeName, Round};
 use regent_model::proof::Promise;
 use regent_model::state::{
@@ -174,6 +175,15 @@ impl Story {
         match words {
             ["met", node] => {
                 self.view.met.insert(self.life(node));
+            }
+            ["measured", node, what, value] => {
+                let figure = match *what {
+                    "memory" => Figure::FreeMemory,
+                    "cpu" => Figure::IdleCpu,
+                    group => Figure::Script(name(group)),
+                };
+                let id = self.id(node);
+                self.view.figures.entry(id).or_default().insert(figure, value.parse().unwrap());
             }
             ["heard", node, "for", time] => {
                 let life = self.life(node);
