@@ -23,15 +23,15 @@ function link_one { # target link
 
 # Whether the database server on this port may be written to.
 function has_quorum { # port
-    udebug "$address" "$1" 2>/dev/null | grep -q 'Recovery state 1f'
+    timeout 3 udebug "$address" "$1" 2>/dev/null | grep -q 'Recovery state 1f'
 }
 
 # Whether all parts of the file server run.
 function files_are_served {
-    bos status "$address" dafs -localauth 2>/dev/null | grep -q 'file server running' && rxdebug "$address" 7000 -version >/dev/null 2>&1
+    bos status "$address" dafs -localauth 2>/dev/null | grep -q 'file server running' && timeout 3 rxdebug "$address" 7000 -version >/dev/null 2>&1
 }
 
 # Whether volumes can be made and moved; the volume server is ready some seconds after the file server.
 function volumes_are_served {
-    rxdebug "$address" 7005 -version >/dev/null 2>&1
+    timeout 3 rxdebug "$address" 7005 -version >/dev/null 2>&1
 }

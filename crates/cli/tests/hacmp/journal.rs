@@ -50,6 +50,21 @@ impl Chapter {
         here.map(|e| format!("{} {}", e.text, e.evidence.replace('\n', "; "))).collect()
     }
 
+    /// Everything that a machine's journal says since of all nodes, in order, with its evidence, line by line.
+    pub(crate) fn everything(&self, cluster: &Cluster, teller: &str) -> Vec<String> {
+        let mut entries = cluster.events(teller);
+        entries.retain(|e| e.wall_ms >= self.from);
+        entries.sort_by_key(|e| (e.wall_ms, e.number));
+        let lines = |e: &Entry| {
+            let all: Vec<String> = std::iter::once(e.text.as_str())
+                .chain(e.evidence.lines())
+                .map(|line| format!("{}: {line}", e.node))
+                .collect();
+            all
+        };
+        entries.iter().flat_map(lines).collect()
+    }
+
     fn entries(&self, cluster: &Cluster, teller: &str, group: &str) -> Vec<Entry> {
         let mut entries = cluster.events(teller);
         entries.retain(|e| e.wall_ms >= self.from && e.group.as_ref().is_some_and(|g| g.as_str() == group));
@@ -60,13 +75,23 @@ impl Chapter {
 
 /// These words come in this order, whatever stands between them.
 pub(crate) fn in_order(told: &[String], expected: &[&str]) {
-    let mut rest = told.iter();
-    for word in expected {
-        assert!(
-            rest.any(|t| t.contains(word)),
-            "`{word}` is not told, or not in its place of {expected:#?}\n{told:#?}"
-        );
+    if let Some(word) = missing(told, expected) {
+        panic!("`{word}` is not told, or not in its place of {expected:#?}\n{told:#?}");
     }
+}
+
+/// Waits until `told` has these words in this order: an event is told of when it has ended.
+pub(crate) fn until_in_order(told: impl Fn() -> Vec<String>, expected: &[&str]) {
+    let began = std::time::Instant::now();
+    while missing(&told(), expected).is_some() && began.elapsed() < std::time::Duration::from_secs(30) {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+    in_order(&told(), expected);
+}
+
+fn missing<'a>(told: &[String], expected: &[&'a str]) -> Option<&'a str> {
+    let mut rest = told.iter();
+    expected.iter().copied().find(|word| !rest.any(|t| t.contains(word)))
 }
 
 fn now() -> u64 {

@@ -17,6 +17,7 @@ mod cluster;
 #[path = "../lab/machine.rs"]
 mod machine;
 
+mod by_events;
 mod cell;
 mod clients;
 mod examples;
