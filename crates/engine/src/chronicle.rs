@@ -11,6 +11,10 @@ use crate::io::PeerMessage;
 /// How many entries are kept in memory, of all nodes together.
 const KEPT_MAX: usize = 4_000;
 
+/// The numbers of a daemon's entries begin at its session times this. What the daemon before it wrote last may be lost
+/// with the power and known to peers all the same: its numbers are not used again.
+const NUMBERS_PER_DAEMON: u64 = 1_000_000;
+
 /// How many entries one message carries.
 const PER_MESSAGE_MAX: usize = 64;
 
@@ -24,17 +28,20 @@ pub(crate) struct Chronicle {
     last: BTreeMap<NodeName, u64>,
     /// The last number given to a cluster event of this node.
     event: u64,
+    /// The last number of the daemons before, and the one after which this daemon's begin.
+    leap: (u64, u64),
     fresh: Vec<Entry>,
 }
 
 impl Chronicle {
-    pub(crate) fn new(me: NodeName, kept: Vec<Entry>) -> Self {
+    pub(crate) fn new(me: NodeName, session: u64, kept: Vec<Entry>) -> Self {
         let mut chronicle = Self {
             me,
             entries: VecDeque::new(),
             cursor: 0,
             last: BTreeMap::new(),
             event: 0,
+            leap: (0, 0),
             fresh: Vec::new(),
         };
         for entry in kept {
@@ -44,6 +51,9 @@ impl Chronicle {
         // An event costs at least one entry: where none is kept, the entry's own number is larger than any event's.
         let kept = own.filter_map(|(_, e)| e.event.as_ref()).map(|n| n.number).max();
         chronicle.event = kept.unwrap_or_else(|| chronicle.own_last());
+        let before = chronicle.own_last();
+        chronicle.leap = (before, before.max(session.saturating_mul(NUMBERS_PER_DAEMON)));
+        chronicle.last.insert(chronicle.me.clone(), chronicle.leap.1);
         chronicle
     }
 
@@ -79,6 +89,11 @@ impl Chronicle {
         self.last.insert(self.me.clone(), entry.number);
         self.fresh.push(entry.clone());
         self.keep(entry);
+    }
+
+    /// The number of the own entry before this one.
+    pub(crate) fn before(&self, number: u64) -> u64 {
+        if number == self.leap.1 + 1 { self.leap.0 } else { number - 1 }
     }
 
     /// The new entries of this node, to be written to the file and sent to the peers.
@@ -150,5 +165,56 @@ impl Chronicle {
             self.entries.iter().rev().take_while(|(c, _)| *c > cursor).take(limit).cloned().collect();
         found.reverse();
         (found, self.cursor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regent_model::Moment;
+    use regent_model::journal::Level;
+
+    use super::*;
+
+    fn name(text: &str) -> NodeName {
+        text.to_owned().try_into().unwrap()
+    }
+
+    fn write(chronicle: &mut Chronicle, text: &str) {
+        chronicle.write(Entry {
+            node: chronicle.me.clone(),
+            number: 0,
+            at: Moment(0),
+            wall_ms: 0,
+            level: Level::Notice,
+            kind: "test".into(),
+            group: None,
+            resource: None,
+            epoch: None,
+            event: None,
+            index: None,
+            text: text.into(),
+            took: None,
+            evidence: String::new(),
+        });
+    }
+
+    fn told(from: &mut Chronicle, to: &mut Chronicle) {
+        let fresh = from.take_fresh();
+        let after = from.before(fresh[0].number);
+        to.learn_all(&from.me.clone(), after, fresh);
+    }
+
+    #[test]
+    fn what_was_lost_with_the_power_hides_nothing_that_is_written_after_it() {
+        let (me, mut peer) = (name("lx4"), Chronicle::new(name("lx5"), 1, Vec::new()));
+        let mut first = Chronicle::new(me.clone(), 1, Vec::new());
+        ["kept", "lost", "lost too"].map(|text| write(&mut first, text));
+        let kept = first.all().take(1).cloned().collect();
+        told(&mut first, &mut peer);
+        let mut second = Chronicle::new(me, 2, kept);
+        write(&mut second, "after the power cut");
+        told(&mut second, &mut peer);
+        let texts: Vec<&str> = peer.all().map(|e| e.text.as_str()).collect();
+        assert_eq!(texts, ["kept", "lost", "lost too", "after the power cut"]);
     }
 }

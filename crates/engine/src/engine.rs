@@ -149,7 +149,7 @@ impl Engine {
             });
         let (consensus, records) =
             Consensus::new(me.id, me.id.0, recovered, founders, state.config.timers, seed ^ me.id.0, now);
-        let chronicle = Chronicle::new(me.name.clone(), restored.journal);
+        let chronicle = Chronicle::new(me.name.clone(), me.session, restored.journal);
         let mut engine = Self {
             proposals: Proposals::new(me.id, me.session),
             me,
@@ -480,7 +480,7 @@ impl Engine {
     fn take_effects(&mut self) -> Effects {
         let fresh = self.chronicle.take_fresh();
         if !fresh.is_empty() {
-            let after = fresh[0].number - 1;
+            let after = self.chronicle.before(fresh[0].number);
             self.broadcast(&PeerMessage::Journal { after, entries: fresh.clone() });
             self.out.journal = fresh;
         }

@@ -27,7 +27,8 @@ pub enum Level {
 pub struct Entry {
     /// The node that wrote it.
     pub node: NodeName,
-    /// Its number on that node, from 1, without gaps.
+    /// Its number on that node: without gaps while a daemon lives, and far beyond everything before when the next one
+    /// begins.
     pub number: u64,
     /// When, on that node's own boot clock.
     pub at: Moment,
