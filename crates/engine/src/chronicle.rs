@@ -208,7 +208,9 @@ mod tests {
     fn what_was_lost_with_the_power_hides_nothing_that_is_written_after_it() {
         let (me, mut peer) = (name("lx4"), Chronicle::new(name("lx5"), 1, Vec::new()));
         let mut first = Chronicle::new(me.clone(), 1, Vec::new());
-        ["kept", "lost", "lost too"].map(|text| write(&mut first, text));
+        for text in ["kept", "lost", "lost too"] {
+            write(&mut first, text);
+        }
         let kept = first.all().take(1).cloned().collect();
         told(&mut first, &mut peer);
         let mut second = Chronicle::new(me, 2, kept);
