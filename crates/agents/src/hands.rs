@@ -18,7 +18,7 @@ use crate::hostname::HostName;
 use crate::job::Job;
 use crate::report::{Gate, Report};
 use crate::slot::{Slots, key};
-use crate::{address, cgroup, event, fence, filesystem};
+use crate::{address, cgroup, event, fence, filesystem, volume};
 
 /// How long a look may take: what it looks at may hang in the kernel.
 const LOOK_MAX: Duration = Duration::from_secs(5);
@@ -226,6 +226,7 @@ fn work(context: &Context<'_>) -> Result<Outcome, Failure> {
     context.job.check()?;
     match &context.run.resource {
         Resource::Address(config) => address::work(context, config),
+        Resource::Volume(config) => volume::work(context, config),
         Resource::Filesystem(config) => filesystem::work(context, config),
         Resource::Application(config) => application::work(context, config),
     }

@@ -124,6 +124,39 @@ pub(crate) fn below(point: &Path) -> Holders {
     holders
 }
 
+/// Looks for who has the device itself: mounts of it, and processes that have it open.
+pub(crate) fn of_device(device: DeviceNumber) -> Holders {
+    let mut holders = find(device, Path::new("/"));
+    holders.others.clear();
+    for mount in mountinfo::own().unwrap_or_default().iter().filter(|m| m.device == device) {
+        holders.others.push(format!("it is mounted at {}", mount.point.display()));
+    }
+    let stacked = std::fs::read_dir(format!("/sys/dev/block/{}:{}/holders", device.0, device.1));
+    for entry in stacked.into_iter().flatten().flatten() {
+        holders.others.push(format!("/dev/{} is made of it", entry.file_name().display()));
+    }
+    for pid in process::all() {
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+        let open = open.filter(|fd| is_the_device(&fd.path(), device));
+        let holds: Vec<String> = open.map(|fd| format!("has open {}", target(&fd.path()))).collect();
+        if !holds.is_empty()
+            && let Some(who) = Identity::of(pid)
+        {
+            holders.processes.push(Holder { who, command: process::command_line(pid), holds });
+        }
+    }
+    holders
+}
+
+/// Whether an open file is the block device itself.
+fn is_the_device(link: &Path, device: DeviceNumber) -> bool {
+    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+    rustix::fs::statx(CWD, link, flags, StatxFlags::TYPE).is_ok_and(|found| {
+        let is_block = rustix::fs::FileType::from_raw_mode(found.stx_mode.into()).is_block_device();
+        is_block && (found.stx_rdev_major, found.stx_rdev_minor) == device
+    })
+}
+
 /// Whether a device of this name, which may not exist any more, is mounted in any visible namespace.
 pub(crate) fn is_mounted_anywhere(device: &Path) -> bool {
     let mut seen = BTreeSet::new();

@@ -38,6 +38,14 @@ impl Inspector {
                 let name = &group.name;
                 format!("not prepared for {name}: {what}; type: regent prepare {name}")
             }));
+            if !group.volumes.is_empty() {
+                let missing = crate::volume::PROGRAMS.into_iter().filter(|p| !crate::survey::is_installed(p));
+                let missing: Vec<_> = missing.collect();
+                if !missing.is_empty() {
+                    let (name, list) = (&group.name, missing.join(", "));
+                    doubts.push(format!("the volumes of {name} need {list}; install LVM: the package lvm2"));
+                }
+            }
             for application in &group.applications {
                 of_application(group, application, &mut doubts);
             }

@@ -46,6 +46,7 @@ mod sweep;
 mod sync;
 mod sys;
 mod user;
+mod volume;
 
 pub use environment::complete as complete_environment;
 pub use hands::{Hands, HandsConfig};

@@ -10,6 +10,9 @@ use crate::netlink;
 #[must_use]
 pub fn presence(me: &NodeName, group: &GroupConfig) -> Vec<(String, Result<bool, String>)> {
     let mut found = Vec::new();
+    for volume in &group.volumes {
+        found.push((format!("volume {}", volume.id()), Ok(crate::volume::is_mapped(volume))));
+    }
     for filesystem in &group.filesystems {
         let own = filesystem.on(me);
         let (what, there) = if own.is_bind() {

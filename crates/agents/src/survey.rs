@@ -49,6 +49,11 @@ pub fn survey(me: &NodeName, config: &Config) -> Survey {
     }
 }
 
+/// Whether a program of this name is where commands find it.
+pub(crate) fn is_installed(name: &str) -> bool {
+    PROGRAM_FOLDERS.iter().any(|f| inspection::executable(&Path::new(f).join(name)).is_ok())
+}
+
 fn files(group: &GroupConfig) -> Vec<(PathBuf, Seen)> {
     let seen = |word| match word {
         Word::Program(path) => {
@@ -60,10 +65,12 @@ fn files(group: &GroupConfig) -> Vec<(PathBuf, Seen)> {
             (path, seen)
         }
         Word::Searched(name) => {
-            let found = PROGRAM_FOLDERS.iter().map(|f| Path::new(f).join(&name));
             // The systems may be of different age: which program it is does not matter here.
-            let there = found.into_iter().any(|path| inspection::executable(&path).is_ok());
-            let seen = if there { Seen::There } else { Seen::Missing("there is no such program".into()) };
+            let seen = if is_installed(&name) {
+                Seen::There
+            } else {
+                Seen::Missing("there is no such program".into())
+            };
             (PathBuf::from(name), seen)
         }
     };

@@ -78,6 +78,7 @@ fn derived(config: &Config) -> String {
     }
     for (group, of) in groups.iter().zip(&config.groups) {
         out.push_str(&guarantee(group));
+        out.push_str(&volumes(of));
         out.push_str(&mounts(of));
         let _ = writeln!(out, "    {}", policy_line(of));
         for remark in exclusion_remarks(config, of) {
@@ -86,6 +87,15 @@ fn derived(config: &Config) -> String {
     }
     out.push_str(&adapters::adapters(config));
     out
+}
+
+/// What is activated below the file systems.
+fn volumes(group: &GroupConfig) -> String {
+    if group.volumes.is_empty() {
+        return String::new();
+    }
+    let list: Vec<_> = group.volumes.iter().map(|v| v.id()).collect();
+    format!("    volumes activated first, deactivated last: {}\n", list.join(", "))
 }
 
 /// In which order the file systems of a group are mounted, where there is more than one.
@@ -202,8 +212,10 @@ fn timers_json(config: &Config) -> Value {
 fn group_json(config: &Config, group: &GroupGuarantee) -> Value {
     let of = config.group(&group.group);
     let mounts: Vec<_> = of.iter().flat_map(|g| &g.filesystems).map(|f| &f.mount).collect();
+    let volumes: Vec<_> = of.iter().flat_map(|g| &g.volumes).map(|v| v.id()).collect();
     let remarks = of.map(|g| exclusion_remarks(config, g)).unwrap_or_default();
     json!({
+        "volumes": volumes,
         "mounts": mounts,
         "group": group.group,
         "class": group.class,

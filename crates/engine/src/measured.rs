@@ -13,6 +13,7 @@ use regent_planner::foresee::Costs;
 use crate::chronicle::Chronicle;
 
 /// What a step is taken to last before it was ever measured.
+const ASSUMED_VOLUME: Duration = Duration::from_secs(1);
 const ASSUMED_FILESYSTEM: Duration = Duration::from_millis(500);
 const ASSUMED_ADDRESS: Duration = Duration::from_millis(50);
 const ASSUMED_APPLICATION: Duration = Duration::from_secs(1);
@@ -67,6 +68,7 @@ impl<'a> Measured<'a> {
             Some(samples) => (median(samples), Source::Measured(samples.len())),
             None => {
                 let assumed = match resource {
+                    Resource::Volume(_) => ASSUMED_VOLUME,
                     Resource::Filesystem(_) => ASSUMED_FILESYSTEM,
                     Resource::Address(_) => ASSUMED_ADDRESS,
                     Resource::Application(_) => ASSUMED_APPLICATION,

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, Prefixed};
+use crate::config::{
+    AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, Prefixed, VolumeConfig,
+};
 use crate::ids::{Epoch, GroupName, NodeName, ResourceName};
 
 /// One request to an agent, numbered by the engine that made it.
@@ -16,6 +18,8 @@ pub struct RunId(pub u64);
 /// A resource with everything its agent must know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Resource {
+    /// A volume of LVM.
+    Volume(Arc<VolumeConfig>),
     /// A file system, or a folder of one that is put elsewhere.
     Filesystem(Arc<FilesystemConfig>),
     /// A service address.
@@ -29,6 +33,7 @@ impl Resource {
     #[must_use]
     pub fn name(&self) -> &ResourceName {
         match self {
+            Self::Volume(c) => &c.name,
             Self::Filesystem(c) => &c.name,
             Self::Address(c) => &c.name,
             Self::Application(c) => &c.name,
@@ -39,6 +44,7 @@ impl Resource {
     #[must_use]
     pub fn is_the_same_thing_as(&self, other: &Self) -> bool {
         match (self, other) {
+            (Self::Volume(a), Self::Volume(b)) => (&a.name, &a.vg, &a.lv) == (&b.name, &b.vg, &b.lv),
             (Self::Filesystem(a), Self::Filesystem(b)) => {
                 (&a.name, &a.device, &a.mount, &a.backing) == (&b.name, &b.device, &b.mount, &b.backing)
             }
@@ -54,7 +60,7 @@ impl Resource {
     #[must_use]
     pub fn tier(&self) -> Tier {
         match self {
-            Self::Filesystem(_) => Tier::Storage,
+            Self::Volume(_) | Self::Filesystem(_) => Tier::Storage,
             Self::Address(_) => Tier::Addresses,
             Self::Application(_) => Tier::Applications,
         }
@@ -64,6 +70,7 @@ impl Resource {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Volume(_) => "volume",
             Self::Filesystem(_) => "filesystem",
             Self::Address(_) => "address",
             Self::Application(_) => "application",

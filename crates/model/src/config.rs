@@ -26,6 +26,7 @@ mod check_profiles;
 mod check_proofs;
 mod check_relations;
 mod check_storage;
+mod check_volumes;
 mod claims;
 mod draft;
 mod event;
@@ -53,6 +54,7 @@ mod stale;
 mod storage;
 mod subnet;
 mod tree;
+mod volume;
 
 pub use calendar::{FailbackAt, LocalTime};
 pub use claims::{Claims, Port, Protocol, Role};
@@ -71,6 +73,7 @@ pub use relations::{LEVELS_MAX, Priority, Relations};
 pub use scalar::duration_text;
 pub(crate) use storage::stands_on;
 pub use storage::{Backing, Check, FilesystemConfig};
+pub use volume::VolumeConfig;
 
 /// The port for keepalives (UDP) and the node-to-node channel (TCP), unless the configuration says otherwise.
 pub const DEFAULT_PORT: u16 = 7410;
@@ -261,7 +264,9 @@ pub struct GroupConfig {
     pub prepare: PrepareConfig,
     /// What is done around cluster events that concern it, in the order of the file.
     pub events: Vec<Arc<EventConfig>>,
-    /// Storage, acquired first, in the order in which it is mounted: what others stand on comes first.
+    /// Volumes, acquired before the file systems that are on them.
+    pub volumes: Vec<Arc<VolumeConfig>>,
+    /// File systems, in the order in which it is mounted: what others stand on comes first.
     pub filesystems: Vec<Arc<FilesystemConfig>>,
     /// Addresses, acquired after storage.
     pub addresses: Vec<Arc<AddressConfig>>,
@@ -273,7 +278,8 @@ impl GroupConfig {
     /// Every resource in the order of acquiring; releasing goes the other way.
     #[must_use]
     pub fn resources(&self) -> Vec<Resource> {
-        let storage = self.filesystems.iter().cloned().map(Resource::Filesystem);
+        let volumes = self.volumes.iter().cloned().map(Resource::Volume);
+        let storage = volumes.chain(self.filesystems.iter().cloned().map(Resource::Filesystem));
         let addresses = self.addresses.iter().cloned().map(Resource::Address);
         let applications = self.applications.iter().cloned().map(Resource::Application);
         storage.chain(addresses).chain(applications).collect()
@@ -321,7 +327,7 @@ impl GroupConfig {
     /// Whether two owners at once could both write what only one may write.
     #[must_use]
     pub fn has_shared_writer(&self) -> bool {
-        self.filesystems.iter().any(|f| f.is_shared())
+        !self.volumes.is_empty() || self.filesystems.iter().any(|f| f.is_shared())
     }
 }
 

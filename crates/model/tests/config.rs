@@ -22,6 +22,8 @@ mod storage;
 mod storm;
 #[path = "config/syntax.rs"]
 mod syntax;
+#[path = "config/volumes.rs"]
+mod volumes;
 
 use regent_model::config::{Config, Parsed, Severity, parse};
 

@@ -207,6 +207,25 @@ fn a_shared_device_is_the_same_disk_everywhere_and_a_nodes_own_is_not_compared()
 }
 
 #[test]
+fn a_device_that_is_a_volume_of_the_group_is_there_only_where_the_group_is() {
+    let survey = |name: &str| {
+        let mut survey = fit(name);
+        let disk = survey.devices.remove(std::path::Path::new("/dev/sdc")).unwrap();
+        let missing = Device::Missing("no such device".into());
+        survey.devices.insert("/dev/datavg/data".into(), if name == "lx4" { disk } else { missing });
+        survey
+    };
+    let surveys: BTreeMap<NodeName, Survey> =
+        [(node("lx4"), survey("lx4")), (node("lx5"), survey("lx5"))].into();
+    let owners = [(GroupName::new("db").unwrap(), node("lx4"))].into();
+    let bare = TEXT.replace("/dev/sdc", "/dev/datavg/data");
+    let volume = "[[group.volume]]\nvg = \"datavg\"\n\n[[group.filesystem]]\ndevice";
+    let differences = |text: &str| differences(&parse(text).config.unwrap(), &surveys, &owners);
+    assert_eq!(differences(&bare.replacen("[[group.filesystem]]\ndevice", volume, 1)), []);
+    assert_eq!(differences(&bare).len(), 1);
+}
+
+#[test]
 fn two_names_for_one_disk_and_two_disks_with_one_identity_are_said() {
     let own = |uuid: &str, minor| {
         let device = Device::Found { bytes: GIB, uuid: Some(uuid.into()), number: (8, minor) };

@@ -22,6 +22,8 @@ pub(crate) struct Body {
     pub(crate) mounting: BTreeSet<PathBuf>,
     /// Devices that something in the kernel writes from their mounting on, whatever is stopped and unmounted.
     pub(crate) kept: BTreeSet<PathBuf>,
+    /// Active volumes. They alone write nothing, so that the guard does not see to them.
+    pub(crate) volumes: BTreeSet<AppKey>,
     pub(crate) apps: BTreeSet<AppKey>,
     /// Control groups: made before the guard is asked, gone when it lets go, so that what comes late is barred.
     pub(crate) folders: BTreeSet<AppKey>,

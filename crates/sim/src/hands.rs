@@ -86,6 +86,7 @@ impl Sim {
         }
         let next = match &job.run.resource {
             Resource::Address(_) => self.address(node, &job),
+            Resource::Volume(_) => self.volume(node, &job),
             Resource::Filesystem(_) => self.filesystem(node, &job),
             Resource::Application(_) => self.application(node, &job),
         };
@@ -254,6 +255,32 @@ impl Sim {
             (Op::Release, Progress::Worked) => self.drop_held(node, job, holding),
             (Op::Release, _) => dropped(job),
             (Op::Swap, _) => failed("a machine of the simulator has one interface"),
+        }
+    }
+
+    /// Active or not: it alone writes nothing, so that the guard is not asked.
+    fn volume(&mut self, node: NodeId, job: &Job) -> Next {
+        let key: AppKey = (job.run.group.clone(), job.run.resource.name().clone());
+        let there = self.body_of(node).volumes.contains(&key);
+        match (job.run.op, job.progress) {
+            (_, Progress::Begun) if job.fate == Fate::Hangs => Next::Work(0, None),
+            (Op::Probe | Op::Monitor, _) if there => Next::Answer(Outcome::Running),
+            (Op::Probe | Op::Monitor, _) => Next::Answer(Outcome::Stopped),
+            (_, Progress::Begun) if job.fate == Fate::Fails => failed("LVM: a disk is missing"),
+            (Op::Acquire | Op::Release, Progress::Begun) => Next::Work(self.rng.between(20, 200) * MS, None),
+            (Op::Acquire, _) => {
+                self.body(node, |body| {
+                    body.volumes.insert(key);
+                });
+                Next::Answer(Outcome::Running)
+            }
+            (Op::Release, _) => {
+                self.body(node, |body| {
+                    body.volumes.remove(&key);
+                });
+                Next::Answer(Outcome::Stopped)
+            }
+            (Op::Swap, _) => failed("a volume has no interface"),
         }
     }
 

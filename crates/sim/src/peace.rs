@@ -160,6 +160,11 @@ impl Sim {
             let owns = machine.id == o.owner.node;
             let there = self.parts_there(machine.id, config);
             let parts = config.resources().len();
+            // A volume may stay active where a lease ended: nobody there writes it.
+            let active = |v: &&std::sync::Arc<regent_model::config::VolumeConfig>| {
+                machine.body.volumes.contains(&(config.name.clone(), v.name.clone()))
+            };
+            let there = there + if owns { config.volumes.iter().filter(active).count() } else { 0 };
             let wrong = if owns { there != parts } else { there != 0 };
             wrong.then(|| format!("{there} of {parts} resources of {name} are up on {}", machine.name))
         })

@@ -74,3 +74,21 @@ fn a_fence_agent_that_is_missing_fails_prints_garbage_or_hangs_is_said_before_it
         assert!(found[0].contains("lx5") && found[0].len() < 6_000, "{found:?}");
     }
 }
+
+#[test]
+fn a_node_without_lvm_says_so_where_a_group_has_a_volume() {
+    let (node, folder) = (Node::new(), Folder::new());
+    let volume = "[[group.volume]]\nvg = \"datavg\"\n";
+    let config = config(&agent(&folder, "exit 0"), "/bin/sleep 300", volume);
+    let folders = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let missing: Vec<&str> = ["vgs", "lvs", "vgchange", "lvchange"]
+        .into_iter()
+        .filter(|program| !folders.iter().any(|f| std::path::Path::new(f).join(program).exists()))
+        .collect();
+    let found = doubts(&node, "lx4", &config);
+    assert_eq!(found.len(), usize::from(!missing.is_empty()), "{found:?}");
+    for doubt in &found {
+        assert!(doubt.contains(&missing.join(", ")) && doubt.contains("lvm2"), "{doubt}");
+    }
+    assert_eq!(doubts(&node, "lx5", &config), [""; 0]);
+}

@@ -17,6 +17,7 @@ use regent_model::config::{
 use regent_model::holding::{Act, Held, Holding};
 use regent_model::{Epoch, GroupName, ResourceName};
 
+pub(crate) use crate::process::Process;
 use crate::sys::enter_own_namespaces;
 
 static NEXT: AtomicU64 = AtomicU64::new(1);
@@ -227,6 +228,8 @@ pub(crate) struct Node {
     pub(crate) epoch: Epoch,
     pub(crate) proof: &'static str,
     pub(crate) how: How,
+    /// Further variables of the requests' environment.
+    pub(crate) variables: Vec<(String, String)>,
 }
 
 /// An answer with its steps and the time it took.
@@ -280,6 +283,7 @@ impl Node {
             epoch: Epoch(7),
             proof: "lease-ended",
             how: How::Plain,
+            variables: Vec::new(),
         }
     }
 
@@ -312,12 +316,14 @@ impl Node {
     /// Begins a request and gives its number.
     pub(crate) fn begin(&self, op: Op, resource: &Resource, deadline: Duration) -> RunId {
         let id = RunId(NEXT.fetch_add(1, Ordering::Relaxed));
-        let environment = [
+        let own = [
             ("REGENT_NODE", "lx4"),
             ("REGENT_SERVICE_ADDRESSES", "10.0.0.99"),
             ("REGENT_EXCLUDED_ADDRESSES", "10.0.0.4"),
             ("REGENT_PROOF", self.proof),
         ];
+        let own = own.map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let environment = own.into_iter().chain(self.variables.clone()).collect();
         self.hands().run(Run {
             id,
             group: GroupName::new("g1").unwrap(),
@@ -326,7 +332,7 @@ impl Node {
             op,
             how: self.how,
             deadline,
-            environment: environment.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            environment,
             places: self.places.clone(),
         });
         id
@@ -475,25 +481,5 @@ impl Drop for Disk {
             let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
         }
         let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
-    }
-}
-
-/// A process of the test's own; killed in the end.
-pub(crate) struct Process(pub(crate) std::process::Child);
-
-impl Process {
-    pub(crate) fn spawn(line: &str) -> Self {
-        Self(Command::new("/bin/sh").arg("-c").arg(format!("exec {line}")).spawn().unwrap())
-    }
-
-    pub(crate) fn is_alive(&mut self) -> bool {
-        self.0.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }

@@ -72,13 +72,14 @@ impl WatchState {
 impl Slot {
     pub(super) fn new(resource: Resource) -> Self {
         let (times, limits) = match &resource {
+            Resource::Volume(c) => (c.monitor, c.limits),
             Resource::Filesystem(c) => (c.monitor, c.limits),
             Resource::Address(c) => (c.monitor, c.limits),
             Resource::Application(c) => (c.monitor, c.limits),
         };
         let monitoring = match &resource {
             Resource::Application(c) => c.monitoring.clone(),
-            Resource::Filesystem(_) | Resource::Address(_) => Default::default(),
+            Resource::Volume(_) | Resource::Filesystem(_) | Resource::Address(_) => Default::default(),
         };
         let more = monitoring.watches.iter().map(|w| WatchState::new(Some(w.name.clone()), w.times));
         Self {
@@ -134,6 +135,7 @@ impl Slot {
     /// How long an operation may take.
     pub(super) fn deadline(&self, op: Op) -> Duration {
         let (acquire, release) = match &self.resource {
+            Resource::Volume(c) => (c.acquire_timeout, c.release_timeout),
             Resource::Filesystem(c) => (c.acquire_timeout, c.release_timeout),
             Resource::Address(c) => (c.acquire_timeout, c.release_timeout),
             Resource::Application(c) => (c.start_timeout, c.stop_timeout),

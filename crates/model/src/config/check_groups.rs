@@ -57,7 +57,8 @@ fn concurrent(group: &GroupDraft, policy: &At<Policy>, findings: &mut Findings) 
     }
     let addresses = group.addresses.iter().map(|a| ("an address", a.address.as_ref().map(|at| &at.span)));
     let disks = group.filesystems.iter().map(|f| ("a file system", f.mount.as_ref().map(|at| &at.span)));
-    for (what, span) in addresses.chain(disks) {
+    let volumes = group.volumes.iter().map(|v| ("a volume", v.vg.as_ref().map(|at| &at.span)));
+    for (what, span) in addresses.chain(volumes).chain(disks) {
         let message = format!("`{}` runs on every node at once and cannot hold {what}", group.title());
         let finding = Finding::error(span.unwrap_or(group.place()), message)
             .help(format!(
@@ -73,7 +74,8 @@ fn content(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     if findings.broken_syntax {
         return;
     }
-    if group.filesystems.is_empty() && group.addresses.is_empty() && group.applications.is_empty() {
+    let storage = group.volumes.len() + group.filesystems.len();
+    if storage + group.addresses.len() + group.applications.len() == 0 {
         findings.add(
             Finding::warning(
                 group.place(),

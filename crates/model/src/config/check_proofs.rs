@@ -74,8 +74,12 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
         .as_ref()
         .and_then(|c| c.timers)
         .map_or_else(|| "the lease".to_string(), |timers| duration_text(round_up_ms(timers.promise_wait())));
+    let does = match group.shared_device() {
+        None if !group.volumes.is_empty() => "activates a shared volume",
+        _ => "mounts a shared file system",
+    };
     let message = format!(
-        "`{}` mounts a shared file system and is content with the end of a lease: only the guard, a process \
+        "`{}` {does} and is content with the end of a lease: only the guard, a process \
          on the lost node, then keeps two nodes from writing it",
         group.title()
     );

@@ -13,7 +13,7 @@ use super::prepare::PrepareDraft;
 use super::tree::At;
 use super::{
     AdapterRole, AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, IpTakeover, NodeConfig,
-    OnDown, Policy, Prefixed, Priority, ReleaseEnd, Startup, Timers, subnet,
+    OnDown, Policy, Prefixed, Priority, ReleaseEnd, Startup, Timers, VolumeConfig, subnet, volume,
 };
 use crate::figure::FigureScript;
 use crate::proof::Need;
@@ -133,6 +133,7 @@ pub(super) struct GroupDraft {
     pub(super) prepare: PrepareDraft,
     pub(super) requires: crate::survey::Limits,
     pub(super) events: Vec<EventDraft>,
+    pub(super) volumes: Vec<VolumeDraft>,
     pub(super) filesystems: Vec<FilesystemDraft>,
     pub(super) addresses: Vec<AddressDraft>,
     pub(super) applications: Vec<ApplicationDraft>,
@@ -172,7 +173,7 @@ impl GroupDraft {
 
     /// Whether two owners at once could both write what only one may write.
     pub(super) fn has_shared_writer(&self) -> bool {
-        self.filesystems.iter().any(FilesystemDraft::is_shared)
+        !self.volumes.is_empty() || self.filesystems.iter().any(FilesystemDraft::is_shared)
     }
 
     /// The first device that two owners at once could both write.
@@ -182,7 +183,8 @@ impl GroupDraft {
 
     /// The names of all its resources.
     pub(super) fn resource_names(&self) -> impl Iterator<Item = &At<String>> {
-        let storage = self.filesystems.iter().filter_map(|f| f.name.as_ref());
+        let volumes = self.volumes.iter().filter_map(|v| v.name.as_ref());
+        let storage = volumes.chain(self.filesystems.iter().filter_map(|f| f.name.as_ref()));
         let addresses = self.addresses.iter().filter_map(|a| a.name.as_ref());
         storage.chain(addresses).chain(self.applications.iter().filter_map(|a| a.name.as_ref()))
     }
@@ -196,6 +198,27 @@ pub(super) struct RelationsDraft {
     pub(super) same_node_as: Option<At<String>>,
     pub(super) different_node_from: Vec<At<String>>,
     pub(super) priority: Option<At<Priority>>,
+}
+
+#[derive(Debug)]
+pub(super) struct VolumeDraft {
+    /// Given, or made of the volume's (then with its place).
+    pub(super) name: Option<At<String>>,
+    pub(super) vg: Option<At<String>>,
+    pub(super) lv: Option<At<String>>,
+    pub(super) config: Option<VolumeConfig>,
+}
+
+impl VolumeDraft {
+    /// The logical volume, where one is named.
+    pub(super) fn lv(&self) -> Option<&str> {
+        self.lv.as_ref().map(|lv| lv.value.as_str())
+    }
+
+    /// It as LVM's commands take it.
+    pub(super) fn id(&self) -> String {
+        volume::id(self.vg.as_ref().map_or("", |vg| &vg.value), self.lv())
+    }
 }
 
 #[derive(Debug)]

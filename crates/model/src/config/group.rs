@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::tree::{At, Table, Value};
 use super::{
     Failback, Failover, Policy, ReleaseEnd, Startup, application, event, failback, filesystem, prepare,
-    relations, requires, resource, scalar,
+    relations, requires, resource, scalar, volume,
 };
 use crate::figure::{FigureScript, Prefer};
 use crate::proof::Need;
@@ -34,12 +34,16 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
     let hostname = reader.checked("hostname", hostname, scalar::host_name);
     let prepare = prepare::prepare(&mut reader);
     let requires = requires::requires(&mut reader);
+    let volumes = reader.tables("volume", "group.volume");
     let filesystems = reader.tables("filesystem", "group.filesystem");
     let addresses = reader.tables("address", "group.address");
     let applications = reader.tables("application", "group.application");
     let events = reader.tables("event", "group.event");
     let findings = &mut *reader.findings;
     let filesystems: Vec<_> = filesystems.into_iter().map(|t| filesystem::filesystem(t, findings)).collect();
+    let volumes: Vec<_> = volumes.into_iter().map(|t| volume::volume(t, findings)).collect();
+    // An application may well write a volume itself, without a file system.
+    let writes_shared = !volumes.is_empty() || filesystems.iter().any(FilesystemDraft::is_shared);
     let draft = GroupDraft {
         header,
         name,
@@ -51,7 +55,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         needs_span: needs.as_ref().map(|n| n.span.clone()),
         needs: match needs {
             Some(needs) => needs.value,
-            None if reboots || filesystems.iter().any(FilesystemDraft::is_shared) => vec![Need::Fenced],
+            None if reboots || writes_shared => vec![Need::Fenced],
             None => vec![Need::LeaseEnded],
         },
         release,
@@ -59,6 +63,7 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         prepare,
         requires,
         events: events.into_iter().map(|t| event::event("[[group.event]]", t, findings)).collect(),
+        volumes,
         filesystems,
         addresses: addresses.into_iter().map(|t| resource::address(t, findings)).collect(),
         applications: applications.into_iter().map(|t| application::application(t, findings)).collect(),

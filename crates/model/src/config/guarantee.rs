@@ -152,7 +152,8 @@ fn fence_time(config: &Config, node: &NodeName) -> Option<Duration> {
 }
 
 fn acquire_limit(group: &GroupConfig) -> Duration {
-    let storage = group.filesystems.iter().map(|f| f.acquire_timeout);
+    let volumes = group.volumes.iter().map(|v| v.acquire_timeout);
+    let storage = volumes.chain(group.filesystems.iter().map(|f| f.acquire_timeout));
     let addresses = group.addresses.iter().map(|a| a.acquire_timeout);
     let applications = group.applications.iter().map(|a| a.start_timeout);
     storage.chain(addresses).chain(applications).fold(Duration::ZERO, Duration::saturating_add)

@@ -11,8 +11,8 @@ use super::tree::{self, Table};
 use super::{
     ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, LocalTime, NetworkConfig,
     NodeConfig, check_addresses, check_events, check_groups, check_members, check_networks, check_profiles,
-    check_proofs, check_relations, check_storage, event, failback, group, members, monitoring, network,
-    relations, stale, storage,
+    check_proofs, check_relations, check_storage, check_volumes, event, failback, group, members, monitoring,
+    network, relations, stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -33,6 +33,7 @@ pub fn parse_at(text: &str, now: Option<LocalTime>) -> Parsed {
     check_groups::check(&draft, &mut findings);
     check_networks::check(&draft, &mut findings);
     check_storage::check(&draft, &mut findings);
+    check_volumes::check(&draft, &mut findings);
     check_profiles::check(&draft, &mut findings);
     check_relations::check(&draft, &mut findings);
     failback::check(&draft, now, &mut findings);
@@ -158,6 +159,7 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         release: draft.release.map(|r| r.value).unwrap_or_default(),
         prepare: draft.prepare.config,
         requires: draft.requires,
+        volumes: draft.volumes.into_iter().map(|v| v.config.map(Arc::new)).collect::<Option<_>>()?,
         filesystems: in_order(
             draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
         ),

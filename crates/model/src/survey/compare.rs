@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Device, Difference, Limits, Point, Seen, Survey, Word, words_of};
-use crate::config::{Backing, Config, GroupConfig, Role, Severity, Startup};
+use crate::config::{Backing, Config, FilesystemConfig, GroupConfig, Role, Severity, Startup};
 use crate::ids::{GroupName, NodeName};
 
 /// Clocks that differ by more than this are said: logs and tickets would not fit together.
@@ -268,7 +268,8 @@ impl<'a> At<'a> {
     }
 
     fn devices(&mut self) {
-        for filesystem in self.group.filesystems.iter().filter(|f| !f.is_bind()) {
+        let here = |f: &&std::sync::Arc<FilesystemConfig>| !f.is_bind() && !self.group.has_volume(&f.device);
+        for filesystem in self.group.filesystems.iter().filter(here) {
             let mut identities: BTreeMap<String, Vec<&NodeName>> = BTreeMap::new();
             for (node, survey) in self.nodes() {
                 let path = filesystem.on(node).device;

@@ -98,7 +98,9 @@ fn the_examples_are_good() {
         if path.extension().is_some_and(|e| e == "toml") {
             let text = std::fs::read_to_string(&path).unwrap();
             let parsed = parse(&text);
-            assert!(parsed.findings.is_empty(), "{}:\n{}", path.display(), listed(&text, &parsed));
+            // That volumes are unproven is said wherever one is configured.
+            let well = parsed.findings.iter().all(|f| f.message.contains("stand-in of LVM's commands"));
+            assert!(well, "{}:\n{}", path.display(), listed(&text, &parsed));
             seen.push(path.file_name().unwrap().to_string_lossy().into_owned());
         }
     }
@@ -121,10 +123,9 @@ fn the_example_of_every_key_has_every_key_and_states_the_defaults() {
         let unknown = parsed.findings.iter().find(|f| f.message.contains("qqqqqqqqqqqq"));
         let Some(unknown) = unknown else { panic!("{line}: {}", listed(&text, &parsed)) };
         let (_, keys) = unknown.help.split_once("allowed here: ").unwrap();
-        for key in keys
-            .split(", ")
-            .filter(|k| !["filesystem", "address", "application", "prepare", "adapter", "event"].contains(k))
-        {
+        for key in keys.split(", ").filter(|k| {
+            !["volume", "filesystem", "address", "application", "prepare", "adapter", "event"].contains(k)
+        }) {
             let written = |l: &str| l.trim_start().split_once('=').is_some_and(|(k, _)| k.trim() == key);
             assert!(example.lines().any(written), "{key} of {line} is not in the example");
         }
