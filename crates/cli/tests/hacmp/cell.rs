@@ -19,10 +19,15 @@ pub(crate) const PASSWORD: &str = "only-for-the-lab";
 /// Brings up the example's cluster with storage and addresses alone, sets the cell up on the node that has them, and
 /// then applies the example as it stands. `machine` is the host name that the cell shall know, if it is not the node's.
 pub(crate) fn cell_of(name: &str, file: &str, machine: Option<&str>) -> Cluster {
+    let words = machine.map_or_else(String::new, |m| format!("-h {m}"));
+    cell_with(name, file, machine, &words)
+}
+
+/// The same with these words for `config.dce`.
+pub(crate) fn cell_with(name: &str, file: &str, machine: Option<&str>, words: &str) -> Cluster {
     let text = example(file);
     let cluster = lab_of(name, &without_applications(&text), SERVICE);
     let node = owner(&cluster.status().unwrap(), "dce");
-    let words = machine.map_or_else(String::new, |m| format!("-h {m}"));
     let config = format!("echo {PASSWORD} | {SCRIPTS}/config.dce -c {CELL} -a {SERVICE} {words}");
     sh(&cluster, &node, &config);
     configure_dfs(&cluster, &node, machine);

@@ -43,8 +43,10 @@ const LOOKUP: &str = "i=0; while :; do i=$((i+1)); \
 const WRITER: &str = "i=0; while :; do i=$((i+1)); \
     echo f$i 2>/dev/null > /afs/CELL/f$i && echo f$i; sleep 0.2; done";
 
-/// Reads them on another machine: what it has read was stored at the server, and is what counts as acknowledged.
-const READER: &str = "seen=' '; while :; do for f in $(ls /afs/CELL/ 2>/dev/null | grep '^f[0-9]'); do \
+/// Reads them on another machine: what it has read was stored at the server, and is what counts as acknowledged. It
+/// writes, too: a file server that was cut off has forgotten whom it promised to tell of changes, and a client that has
+/// everything in its cache would not speak to the next one for minutes.
+const READER: &str = "seen=' '; while :; do echo > /afs/CELL/reader; for f in $(ls /afs/CELL/ 2>/dev/null | grep '^f[0-9]'); do \
     case \"$seen\" in *\" $f \"*) ;; *) \
     [ \"$(cat /afs/CELL/$f 2>/dev/null)\" = $f ] && echo $f && seen=\"$seen$f \" ;; \
     esac; done; sleep 0.2; done";

@@ -1,40 +1,46 @@
 //! One-for-one hot standby with cascading resources.
 
 use crate::cell::{
-    bound_to_the_service_address, cell_of, log_in, must_log_in_again, only_live_endpoints, programs,
+    bound_to_the_service_address, cell_with, log_in, must_log_in_again, only_live_endpoints, programs,
     register, until_it_works,
 };
 use crate::clients::Clients;
 use crate::cluster::{Cluster, SERVICE, find};
 use crate::journal::{Chapter, in_order};
 use crate::machine::{process_of, sh};
+use crate::replicas::{REPLICA, Replicas};
 
 /// The node-local file system inside the shared one.
 const CACHE: &str = "var-dce-adm-dfs-cache";
 
 #[test]
 fn hot_standby_cascading_walks_the_guides_whole_list_and_no_acknowledged_write_is_lost() {
-    let cluster = cell_of("hsc", "hot-standby-cascading", None);
+    let cluster = cell_with("hsc", "hot-standby-cascading", None, &format!("-r {REPLICA}"));
     bound_to_the_service_address(&cluster, "lx4");
     let clients = Clients::of_dce(&cluster, "lx4").and_of_dfs(&cluster);
     clients.go_on(&cluster, "at the start");
 
-    a_power_cut_of_the_owner(&cluster, &clients);
-    reintegration(&cluster, &clients);
-    the_three_ways_to_stop(&cluster, &clients);
+    let replicas = Replicas::begin(&cluster, "lx4");
+    replicas.follow(&cluster, "at-the-start");
+
+    a_power_cut_of_the_owner(&cluster, &clients, &replicas);
+    reintegration(&cluster, &clients, &replicas);
+    the_three_ways_to_stop(&cluster, &clients, replicas);
 
     clients.lost_nothing(&cluster);
     cluster.one_writer();
 }
 
-fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients) {
+fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients, replicas: &Replicas) {
     register(cluster, "lx4", 200_001);
     assert!(programs(cluster).contains("200001"));
     log_in(cluster, "lx4");
     let chapter = Chapter::begin();
     cluster.lab.off("lx4").unwrap();
+    replicas.answer_alone(cluster, "at-the-start");
     cluster.online_on("dce", "lx5");
     clients.go_on(cluster, "after the power cut");
+    replicas.follow(cluster, "after-the-power-cut");
     assert!(programs(cluster).is_empty(), "a server that is gone is still listed");
     only_live_endpoints(cluster);
     must_log_in_again(cluster, "lx5");
@@ -59,7 +65,7 @@ fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients) {
     );
 }
 
-fn reintegration(cluster: &Cluster, clients: &Clients) {
+fn reintegration(cluster: &Cluster, clients: &Clients, replicas: &Replicas) {
     register(cluster, "lx5", 200_002);
     let (chapter, before) = (Chapter::begin(), boot(cluster, "lx5"));
     cluster.lab.on("lx4").unwrap();
@@ -71,6 +77,7 @@ fn reintegration(cluster: &Cluster, clients: &Clients) {
     );
     assert_eq!(find(&cluster.status().unwrap(), "dce").proof, "rebooted");
     clients.go_on(cluster, "after the reintegration");
+    replicas.follow(cluster, "after-the-reintegration");
     cluster.is_up("lx5");
     assert!(programs(cluster).is_empty(), "a server that was stopped is still listed");
     must_log_in_again(cluster, "lx4");
@@ -100,11 +107,12 @@ fn boot(cluster: &Cluster, node: &str) -> Option<String> {
     boot.map(|b| b.to_string())
 }
 
-fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients) {
+fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients, replicas: Replicas) {
     // Gracefully: down, and nobody takes over, not even later. What DFS keeps in the kernel awaits a reboot.
     cluster.order("lx4", &["node", "stop", "--graceful"]);
     let at_rest = |s: &regent_api::Status| find(s, "dce").state == "awaits reboot";
     cluster.wait_for("the group at rest", at_rest);
+    replicas.answer_alone(cluster, "after-the-reintegration");
     std::thread::sleep(std::time::Duration::from_secs(2));
     assert!(at_rest(&cluster.status().unwrap()), "nobody may take over");
     let there = sh(cluster, "lx5", "ip -o addr; cat /proc/mounts");
@@ -119,6 +127,7 @@ fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients) {
     cluster.order("lx5", &["node", "stop", "--takeover", "lx4"]);
     cluster.online_on("dce", "lx5");
     clients.go_on(cluster, "after a stop with takeover");
+    let replicas = replicas.begin_anew(cluster, "after-the-power-cut");
     let mut steps = ["dfs", "dce", SERVICE, CACHE, "vicepa", "etc-dce", "var-dce", "krb5"]
         .map(|r| format!("lx4 release {r}"))
         .to_vec();
@@ -139,4 +148,5 @@ fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients) {
     cluster.online_on("dce", "lx4");
     assert_eq!(process_of(cluster, "lx4", "krb5kdc").unwrap(), before, "it must not be started anew");
     clients.go_on(cluster, "after a forced stop");
+    replicas.follow(cluster, "at-the-end");
 }

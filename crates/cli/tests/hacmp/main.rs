@@ -25,4 +25,5 @@ mod hot_standby;
 mod journal;
 mod mutual;
 mod one_sided;
+mod replicas;
 mod rotating;
