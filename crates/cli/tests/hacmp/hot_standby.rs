@@ -9,6 +9,7 @@ use crate::cluster::{Cluster, SERVICE, find};
 use crate::journal::{Chapter, in_order};
 use crate::machine::{process_of, sh};
 use crate::replicas::{REPLICA, Replicas};
+use crate::system_control::SystemControl;
 
 /// The node-local file system inside the shared one.
 const CACHE: &str = "var-dce-adm-dfs-cache";
@@ -22,9 +23,13 @@ fn hot_standby_cascading_walks_the_guides_whole_list_and_no_acknowledged_write_i
 
     let replicas = Replicas::begin(&cluster, "lx4");
     replicas.follow(&cluster, "at-the-start");
+    let common = SystemControl::begin(&cluster, "lx4");
+    common.distributes(&cluster, "at-the-start");
 
     a_power_cut_of_the_owner(&cluster, &clients, &replicas);
+    common.distributes(&cluster, "after-the-power-cut");
     reintegration(&cluster, &clients, &replicas);
+    common.distributes(&cluster, "after-the-reintegration");
     the_three_ways_to_stop(&cluster, &clients, replicas);
 
     clients.lost_nothing(&cluster);

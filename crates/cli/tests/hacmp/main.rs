@@ -27,3 +27,4 @@ mod mutual;
 mod one_sided;
 mod replicas;
 mod rotating;
+mod system_control;
