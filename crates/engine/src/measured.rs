@@ -17,6 +17,7 @@ const ASSUMED_VOLUME: Duration = Duration::from_secs(1);
 const ASSUMED_FILESYSTEM: Duration = Duration::from_millis(500);
 const ASSUMED_ADDRESS: Duration = Duration::from_millis(50);
 const ASSUMED_APPLICATION: Duration = Duration::from_secs(1);
+const ASSUMED_FENCE: Duration = Duration::from_secs(3);
 const ASSUMED_REBOOT: Duration = Duration::from_secs(60);
 
 type Samples = BTreeMap<(&'static str, GroupName, ResourceName), Vec<Duration>>;
@@ -89,7 +90,7 @@ impl<'a> Measured<'a> {
             return (median(&self.fences), Source::Measured(self.fences.len()));
         }
         let config = self.config.fences.iter().find(|f| f.name == device);
-        (config.map_or(Duration::ZERO, |f| f.timeout), Source::Assumed)
+        (config.map_or(Duration::ZERO, |f| f.timeout.min(ASSUMED_FENCE)), Source::Assumed)
     }
 }
 

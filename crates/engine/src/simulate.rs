@@ -230,11 +230,14 @@ impl Engine {
         let mut downs: BTreeMap<NodeId, (Duration, Option<String>)> = BTreeMap::new();
         for happening in &foreseen.happenings {
             match &happening.what {
+                // What waits for the device is not helped by the end of the lease before it.
                 What::Fence(node, device) => {
-                    downs.entry(*node).or_insert((happening.after, Some(device.clone())));
+                    let confirmed = happening.after + measured.fencing(device).0;
+                    downs.insert(*node, (confirmed, Some(device.clone())));
                 }
                 What::Down(node, _) => {
-                    downs.entry(*node).or_insert((happening.after, None)).0 = happening.after
+                    let down = downs.entry(*node).or_insert((happening.after, None));
+                    down.0 = down.0.max(happening.after);
                 }
                 What::Releases(group, ..) if group == name => {
                     began = began.or(Some(happening.after));
