@@ -27,4 +27,5 @@ mod mutual;
 mod one_sided;
 mod replicas;
 mod rotating;
+mod stops;
 mod system_control;

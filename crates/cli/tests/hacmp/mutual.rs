@@ -9,11 +9,13 @@ use crate::cell::{CELL, PASSWORD, REALM, SCRIPTS, apply, lab_of};
 use crate::cluster::{Cluster, find, owner};
 use crate::examples::{example, without_applications};
 use crate::machine::{process_of, sh};
+use crate::stops;
 
 /// Where the cell's servers are: outside of this cluster's groups, on the witness's machine.
 const CELL_AT: &str = "10.77.0.6";
 const EAST: &str = "10.77.0.101:7007";
 const WEST: &str = "10.77.0.102:7007";
+const EAST_SERVES: &str = "regent lab ledger serve --listen 10.77.0.101";
 const WEST_SERVES: &str = "regent lab ledger serve --listen 10.77.0.102";
 const CLIENT: &str = "/bin/ksh /usr/local/lib/hacmp/client.dce";
 
@@ -68,6 +70,8 @@ fn mutual_takeover_moves_applications_only_where_the_cells_client_is_up_and_each
     cluster.written_on(east, "lx4");
     cluster.online_on("east", "lx4");
 
+    the_three_ways_to_stop(&cluster, east);
+
     // The other way round.
     cluster.lab.off("lx5").unwrap();
     cluster.written_on(west, "lx4");
@@ -78,6 +82,17 @@ fn mutual_takeover_moves_applications_only_where_the_cells_client_is_up_and_each
         assert!(audit.is_clean() && audit.acknowledged > 0, "{at}: {audit:?}\n{}", cluster.evidence());
     }
     cluster.one_writer();
+}
+
+fn the_three_ways_to_stop(cluster: &Cluster, east: &LedgerWriter) {
+    stops::gracefully(cluster, "east", "lx4");
+    cluster.written_on(east, "lx4");
+    stops::with_takeover(cluster, "east", "lx4");
+    cluster.written_on(east, "lx5");
+    stops::comes_back(cluster, "lx4");
+    cluster.online_on("east", "lx4");
+    stops::by_force(cluster, "east", "lx4", EAST_SERVES);
+    cluster.written_on(east, "lx4");
 }
 
 /// A cell for the clients, with a keytab for each node.

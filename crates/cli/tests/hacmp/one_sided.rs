@@ -5,6 +5,7 @@ use crate::clients::Clients;
 use crate::cluster::{Cluster, find, owner};
 use crate::journal::{Chapter, in_order};
 use crate::machine::{LEDGER, process_of, sh};
+use crate::stops;
 
 #[test]
 fn one_sided_takeover_brings_the_cell_to_a_node_at_work_and_nobody_takes_over_for_that_one() {
@@ -53,6 +54,17 @@ fn one_sided_takeover_brings_the_cell_to_a_node_at_work_and_nobody_takes_over_fo
     assert!(!sh(&cluster, "lx4", "ip -o addr").contains("10.77.0.101"), "nobody takes over for lx5");
     cluster.lab.on("lx5").unwrap();
     cluster.online_on("work", "lx5");
+
+    let work = process_of(&cluster, "lx5", LEDGER).unwrap();
+    stops::gracefully(&cluster, "dce", "lx4");
+    clients.go_on(&cluster, "after a graceful stop");
+    stops::with_takeover(&cluster, "dce", "lx4");
+    clients.go_on(&cluster, "after a stop with takeover");
+    stops::comes_back(&cluster, "lx4");
+    cluster.online_on("dce", "lx4");
+    stops::by_force(&cluster, "dce", "lx4", "krb5kdc");
+    clients.go_on(&cluster, "after a forced stop");
+    undisturbed(&cluster, &work);
 
     clients.lost_nothing(&cluster);
     cluster.one_writer();

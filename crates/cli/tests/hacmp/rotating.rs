@@ -5,6 +5,7 @@ use crate::clients::Clients;
 use crate::cluster::{Cluster, find, owner, peer};
 use crate::journal::{Chapter, in_order};
 use crate::machine::sh;
+use crate::stops;
 
 /// The host name that the cell knows.
 const NAME: &str = "dce.cell.example";
@@ -51,6 +52,13 @@ fn hot_standby_rotating_lends_its_host_name_and_stays_where_it_is_when_the_lost_
     clients.go_on(&cluster, "after a stop with takeover");
     cleared(&cluster, &first);
     runs_under_its_name(&cluster, &first);
+    stops::comes_back(&cluster, second);
+
+    stops::gracefully(&cluster, "dce", &first);
+    clients.go_on(&cluster, "after a graceful stop");
+    runs_under_its_name(&cluster, &first);
+    stops::by_force(&cluster, "dce", &first, "krb5kdc");
+    clients.go_on(&cluster, "after a forced stop");
 
     clients.lost_nothing(&cluster);
     cluster.one_writer();
