@@ -4,9 +4,11 @@ use regent_model::journal::Entry;
 
 use crate::cluster::{Cluster, SERVICE, head, ledger_group};
 use crate::machine::sh;
+use regent_lab::ledger::LEDGER_PORT;
 
 /// What the scripts note, and what makes them fail.
 const LOG: &str = "/usr/local/etc/event-log";
+const INSTEAD: &str = "/usr/local/etc/event-instead";
 const LOCKED: &str = "/usr/local/etc/event-locked";
 
 /// The guide's four places for a script, each on its node. A script notes when it was run, what it was told, and what of
@@ -28,6 +30,15 @@ fn places() -> String {
         )
     };
     places.into_iter().map(table).collect()
+}
+
+/// On the standby the event's own command takes the place of the application's start script.
+fn own_start() -> String {
+    format!(
+        "\n[[event]]\nname = \"start_server\"\nnodes = [\"lx5\"]\ncommand = \"\"\"\n\
+         echo started $1 instead >> {INSTEAD}\n\
+         exec regent lab ledger serve --listen {SERVICE}:{LEDGER_PORT} --file /srv/ledger/ledger\n\"\"\"\n"
+    )
 }
 
 /// What the scripts noted on these nodes since the last look, by time.
@@ -60,7 +71,7 @@ fn in_order(entries: &[Entry], node: &str, steps: &[(&str, &str)]) {
 
 #[test]
 fn scripts_around_node_up_and_node_down_run_in_the_order_of_the_guide_and_a_failed_one_blocks() {
-    let config = head("fast") + &places() + &ledger_group("cascading", "\"fenced\"");
+    let config = head("fast") + &places() + &own_start() + &ledger_group("cascading", "\"fenced\"");
     let cluster = Cluster::up("evts", &config);
     cluster.online_on("ledger", "lx4");
     let writer = cluster.writer(1);
@@ -71,6 +82,7 @@ fn scripts_around_node_up_and_node_down_run_in_the_order_of_the_guide_and_a_fail
     cluster.lab.off("lx4").unwrap();
     cluster.written_on(&writer, "lx5");
     assert_eq!(noted(&cluster, &["lx5"]), ["start node_down 0 lx4 disk=up address=up group=ledger"]);
+    assert_eq!(sh(&cluster, "lx5", &format!("cat {INSTEAD}")).trim(), "started ledger instead");
     let told = cluster.events("lx5");
     in_order(
         &told,
@@ -95,6 +107,8 @@ fn scripts_around_node_up_and_node_down_run_in_the_order_of_the_guide_and_a_fail
             "start node_up 0 lx4 disk=up address=up group=ledger",
         ]
     );
+    let on_the_owner = sh(&cluster, "lx4", &format!("ls {INSTEAD} 2>&1 || true"));
+    assert!(on_the_owner.contains("No such"), "it is limited to the standby: {on_the_owner}");
     let told = cluster.events("lx4");
     in_order(
         &told,
