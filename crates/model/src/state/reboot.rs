@@ -60,15 +60,76 @@ impl State {
             Ok(epoch) => epoch,
             Err(why) => return void(why),
         };
-        if let Some(group) = self.groups.get_mut(name) {
+        let mut changes = self.phase(name, epoch, |phase| match phase {
+            Phase::AwaitsReboot => Ok(Phase::Acquiring),
+            other => Err(format!("it is {other:?}, and awaits no reboot")),
+        });
+        if let ([Change::PhaseChanged(_, told)], Some(group)) =
+            (changes.as_mut_slice(), self.groups.get_mut(name))
+        {
             group.parked_on = None;
             if let Tenure::Owned(o) = &mut group.tenure {
                 o.parent_epoch = parent_epoch;
+                told.parent_epoch = parent_epoch;
             }
         }
-        self.phase(name, epoch, |phase| match phase {
-            Phase::AwaitsReboot => Ok(Phase::Acquiring),
-            other => Err(format!("it is {other:?}, and awaits no reboot")),
-        })
+        changes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use super::*;
+    use crate::config::parse;
+    use crate::ids::{Incarnation, NodeId};
+    use crate::state::{Command, Member, ReleaseReason};
+
+    const CLUSTER: &str = r#"
+[cluster]
+name = "ward7"
+[[node]]
+name = "lx4"
+addresses = ["10.77.0.4"]
+[[fence]]
+name = "power"
+agent = "/usr/sbin/fence_lab"
+nodes = ["lx4"]
+[[group]]
+name = "dfs"
+nodes = ["lx4"]
+release = "reboot"
+[[group.address]]
+address = "10.77.0.100/24"
+"#;
+
+    #[test]
+    fn an_order_to_begin_again_that_does_not_hold_any_more_changes_nothing() {
+        let config = parse(CLUSTER).config.unwrap();
+        let (node, group) = (NodeId(1), config.groups[0].name.clone());
+        let member = Member { name: config.nodes[0].name.clone(), witness: false, votes: true };
+        let mut state = State::founded(config, CLUSTER.into(), BTreeMap::from([(node, member)]));
+        let voters = BTreeSet::from([node]);
+        let about = IncarnationOf { node, incarnation: Incarnation(1) };
+        let epoch = Epoch(1);
+        let mut commit = |command: Command| {
+            let (after, changes) = state.preview(&command, &voters);
+            state = after;
+            (state.clone(), changes)
+        };
+        commit(Command::NodeUp { about, boot: BootId("one".into()), clean: true });
+        commit(Command::Assign { group: group.clone(), after: Epoch(0), to: about });
+        let reason = ReleaseReason::Stopping(StopMode::Graceful);
+        let (parked, _) = commit(Command::Release { group: group.clone(), epoch, reason });
+        let again = Command::Reacquire { group: group.clone(), epoch };
+        let (after, changes) = commit(again.clone());
+        assert!(matches!(changes.as_slice(), [Change::Void(_)]), "it is not down yet: {changes:?}");
+        assert_eq!(after, parked);
+        let (down, _) = commit(Command::Released { group: group.clone(), epoch, failure: None });
+        assert_eq!(down.ownership(&group).unwrap().phase, Phase::AwaitsReboot);
+        let (up, changes) = commit(again);
+        assert_eq!(changes, [Change::PhaseChanged(group.clone(), up.ownership(&group).unwrap().clone())]);
+        assert_eq!((up.groups[&group].parked_on, up.groups[&group].epoch), (None, epoch));
     }
 }
