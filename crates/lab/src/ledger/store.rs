@@ -1,5 +1,6 @@
 //! The ledger's file: records of fixed length, each with its place and a checksum.
 
+use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
@@ -23,6 +24,7 @@ pub struct Recovered {
 pub(super) struct Store {
     file: File,
     pub(super) numbers: Vec<u64>,
+    known: HashSet<u64>,
 }
 
 impl Store {
@@ -42,19 +44,23 @@ impl Store {
             let synced = File::open(folder).and_then(|f| f.sync_all());
             synced.doing(|| format!("sync {}", folder.display()))?;
         }
-        Ok((Self { file, numbers }, torn))
+        let known = numbers.iter().copied().collect();
+        Ok((Self { file, numbers, known }, torn))
     }
 
-    /// Appends a number and waits until it is on the disk. A number that is the last one already was written by
-    /// somebody who did not hear the answer: it is there, once. After an error nothing may be appended any more.
+    /// Appends a number and waits until it is on the disk. A number that is there already comes from somebody who
+    /// did not hear the answer: it stays where it is, once. It need not be the last one: on a connection that was
+    /// given up, the network delivers a request as late as it likes, after others over a newer connection.
+    /// After an error nothing may be appended any more.
     pub(super) fn put(&mut self, number: u64) -> io::Result<()> {
-        if self.numbers.last() == Some(&number) {
+        if self.known.contains(&number) {
             return Ok(());
         }
         let place = self.numbers.len() as u64;
         self.file.write_all_at(&record(place, number), place * RECORD as u64)?;
         self.file.sync_data()?;
         self.numbers.push(number);
+        self.known.insert(number);
         Ok(())
     }
 }
@@ -126,6 +132,21 @@ mod tests {
             store.put(number).unwrap();
         }
         assert_eq!(Store::open(&path).unwrap().0.numbers, [1, 2, 3]);
+        std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+    }
+
+    #[test]
+    fn a_retry_that_arrives_after_later_numbers_is_stored_once_also_when_the_ledger_was_opened_anew() {
+        let path = file("late");
+        let (mut store, _) = Store::open(&path).unwrap();
+        for number in [1, 2, 3, 2] {
+            store.put(number).unwrap();
+        }
+        let (mut store, _) = Store::open(&path).unwrap();
+        for number in [1, 4, 3] {
+            store.put(number).unwrap();
+        }
+        assert_eq!(Store::open(&path).unwrap().0.numbers, [1, 2, 3, 4]);
         std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
     }
 
