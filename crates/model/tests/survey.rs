@@ -60,8 +60,8 @@ nodes = ["lx4", "lx5"]
 requires = { memory = "3G", shared_memory = "1G", semaphores = 9 }
 "#;
 
-fn config() -> Config {
-    let parsed = parse(TEXT);
+fn config(text: &str) -> Config {
+    let parsed = parse(text);
     parsed.config.unwrap_or_else(|| panic!("{:?}", parsed.findings))
 }
 
@@ -111,7 +111,7 @@ fn found(change: impl FnOnce(&mut Survey)) -> Vec<Difference> {
     change(&mut other);
     let surveys = [(node("lx4"), fit("lx4")), (node("lx5"), other)].into();
     let owners = [(GroupName::new("db").unwrap(), node("lx4"))].into();
-    differences(&config(), &surveys, &owners)
+    differences(&config(TEXT), &surveys, &owners)
 }
 
 #[track_caller]
@@ -220,7 +220,7 @@ fn a_device_that_is_a_volume_of_the_group_is_there_only_where_the_group_is() {
     let owners = [(GroupName::new("db").unwrap(), node("lx4"))].into();
     let bare = TEXT.replace("/dev/sdc", "/dev/datavg/data");
     let volume = "[[group.volume]]\nvg = \"datavg\"\n\n[[group.filesystem]]\ndevice";
-    let differences = |text: &str| differences(&parse(text).config.unwrap(), &surveys, &owners);
+    let differences = |text: &str| differences(&config(text), &surveys, &owners);
     assert_eq!(differences(&bare.replacen("[[group.filesystem]]\ndevice", volume, 1)), []);
     assert_eq!(differences(&bare).len(), 1);
 }
@@ -243,6 +243,27 @@ fn what_all_groups_of_a_node_want_together_is_held_against_its_kernel() {
     one(limit(|l| l.shared_memory = 1), Severity::Warning, "limit", "shared memory", "kernel.shmmax");
     one(limit(|l| l.semaphores = 8), Severity::Warning, "limit", "want 9", "kernel.sem");
     one(limit(|l| l.open_files = 99), Severity::Warning, "limit", "open files", "fs.file-max");
+}
+
+#[test]
+fn rotating_groups_are_added_up_for_the_node_that_is_left_with_them_all() {
+    let rotating = |memory: &str| {
+        let address = |n| format!("[[group.address]]\naddress = \"10.0.0.10{n}/24\"\n");
+        let text = TEXT
+            .replace(
+                "nodes = [\"lx4\", \"lx5\"]\nreq",
+                "nodes = [\"lx4\", \"lx5\"]\npolicy = \"rotating\"\nreq",
+            )
+            .replace("\"6G\"", &format!("\"{memory}\""))
+            .replace("[[group]]\nname = \"web\"", &format!("{}\n[[group]]\nname = \"web\"", address(0)))
+            + &address(1);
+        let surveys = [(node("lx5"), fit("lx5"))].into();
+        let owners = [(GroupName::new("db").unwrap(), node("lx4"))].into();
+        differences(&config(&text), &surveys, &owners)
+    };
+    assert_eq!(rotating("13G"), []);
+    assert!(rotating("14G")[0].text.contains("all groups that may be there at once want 18253611008"));
+    assert_eq!(rotating("16777215T").len(), 1, "more than can be counted");
 }
 
 #[test]
@@ -271,7 +292,7 @@ fn clocks_that_are_apart_and_zones_that_differ_are_said() {
 fn a_node_that_said_nothing_hides_nothing_of_the_others() {
     let surveys = [(node("lx4"), Survey { zone: "UTC".into(), ..fit("lx4") })].into();
     assert_eq!(
-        differences(&config(), &surveys, &BTreeMap::new()).len(),
+        differences(&config(TEXT), &surveys, &BTreeMap::new()).len(),
         1,
         "lx4 has it mounted and does not own it"
     );

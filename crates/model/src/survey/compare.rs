@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::{Device, Difference, Limits, Point, Seen, Survey, Word, words_of};
-use crate::config::{Backing, Config, FilesystemConfig, GroupConfig, Role, Severity, Startup};
+use crate::config::{Backing, Config, FilesystemConfig, GroupConfig, Role, Severity};
 use crate::ids::{GroupName, NodeName};
 
 /// Clocks that differ by more than this are said: logs and tickets would not fit together.
@@ -344,8 +344,8 @@ type Part = fn(&Limits) -> u64;
 /// What all groups that a node may have at once want of its kernel.
 fn limits(config: &Config, surveys: &Surveys, found: &mut Found) {
     for (node, survey) in surveys {
-        let may = config.groups.iter().filter(|g| g.nodes.contains(node));
-        let (spread, own): (Vec<_>, Vec<_>) = may.partition(|g| g.policy.startup == Startup::Distribute);
+        // Rotating groups too: when a node is lost, the last one has them all.
+        let may: Vec<_> = config.groups.iter().filter(|g| g.nodes.contains(node)).collect();
         let parts: [(&str, Part, &str); 5] = [
             ("memory in bytes", |l| l.memory, "put in more memory, or let fewer groups name this node"),
             (
@@ -358,8 +358,7 @@ fn limits(config: &Config, surveys: &Surveys, found: &mut Found) {
             ("open files", |l| l.open_files, "raise fs.file-max"),
         ];
         for (what, of, help) in parts {
-            let sum: u64 = own.iter().map(|g| of(&g.requires)).sum::<u64>()
-                + spread.iter().map(|g| of(&g.requires)).max().unwrap_or(0);
+            let sum = may.iter().map(|g| of(&g.requires)).fold(0, u64::saturating_add);
             let has = of(&survey.limits);
             if sum > has {
                 let text = format!(
