@@ -1,5 +1,6 @@
 //! What the engine asks of the agents, and what they answer.
 
+use std::mem::discriminant;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,13 +41,15 @@ impl Resource {
         }
     }
 
-    /// Whether both mean the same device, address or application, however it is watched and limited.
+    /// Whether both mean the same device, address or application on one node, however it is watched and limited.
     #[must_use]
     pub fn is_the_same_thing_as(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Volume(a), Self::Volume(b)) => (&a.name, &a.vg, &a.lv) == (&b.name, &b.vg, &b.lv),
+            // Of devices of each node's own, another node's are nothing to this one.
             (Self::Filesystem(a), Self::Filesystem(b)) => {
-                (&a.name, &a.device, &a.mount, &a.backing) == (&b.name, &b.device, &b.mount, &b.backing)
+                (&a.name, &a.device, &a.mount) == (&b.name, &b.device, &b.mount)
+                    && discriminant(&a.backing) == discriminant(&b.backing)
             }
             (Self::Address(a), Self::Address(b)) => {
                 (&a.name, a.address, a.prefix, &a.interface) == (&b.name, b.address, b.prefix, &b.interface)

@@ -2,6 +2,7 @@
 
 mod apply;
 mod command;
+mod keeping;
 mod proofs;
 mod reboot;
 mod relations;

@@ -27,7 +27,7 @@ pub(crate) fn places(
     };
     let place = |adapter: &&AdapterConfig| Place {
         interface: adapter.interface.clone(),
-        replaces: adapter.boot.filter(|_| replace),
+        replaces: config.replaced_on(adapter),
         well: is_well(&adapter.interface),
     };
     let mut places: Vec<Place> = config.adapters_for(node, address).iter().map(place).collect();
@@ -49,7 +49,6 @@ pub(crate) fn upkeep(
         let found = found.or_else(|| adapters.iter().find(|a| is_well(&a.interface))).or(adapters.first());
         found.map(|a| a.interface.clone())
     };
-    let replaced = |a: &&AdapterConfig| config.ip_takeover(a.network) == IpTakeover::Replace;
     Upkeep {
         watch: node.adapters.iter().map(|a| a.interface.clone()).collect(),
         persistent: node
@@ -60,8 +59,7 @@ pub(crate) fn upkeep(
         boot: node
             .adapters
             .iter()
-            .filter(replaced)
-            .filter_map(|a| Some((a.boot?, a.interface.clone())))
+            .filter_map(|a| Some((config.replaced_on(a)?, a.interface.clone())))
             .collect(),
         service: config.groups.iter().flat_map(|g| g.addresses.iter().map(|a| a.address)).collect(),
     }

@@ -161,6 +161,12 @@ impl Config {
         by_interface.or_else(|| self.nodes.iter().find_map(|node| node.network_beside(at)))
     }
 
+    /// The boot address whose place a service address takes on this adapter, where it takes one.
+    #[must_use]
+    pub fn replaced_on(&self, adapter: &AdapterConfig) -> Option<Prefixed> {
+        adapter.boot.filter(|_| self.ip_takeover(adapter.network) == IpTakeover::Replace)
+    }
+
     /// The adapters of a node that may carry a service address, the first choice first. Empty where none is
     /// configured: then the address's own words, or its subnet, say which interface it is.
     #[must_use]

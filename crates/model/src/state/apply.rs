@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::config::Config;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
 use crate::mutants::{Condition, off};
 use crate::proof::Proof;
@@ -86,30 +85,6 @@ impl State {
         vec![Change::ConfigChanged]
     }
 
-    /// Whether a configuration still describes everything that owners hold: what is not described any more could
-    /// not be released by a daemon that has to begin anew. More may come, and limits may change.
-    ///
-    /// # Errors
-    /// What is held and would be lost sight of, and what to type.
-    pub fn keeps_what_is_held(&self, new: &Config) -> Result<(), String> {
-        for (name, group) in &self.groups {
-            let (Tenure::Owned(o), Some(old)) = (&group.tenure, self.config.group(name)) else { continue };
-            let left = new.group(name).map(|g| g.resources()).unwrap_or_default();
-            let lost =
-                old.resources().into_iter().find(|held| !left.iter().any(|r| r.is_the_same_thing_as(held)));
-            if let Some(lost) = lost {
-                return Err(format!(
-                    "{name} is held by {}, and {} {} would be changed or taken out under it; \
-                     first: regent group disable {name}",
-                    self.name_of(o.owner.node),
-                    lost.kind(),
-                    lost.name()
-                ));
-            }
-        }
-        Ok(())
-    }
-
     fn add_member(&mut self, id: NodeId, member: &Member) -> Changes {
         if self.members.contains_key(&id) {
             return void(format!("number {id} is taken"));
@@ -184,25 +159,14 @@ impl State {
             self.withdrawn.retain(|p| p.about.node != about.node || p.about.incarnation > about.incarnation);
             changes.push(Change::NodeDown(about, proof.clone()));
         }
-        let owned: Vec<_> = self
-            .groups
-            .iter()
-            .filter_map(|(name, group)| match &group.tenure {
-                Tenure::Owned(o)
-                    if o.owner.node == about.node && o.owner.incarnation <= about.incarnation =>
-                {
-                    self.accepts(name, o, proof).then(|| name.clone())
-                }
-                _ => None,
-            })
-            .collect();
+        let ends = |(name, o): &(&GroupName, &Ownership)| self.accepts(name, o, proof);
+        let owned: Vec<_> = self.owned_up_to(about).filter(ends).map(|(name, _)| name.clone()).collect();
         for name in owned {
             self.forgive_where_it_ran(&name);
             changes.extend(self.vacate(&name, proof.clone()));
         }
         // A device goes on as long as something waits for its word.
-        let waits = |o: &Ownership| o.owner.node == about.node && o.owner.incarnation <= about.incarnation;
-        if !self.groups.values().any(|g| matches!(&g.tenure, Tenure::Owned(o) if waits(o))) {
+        if self.owned_up_to(about).next().is_none() {
             self.fence_requests.remove(&about);
         }
         changes
