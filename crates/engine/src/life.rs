@@ -6,6 +6,7 @@ use std::time::Duration;
 use regent_lease::io::ClusterView;
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{Outcome, RunId};
+use regent_model::event::Event;
 use regent_model::holding::Held;
 use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
 use regent_model::journal::Level;
@@ -297,19 +298,21 @@ impl Engine {
                     self.propose(Command::Released { group: name.clone(), epoch, failure })
                 }
                 Wish::Stuck(reason) => self.propose(Command::Stuck { group: name.clone(), epoch, reason }),
+                Wish::Raise(event, application) => {
+                    let event = Event::new(event, [application.as_str(), self.me.name.as_str()]);
+                    self.raise_about(event, name);
+                }
                 Wish::Tell { level, kind, resource, text, took, evidence } => {
                     let group = Some(name.clone());
-                    let of = resource.clone();
                     let event = self.event_of_group(name);
                     self.write(level, kind, text, |e| {
                         e.group = group;
                         e.event = event;
-                        e.resource = of;
+                        e.resource = resource;
                         e.epoch = Some(epoch);
                         e.took = took;
                         e.evidence = evidence;
                     });
-                    self.raise_for_application(kind, name, resource.as_ref());
                 }
             }
         }

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regent_model::action::{How, Op, Outcome, Resource, Run, RunId};
+use regent_model::event::EventName;
 use regent_model::ids::{Epoch, GroupName, ResourceName};
 use regent_model::journal::Level;
 use regent_model::state::Phase;
@@ -50,6 +51,8 @@ pub(crate) enum Wish {
     Released(Option<String>),
     /// Something cannot be taken down: tell the log.
     Stuck(String),
+    /// This happens to an application: make it a cluster event.
+    Raise(EventName, ResourceName),
     /// Tell the journal.
     Tell {
         level: Level,
@@ -362,6 +365,9 @@ impl Sequencer {
                 self.slots[slot].word = ResourceWord::Running;
                 let name = self.described(slot);
                 wishes.push(self.tell_slot(Level::Step, "acquire", slot, format!("{name} is up"), took, ""));
+                if std::mem::take(&mut self.slots[slot].after_failure) {
+                    self.raise(EventName::ServerRestartComplete, slot, wishes);
+                }
                 self.stage = Stage::Acquiring { at: slot + 1 };
             }
             (Op::Acquire, outcome) => {

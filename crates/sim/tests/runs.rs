@@ -187,6 +187,13 @@ fn a_daemon_that_restarts_in_the_middle_of_an_event_says_so_and_nothing_waits_fo
 }
 
 #[test]
+fn an_application_that_dies_is_restarted_and_the_event_is_complete_when_it_is_up() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 5000\nuntil 7000\n5000 apps-die lx4\n7000 settled"
+    ));
+}
+
+#[test]
 fn the_same_seed_gives_the_same_run() {
     for seed in 1..=5 {
         let options = Options::default();

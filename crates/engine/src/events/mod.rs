@@ -27,7 +27,7 @@ use regent_model::Moment;
 use regent_model::action::{CommandEnd, RunId, Tier};
 use regent_model::config::Topology;
 use regent_model::event::{Event, EventName, EventNote};
-use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
+use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId};
 use regent_model::journal::Level;
 use regent_model::state::StopMode;
 
@@ -176,27 +176,6 @@ impl Engine {
         program.beside = event.name.is_beside_the_queue();
         program.gated = self.has_commands(&program);
         self.events.push(program);
-    }
-
-    /// Raises what the sequencer's words about a resource mean for an application.
-    pub(crate) fn raise_for_application(
-        &mut self,
-        kind: &str,
-        group: &GroupName,
-        name: Option<&ResourceName>,
-    ) {
-        let event = match kind {
-            "restart" => EventName::ServerRestart,
-            "gave_up" => EventName::ServerDown,
-            _ => return,
-        };
-        let config = self.state.config.group(group);
-        let name =
-            name.filter(|name| config.is_some_and(|g| g.applications.iter().any(|a| &a.name == *name)));
-        if let Some(name) = name {
-            let event = Event::new(event, [name.as_str(), self.me.name.as_str()]);
-            self.raise_about(event, group);
-        }
     }
 
     /// As [`Self::raise`], for an event that concerns a group.

@@ -131,7 +131,8 @@ impl Kind {
             Self::Starts => vec![Part(StartServer, Way::Up, Tier::Applications, Whose::All)],
             Self::Reconfigures | Self::ReconfiguresTopology => self.reconfigures(),
             Self::Single(name) => {
-                let next = name.entry().complete;
+                // The restart of an application goes on after its event: what completes it is raised when it is up.
+                let next = name.entry().complete.filter(|_| name != ServerRestart);
                 let next = next.into_iter().flat_map(|next| [Begin(next), End(next)]);
                 [Begin(name), End(name)].into_iter().chain(next).collect()
             }
@@ -184,7 +185,7 @@ impl fmt::Display for Line {
 mod tests {
     use super::*;
 
-    const ALL: [(&str, Kind); 10] = [
+    const ALL: [(&str, Kind); 11] = [
         ("this node joins", Kind::Joins),
         ("another node joins", Kind::OtherJoins),
         ("this node leaves, graceful or takeover", Kind::Leaves),
@@ -195,6 +196,7 @@ mod tests {
         ("applications are started", Kind::Starts),
         ("another configuration", Kind::ReconfiguresTopology),
         ("an event without parts", Kind::Single(NetworkDown)),
+        ("an application is restarted", Kind::Single(ServerRestart)),
     ];
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use regent_model::Moment;
 use regent_model::action::{How, Op, Outcome};
 use regent_model::config::OnFailure;
+use regent_model::event::EventName;
 use regent_model::ids::ResourceName;
 use regent_model::journal::Level;
 
@@ -209,6 +210,7 @@ impl Sequencer {
             slot.after_failure = true;
             let text = format!("{what} failed; restarting it here");
             wishes.push(self.tell_slot(Level::Notice, "restart", at, text, Duration::ZERO, ""));
+            self.raise(EventName::ServerRestart, at, wishes);
             self.began = now;
             self.monitors.clear();
             self.current = None;
@@ -222,6 +224,7 @@ impl Sequencer {
         }
         let text = format!("{what} failed, and its restarts are used up{more}");
         wishes.push(self.tell_slot(Level::Error, "gave_up", at, text, Duration::ZERO, ""));
+        self.raise(EventName::ServerDown, at, wishes);
         if !left {
             self.began = now;
             self.begin_release(Some(format!("{what}: {why}")));

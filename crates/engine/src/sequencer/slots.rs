@@ -117,7 +117,6 @@ impl Slot {
 
     /// Everything runs from `now`: checks begin when it has had its time to settle.
     pub(super) fn watch_from(&mut self, now: Moment) {
-        self.after_failure = false;
         self.judged_from = now + self.stabilisation.unwrap_or(self.watches[0].times.interval);
         for watch in &mut self.watches {
             watch.next = now + self.stabilisation.unwrap_or(watch.times.interval);

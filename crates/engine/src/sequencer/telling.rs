@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use regent_model::action::Resource;
+use regent_model::event::EventName;
 use regent_model::ids::ResourceName;
 use regent_model::journal::Level;
 
@@ -11,6 +13,13 @@ impl Sequencer {
     pub(super) fn described(&self, slot: usize) -> String {
         let resource = &self.slots[slot].resource;
         format!("{} {}", resource.kind(), resource.name())
+    }
+
+    /// The cluster event of what happened to an application; of other resources there is none.
+    pub(super) fn raise(&self, event: EventName, slot: usize, wishes: &mut Vec<Wish>) {
+        if let Resource::Application(application) = &self.slots[slot].resource {
+            wishes.push(Wish::Raise(event, application.name.clone()));
+        }
     }
 
     pub(super) fn tell_slot(

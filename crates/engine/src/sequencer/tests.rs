@@ -66,6 +66,7 @@ impl Play {
             match wish {
                 Wish::Run(run) => self.open.push(run),
                 Wish::Tell { kind, text, .. } => writeln!(self.told, "{kind}: {text}").unwrap(),
+                Wish::Raise(event, application) => writeln!(self.told, "{event} {application}").unwrap(),
                 Wish::Online => {}
                 ended => self.ended = Some(ended),
             }
@@ -223,6 +224,31 @@ fn a_further_monitor_counts_by_itself_and_a_failure_takes_cleanup_and_restart() 
         "{}",
         play.told
     );
+}
+
+/// Each attempt to bring it up but the last fails.
+#[test]
+fn a_restart_is_complete_when_the_application_is_up_again() {
+    let mut play = play("restarts = 1\nretries = 1\nmonitor = { failures = 1 }");
+    play.after(10);
+    let run = play.asked(How::Plain);
+    play.answer(&run, Outcome::Stopped);
+    let answers = [Outcome::Stopped, Outcome::Failed(Failure::because("no")), Outcome::Stopped];
+    for answer in answers {
+        let run = play.open.pop().unwrap();
+        play.answer(&run, answer);
+        assert!(!play.told.contains("server_restart_complete app\n"), "{}", play.told);
+    }
+    play.up();
+    assert_eq!(play.told.matches("server_restart app\n").count(), 1, "{}", play.told);
+    assert!(
+        play.told.ends_with("application app is up\nserver_restart_complete app\nonline: g restarted on a\n"),
+        "{}",
+        play.told
+    );
+    play.check(How::Plain, false);
+    assert_eq!(play.told.matches("server_restart").count(), 2, "the restarts are used up: {}", play.told);
+    assert!(play.told.contains("server_down app\n"), "{}", play.told);
 }
 
 #[test]
