@@ -12,7 +12,7 @@ use regent_model::NodeName;
 use serde_json::{Map, Value, json};
 
 use crate::args::EnvArgs;
-use crate::client::Asks;
+use crate::client::{self, Asks};
 use crate::screen::{Screen, complain};
 use crate::trouble::{Result, Trouble};
 
@@ -32,17 +32,19 @@ struct Environment {
 /// # Errors
 /// When it is refused, the file cannot be written, or the command cannot be run.
 pub fn env(asks: &dyn Asks, screen: &Screen, args: &EnvArgs) -> Result<()> {
-    let found = match asks.ask(&Request::Environment { group: args.group.clone() })? {
+    // What is taken out needs neither the daemon nor the group, which may be gone.
+    if let Some(path) = args.write.as_ref().filter(|_| args.remove) {
+        return write(screen, &args.group, None, path);
+    }
+    let request = Request::Environment { group: args.group.clone() };
+    let found = match client::accepted(asks.ask(&request)?)? {
         Answer::Environment { node, owner, variables, remarks } => {
             Environment { node, owner, variables, remarks }
         }
-        Answer::Refused(refusal) => return Err(Trouble::refused(refusal.reason).next(refusal.advice)),
-        other => {
-            return Err(Trouble::refused(format!("the daemon gave an answer of another kind: {other:?}")));
-        }
+        other => return Err(client::mismatch(&other)),
     };
     if let Some(path) = &args.write {
-        return write(screen, args, &found, path);
+        return write(screen, &args.group, Some(&found), path);
     }
     if let Some((program, rest)) = args.command.split_first() {
         let error = Command::new(program).args(rest).envs(found.variables).exec();
@@ -84,36 +86,38 @@ fn end(group: &str) -> String {
     format!("# END regent group {group}")
 }
 
-fn write(screen: &Screen, args: &EnvArgs, found: &Environment, path: &Path) -> Result<()> {
-    let group = &args.group;
+/// Puts what was found into the file, or takes the group's block out where nothing is given.
+fn write(screen: &Screen, group: &str, found: Option<&Environment>, path: &Path) -> Result<()> {
     // A link stays one.
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let at = path.display();
     let old = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(Trouble::refused(format!("cannot read {}: {error}", path.display()))),
+        Err(error) => return Err(Trouble::refused(format!("cannot read {at}: {error}"))),
     };
-    let lasting = found.variables.iter().filter(|(key, _)| !PASSING.contains(&key.as_str()));
-    let lines: String = lasting.map(|(key, value)| format!("{key}=\"{value}\"\n")).collect();
-    let block = (!args.remove).then(|| format!("{}\n{lines}{}\n", begin(group), end(group)));
+    let block = found.map(|found| {
+        let lasting = found.variables.iter().filter(|(key, _)| !PASSING.contains(&key.as_str()));
+        let lines: String = lasting.map(|(key, value)| format!("{key}=\"{value}\"\n")).collect();
+        format!("{}\n{lines}{}\n", begin(group), end(group))
+    });
     let new = with_block(&old, group, block.as_deref())
-        .map_err(|(why, next)| Trouble::refused(format!("{}: {why}", path.display())).next(next))?;
+        .map_err(|(why, next)| Trouble::refused(format!("{at}: {why}")).next(next))?;
     let changed = new != old;
     if changed {
-        replace(&path, &new)
-            .map_err(|e| Trouble::refused(format!("cannot write {}: {e}", path.display())))?;
+        replace(&path, &new).map_err(|e| Trouble::refused(format!("cannot write {at}: {e}")))?;
     }
-    let at = path.display();
-    let words = match (changed, args.remove) {
-        (false, true) => format!("{at} holds no environment of {group}"),
-        (false, false) => format!("{at} holds the environment of {group} as it is now"),
-        (true, true) => format!("the environment of {group} is taken out of {at}"),
-        (true, false) => {
+    let words = match (changed, found) {
+        (false, None) => format!("{at} holds no environment of {group}"),
+        (false, Some(_)) => format!("{at} holds the environment of {group} as it is now"),
+        (true, None) => format!("the environment of {group} is taken out of {at}"),
+        (true, Some(_)) => {
             format!("the environment of {group} is in {at}; sessions that begin from now on have it")
         }
     };
-    screen.value(&json!({ "done": words, "changed": changed, "remarks": found.remarks }))?;
-    for remark in &found.remarks {
+    let remarks: &[String] = found.map_or(&[], |found| &found.remarks);
+    screen.value(&json!({ "done": words, "changed": changed, "remarks": remarks }))?;
+    for remark in remarks {
         complain(&format!("{remark}\n"));
     }
     screen.say(&format!("{words}\n"))
@@ -129,7 +133,10 @@ fn with_block(old: &str, group: &str, block: Option<&str>) -> std::result::Resul
     if let (Some(other), Some(_)) = (other, block) {
         return Err((
             format!("it holds the environment of {other} already, and both set the same variables"),
-            format!("regent env {group} -- COMMAND, where it is needed"),
+            format!(
+                "regent env {group} -- COMMAND, where it is needed; or take the other out: regent env {other} --write \
+                 FILE --remove"
+            ),
         ));
     }
     match (at(&begin(group)), at(&end(group))) {
@@ -171,7 +178,12 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
         let _nothing_is_left = fs::remove_file(&new);
     }
     written?;
-    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+    fs::File::open(folder_of(path))?.sync_all()
+}
+
+/// The folder that a file stands in; of a bare name it is the one where the command was typed.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."))
 }
 
 #[cfg(test)]
@@ -197,6 +209,30 @@ mod tests {
         assert!(why.contains("environment of dce already") && next.contains("regent env dfs -- "), "{why}");
         assert!(with_block("# BEGIN regent group dce\n", "dce", Some(BLOCK)).is_err());
         assert!(with_block("# END regent group dce\n# BEGIN regent group dce\n", "dce", None).is_err());
+    }
+
+    #[test]
+    fn what_was_written_is_taken_out_also_when_the_group_or_the_daemon_is_gone() {
+        struct Nobody;
+        impl Asks for Nobody {
+            fn ask(&self, _: &Request) -> Result<Answer> {
+                Err(Trouble::unreachable("nobody listens"))
+            }
+        }
+        let path = std::env::temp_dir().join(format!("regent-env-gone-{}", std::process::id()));
+        fs::write(&path, format!("LANG=C\n{BLOCK}")).unwrap();
+        let args =
+            |remove| EnvArgs { group: "dce".into(), write: Some(path.clone()), remove, command: Vec::new() };
+        assert!(env(&Nobody, &Screen::silent(), &args(false)).is_err());
+        env(&Nobody, &Screen::silent(), &args(true)).unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "LANG=C\n");
+        fs::remove_file(&path).unwrap();
+    }
+
+    #[test]
+    fn a_bare_file_name_is_in_the_folder_at_hand() {
+        assert_eq!(folder_of(Path::new("environment")), Path::new("."));
+        assert_eq!(folder_of(Path::new("/etc/environment")), Path::new("/etc"));
     }
 
     #[test]
