@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use regent_api::{Answer, NodeWord, NodesAnswer, NodesAsk, Presence, Request};
-use regent_model::NodeName;
 use regent_model::config::Severity;
 use regent_model::survey::Difference;
+use regent_model::{GroupName, NodeName};
 use serde_json::{Value, json};
 
 use crate::client::{self, Asks};
-use crate::paint::{Paint, Tone};
+use crate::paint::{Cell, Paint, Tone, printable, table};
 use crate::screen::Screen;
 use crate::trouble::{Exit, Result, Trouble};
 
@@ -55,7 +55,7 @@ pub fn prepare(asks: &dyn Asks, screen: &Screen, group: Option<&str>, dry_run: b
         };
         left += lines.iter().filter(|(tone, _)| *tone == Tone::Bad).count();
         for (tone, line) in lines {
-            let _ = writeln!(text, "{node}: {}", screen.paint.tone(tone, &line));
+            let _ = writeln!(text, "{node}: {}", screen.paint.tone(tone, &printable(&line)));
         }
     }
     for line in silence(&answer) {
@@ -100,29 +100,21 @@ fn report(answer: &NodesAnswer, paint: Paint) -> String {
     let asked: Vec<&str> = answer.told.keys().map(NodeName::as_str).collect();
     let _ = writeln!(text, "asked: {}", asked.join(", "));
     for line in silence(answer).into_iter().chain(unable(answer)) {
-        let _ = writeln!(text, "{}", paint.tone(Tone::Bad, &line));
+        let _ = writeln!(text, "{}", paint.tone(Tone::Bad, &printable(&line)));
     }
-    let column = |of: fn(&Difference) -> String, least: usize| {
-        answer.differences.iter().map(|d| of(d).len()).max().unwrap_or(0).max(least)
-    };
-    let nodes = |d: &Difference| d.nodes.iter().map(NodeName::as_str).collect::<Vec<_>>().join(",");
-    let group = |d: &Difference| d.group.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
-    let wide = (column(|d| d.topic.clone(), 5), column(group, 5), column(nodes, 5));
     if !answer.differences.is_empty() {
-        let (a, b, c) = wide;
-        let _ = writeln!(text, "{:7}  {:a$}  {:b$}  {:c$}  what does not fit", "", "about", "group", "nodes");
-    }
-    for difference in &answer.differences {
-        let tone = match difference.severity {
-            Severity::Error => Tone::Bad,
-            Severity::Warning => Tone::Warning,
-            Severity::Note => Tone::Dim,
-        };
-        let (a, b, c) = wide;
-        let severity = paint.tone(tone, &format!("{:7}", difference.severity));
-        let (about, whose, on) = (&difference.topic, group(difference), nodes(difference));
-        let _ = writeln!(text, "{severity}  {about:a$}  {whose:b$}  {on:c$}  {}", difference.text);
-        let _ = writeln!(text, "{:7}  {}", "", paint.tone(Tone::Dim, &format!("next: {}", difference.help)));
+        let title = ["how bad", "about", "group", "nodes", "what does not fit"];
+        let mut rows = vec![title.iter().map(Cell::plain).collect::<Vec<_>>()];
+        rows.extend(answer.differences.iter().map(row));
+        let table = table(&rows, "", paint);
+        let helps = answer.differences.iter().map(|difference| Some(&difference.help));
+        for (line, help) in table.lines().zip(std::iter::once(None).chain(helps)) {
+            let _ = writeln!(text, "{line}");
+            if let Some(help) = help {
+                let next = printable(&format!("next: {help}"));
+                let _ = writeln!(text, "{:9}{}", "", paint.tone(Tone::Dim, &next));
+            }
+        }
     }
     let _ = match answer.differences.len() {
         0 => writeln!(text, "nothing that does not fit together"),
@@ -130,6 +122,22 @@ fn report(answer: &NodesAnswer, paint: Paint) -> String {
         n => writeln!(text, "{n} things do not fit together"),
     };
     text
+}
+
+fn row(difference: &Difference) -> Vec<Cell> {
+    let tone = match difference.severity {
+        Severity::Error => Tone::Bad,
+        Severity::Warning => Tone::Warning,
+        Severity::Note => Tone::Dim,
+    };
+    let nodes: Vec<&str> = difference.nodes.iter().map(NodeName::as_str).collect();
+    vec![
+        Cell::new(tone, difference.severity.to_string()),
+        Cell::plain(&difference.topic),
+        Cell::plain(difference.group.as_ref().map_or("-", GroupName::as_str)),
+        Cell::plain(nodes.join(",")),
+        Cell::plain(&difference.text),
+    ]
 }
 
 /// Waits until nothing of a group is on any node, and says what was seen on each.
@@ -204,7 +212,6 @@ fn seen(answer: &NodesAnswer) -> (String, Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use regent_model::GroupName;
 
     fn node(name: &str) -> NodeName {
         NodeName::new(name).unwrap()
@@ -225,12 +232,16 @@ mod tests {
             silent: vec![node("lx9")],
             differences: vec![
                 difference(Severity::Error, "device", "/dev/sdc is missing"),
-                difference(Severity::Note, "mount point", "there is no folder /x"),
+                difference(Severity::Note, "mount point", "there is no folder /x\u{1b}[2J"),
             ],
         };
         let text = report(&answer, Paint(false));
-        assert!(text.starts_with("asked: lx4\nlx9 said nothing"), "{text}");
         assert!(text.contains("error    device       db     lx5    /dev/sdc is missing\n"), "{text}");
+        assert!(
+            text.starts_with("asked: lx4\nlx9 said nothing: is it up? regent status\nhow bad  about "),
+            "{text}"
+        );
+        assert!(!text.contains('\u{1b}'), "what a node says reaches no terminal as it is: {text:?}");
         assert!(text.contains("next: mend it") && text.ends_with("2 things do not fit together\n"), "{text}");
     }
 
