@@ -223,6 +223,7 @@ fn changed_by(wish: &mut Wish, entry: &Entry) {
         Wish::Stopped { node, .. } if entry.kind == "reboot" && entry.node == *node => {
             *wish = Wish::Node { node: node.clone(), state: "standby" };
         }
+        Wish::Every(wishes) => wishes.iter_mut().for_each(|wish| changed_by(wish, entry)),
         _ => {}
     }
 }

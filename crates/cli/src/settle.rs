@@ -91,7 +91,10 @@ fn every(wishes: &[Wish], status: &Status) -> Verdict {
     let open =
         pick(|v| matches!(v, Verdict::Failed { .. })).or_else(|| pick(|v| matches!(v, Verdict::Waiting(_))));
     let words = |v: &Verdict| if let Verdict::Settled(words) = v { Some(words.clone()) } else { None };
-    open.unwrap_or_else(|| Verdict::Settled(verdicts.iter().filter_map(words).collect::<Vec<_>>().join("; ")))
+    open.unwrap_or_else(|| match verdicts.as_slice() {
+        [] => Verdict::Settled("its nodes are not there: nothing is waited for".into()),
+        done => Verdict::Settled(done.iter().filter_map(words).collect::<Vec<_>>().join("; ")),
+    })
 }
 
 fn with(status: &Status, name: &GroupName, judge: impl Fn(&GroupStatus) -> Verdict) -> Verdict {

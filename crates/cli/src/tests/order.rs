@@ -45,6 +45,21 @@ fn what_needs_a_person_is_a_failure_with_its_advice() {
 }
 
 #[test]
+fn of_several_wishes_one_that_cannot_come_true_is_told_first_and_one_that_is_open_next() {
+    let done = online(None, Some("lx4"));
+    let open = online(None, Some("lx5"));
+    let gone = Wish::Disabled { group: group_name("gone") };
+    let judged =
+        |wishes: &[&Wish]| judge(&Wish::Every(wishes.iter().copied().cloned().collect()), &healthy());
+    assert!(matches!(judged(&[&done, &open, &gone]), Verdict::Failed { .. }));
+    assert!(matches!(judged(&[&done, &open]), Verdict::Waiting(_)));
+    let Verdict::Settled(both) = judged(&[&done, &done]) else { panic!("both have their effect") };
+    assert_eq!(both.matches("cacheha1 is online on lx4").count(), 2, "{both}");
+    let Verdict::Settled(none) = judged(&[]) else { panic!("there is nothing to wait for") };
+    assert!(none.contains("nothing is waited for"), "{none}");
+}
+
+#[test]
 fn a_move_waits_until_the_group_is_online_there() {
     let daemon = Scripted::new(vec![
         healthy(),
