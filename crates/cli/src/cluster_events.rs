@@ -1,8 +1,8 @@
 //! `regent event`: the catalogue, what runs and waits, and how a blocked one goes on; and the summary of events.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use regent_api::{Answer, QueuedEvent, Request};
 use regent_model::NodeName;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::args::EventCommand;
 use crate::client::{self, Asks};
-use crate::events::{merged, took_text};
+use crate::events::{merged, moment, ms, time_text, took_text};
 use crate::paint::{block, printable};
 use crate::screen::Screen;
 use crate::trouble::Result;
@@ -99,16 +99,19 @@ pub fn queue(nodes: &[(NodeName, Vec<QueuedEvent>)]) -> String {
     if out.is_empty() { "no node tells of its events\n".to_owned() } else { out }
 }
 
+/// A group, what of it, and how long that took.
+type Held = (String, String, Option<Duration>);
+
 /// One event, and what was done in it.
 #[derive(Debug, Default)]
 struct Sum {
     note: Option<EventNote>,
     node: String,
     began_ms: u64,
-    took: Option<std::time::Duration>,
+    took: Option<Duration>,
     state: String,
-    acquired: Vec<(String, String, Option<std::time::Duration>)>,
-    released: Vec<(String, String, Option<std::time::Duration>)>,
+    acquired: Vec<Held>,
+    released: Vec<Held>,
     commands: Vec<String>,
     failed: Vec<String>,
 }
@@ -147,8 +150,7 @@ impl Sum {
         match entry.kind.as_str() {
             "event_complete" if is_root => {
                 self.took = entry.took;
-                let how = entry.text.split(':').next().unwrap_or("done");
-                self.state = if how == "done" { "done".into() } else { how.to_owned() };
+                self.state = entry.text.split(':').next().unwrap_or("done").to_owned();
             }
             "event_interrupted" if is_root => self.state = "interrupted".into(),
             "event_blocked" => self.state = "blocked".into(),
@@ -161,23 +163,18 @@ impl Sum {
     }
 
     fn json(&self) -> Value {
-        let list = |all: &[(String, String, Option<std::time::Duration>)]| -> Vec<Value> {
-            let mut list = Vec::new();
-            for (group, what, took) in all {
-                let took = took.map(|t| t.as_micros() as f64 / 1e3);
-                list.push(json!({ "group": group, "resource": what, "took_ms": took }));
-            }
-            list
+        let list = |all: &[Held]| -> Vec<Value> {
+            let one = |(group, what, took): &Held| json!({ "group": group, "resource": what, "took_ms": took.map(ms) });
+            all.iter().map(one).collect()
         };
-        let ms = i64::try_from(self.began_ms).unwrap_or(i64::MAX);
         json!({
             "node": self.node,
             "number": self.note.as_ref().map(|n| n.number),
             "event": self.note.as_ref().map(|n| n.event.name.word()),
             "arguments": self.note.as_ref().map(|n| n.event.args.clone()),
-            "time": Timestamp::from_millisecond(ms).map(|t| t.to_string()).ok(),
+            "time": time_text(self.began_ms),
             "state": self.state,
-            "took_ms": self.took.map(|t| t.as_micros() as f64 / 1e3),
+            "took_ms": self.took.map(ms),
             "acquired": list(&self.acquired),
             "released": list(&self.released),
             "commands": self.commands,
@@ -186,14 +183,9 @@ impl Sum {
     }
 
     fn text(&self, zone: &TimeZone) -> String {
-        let ms = i64::try_from(self.began_ms).unwrap_or(i64::MAX);
-        let time = Timestamp::from_millisecond(ms).map_or_else(
-            |_| format!("{ms} ms after 1970"),
-            |t| t.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
-        );
         let Some(note) = &self.note else { return String::new() };
         let took = self.took.map_or_else(String::new, |t| format!(" in {}", took_text(t)));
-        let head = format!("{time}  {}  event {}", self.node, note.number);
+        let head = format!("{}  {}  event {}", moment(self.began_ms, zone), self.node, note.number);
         let mut out = format!("{head} {}: {}{took}\n", note.event, self.state);
         for (word, all) in [("acquired", &self.acquired), ("released", &self.released)] {
             for (group, what, took) in all {

@@ -1,6 +1,7 @@
 //! `regent events`: the journals of all nodes as one list of steps with milliseconds.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -215,26 +216,42 @@ fn what(entry: &Entry) -> String {
 
 /// How long something took, in whole milliseconds; finer below ten.
 #[must_use]
-pub fn took_text(took: std::time::Duration) -> String {
+pub fn took_text(took: Duration) -> String {
     let ms = took.as_secs_f64() * 1e3;
     if ms < 10.0 { format!("{ms:.1} ms") } else { format!("{ms:.0} ms") }
 }
 
-fn moment(wall_ms: u64, zone: &TimeZone) -> String {
-    let ms = i64::try_from(wall_ms).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(ms).map_or_else(
-        |_| format!("{wall_ms} ms after 1970"),
+/// A moment as the reader's clock showed it.
+#[must_use]
+pub fn moment(wall_ms: u64, zone: &TimeZone) -> String {
+    timestamp(wall_ms).map_or_else(
+        || format!("{wall_ms} ms after 1970"),
         |t| t.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f %Z").to_string(),
     )
+}
+
+fn timestamp(wall_ms: u64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(wall_ms).unwrap_or(i64::MAX)).ok()
+}
+
+/// A moment for programs; none if it is beyond every calendar.
+#[must_use]
+pub fn time_text(wall_ms: u64) -> Option<String> {
+    timestamp(wall_ms).map(|t| t.to_string())
+}
+
+/// A duration for programs, in milliseconds.
+#[must_use]
+pub fn ms(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1e3
 }
 
 /// One entry for programs: as the journal has it, with its time as text and durations in milliseconds.
 #[must_use]
 pub fn entry_json(entry: &Entry, burst_began_ms: u64) -> Value {
     let mut value = serde_json::to_value(entry).unwrap_or_default();
-    let ms = i64::try_from(entry.wall_ms).unwrap_or(i64::MAX);
-    value["time"] = json!(Timestamp::from_millisecond(ms).map(|t| t.to_string()).ok());
+    value["time"] = json!(time_text(entry.wall_ms));
     value["since_burst_ms"] = json!(i128::from(entry.wall_ms) - i128::from(burst_began_ms));
-    value["took_ms"] = json!(entry.took.map(|t| t.as_micros() as f64 / 1e3));
+    value["took_ms"] = json!(entry.took.map(ms));
     value
 }

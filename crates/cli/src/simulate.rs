@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::args::SimulateArgs;
 use crate::client::{Asks, accepted, mismatch};
+use crate::events::ms;
 use crate::look::read;
 use crate::paint::{Paint, Tone, printable, wrapped};
 use crate::screen::Screen;
@@ -133,7 +134,6 @@ pub fn in_a_line(group: &GroupForesight) -> String {
 /// For programs; durations are milliseconds.
 #[must_use]
 pub fn foresight_json(foresight: &Foresight) -> Value {
-    let ms = |d: std::time::Duration| d.as_micros() as f64 / 1e3;
     let groups: Vec<Value> = foresight
         .groups
         .iter()

@@ -6,6 +6,7 @@ use regent_api::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status}
 use regent_model::config::duration_text;
 use serde_json::Value;
 
+use crate::events::ms;
 use crate::paint::{Cell, Paint, Tone, printable, table, wrapped};
 use crate::settle::is_unwell;
 
@@ -306,7 +307,7 @@ pub fn explain(status: &Status, group: &GroupStatus, paint: Paint) -> String {
 #[must_use]
 pub fn status_json(status: &Status) -> Value {
     let mut value = serde_json::to_value(status).unwrap_or_default();
-    value["lease_ms"] = (status.lease.as_micros() as f64 / 1e3).into();
+    value["lease_ms"] = ms(status.lease).into();
     for (at, group) in status.groups.iter().enumerate() {
         let verdicts = group.nodes.iter().map(|(node, verdict)| (node.to_string(), verdict.clone().into()));
         value["groups"][at]["verdicts"] = Value::Object(verdicts.collect());

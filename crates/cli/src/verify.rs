@@ -12,6 +12,8 @@ use regent_model::config::{
 };
 use serde_json::{Value, json};
 
+use crate::events::ms;
+
 /// Everything `regent verify` prints for the file at `path` with that `text`: the findings, errors first, a
 /// line with their counts and, for a valid file, the timers with their inequality and the guarantee of each
 /// group.
@@ -195,7 +197,6 @@ fn place_json(text: &str, span: &Span) -> Value {
 
 fn timers_json(config: &Config) -> Value {
     let t = &config.timers;
-    let ms = |d: std::time::Duration| d.as_micros() as f64 / 1000.0;
     json!({
         "takeover": config.takeover,
         "heartbeat_ms": ms(t.heartbeat),
