@@ -99,8 +99,9 @@ Examples:
     #[command(after_help = "Examples:
   regent verify ward7.toml
   regent verify            the configuration in force
-  regent verify --nodes    the nodes, held side by side: programs and scripts, users, devices, limits, what starts at
-                           boot; exit code 1 when something does not fit. Runs every night too (verify_at)")]
+  regent verify --nodes    the nodes, held side by side: programs and scripts, users, devices,
+                           limits, what starts at boot; exit code 1 when something does not fit.
+                           Runs every night too (verify_at)")]
     Verify {
         /// The file; without it the configuration in force
         file: Option<PathBuf>,
@@ -146,7 +147,7 @@ Examples:
   regent events --group ward --since 10m
   regent events --follow
   regent events --summary
-Every node also appends its own entries to /var/lib/regent/journal.log, one JSON object a line (see
+Every node also appends its own entries to /var/lib/regent/journal.log, one JSON object a line (see \
 `kind`, `text`, `event`, `took`), for tools that follow it: tail -F; the file before is journal.log.1."
     )]
     Events(EventsArgs),
@@ -167,8 +168,8 @@ Every node also appends its own entries to /var/lib/regent/journal.log, one JSON
     },
     /// Print what a group's commands are told on this node, or run a command with it
     #[command(after_help = "\
-REGENT_EXCLUDED_ADDRESSES and RPC_UNSUPPORTED_NETADDRS are all addresses of this node that are not the group's own, as
-they are now. A file that was written keeps what it holds: write it again when the node's addresses change.
+REGENT_EXCLUDED_ADDRESSES and RPC_UNSUPPORTED_NETADDRS are all addresses of this node that are not the group's own, \
+as they are now. A file that was written keeps what it holds: write it again when the node's addresses change.
 Examples:
   regent env dce
   eval \"$(regent env dce)\"
@@ -198,8 +199,8 @@ Examples:
     },
     /// Leave an application alone for a while, or watch it again
     #[command(after_help = "\
-While its monitors are suspended nothing is asked and its end is no failure; status says so. It ends with resume, or when
-the group is stopped, moved or taken over. What runs in its group still ends when the node loses its lease.
+While its monitors are suspended nothing is asked and its end is no failure; status says so. It ends with resume, or \
+when the group is stopped, moved or taken over. What runs in its group still ends when the node loses its lease.
 Examples:
   regent application suspend dce secd
   regent application resume dce secd")]

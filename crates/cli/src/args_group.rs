@@ -27,7 +27,7 @@ pub enum GroupCommand {
     },
     /// Run it on another node, or undo that
     #[command(
-        after_help = "The move is remembered, also when that node is lost: a group whose policy fails back returns
+        after_help = "The move is remembered, also when that node is lost: a group whose policy fails back returns \
 to it. `regent explain GROUP` shows it; --restore lets the group's list decide again.
 Examples:
   regent group move ward lx5

@@ -41,7 +41,7 @@ and a group `ledger`: file system, service address 10.77.0.100 and a small ledge
 Examples:
   regent lab up
   regent lab up ward7.toml --name second
-  regent lab up examples/hacmp/hot-standby-cascading.toml --put examples/hacmp/scripts:/usr/local/lib/hacmp"
+  regent lab up ward7.toml --put scripts:/usr/local/lib/ward7"
     )]
     Up {
         /// The configuration to build a lab for
