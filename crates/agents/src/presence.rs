@@ -15,12 +15,11 @@ pub fn presence(me: &NodeName, group: &GroupConfig) -> Vec<(String, Result<bool,
     }
     for filesystem in &group.filesystems {
         let own = filesystem.on(me);
-        let (what, there) = if own.is_bind() {
-            let what = format!("{} at {}", own.device.display(), own.mount.display());
-            (what, bind::find(&own.device, &own.mount))
+        let what = format!("{} at {}", own.device.display(), own.mount.display());
+        let there = if own.is_bind() {
+            bind::find(&own.device, &own.mount)
         } else {
-            let what = format!("{} at {}", own.device.display(), own.mount.display());
-            (what, unmount::find_ours(&own.device, &own.mount))
+            unmount::find_ours(&own.device, &own.mount)
         };
         found.push((what, there.map(|mount| mount.is_some())));
     }
