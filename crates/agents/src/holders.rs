@@ -83,12 +83,7 @@ pub(crate) fn find(device: DeviceNumber, point: &Path) -> Holders {
     let mut namespaces = BTreeMap::new();
     let mut holders = Holders::default();
     for pid in process::all() {
-        let holds = held_by(pid, device);
-        if !holds.is_empty()
-            && let Some(who) = Identity::of(pid)
-        {
-            holders.processes.push(Holder { who, command: process::command_line(pid), holds });
-        }
+        holders.processes.extend(holder(pid, held_by(pid, Sought::Device(device))));
         let namespace = std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
         if namespace.is_some() && namespace != own_namespace {
             namespaces.entry(namespace).or_insert(pid);
@@ -102,26 +97,12 @@ pub(crate) fn find(device: DeviceNumber, point: &Path) -> Holders {
 /// Looks through every visible process for files at or below `point`, by their paths: a folder that was put elsewhere
 /// has the device of the file system that it comes from.
 pub(crate) fn below(point: &Path) -> Holders {
-    let inside = |link: &Path| std::fs::read_link(link).ok().filter(|target| target.starts_with(point));
     let namespace = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
     let own = namespace("thread-self");
-    let mut holders = Holders::default();
     // A path of another namespace is another place.
-    for pid in process::all().into_iter().filter(|pid| namespace(&pid.to_string()) == own) {
-        let folder = PathBuf::from(format!("/proc/{pid}"));
-        let mut holds: Vec<String> = [("cwd", "works in"), ("root", "has as its root"), ("exe", "runs")]
-            .into_iter()
-            .filter_map(|(link, word)| Some(format!("{word} {}", inside(&folder.join(link))?.display())))
-            .collect();
-        let open = std::fs::read_dir(folder.join("fd")).into_iter().flatten().flatten();
-        holds.extend(open.filter_map(|fd| Some(format!("has open {}", inside(&fd.path())?.display()))));
-        if !holds.is_empty()
-            && let Some(who) = Identity::of(pid)
-        {
-            holders.processes.push(Holder { who, command: process::command_line(pid), holds });
-        }
-    }
-    holders
+    let visible = process::all().into_iter().filter(|pid| namespace(&pid.to_string()) == own);
+    let processes = visible.filter_map(|pid| holder(pid, held_by(pid, Sought::Below(point)))).collect();
+    Holders { processes, ..Holders::default() }
 }
 
 /// Looks for who has the device itself: mounts of it, and processes that have it open.
@@ -138,12 +119,8 @@ pub(crate) fn of_device(device: DeviceNumber) -> Holders {
     for pid in process::all() {
         let open = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
         let open = open.filter(|fd| is_the_device(&fd.path(), device));
-        let holds: Vec<String> = open.map(|fd| format!("has open {}", target(&fd.path()))).collect();
-        if !holds.is_empty()
-            && let Some(who) = Identity::of(pid)
-        {
-            holders.processes.push(Holder { who, command: process::command_line(pid), holds });
-        }
+        let holds = open.map(|fd| format!("has open {}", target(&fd.path()))).collect();
+        holders.processes.extend(holder(pid, holds));
     }
     holders
 }
@@ -172,21 +149,70 @@ fn has_mounted(pid: i32, device: DeviceNumber) -> Option<Elsewhere> {
     (!points.is_empty()).then(|| Elsewhere { pid, command: process::command_line(pid), points })
 }
 
-fn held_by(pid: i32, device: DeviceNumber) -> Vec<String> {
+/// The process, if it holds anything and is still there.
+fn holder(pid: i32, holds: Vec<String>) -> Option<Holder> {
+    let who = (!holds.is_empty()).then(|| Identity::of(pid))??;
+    Some(Holder { who, command: process::command_line(pid), holds })
+}
+
+/// Which files are looked for.
+#[derive(Clone, Copy)]
+enum Sought<'a> {
+    /// Those on a device. Device numbers are compared and not paths: a path is another one in another root, and a
+    /// deleted file has none. The question is answered from what the kernel has at hand, so a dead server cannot make
+    /// it hang.
+    Device(DeviceNumber),
+    /// Those whose path is this or below it.
+    Below(&'a Path),
+}
+
+impl Sought<'_> {
+    fn is(self, link: &Path) -> bool {
+        match self {
+            Self::Device(device) => {
+                let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
+                rustix::fs::statx(CWD, link, flags, StatxFlags::TYPE)
+                    .is_ok_and(|found| (found.stx_dev_major, found.stx_dev_minor) == device)
+            }
+            Self::Below(point) => std::fs::read_link(link).is_ok_and(|target| target.starts_with(point)),
+        }
+    }
+
+    /// The path of one line of `maps`, if it is a file that is looked for.
+    fn mapping(self, line: &str) -> Option<&str> {
+        let mut rest = line;
+        let mut fields = [""; 5];
+        for field in &mut fields {
+            (*field, rest) = rest.trim_start().split_once(' ')?;
+        }
+        let path = rest.trim();
+        let same = match self {
+            Self::Device((major, minor)) => {
+                let (found_major, found_minor) = fields[3].split_once(':')?;
+                u32::from_str_radix(found_major, 16) == Ok(major)
+                    && u32::from_str_radix(found_minor, 16) == Ok(minor)
+            }
+            Self::Below(point) => Path::new(path).starts_with(point),
+        };
+        same.then_some(path)
+    }
+}
+
+fn held_by(pid: i32, sought: Sought<'_>) -> Vec<String> {
     let folder = PathBuf::from(format!("/proc/{pid}"));
     let mut holds = Vec::new();
     for (link, word) in [("cwd", "works in"), ("root", "has as its root"), ("exe", "runs")] {
         let path = folder.join(link);
-        if is_on(&path, device) {
+        if sought.is(&path) {
             holds.push(format!("{word} {}", target(&path)));
         }
     }
     for entry in std::fs::read_dir(folder.join("fd")).into_iter().flatten().flatten() {
-        if is_on(&entry.path(), device) {
+        if sought.is(&entry.path()) {
             holds.push(format!("has open {}", target(&entry.path())));
         }
     }
-    for path in mapped(&folder.join("maps"), device) {
+    for path in mapped(&folder.join("maps"), sought) {
         let word = format!("maps {path}");
         if !holds.contains(&word) && !holds.contains(&format!("runs {path}")) {
             holds.push(word);
@@ -195,38 +221,17 @@ fn held_by(pid: i32, device: DeviceNumber) -> Vec<String> {
     holds
 }
 
-/// Compares device numbers and not paths: a path is another one in another root, and a deleted file has none.
-/// The question is answered from what the kernel has at hand, so a dead server cannot make it hang.
-fn is_on(link: &Path, device: DeviceNumber) -> bool {
-    let flags = AtFlags::STATX_DONT_SYNC | AtFlags::NO_AUTOMOUNT;
-    rustix::fs::statx(CWD, link, flags, StatxFlags::TYPE)
-        .is_ok_and(|found| (found.stx_dev_major, found.stx_dev_minor) == device)
-}
-
 fn target(link: &Path) -> String {
     std::fs::read_link(link).map_or_else(|_| "a file".into(), |path| path.display().to_string())
 }
 
-fn mapped(maps: &Path, device: DeviceNumber) -> Vec<String> {
+fn mapped(maps: &Path, sought: Sought<'_>) -> Vec<String> {
     let text = std::fs::read(maps).unwrap_or_default();
     let text = String::from_utf8_lossy(&text);
     let mut paths: Vec<String> =
-        text.lines().filter_map(|line| mapping(line, device)).map(str::to_owned).collect();
+        text.lines().filter_map(|line| sought.mapping(line)).map(str::to_owned).collect();
     paths.dedup();
     paths
-}
-
-/// The path of one line of `maps`, if it is a file on the device.
-fn mapping(line: &str, (major, minor): DeviceNumber) -> Option<&str> {
-    let mut rest = line;
-    let mut fields = [""; 5];
-    for field in &mut fields {
-        (*field, rest) = rest.trim_start().split_once(' ')?;
-    }
-    let (found_major, found_minor) = fields[3].split_once(':')?;
-    let same = u32::from_str_radix(found_major, 16) == Ok(major)
-        && u32::from_str_radix(found_minor, 16) == Ok(minor);
-    same.then_some(rest.trim())
 }
 
 fn other_users(device: DeviceNumber, point: &Path) -> Vec<String> {
@@ -261,11 +266,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mapping_is_known_by_its_device_and_keeps_blanks_in_its_path() {
+    fn a_mapping_is_known_by_its_device_or_its_place_and_keeps_blanks_in_its_path() {
         let line = "7f0a-7f0b r-xp 00001000 fd:1f 4242    /srv/a b (deleted)";
-        assert_eq!(mapping(line, (0xfd, 0x1f)), Some("/srv/a b (deleted)"));
-        assert_eq!(mapping(line, (0xfd, 1)), None);
-        assert_eq!(mapping("7f0a-7f0b rw-p 00000000 00:00 0 ", (0xfd, 0x1f)), None);
+        let (device, other) = (Sought::Device((0xfd, 0x1f)), Sought::Device((0xfd, 1)));
+        assert_eq!(device.mapping(line), Some("/srv/a b (deleted)"));
+        assert_eq!(other.mapping(line), None);
+        assert_eq!(Sought::Below(Path::new("/srv")).mapping(line), Some("/srv/a b (deleted)"));
+        assert_eq!(Sought::Below(Path::new("/sr")).mapping(line), None);
+        for sought in [device, Sought::Below(Path::new("/srv"))] {
+            assert_eq!(sought.mapping("7f0a-7f0b rw-p 00000000 00:00 0 "), None);
+        }
     }
 
     #[test]
@@ -274,7 +284,7 @@ mod tests {
             let exe = rustix::fs::stat("/proc/self/exe").unwrap();
             (rustix::fs::major(exe.st_dev), rustix::fs::minor(exe.st_dev))
         };
-        let holds = held_by(std::process::id() as i32, (major, minor));
+        let holds = held_by(std::process::id() as i32, Sought::Device((major, minor)));
         assert!(holds.iter().any(|h| h.starts_with("runs ")), "{holds:?}");
     }
 }

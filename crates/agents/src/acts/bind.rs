@@ -1,19 +1,14 @@
 //! Putting a folder of a mounted file system elsewhere too, and taking it away there.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, MountFlags};
+use rustix::mount::{MountAttrFlags, MountFlags, UnmountFlags};
 
 use super::options;
 use crate::holders;
 use crate::mountinfo::{self, DeviceNumber, Mount};
 use crate::place;
-
-/// A holder on its way out is given this long before anybody looks for it.
-const PATIENCE: Duration = Duration::from_millis(20);
-const LOOK_AGAIN: Duration = Duration::from_millis(3);
 
 /// What the kernel's list of mounts shows for a folder that was put elsewhere.
 struct Source {
@@ -64,13 +59,18 @@ pub(super) fn bind(folder: &Path, point: &Path, wanted: &str) -> Result<(), Stri
         )));
     }
     rustix::mount::mount_bind(folder, &place).map_err(|e| fail(&e))?;
-    let flags = flags(options.attributes);
-    if flags.is_empty() {
+    if options.attributes.is_empty() {
         return Ok(());
     }
-    rustix::mount::mount_remount(&place, MountFlags::BIND | flags, c"").map_err(|e| {
-        let _left_to_the_release = super::unmount::at_once(&place);
-        fail(&format!("options {wanted}: {e}"))
+    let remount = || {
+        // The kernel sets exactly what it is given: what the file system is mounted with is given again.
+        let made = find(folder, point)?.ok_or("it is gone again")?;
+        let all = options.attributes | options::parse(&made.options).attributes;
+        rustix::mount::mount_remount(&place, MountFlags::BIND | flags(all), c"").map_err(|e| e.to_string())
+    };
+    remount().map_err(|why| {
+        let _left_to_the_release = rustix::mount::unmount(&place, UnmountFlags::NOFOLLOW);
+        fail(&format!("options {wanted}: {why}"))
     })
 }
 
@@ -85,7 +85,9 @@ fn flags(attributes: MountAttrFlags) -> MountFlags {
         (MountAttrFlags::MOUNT_ATTR_NODEV, MountFlags::NODEV),
         (MountAttrFlags::MOUNT_ATTR_NOEXEC, MountFlags::NOEXEC),
         (MountAttrFlags::MOUNT_ATTR_NOATIME, MountFlags::NOATIME),
+        (MountAttrFlags::MOUNT_ATTR_STRICTATIME, MountFlags::STRICTATIME),
         (MountAttrFlags::MOUNT_ATTR_NODIRATIME, MountFlags::NODIRATIME),
+        (MountAttrFlags::MOUNT_ATTR_NOSYMFOLLOW, MountFlags::NOSYMFOLLOW),
     ]
     .into_iter()
     .filter(|(attribute, _)| attributes.contains(*attribute))
@@ -95,30 +97,7 @@ fn flags(attributes: MountAttrFlags) -> MountFlags {
 /// See [`super::release`]. Who keeps the mount busy is killed only when it is this mount that he is in: whoever works
 /// in the folder itself is the file system's matter.
 pub(crate) fn release(folder: &Path, point: &Path, deadline: Instant) -> Result<(), String> {
-    let fail = |what: String| format!("{} is not released: {what}", point.display());
-    let mut busy_since = None;
-    while let Some(mount) = find(folder, point)? {
-        match super::unmount::once(&mount) {
-            Ok(()) => {}
-            Err(Errno::BUSY) => {
-                let since = *busy_since.get_or_insert_with(Instant::now);
-                if since.elapsed() >= PATIENCE {
-                    let holders = holders::below(&mount.point);
-                    super::unmount::signal_all(&holders, rustix::process::Signal::KILL);
-                    let on_top = super::unmount::nested(&mount).err();
-                    if Instant::now() >= deadline {
-                        let on_top = on_top.map(|e| format!("\n{e}")).unwrap_or_default();
-                        return Err(fail(format!("it is busy:\n{holders}{on_top}")));
-                    }
-                } else if Instant::now() >= deadline {
-                    return Err(fail("it is busy".into()));
-                }
-                std::thread::sleep(LOOK_AGAIN);
-            }
-            Err(e) => return Err(fail(e.to_string())),
-        }
-    }
-    Ok(())
+    super::unmount::until_gone(point, || find(folder, point), |mount| holders::below(&mount.point), deadline)
 }
 
 #[cfg(test)]

@@ -39,11 +39,6 @@ pub(crate) fn once(mount: &Mount) -> Result<(), Errno> {
     }
 }
 
-/// Unmounts what is at `point` once, never lazily.
-pub(super) fn at_once(point: &Path) -> Result<(), Errno> {
-    rustix::mount::unmount(point, UnmountFlags::NOFOLLOW)
-}
-
 /// Unmounts what is mounted on `top`, the deepest first, and says what would not go.
 pub(crate) fn nested(top: &Mount) -> Result<(), String> {
     let mounts = mountinfo::own()?;
@@ -107,32 +102,50 @@ fn unmount_here(number: DeviceNumber, holders: &Holders) -> Vec<String> {
 
 /// See [`super::release`].
 pub(crate) fn release(device: &Path, point: &Path, deadline: Instant) -> Result<(), String> {
-    let fail = |what: String| format!("{} is not released: {what}", point.display());
     let mut number = device::number(device).ok();
+    let find = || {
+        let found = find_ours(device, point)?;
+        number = found.as_ref().map(|mount| mount.device).filter(|n| n.0 != 0).or(number);
+        Ok(found)
+    };
+    until_gone(point, find, |mount| holders::find(mount.device, &mount.point), deadline)?;
+    show_free(device, point, number, deadline).map_err(|what| not_released(point, &what))
+}
+
+/// Unmounts what `find` finds until that is nothing. Who keeps it busy, by `held_by`, is killed.
+pub(super) fn until_gone(
+    point: &Path,
+    mut find: impl FnMut() -> Result<Option<Mount>, String>,
+    held_by: impl Fn(&Mount) -> Holders,
+    deadline: Instant,
+) -> Result<(), String> {
     let mut busy_since = None;
-    while let Some(mount) = find_ours(device, point)? {
-        number = Some(mount.device).filter(|n| n.0 != 0).or(number);
+    while let Some(mount) = find()? {
         match once(&mount) {
             Ok(()) => {}
             Err(Errno::BUSY) => {
                 let since = *busy_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= PATIENCE {
-                    let holders = holders::find(mount.device, &mount.point);
+                    let holders = held_by(&mount);
                     signal_all(&holders, Signal::KILL);
                     let left_on_top = nested(&mount);
                     if Instant::now() >= deadline {
                         let on_top = left_on_top.err().map(|e| format!("\n{e}")).unwrap_or_default();
-                        return Err(fail(format!("it is busy:\n{holders}{on_top}")));
+                        return Err(not_released(point, &format!("it is busy:\n{holders}{on_top}")));
                     }
                 } else if Instant::now() >= deadline {
-                    return Err(fail("it is busy".into()));
+                    return Err(not_released(point, "it is busy"));
                 }
                 std::thread::sleep(LOOK_AGAIN);
             }
-            Err(e) => return Err(fail(e.to_string())),
+            Err(e) => return Err(not_released(point, &e.to_string())),
         }
     }
-    show_free(device, point, number, deadline).map_err(fail)
+    Ok(())
+}
+
+fn not_released(point: &Path, what: &str) -> String {
+    format!("{} is not released: {what}", point.display())
 }
 
 /// Unmounts the device in the namespace of another process, on a thread that goes there and does not return.

@@ -123,7 +123,7 @@ fn at_the_end_of_a_lease_whoever_works_in_the_folder_there_is_killed_and_nobody_
             device: disk.device.clone(),
             mount: disk.mount_point(),
             fstype: "ext4".into(),
-            options: String::new(),
+            options: "nodev".into(),
         };
         acts::perform(&mount).unwrap();
         std::fs::create_dir_all(&folder).unwrap();
@@ -133,18 +133,30 @@ fn at_the_end_of_a_lease_whoever_works_in_the_folder_there_is_killed_and_nobody_
         }
         let options = sh(&format!("findmnt -no VFS-OPTIONS {}", point.display()));
         assert!(options.contains("ro") && options.contains("nosuid"), "{options}");
+        assert!(options.contains("nodev"), "what the file system is mounted with is kept: {options}");
         assert!(std::fs::write(point.join("x"), "x").is_err(), "read-only there");
         std::fs::write(folder.join("x"), "x").unwrap();
         let mut there = Process::spawn(&format!("tail -f {}/x", point.display()));
         let mut here = Process::spawn(&format!("tail -f {}/x", folder.display()));
+        let mut library = Process::spawn(&format!(
+            "python3 -c 'import mmap, os, time; f = open(\"{}/x\"); m = mmap.mmap(f.fileno(), 0, prot=1); \
+             os.closerange(3, 64); time.sleep(300)'",
+            point.display()
+        ));
         let opened = |p: &Process| sh(&format!("ls -l /proc/{}/fd 2>/dev/null || true", p.0.id()));
-        eventually("both have it open", Duration::from_secs(5), || {
-            opened(&there).contains("elsewhere/x") && opened(&here).contains("afs/x")
+        let maps = |p: &Process| sh(&format!("cat /proc/{}/maps", p.0.id()));
+        eventually("all have it open", Duration::from_secs(5), || {
+            opened(&there).contains("elsewhere/x")
+                && opened(&here).contains("afs/x")
+                && maps(&library).contains("elsewhere/x")
+                && !opened(&library).contains("elsewhere/x")
         });
         let soon = Instant::now() + Duration::from_secs(5);
         acts::release(&Holding::Bind { folder: folder.clone(), mount: point.clone() }, soon).unwrap();
         assert!(!point.join("x").exists());
-        eventually("who was there is gone", Duration::from_secs(5), || !there.is_alive());
+        eventually("who was there is gone", Duration::from_secs(5), || {
+            !there.is_alive() && !library.is_alive()
+        });
         assert!(here.is_alive(), "the file system is another holding");
         acts::release(&mount.holding(), soon).unwrap();
         sh(&format!("fsck.ext4 -fn {}", disk.device.display()));
