@@ -96,7 +96,7 @@ impl Broom<'_> {
             [last] => self.remove_matching(place, last),
             [first, rest @ ..] if first == "**" => {
                 self.walk(place, rest, depth + 1)?;
-                for child in self.folders_in(place, "*")? {
+                for child in self.folders_below(place)? {
                     self.walk(&child, parts, depth + 1)?;
                 }
                 Ok(())
@@ -154,8 +154,14 @@ impl Broom<'_> {
         self.begin_at_the_top(&parts)
     }
 
-    /// The folders in a folder whose names match. A file system that is mounted there is another matter only for
-    /// `**`.
+    /// The folders in a folder that `**` means: a file system that is mounted there is another matter.
+    fn folders_below(&mut self, place: &Place) -> Result<Vec<Place>, Failure> {
+        let mut folders = self.folders_in(place, "*")?;
+        folders.retain(|child| child.stat.st_dev == place.stat.st_dev);
+        Ok(folders)
+    }
+
+    /// The folders in a folder whose names match.
     fn folders_in(&mut self, place: &Place, pattern: &str) -> Result<Vec<Place>, Failure> {
         let mut folders = Vec::new();
         for name in names_in(place)?.filter(|name| name.as_ref().is_ok_and(|n| glob::matches(pattern, n))) {
@@ -173,9 +179,9 @@ impl Broom<'_> {
         if depth > DEPTH_MAX {
             return Err(Failure::because(format!("{} lies too deep", place.path.display())));
         }
-        for child in self.folders_in(place, "*")?.iter().filter(|c| c.stat.st_dev == place.stat.st_dev) {
+        for child in self.folders_below(place)? {
             self.swept.folders.remove(&child.path.display().to_string());
-            self.everything_below(child, depth + 1)?;
+            self.everything_below(&child, depth + 1)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use regent_model::Epoch;
 use regent_model::action::{Notice, Op, Resource};
 use regent_model::config::MainProcess;
 
-use crate::support::{Node, app, application, sh};
+use crate::support::{Node, app, application, isolated, sh};
 
 /// A folder of credentials and an endpoint map, as DCE leaves them.
 fn litter(node: &Node) -> PathBuf {
@@ -151,6 +151,30 @@ fn no_link_leads_out_of_a_pattern() {
     let story = started(&mut node, &resource);
     assert!(story.contains("removed 2 stale files"), "{story}");
     assert!(precious.join("data").exists() && creds.join("real").exists());
+}
+
+#[test]
+fn what_is_mounted_below_is_another_matter_wherever_the_two_stars_stand() {
+    isolated(|| {
+        let mut node = Node::new();
+        let top = node.run_dir.0.join("state");
+        let cache = top.join("sub/cache");
+        fs::create_dir_all(&cache).unwrap();
+        sh(&format!("mount -t tmpfs none {}", cache.display()));
+        for (pattern, epoch) in [("**", 8), ("**/*.pid", 9)] {
+            fs::write(top.join("sub/own.pid"), "stale").unwrap();
+            fs::write(cache.join("kept.pid"), "kept").unwrap();
+            let mut config = application("exec sleep 300", MainProcess::Child);
+            config.stale = vec![top.join(pattern).display().to_string()];
+            node.epoch = Epoch(epoch);
+            let resource = app(config);
+            let story = started(&mut node, &resource);
+            assert!(story.contains("removed 1 stale file: "), "{pattern}: {story}");
+            assert!(!top.join("sub/own.pid").exists() && cache.join("kept.pid").exists(), "{pattern}");
+            node.run(Op::Release, &resource).stopped();
+        }
+        sh(&format!("umount {}", cache.display()));
+    });
 }
 
 #[test]
