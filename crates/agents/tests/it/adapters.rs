@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use regent_agents::acts;
 use regent_model::action::{NeighbourProbe, Notice, Op, Place, Upkeep};
 use regent_model::config::Prefixed;
+use regent_model::holding::{Act, Origin};
 
 use crate::support::{Namespaces, Node, address, carrier, eventually, isolated, sh};
 
@@ -181,6 +182,28 @@ fn the_end_of_a_lease_takes_the_address_wherever_it_is_and_brings_the_boot_addre
 
 #[test]
 fn an_act_that_fails_half_way_leaves_nothing_of_it() {
+    isolated(|| {
+        let client = network("10.0.0.4/24", "10.9.0.4/24");
+        // Not as it was put there, so that it does not go when it is asked to.
+        sh(&format!("ip addr add {VIP}/16 dev eth0"));
+        let failure = acts::perform(&Act::AddAddress {
+            interface: "eth2".into(),
+            address: VIP.parse().unwrap(),
+            prefix: 24,
+            label: None,
+            replaces: Some(prefixed("10.9.0.4/24")),
+            from: Some(Origin { interface: "eth0".into(), replaces: None }),
+            leads: true,
+        });
+        assert!(failure.unwrap_err().contains("it is still there"));
+        assert!(on("eth0").contains(VIP), "{}", on("eth0"));
+        assert!(on("eth2").contains("10.9.0.4/24") && !on("eth2").contains(VIP), "{}", on("eth2"));
+        drop(client);
+    });
+}
+
+#[test]
+fn a_swap_that_the_guard_refuses_leaves_the_address_where_it_was() {
     isolated(|| {
         let client = network("10.0.0.4/24", "10.9.0.4/24");
         let mut node = Node::new();
