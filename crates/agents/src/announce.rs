@@ -74,33 +74,31 @@ impl Speaker {
 /// An ARP message that says of itself that `address` is at our hardware address. The target's hardware
 /// address is filled in too: some receivers know a gratuitous reply only by that.
 fn gratuitous_arp(link: &Link, operation: u16, address: Ipv4Addr) -> Vec<u8> {
-    let hardware = &link.hardware[..link.hardware.len().min(sys::HARDWARE_BYTES_MAX)];
-    let mut frame = Vec::with_capacity(8 + 2 * (hardware.len() + 4));
-    frame.extend(link.kind.to_be_bytes());
-    frame.extend(ETHERTYPE_IPV4.to_be_bytes());
-    frame.push(hardware.len() as u8);
-    frame.push(4);
-    frame.extend(operation.to_be_bytes());
-    for _sender_then_target in 0..2 {
-        frame.extend(hardware);
-        frame.extend(address.octets());
-    }
-    frame
+    let own = hardware(link);
+    arp(link, operation, (own, address), (own, address))
 }
 
 /// A question for the hardware address of `target` that names no address of the asker: nobody's table changes.
 pub(crate) fn arp_question(link: &Link, target: Ipv4Addr) -> Vec<u8> {
-    let hardware = &link.hardware[..link.hardware.len().min(sys::HARDWARE_BYTES_MAX)];
-    let mut frame = Vec::with_capacity(8 + 2 * (hardware.len() + 4));
+    let own = hardware(link);
+    arp(link, ARP_REQUEST, (own, Ipv4Addr::UNSPECIFIED), (&vec![0; own.len()], target))
+}
+
+fn hardware(link: &Link) -> &[u8] {
+    &link.hardware[..link.hardware.len().min(sys::HARDWARE_BYTES_MAX)]
+}
+
+fn arp(link: &Link, operation: u16, sender: (&[u8], Ipv4Addr), target: (&[u8], Ipv4Addr)) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(8 + 2 * (sender.0.len() + 4));
     frame.extend(link.kind.to_be_bytes());
     frame.extend(ETHERTYPE_IPV4.to_be_bytes());
-    frame.push(hardware.len() as u8);
+    frame.push(sender.0.len() as u8);
     frame.push(4);
-    frame.extend(ARP_REQUEST.to_be_bytes());
-    frame.extend(hardware);
-    frame.extend(Ipv4Addr::UNSPECIFIED.octets());
-    frame.extend(std::iter::repeat_n(0, hardware.len()));
-    frame.extend(target.octets());
+    frame.extend(operation.to_be_bytes());
+    for (hardware, address) in [sender, target] {
+        frame.extend(hardware);
+        frame.extend(address.octets());
+    }
     frame
 }
 
@@ -112,6 +110,24 @@ pub(crate) fn arp_answer_of(frame: &[u8]) -> Option<Ipv4Addr> {
     }
     let sender: [u8; 4] = frame.get(8 + hardware_bytes..12 + hardware_bytes)?.try_into().ok()?;
     Some(sender.into())
+}
+
+/// Whom a neighbour advertisement tells of, if it is one.
+pub(crate) fn advertised(message: &[u8]) -> Option<Ipv6Addr> {
+    if *message.first()? != NEIGHBOUR_ADVERTISEMENT {
+        return None;
+    }
+    let target: [u8; 16] = message.get(8..24)?.try_into().ok()?;
+    Some(target.into())
+}
+
+/// A socket for messages about neighbours that are sent to many.
+pub(crate) fn neighbour_socket() -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket =
+        rustix::net::socket_with(AddressFamily::INET6, SocketType::RAW, flags, Some(ipproto::ICMPV6))?;
+    sockopt::set_ipv6_multicast_hops(&socket, u32::from(HOPS))?;
+    Ok(socket)
 }
 
 /// The body of a question for the hardware address of `target`; the kernel fills in the checksum.
@@ -137,13 +153,7 @@ fn neighbour_message(header: [u8; 8], option: u8, hardware: &[u8], address: Ipv6
 }
 
 fn advertise(link: &Link, address: Ipv6Addr) -> rustix::io::Result<()> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::INET6,
-        SocketType::RAW,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        Some(ipproto::ICMPV6),
-    )?;
-    sockopt::set_ipv6_multicast_hops(&socket, u32::from(HOPS))?;
+    let socket = neighbour_socket()?;
     sockopt::set_ipv6_unicast_hops(&socket, Some(HOPS))?;
     // The source is the address itself; where the kernel refuses (still tentative), its own choice will do.
     let _ = rustix::net::bind(&socket, &SocketAddrV6::new(address, 0, 0, link.index));
@@ -185,6 +195,9 @@ mod tests {
     fn an_advertisement_overrides_and_carries_the_hardware_in_whole_eights() {
         let message = advertisement(&[2, 0, 0, 0, 0, 9], "fd00::9".parse().unwrap());
         assert_eq!((message[0], message[4]), (136, 0x20));
+        assert_eq!(advertised(&message), Some("fd00::9".parse().unwrap()));
+        assert_eq!(advertised(&message[..23]), None);
+        assert_eq!(advertised(&solicitation(&[2, 0, 0, 0, 0, 9], "fd00::9".parse().unwrap())), None);
         assert_eq!(message[24..32], [2, 1, 2, 0, 0, 0, 0, 9]);
         assert_eq!(advertisement(&[7; 20], Ipv6Addr::LOCALHOST).len() % 8, 0);
     }

@@ -180,12 +180,6 @@ pub(crate) fn bind_to_interface(socket: &OwnedFd, name: &str) -> io::Result<()> 
     if set < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
-/// A descriptor that lives as long as its owner, borrowed.
-pub(crate) fn borrow<T>(raw: std::os::fd::RawFd, _owner: &T) -> std::os::fd::BorrowedFd<'_> {
-    // SAFETY: `raw` is the owner's, who is borrowed for as long as the result.
-    unsafe { std::os::fd::BorrowedFd::borrow_raw(raw) }
-}
-
 /// Sends `payload` to the link-layer address `to` on an interface; the kernel writes the frame's header.
 pub(crate) fn send_frame(
     socket: &OwnedFd,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use regent_model::action::NeighbourProbe;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fd::OwnedFd;
-use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, ipproto, sockopt};
+use rustix::net::SendFlags;
 
 use crate::announce;
 use crate::netlink::{self, Link};
@@ -17,8 +17,6 @@ use crate::sys;
 /// How often a question is asked, and how long each time an answer is waited for.
 const ATTEMPTS: usize = 3;
 const WAIT: Duration = Duration::from_millis(150);
-const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
-const HOPS: u8 = 255;
 
 /// Asks on every interface at the same time; says on which somebody answered.
 pub(super) fn ask(probe: &NeighbourProbe) -> Vec<(String, bool)> {
@@ -79,10 +77,7 @@ fn by_arp(link: &Link, targets: &[Ipv4Addr]) -> std::io::Result<bool> {
 }
 
 fn by_solicitation(link: &Link, targets: &[Ipv6Addr]) -> std::io::Result<bool> {
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket =
-        rustix::net::socket_with(AddressFamily::INET6, SocketType::RAW, flags, Some(ipproto::ICMPV6))?;
-    sockopt::set_ipv6_multicast_hops(&socket, u32::from(HOPS))?;
+    let socket = announce::neighbour_socket()?;
     sys::bind_to_interface(&socket, &link.name)?;
     for _ in 0..ATTEMPTS {
         for target in targets {
@@ -101,10 +96,7 @@ fn by_solicitation(link: &Link, targets: &[Ipv6Addr]) -> std::io::Result<bool> {
             let question = announce::solicitation(&link.hardware, *target);
             rustix::net::sendto(&socket, &question, SendFlags::empty(), &to)?;
         }
-        let from_one = |message: &[u8]| {
-            message.first() == Some(&NEIGHBOUR_ADVERTISEMENT)
-                && message.get(8..24).is_some_and(|at| targets.iter().any(|t| t.octets() == *at))
-        };
+        let from_one = |message: &[u8]| announce::advertised(message).is_some_and(|at| targets.contains(&at));
         if heard(&socket, from_one) {
             return Ok(true);
         }

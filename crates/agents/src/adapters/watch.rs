@@ -1,7 +1,7 @@
 //! The state of interfaces, told by the kernel whenever it changes.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ use crate::clock::Reporter;
 use crate::netlink::{self, Link};
 use crate::report::Report;
 use crate::sync::lock;
-use crate::sys;
 
 /// What cannot be read now is read again after this.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -76,12 +75,8 @@ impl Watched {
 impl Shared {
     /// Sleeps until the kernel says that something changed, and looks.
     fn follow(&self, socket: &Socket, bell: BorrowedFd<'_>) {
-        let socket_fd = sys::borrow(socket.as_raw_fd(), socket);
         loop {
-            let mut fds = [
-                PollFd::from_borrowed_fd(socket_fd, PollFlags::IN),
-                PollFd::from_borrowed_fd(bell, PollFlags::IN),
-            ];
+            let mut fds = [PollFd::new(socket, PollFlags::IN), PollFd::from_borrowed_fd(bell, PollFlags::IN)];
             if poll(&mut fds, None).is_err() {
                 continue;
             }
