@@ -12,25 +12,25 @@ use regent_model::action::Failure;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use crate::glob;
+use super::glob;
 use crate::job::Job;
 
 /// So many names are read before they are removed.
 const BATCH: usize = 4096;
 /// So many removed files are named.
-pub(crate) const NAMED_MAX: usize = 100;
+pub(super) const NAMED_MAX: usize = 100;
 const LINKS_MAX: usize = 10;
 const DEPTH_MAX: usize = 64;
 
 /// What was removed and what was not.
 #[derive(Debug, Default)]
-pub(crate) struct Swept {
+pub(super) struct Swept {
     /// How many files.
-    pub(crate) count: u64,
+    pub(super) count: u64,
     /// The first of them.
-    pub(crate) named: Vec<String>,
+    pub(super) named: Vec<String>,
     /// Folders that the pattern means; they were left.
-    pub(crate) folders: BTreeSet<String>,
+    pub(super) folders: BTreeSet<String>,
 }
 
 /// A folder on the way, with its true path.
@@ -44,7 +44,7 @@ struct Place {
 ///
 /// # Errors
 /// What could not be removed or looked at, or why the work was given up; some may have been removed before.
-pub(crate) fn sweep(pattern: &str, job: &Job, swept: &mut Swept) -> Result<(), Failure> {
+pub(super) fn sweep(pattern: &str, job: &Job, swept: &mut Swept) -> Result<(), Failure> {
     let mut broom = Broom { job, swept, links: 0 };
     broom.begin_at_the_top(&parts_of(Path::new(pattern)))
 }

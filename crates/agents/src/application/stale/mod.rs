@@ -4,13 +4,16 @@
 //! The epoch under which it was last begun here is written beside its record, where it outlives the daemon and not the
 //! boot: neither an adoption nor a restart is taken for a new beginning.
 
+mod glob;
+mod sweep;
+
 use std::path::PathBuf;
 
 use regent_model::action::{Failure, Notice};
 
 use super::{Application, record};
 use crate::report::Report;
-use crate::sweep::{self, Swept};
+use sweep::Swept;
 
 /// So many removed files are named in the journal's line; more of them stand in its evidence.
 const IN_LINE: usize = 3;

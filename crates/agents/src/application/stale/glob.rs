@@ -2,12 +2,12 @@
 //! must be written.
 
 /// Whether the part of a pattern is a name as it stands.
-pub(crate) fn is_plain(pattern: &str) -> bool {
+pub(super) fn is_plain(pattern: &str) -> bool {
     !pattern.contains(['*', '?', '['])
 }
 
 /// Whether `name` is meant by `pattern`.
-pub(crate) fn matches(pattern: &str, name: &str) -> bool {
+pub(super) fn matches(pattern: &str, name: &str) -> bool {
     if name.starts_with('.') && !pattern.starts_with('.') {
         return false;
     }
