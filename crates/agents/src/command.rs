@@ -123,11 +123,7 @@ pub(crate) fn spawn(command: &Command<'_>, folder: &Folder, output: &Output) -> 
     real.env_clear().envs(basics(command.user)).envs(command.environment.iter().cloned());
     real.current_dir("/").stdout(output.stdio()).stderr(output.stdio());
     real.stdin(if command.input.is_some() { Stdio::piped() } else { Stdio::null() });
-    let setup = ChildSetup {
-        join: folder.door()?,
-        oom: Some(c"/proc/self/oom_score_adj"),
-        user: command.user.cloned(),
-    };
+    let setup = ChildSetup { join: Some(folder.door()?), user: command.user.cloned() };
     sys::prepare_child(&mut real, setup);
     let mut child = real.spawn().map_err(|e| match e.raw_os_error() {
         Some(libc::ENODEV) => {
@@ -151,7 +147,8 @@ pub(crate) fn spawn(command: &Command<'_>, folder: &Folder, output: &Output) -> 
     }
 }
 
-fn basics(user: Option<&User>) -> Vec<(String, String)> {
+/// What every command finds in its environment.
+pub(crate) fn basics(user: Option<&User>) -> Vec<(String, String)> {
     let (name, home, shell) = match user {
         Some(user) => (user.name.as_str(), user.home.as_str(), user.shell.as_str()),
         None => ("root", "/root", "/bin/sh"),

@@ -1,9 +1,11 @@
 //! Figures of this machine: free memory, idle processors, idle disks, and what a script of the user's says.
 
 use std::collections::BTreeMap;
-use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::command::basics;
+use crate::sys::{self, ChildSetup};
 
 /// Values are rounded to such steps, so that they do not change at every look.
 const MEMORY_STEP_MIB: i64 = 64;
@@ -17,9 +19,13 @@ pub fn free_memory_mib() -> Option<i64> {
 }
 
 fn memory_of(meminfo: &str) -> Option<i64> {
-    let line = meminfo.lines().find_map(|l| l.strip_prefix("MemAvailable:"))?;
-    let kib: i64 = line.split_whitespace().next()?.parse().ok()?;
+    let kib = i64::try_from(kib_of(meminfo, "MemAvailable:")?).ok()?;
     Some(rounded(kib / 1024, MEMORY_STEP_MIB))
+}
+
+/// One line of `/proc/meminfo`, in KiB.
+pub(crate) fn kib_of(meminfo: &str, key: &str) -> Option<u64> {
+    meminfo.lines().find_map(|l| l.strip_prefix(key))?.split_whitespace().next()?.parse().ok()
 }
 
 fn rounded(value: i64, step: i64) -> i64 {
@@ -82,17 +88,16 @@ fn disks_of(diskstats: &str) -> BTreeMap<String, i64> {
 }
 
 /// Runs a script of the user's; its exit code is the figure. One that is not done in time is killed with all that
-/// it has started, and has none.
+/// it has started, and has none. It finds what every command finds, and nothing of the daemon's: neither its variables
+/// nor its protection when memory runs out.
 #[must_use]
 pub fn script(command: &str, timeout: Duration) -> Option<i64> {
-    let mut child = Command::new("/bin/sh")
-        .args(["-c", command])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .ok()?;
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).env_clear().envs(basics(None)).current_dir("/");
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    // Its session is a process group, too.
+    sys::prepare_child(&mut shell, ChildSetup { join: None, user: None });
+    let mut child = shell.spawn().ok()?;
     let until = Instant::now() + timeout;
     loop {
         match child.try_wait() {
@@ -131,5 +136,15 @@ mod tests {
         assert_eq!(script("exit 17", Duration::from_secs(10)), Some(17));
         assert_eq!(script("sleep 600 & sleep 600", Duration::from_millis(100)), None);
         assert_eq!(script("kill -9 $$", Duration::from_secs(10)), None);
+    }
+
+    #[test]
+    fn a_script_has_neither_the_daemons_variables_nor_its_standing_with_the_kernel() {
+        let before = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap();
+        std::fs::write("/proc/self/oom_score_adj", "123").unwrap();
+        let line = "test $(cat /proc/self/oom_score_adj) != 123 || exit 1; test -z \"$CARGO_MANIFEST_DIR\" || exit 2; \
+                    test $PWD = / || exit 3; exit 4";
+        assert_eq!(script(line, Duration::from_secs(10)), Some(4));
+        let _only_root_may = std::fs::write("/proc/self/oom_score_adj", before.trim());
     }
 }

@@ -11,6 +11,8 @@ use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use crate::user::User;
 
+/// Must be written by the child itself; zero undoes the daemon's own protection.
+const OOM: &CStr = c"/proc/self/oom_score_adj";
 /// The largest link-layer address a `sockaddr_ll` is given (InfiniBand's 20 bytes).
 pub(crate) const HARDWARE_BYTES_MAX: usize = 20;
 /// Enough for any entry of the user database; more is asked for when it is not.
@@ -20,11 +22,9 @@ const GROUPS_MAX: usize = 65_536;
 
 /// What a child must become before it executes its program.
 pub(crate) struct ChildSetup {
-    /// An open `cgroup.procs`. Opened before the fork, so that joining fails when the folder was removed.
-    pub(crate) join: OwnedFd,
-    /// `/proc/self/oom_score_adj` must be written by the child itself; zero undoes the daemon's own
-    /// protection.
-    pub(crate) oom: Option<&'static CStr>,
+    /// An open `cgroup.procs`. Opened before the fork, so that joining fails when the folder was removed. Without it
+    /// the child stays where the daemon is.
+    pub(crate) join: Option<OwnedFd>,
     /// Whom to become; by default root stays root.
     pub(crate) user: Option<User>,
 }
@@ -33,12 +33,12 @@ pub(crate) struct ChildSetup {
 /// scheduling and umask, and become its user, in this order.
 pub(crate) fn prepare_child(command: &mut Command, setup: ChildSetup) {
     let become_it = move || -> io::Result<()> {
-        rustix::io::write(&setup.join, b"0")?;
+        if let Some(join) = &setup.join {
+            rustix::io::write(join, b"0")?;
+        }
         rustix::process::setsid()?;
         default_signals_and_scheduling();
-        if let Some(path) = setup.oom
-            && let Ok(file) = rustix::fs::open(path, rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty())
-        {
+        if let Ok(file) = rustix::fs::open(OOM, rustix::fs::OFlags::WRONLY, rustix::fs::Mode::empty()) {
             let _ = rustix::io::write(&file, b"0");
         }
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
