@@ -10,8 +10,9 @@ use regent_model::NodeName;
 use regent_model::config::{Config, GroupConfig, Port, Protocol};
 use regent_model::survey::{Device, Limits, Point, Seen, Survey, Word, words_of};
 
+use crate::filesystem::superblock;
 use crate::user::User;
-use crate::{device, inspection, mountinfo, place, prepare, process};
+use crate::{device, figures, inspection, mountinfo, place, prepare, process};
 
 /// A disk that does not answer within this is said to be unreadable.
 const DISK_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
@@ -145,22 +146,9 @@ fn identify(path: &Path) -> Device {
     let sectors = fs::read_to_string(format!("/sys/dev/block/{}:{}/size", number.0, number.1));
     let sectors = sectors.ok().and_then(|s| s.trim().parse::<u64>().ok()).unwrap_or(0);
     match device::read_first_block(path) {
-        Ok(block) => Device::Found { bytes: sectors * 512, uuid: uuid(&block[..]), number },
+        Ok(block) => Device::Found { bytes: sectors * 512, uuid: superblock::uuid(&block), number },
         Err(why) => Device::Missing(why),
     }
-}
-
-/// The identity that ext2 to ext4 and XFS write into their first block.
-fn uuid(block: &[u8]) -> Option<String> {
-    let ext = block.get(1080..1082) == Some(&[0x53, 0xef]);
-    let bytes = match () {
-        () if ext => block.get(1128..1144)?,
-        () if block.starts_with(b"XFSB") => block.get(32..48)?,
-        () => return None,
-    };
-    let hex = |part: &[u8]| part.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let parts = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
-    Some(parts.map(hex).join("-"))
 }
 
 fn number_in(path: &str) -> u64 {
@@ -169,8 +157,7 @@ fn number_in(path: &str) -> u64 {
 
 fn limits() -> Limits {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let kib = memory.lines().find_map(|l| l.strip_prefix("MemTotal:")).unwrap_or_default();
-    let kib = kib.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap_or(0);
+    let kib = figures::kib_of(&memory, "MemTotal:").unwrap_or(0);
     let page = crate::sys::page_bytes();
     let pages = number_in("/proc/sys/kernel/shmall");
     let all = pages.saturating_mul(page);
@@ -283,20 +270,6 @@ fn zone() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_identity_of_ext4_and_xfs_is_read_from_the_first_block() {
-        let mut block = vec![0; 4096];
-        assert_eq!(uuid(&block), None);
-        block[1080..1082].copy_from_slice(&[0x53, 0xef]);
-        for (at, byte) in block[1128..1144].iter_mut().enumerate() {
-            *byte = at as u8;
-        }
-        assert_eq!(uuid(&block).as_deref(), Some("00010203-0405-0607-0809-0a0b0c0d0e0f"));
-        let mut block = vec![7; 4096];
-        block[..4].copy_from_slice(b"XFSB");
-        assert_eq!(uuid(&block).as_deref(), Some("07070707-0707-0707-0707-070707070707"));
-    }
 
     #[test]
     fn a_service_starts_at_boot_by_a_unit_that_is_wanted_or_a_script_of_a_run_level() {

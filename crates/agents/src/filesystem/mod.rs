@@ -5,7 +5,7 @@ mod bind;
 mod fsck;
 mod monitor;
 mod release;
-mod superblock;
+pub(crate) mod superblock;
 
 use std::path::PathBuf;
 

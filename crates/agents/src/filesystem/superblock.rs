@@ -10,6 +10,11 @@ const STATE_AT: usize = AT + 0x3a;
 const STATE_ERRORS: u16 = 2;
 const INCOMPATIBLE_AT: usize = AT + 0x60;
 const FEATURE_MMP: u32 = 0x100;
+const UUID_AT: usize = AT + 0x68;
+/// XFS's superblock begins the device.
+const XFS_MAGIC: &[u8] = b"XFSB";
+const XFS_UUID_AT: usize = 32;
+const UUID_BYTES: usize = 16;
 
 /// The findings that matter before a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -35,9 +40,38 @@ pub(super) fn read(block: &[u8; BLOCK]) -> Option<Findings> {
     })
 }
 
+/// The identity that ext2 to ext4 and XFS write into the device's first block.
+pub(crate) fn uuid(block: &[u8; BLOCK]) -> Option<String> {
+    let at = if block[MAGIC_AT..].starts_with(&MAGIC.to_le_bytes()) {
+        UUID_AT
+    } else if block.starts_with(XFS_MAGIC) {
+        XFS_UUID_AT
+    } else {
+        return None;
+    };
+    let bytes = &block[at..at + UUID_BYTES];
+    let hex = |part: &[u8]| part.iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let parts = [&bytes[..4], &bytes[4..6], &bytes[6..8], &bytes[8..10], &bytes[10..]];
+    Some(parts.map(hex).join("-"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_identity_of_ext4_and_xfs_is_read_from_the_first_block() {
+        let mut block = [0; BLOCK];
+        assert_eq!(uuid(&block), None);
+        block[1080..1082].copy_from_slice(&[0x53, 0xef]);
+        for (at, byte) in block[1128..1144].iter_mut().enumerate() {
+            *byte = at as u8;
+        }
+        assert_eq!(uuid(&block).as_deref(), Some("00010203-0405-0607-0809-0a0b0c0d0e0f"));
+        let mut block = [7; BLOCK];
+        block[..4].copy_from_slice(b"XFSB");
+        assert_eq!(uuid(&block).as_deref(), Some("07070707-0707-0707-0707-070707070707"));
+    }
 
     #[test]
     fn errors_and_mmp_are_seen_and_another_magic_is_not_ext() {
