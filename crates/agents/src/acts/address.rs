@@ -128,7 +128,7 @@ pub(super) fn remove(
     // An interface that is gone took its addresses with it.
     let Some(link) = links.iter().find(|l| l.name == interface) else { return Ok(()) };
     if let Some(boot) = replaces
-        && let Err(error) = put_back(link, boot)
+        && let Err(error) = put_up(link, boot, None)
     {
         // The end of a lease does not wait for it: the next daemon puts it back.
         tracing::warn!(%interface, %boot, %error, "the boot address does not come back");
@@ -147,12 +147,12 @@ pub(super) fn remove(
     }
 }
 
-/// Puts a boot address back, unless it is there.
-pub(crate) fn put_back(link: &Link, boot: Prefixed) -> Result<(), netlink::Error> {
-    let mut message = netlink::address_message(link.index, boot.address, boot.prefix);
-    if let Some(broadcast) = subnet::broadcast(boot.address, boot.prefix) {
-        message.attributes.push(AddressAttribute::Broadcast(broadcast));
-    }
+/// Puts up an address that is the node's own, marked for whoever lists it, unless it is there.
+pub(crate) fn put_up(link: &Link, own: Prefixed, mark: Option<u8>) -> Result<(), netlink::Error> {
+    let mut message = netlink::address_message(link.index, own.address, own.prefix);
+    let mark = mark.map(|mark| AddressAttribute::Protocol(AddressProtocol::Other(mark)));
+    let broadcast = subnet::broadcast(own.address, own.prefix).map(AddressAttribute::Broadcast);
+    message.attributes.extend(mark.into_iter().chain(broadcast));
     match netlink::add_address(message) {
         Err(e) if e.is(libc::EEXIST) => Ok(()),
         done => done,

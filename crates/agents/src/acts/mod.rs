@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use regent_model::holding::{Act, Holding};
 
-pub(crate) use address::{is_unusable, put_back};
+pub(crate) use address::{is_unusable, put_up};
 
 pub use crate::announce::announce;
 

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use netlink_packet_route::address::{AddressAttribute, AddressProtocol};
 use regent_model::action::{Notice, Upkeep};
 use regent_model::config::Prefixed;
 
@@ -73,15 +72,7 @@ fn beside<'a>(own: Prefixed, links: &'a [Link], present: &[Address]) -> Option<&
 fn put(own: Prefixed, link: &Link, present: &[Address]) -> Result<(), netlink::Error> {
     let added = !present.iter().any(|a| a.link == link.index && a.address == own.address);
     if added {
-        let mut message = netlink::address_message(link.index, own.address, own.prefix);
-        message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
-        if let Some(broadcast) = subnet::broadcast(own.address, own.prefix) {
-            message.attributes.push(AddressAttribute::Broadcast(broadcast));
-        }
-        match netlink::add_address(message) {
-            Err(error) if !error.is(libc::EEXIST) => return Err(error),
-            _ => {}
-        }
+        acts::put_up(link, own, Some(PROTOCOL))?;
     }
     let elsewhere = present
         .iter()
@@ -111,7 +102,7 @@ fn boot(upkeep: &Upkeep, wrong: &mut Vec<String>) -> Result<(), netlink::Error> 
         if has(&boot.address) || upkeep.service.iter().any(has) {
             continue;
         }
-        if let Err(error) = acts::put_back(link, *boot) {
+        if let Err(error) = acts::put_up(link, *boot, None) {
             wrong.push(format!("the boot address {boot} on {interface}: {error}"));
         }
     }
