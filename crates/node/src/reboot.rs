@@ -17,7 +17,10 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 pub(crate) fn machine() -> ! {
     // A machine with a reset line of its own shares its kernel with others: there is no shutdown to ask for.
     if std::env::var_os(COMMAND_VARIABLE).is_none() {
-        shut_down();
+        // What hangs in it must not keep the reset line from being pulled.
+        if let Err(error) = std::thread::Builder::new().name("reboot".into()).spawn(shut_down) {
+            tracing::error!(%error, "cannot make a thread to ask for the reboot");
+        }
         let began = Instant::now();
         while began.elapsed() < SHUTDOWN_WITHIN {
             std::thread::sleep(AGAIN_AFTER);
