@@ -8,7 +8,7 @@ use std::time::Duration;
 use regent_api::{Answer, NodeWord, NodesAnswer, NodesAsk, Request};
 use regent_guard::clock;
 use regent_model::action::Notice;
-use regent_model::config::{self, Severity};
+use regent_model::config::Severity;
 use regent_model::event::{Event, EventName};
 
 use crate::reception::Reception;
@@ -60,10 +60,7 @@ fn passed(last: u16, now: u16, at: impl FnOnce() -> Option<u16>) -> bool {
 }
 
 fn verify_at(reception: &Reception) -> Option<u16> {
-    match reception.desk().ask(Request::Config) {
-        Answer::Config { text, .. } => config::parse(&text).config?.verify_at,
-        _ => None,
-    }
+    reception.in_force().ok()?.1.verify_at
 }
 
 fn verify(reception: &Reception) {

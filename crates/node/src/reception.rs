@@ -5,6 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use regent_api::{Answer, NodeWord, NodesAsk, Request};
 use regent_guard::NodeIdentity;
+use regent_model::config::Config;
 use regent_model::ids::ClusterName;
 use regent_model::{NodeName, config, survey};
 use regent_wire::ClusterKey;
@@ -76,17 +77,29 @@ impl Reception {
         self.side.clone()
     }
 
-    /// Asks all nodes, and holds what they say side by side.
-    pub(crate) fn nodes(&self, ask: &NodesAsk) -> Answer {
+    /// The configuration in force, as text and as it is understood.
+    ///
+    /// # Errors
+    /// The answer for whoever asked for what needs it.
+    pub(crate) fn in_force(&self) -> Result<(String, Config), Box<Answer>> {
         let text = match self.desk.ask(Request::Config) {
             Answer::Config { text, .. } => text,
-            other => return other,
+            other => return Err(Box::new(other)),
         };
-        let Some(config) = config::parse(&text).config else {
-            return Answer::refused(
+        match config::parse(&text).config {
+            Some(config) => Ok((text, config)),
+            None => Err(Box::new(Answer::refused(
                 "this version of Regent cannot read the configuration in force",
                 "regent config show",
-            );
+            ))),
+        }
+    }
+
+    /// Asks all nodes, and holds what they say side by side.
+    pub(crate) fn nodes(&self, ask: &NodesAsk) -> Answer {
+        let (text, config) = match self.in_force() {
+            Ok(found) => found,
+            Err(refused) => return *refused,
         };
         let named = match ask {
             NodesAsk::Prepare { group, .. } => group.as_ref(),
@@ -116,15 +129,9 @@ impl Reception {
     }
 
     fn token(&self, witness: bool) -> Answer {
-        let text = match self.desk.ask(Request::Config) {
-            Answer::Config { text, .. } => text,
-            other => return other,
-        };
-        let Some(config) = config::parse(&text).config else {
-            return Answer::refused(
-                "this version of Regent cannot read the configuration in force",
-                "regent config show",
-            );
+        let (_, config) = match self.in_force() {
+            Ok(found) => found,
+            Err(refused) => return *refused,
         };
         // This node first: it is the one that certainly runs.
         let (own, others): (Vec<_>, Vec<_>) =
