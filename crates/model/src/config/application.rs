@@ -7,7 +7,7 @@ use super::draft::ApplicationDraft;
 use super::finding::{Finding, Findings};
 use super::limits::Monitor;
 use super::reader::{Reader, Zero};
-use super::scalar::{Refused, duration_text, refused};
+use super::scalar::{self, duration_text};
 use super::tree::{At, Table};
 use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, monitoring, relations, stale};
 use crate::ids::ResourceName;
@@ -27,7 +27,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     let monitoring::Read { base: monitor, monitoring, limits } =
         monitoring::read(&mut reader, MONITOR, &main);
     let user = reader.text("user", "\"postgres\"");
-    let user = reader.checked("user", user, user_name);
+    let user = reader.checked("user", user, scalar::user_name);
     let start_timeout = reader.duration_or("start_timeout", START, "\"60s\"");
     let stop_timeout = reader.duration_or("stop_timeout", STOP, "\"60s\"");
     let lapse_grace = reader.duration("lapse_grace", Zero::Allowed, "\"50ms\"");
@@ -149,11 +149,4 @@ fn contradiction(span: &super::finding::Span, key: &str, pid_file: &At<PathBuf>,
         .help(format!("delete `{key}`: the pid file says which process is the application"))
         .related(&pid_file.span, "the pid file is given here");
     reader.findings.add(finding);
-}
-
-fn user_name(text: &str) -> Result<String, Refused> {
-    if !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-$".contains(c)) {
-        return Ok(text.to_string());
-    }
-    refused(format!("`{text}` is no name of a user"), "write a user of every node, for example \"postgres\"")
 }

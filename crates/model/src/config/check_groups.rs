@@ -1,5 +1,7 @@
 //! Checks of the groups: names, node lists, policies.
 
+use std::collections::BTreeMap;
+
 use super::check_members::{known_nodes, names_once};
 use super::draft::{Draft, GroupDraft};
 use super::finding::{Finding, Findings};
@@ -102,23 +104,15 @@ fn more_rotating_than_nodes(draft: &Draft, findings: &mut Findings) {
     if nodes == 0 || findings.broken_syntax {
         return;
     }
-    let mut seen: Vec<(String, usize)> = Vec::new();
+    let mut seen = BTreeMap::new();
     for group in &draft.groups {
         let Some(policy) = group.policy.as_ref().filter(|p| p.value.startup == Startup::Distribute) else {
             continue;
         };
         for network in group.networks() {
-            let count = match seen.iter_mut().find(|(known, _)| *known == network) {
-                Some((_, count)) => {
-                    *count += 1;
-                    *count
-                }
-                None => {
-                    seen.push((network.clone(), 1));
-                    1
-                }
-            };
-            if count > nodes {
+            let count = seen.entry(network.clone()).or_insert(0_usize);
+            *count += 1;
+            if *count > nodes {
                 let message = format!(
                     "{count} groups are distributed one per node over {nodes} nodes on {network}: `{}` may stay \
                      down",

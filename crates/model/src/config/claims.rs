@@ -93,9 +93,9 @@ pub(super) fn claims(reader: &mut Reader<'_>) -> (ClaimsDraft, Claims) {
     let draft = ClaimsDraft {
         profile: reader.name("profile", "\"dce\""),
         role: reader.choice("role", &[("server", Role::Server), ("client", Role::Client)]),
-        state: list(reader, "state", "[\"/var/dce\"]", |text| path(text, "state path")),
-        cache: list(reader, "cache", "[\"/var/dce/adm/dfs/cache\"]", |text| path(text, "cache path")),
-        after: list(reader, "after", "[\"dce\"]", scalar::name),
+        state: reader.checked_texts("state", "[\"/var/dce\"]", |text| path(text, "state path")),
+        cache: reader.checked_texts("cache", "[\"/var/dce/adm/dfs/cache\"]", |text| path(text, "cache path")),
+        after: reader.checked_texts("after", "[\"dce\"]", scalar::name),
         no_mutual_takeover: conflicts(reader),
     };
     let values = |list: &[At<PathBuf>]| list.iter().map(|at| at.value.clone()).collect();
@@ -106,24 +106,14 @@ pub(super) fn claims(reader: &mut Reader<'_>) -> (ClaimsDraft, Claims) {
         cache: values(&draft.cache),
         after: draft.after.iter().map(|at| at.value.clone()).collect(),
         no_mutual_takeover: draft.no_mutual_takeover.is_some(),
-        not_at_boot: texts(list(reader, "not_at_boot", "[\"slapd\"]", service_name)),
-        ports: texts(list(reader, "ports", "[\"88/udp\"]", port)),
+        not_at_boot: texts(reader.checked_texts("not_at_boot", "[\"slapd\"]", service_name)),
+        ports: texts(reader.checked_texts("ports", "[\"88/udp\"]", port)),
     };
     (draft, claims)
 }
 
 fn texts<T>(list: Vec<At<T>>) -> Vec<T> {
     list.into_iter().map(|at| at.value).collect()
-}
-
-fn list<T>(
-    reader: &mut Reader<'_>,
-    key: &'static str,
-    example: &str,
-    check: impl Fn(&str) -> Result<T, Refused>,
-) -> Vec<At<T>> {
-    let Some(texts) = reader.texts(key, example) else { return Vec::new() };
-    texts.value.into_iter().filter_map(|text| reader.checked(key, Some(text), &check)).collect()
 }
 
 fn path(text: &str, what: &str) -> Result<PathBuf, Refused> {

@@ -8,7 +8,7 @@ use super::finding::Finding;
 use super::finding::Findings;
 use super::reader::{Reader, Zero};
 use super::spelling;
-use super::tree::{At, Table, Value};
+use super::tree::{At, Table};
 use crate::event::{CATALOGUE, EventName};
 use crate::ids::NodeName;
 
@@ -185,12 +185,7 @@ fn replaced(name: Option<&At<EventName>>, command: Option<&At<String>>, findings
 
 /// One command, or a list of them.
 fn commands(reader: &mut Reader<'_>, key: &'static str) -> Vec<String> {
-    let is_list = reader.holds(key, |value| matches!(value, Value::List(_)));
-    if !is_list {
-        return reader.text(key, COMMAND).map(|text| text.value).into_iter().collect();
-    }
-    let texts = reader.texts(key, "[\"/usr/local/etc/first.sh\", \"/usr/local/etc/second.sh\"]");
-    let Some(texts) = texts else { return Vec::new() };
+    let Some(texts) = reader.text_or_texts(key, COMMAND) else { return Vec::new() };
     let empty = texts.value.iter().find(|t| t.value.trim().is_empty()).map(|t| t.span.clone());
     if let Some(span) = empty.or_else(|| texts.value.is_empty().then(|| texts.span.clone())) {
         let finding = Finding::error(&span, format!("`{key}` holds no command"))

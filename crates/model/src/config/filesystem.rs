@@ -210,13 +210,8 @@ fn filesystem_type(text: &str) -> Result<String, Refused> {
 
 /// `options = "noatime,nodev"` or `["noatime", "nodev"]`.
 fn mount_options(reader: &mut Reader<'_>) -> String {
-    let Some(found) = reader.take("options") else { return String::new() };
     let mut parts = Vec::new();
-    let items = match found.value {
-        Value::List(items) => items,
-        other => vec![At::new(other, found.span)],
-    };
-    for item in items {
+    for item in reader.items("options") {
         let item = reader.quoted(item);
         match item.value {
             Value::Text(text) if !text.contains(|c: char| c.is_whitespace() || c == '\0') => parts.push(text),

@@ -8,15 +8,14 @@ use super::draft::Draft;
 use super::finding::{Finding, Findings};
 use super::limits::{self, DEFAULT_WINDOW, Monitor};
 use super::reader::{Reader, Zero};
-use super::scalar::duration_text;
-use super::tree::{At, Table, Value};
+use super::scalar::{self, duration_text};
+use super::tree::{At, Table};
 use super::{MainProcess, MonitorTimes, RestartLimits};
 
 /// For a start-up check that says nothing else.
 const STARTUP: Duration = Duration::from_secs(20);
 const SHELLS: [&str; 8] = ["sh", "bash", "dash", "ksh", "zsh", "csh", "tcsh", "busybox"];
-const FORM: &str =
-    "monitor = { interval = \"10s\", failures = 2 }, or a list of such tables with a `kind` each";
+const FORM: &str = "{ interval = \"10s\", failures = 2 }, or a list of such tables with a `kind` each";
 
 /// Whether the start command is waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -150,7 +149,7 @@ pub(super) fn read(reader: &mut Reader<'_>, defaults: MonitorTimes, main: &MainP
     monitoring.restart = reader.text("restart", "\"/usr/local/etc/cache restart\"").map(|t| t.value);
     let mut base = None;
     let mut startup = None;
-    for table in tables(reader) {
+    for table in reader.braces("monitor", "a table", FORM) {
         one(table, defaults, &mut monitoring, &mut base, &mut startup, reader.findings);
     }
     if let Some(at) = &start_in {
@@ -177,28 +176,6 @@ pub(super) fn read(reader: &mut Reader<'_>, defaults: MonitorTimes, main: &MainP
     let base = base.unwrap_or(Monitor { times: defaults, command: None, timeout: None });
     let limits = limits_of(&base, &monitoring, reader);
     Read { base, monitoring, limits }
-}
-
-/// `monitor` as one table, or as several.
-fn tables(reader: &mut Reader<'_>) -> Vec<Table> {
-    let Some(found) = reader.take("monitor") else { return Vec::new() };
-    let items = match found.value {
-        Value::Table(table) => return vec![table],
-        Value::List(items) => items,
-        other => vec![At::new(other, found.span)],
-    };
-    let mut tables = Vec::new();
-    for item in items {
-        match item.value {
-            Value::Table(table) => tables.push(table),
-            Value::Broken => {}
-            other => {
-                let message = format!("`monitor` must be a table, not {}", other.kind());
-                reader.findings.add(Finding::error(&item.span, message).help(format!("write {FORM}")));
-            }
-        }
-    }
-    tables
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -269,7 +246,8 @@ fn one(
 fn processes(reader: &mut Reader<'_>) -> Option<Watched> {
     reader.require("processes", "[\"slapd\"]");
     let names = reader.texts("processes", "[\"slapd\"]")?;
-    let owner = reader.text("owner", "\"root\"").map(|o| o.value);
+    let owner = reader.text("owner", "\"root\"");
+    let owner = reader.checked("owner", owner, scalar::user_name).map(|o| o.value);
     let instances = reader.number("instances", 1..=10_000, "1");
     if names.value.is_empty() {
         let finding = Finding::error(&names.span, "`processes` names nobody")

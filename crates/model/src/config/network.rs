@@ -214,8 +214,7 @@ pub(super) fn adapter(table: Table, findings: &mut Findings) -> AdapterDraft {
 
 /// Reads `persistent`.
 pub(super) fn persistent(reader: &mut Reader<'_>) -> Vec<At<Prefixed>> {
-    let Some(list) = reader.texts("persistent", "[\"10.77.0.44/24\"]") else { return Vec::new() };
-    list.value.into_iter().filter_map(|text| reader.checked("persistent", Some(text), prefixed)).collect()
+    reader.checked_texts("persistent", "[\"10.77.0.44/24\"]", prefixed)
 }
 
 fn prefixed(text: &str) -> Result<Prefixed, scalar::Refused> {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::scalar;
+
 /// When a group is brought up for the first time after the whole cluster was down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -100,7 +102,7 @@ impl Startup {
     /// The word of a configuration.
     #[must_use]
     pub fn word(self) -> &'static str {
-        word(&Self::WORDS, self)
+        scalar::word(&Self::WORDS, self)
     }
 }
 
@@ -117,7 +119,7 @@ impl Failover {
     /// The word of a configuration.
     #[must_use]
     pub fn word(self) -> &'static str {
-        if self == Self::Script { "script" } else { word(&Self::WORDS, self) }
+        if self == Self::Script { "script" } else { scalar::word(&Self::WORDS, self) }
     }
 }
 
@@ -128,10 +130,6 @@ impl Failback {
     /// The word of a configuration.
     #[must_use]
     pub fn word(self) -> &'static str {
-        word(&Self::WORDS, self)
+        scalar::word(&Self::WORDS, self)
     }
-}
-
-fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
-    words.iter().find(|(_, v)| *v == value).map_or("", |(word, _)| word)
 }

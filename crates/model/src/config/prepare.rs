@@ -11,7 +11,7 @@ use super::claims::{Port, Protocol};
 use super::finding::{Finding, Findings, Span};
 use super::reader::Reader;
 use super::scalar::{self, Refused, refused};
-use super::tree::{At, Table, Value};
+use super::tree::{Table, Value};
 
 /// What a node of a group is prepared with.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,36 +79,15 @@ pub(super) fn prepare(group: &mut Reader<'_>) -> PrepareDraft {
     };
     let mut reader = Reader::new("[group.prepare]", table, group.findings);
     let mut draft = PrepareDraft::default();
-    for table in inline(&mut reader, "directories", FOLDERS) {
+    for table in reader.braces("directories", "a list of tables", FOLDERS) {
         draft.folder(table, reader.findings);
     }
     draft.links(&mut reader);
-    for table in inline(&mut reader, "services", SERVICES) {
+    for table in reader.braces("services", "a list of tables", SERVICES) {
         draft.service(table, reader.findings);
     }
     reader.finish();
     draft
-}
-
-fn inline(reader: &mut Reader<'_>, key: &'static str, example: &str) -> Vec<Table> {
-    let Some(found) = reader.take(key) else { return Vec::new() };
-    let items = match found.value {
-        Value::List(items) => items,
-        other => vec![At::new(other, found.span)],
-    };
-    let mut tables = Vec::new();
-    for item in items {
-        match item.value {
-            Value::Table(table) => tables.push(table),
-            Value::Broken => {}
-            other => {
-                let message = format!("`{key}` is a list of tables, not {}", other.kind());
-                let finding = Finding::error(&item.span, message).help(format!("write {key} = {example}"));
-                reader.findings.add(finding);
-            }
-        }
-    }
-    tables
 }
 
 impl PrepareDraft {
@@ -118,7 +97,7 @@ impl PrepareDraft {
         let mode = reader.text("mode", "\"0755\"");
         let mode = reader.checked("mode", mode, permissions);
         let owner = reader.text("owner", "\"root\"");
-        let owner = reader.checked("owner", owner, user);
+        let owner = reader.checked("owner", owner, scalar::user_name);
         reader.finish();
         let Some(path) = path else { return };
         self.paths.push((path.value.clone(), path.span));
@@ -159,9 +138,7 @@ impl PrepareDraft {
         let name = reader.checked("name", name, service);
         let number = reader.number("port", 1..=65_535, "88");
         let protocol = reader.choice("protocol", &[("tcp", Protocol::Tcp), ("udp", Protocol::Udp)]);
-        let aliases = reader.texts("aliases", "[\"kdc\"]").map(|a| a.value).unwrap_or_default();
-        let aliases: Vec<_> =
-            aliases.into_iter().filter_map(|a| reader.checked("aliases", Some(a), service)).collect();
+        let aliases = reader.checked_texts("aliases", "[\"kdc\"]", service);
         reader.finish();
         let number = number.and_then(|n| u16::try_from(n.value).ok());
         if let (Some(name), Some(number)) = (name, number) {
@@ -183,13 +160,6 @@ fn permissions(text: &str) -> Result<u32, Refused> {
             "write them as chmod takes them in digits, for example \"0755\"",
         ),
     }
-}
-
-fn user(text: &str) -> Result<String, Refused> {
-    if !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-$".contains(c)) {
-        return Ok(text.to_owned());
-    }
-    refused(format!("`{}` is no name of a user", text.escape_debug()), "write for example \"root\"")
 }
 
 fn service(text: &str) -> Result<String, Refused> {

@@ -47,24 +47,18 @@ impl<'a> Reader<'a> {
         self.entries.iter().any(|(name, _)| name.value == key)
     }
 
-    /// Whether the value of `key` is there and of some kind.
-    pub(super) fn holds(&self, key: &str, kind: impl Fn(&Value) -> bool) -> bool {
-        self.entries.iter().any(|(name, at)| name.value == key && kind(&at.value))
+    fn value(&self, key: &str) -> Option<&Value> {
+        self.entries.iter().find(|(name, _)| name.value == key).map(|(_, at)| &at.value)
     }
 
     /// Whether the value of `key` is a bare number.
     pub(super) fn is_number(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::Number(_)))
+        matches!(self.value(key), Some(Value::Number(_)))
     }
 
     /// Whether the value of `key` is a table.
     pub(super) fn is_table(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::Table(_)))
-    }
-
-    /// Whether the value of `key` is a list.
-    pub(super) fn is_list(&self, key: &str) -> bool {
-        self.entries.iter().any(|(name, at)| name.value == key && matches!(at.value, Value::List(_)))
+        matches!(self.value(key), Some(Value::Table(_)))
     }
 
     /// Notes that `key` must be there; if it is not, [`Reader::finish`] says so.
@@ -293,6 +287,25 @@ impl<'a> Reader<'a> {
         Some(At::new(texts, found.span))
     }
 
+    /// The same, or a single text.
+    pub(super) fn text_or_texts(&mut self, key: &'static str, example: &str) -> Option<At<Vec<At<String>>>> {
+        if matches!(self.value(key), Some(Value::List(_))) {
+            return self.texts(key, example);
+        }
+        self.text(key, example).map(|text| At::new(vec![text.clone()], text.span))
+    }
+
+    /// A list of texts of which each is checked; what is refused is reported at its text and left out.
+    pub(super) fn checked_texts<T>(
+        &mut self,
+        key: &'static str,
+        example: &str,
+        check: impl Fn(&str) -> Result<T, Refused>,
+    ) -> Vec<At<T>> {
+        let texts = self.texts(key, example).map(|list| list.value).unwrap_or_default();
+        texts.into_iter().filter_map(|text| self.checked(key, Some(text), &check)).collect()
+    }
+
     /// A table inside this one.
     pub(super) fn table(&mut self, key: &'static str, example: &str) -> Option<Table> {
         let found = self.take(key)?;
@@ -303,6 +316,27 @@ impl<'a> Reader<'a> {
                 None
             }
         }
+    }
+
+    /// What stands in the list `key`, or there alone.
+    pub(super) fn items(&mut self, key: &'static str) -> Vec<At<Value>> {
+        match self.take(key) {
+            None => Vec::new(),
+            Some(At { value: Value::List(items), .. }) => items,
+            Some(one) => vec![one],
+        }
+    }
+
+    /// Tables in braces: a list of them, or one. What is none is reported as not `wanted`, and left out.
+    pub(super) fn braces(&mut self, key: &'static str, wanted: &str, example: &str) -> Vec<Table> {
+        let mut tables = Vec::new();
+        for item in self.items(key) {
+            match item.value {
+                Value::Table(table) => tables.push(table),
+                _ => self.wrong_type(key, wanted, &item, example),
+            }
+        }
+        tables
     }
 
     /// A list of tables, written `[[header]]` each. A single `[header]` is reported and still read.

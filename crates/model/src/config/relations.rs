@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::check_members::names_once;
 use super::draft::RelationsDraft;
 use super::reader::Reader;
+use super::scalar;
 use super::tree::At;
 use crate::ids::GroupName;
 
@@ -32,7 +33,7 @@ impl Priority {
     /// The word of a configuration.
     #[must_use]
     pub fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(_, p)| *p == self).map_or("", |(word, _)| word)
+        scalar::word(&Self::WORDS, self)
     }
 }
 
@@ -65,11 +66,7 @@ pub(super) fn relations(reader: &mut Reader<'_>) -> RelationsDraft {
 
 /// A list of groups, or one.
 pub(super) fn groups(reader: &mut Reader<'_>, key: &'static str) -> Vec<At<String>> {
-    let names = if reader.is_list(key) {
-        reader.texts(key, "[\"dce\"]").map(|list| list.value).unwrap_or_default()
-    } else {
-        reader.text(key, "[\"dce\"]").into_iter().collect()
-    };
+    let names = reader.text_or_texts(key, "[\"dce\"]").map(|list| list.value).unwrap_or_default();
     names_once(&format!("group in `{key}`"), names.iter(), reader.findings);
     names
 }

@@ -85,6 +85,11 @@ pub fn duration_text(duration: Duration) -> String {
     }
 }
 
+/// The word that a configuration has for `value`.
+pub(super) fn word<T: PartialEq>(words: &[(&'static str, T)], value: T) -> &'static str {
+    words.iter().find(|(_, known)| *known == value).map_or("", |(word, _)| word)
+}
+
 /// Checks a name.
 pub(super) fn name(text: &str) -> Result<String, Refused> {
     let Err(error) = check_name(text) else { return Ok(text.to_string()) };
@@ -103,6 +108,17 @@ pub(super) fn name_from(text: &str) -> String {
     let tail = &mapped[mapped.len().saturating_sub(NAME_BYTES_MAX)..];
     let name = tail.trim_start_matches(|c: char| !c.is_ascii_alphanumeric()).trim_end_matches('-');
     if name.is_empty() { "name1".to_string() } else { name.to_string() }
+}
+
+/// Checks the name of a user.
+pub(super) fn user_name(text: &str) -> Result<String, Refused> {
+    if !text.starts_with('-') && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-$".contains(c)) {
+        return Ok(text.to_string());
+    }
+    refused(
+        format!("`{}` is no name of a user", text.escape_debug()),
+        "write a user of every node, for example \"postgres\"",
+    )
 }
 
 /// Reads the name of a host, as `sethostname` and DNS take it.

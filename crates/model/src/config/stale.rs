@@ -22,9 +22,7 @@ const USUAL: [&str; 5] = ["/run", "/var", "/tmp", "/dev/shm", "/etc"];
 
 /// The list, each pattern at its place. What is refused is reported and left out.
 pub(super) fn stale(reader: &mut Reader<'_>) -> Vec<At<String>> {
-    let Some(list) = reader.texts("stale", EXAMPLE) else { return Vec::new() };
-    let checked = list.value.into_iter().filter_map(|text| reader.checked("stale", Some(text), pattern));
-    checked.collect()
+    reader.checked_texts("stale", EXAMPLE, pattern)
 }
 
 /// Whether a part of a path is a pattern, and not a name.
