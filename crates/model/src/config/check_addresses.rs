@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use super::draft::{AddressDraft, Draft, GroupDraft};
 use super::finding::{Finding, Findings, Span};
-use super::subnet;
 use super::tree::At;
+use super::{Prefixed, subnet};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     let mut seen: BTreeMap<IpAddr, (&Span, &str)> = BTreeMap::new();
@@ -90,10 +90,7 @@ fn reachable(
         n.adapters.iter().any(|a| match (&resource.network, &a.network) {
             (Some(wanted), Some(has)) => wanted.value == has.value,
             (Some(_), None) => true,
-            (None, _) => a
-                .boot
-                .as_ref()
-                .is_some_and(|b| subnet::share(b.value.address, address, prefix.max(b.value.prefix))),
+            (None, _) => a.boot.as_ref().is_some_and(|b| b.value.is_beside(Prefixed { address, prefix })),
         })
     };
     let nodes: Vec<_> = group.node_names().filter_map(|n| draft.node(&n.value)).collect();

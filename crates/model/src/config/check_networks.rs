@@ -7,7 +7,7 @@ use super::check_members::names_once;
 use super::draft::{AdapterDraft, Draft, MemberDraft, NetworkDraft};
 use super::finding::{Finding, Findings, Span};
 use super::tree::At;
-use super::{AdapterRole, IpTakeover, OnDown, Prefixed, spelling, subnet};
+use super::{AdapterRole, IpTakeover, OnDown, Prefixed, network, spelling};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     names_once("network", draft.networks.iter().filter_map(|n| n.name.as_ref()), findings);
@@ -31,8 +31,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
 }
 
 fn network_of<'a>(adapter: &AdapterDraft, draft: &'a Draft) -> Option<&'a NetworkDraft> {
-    let name = &adapter.network.as_ref()?.value;
-    draft.networks.iter().find(|n| n.name.as_ref().is_some_and(|at| at.value == *name))
+    network::place(&draft.networks, &adapter.network.as_ref()?.value).map(|at| &draft.networks[at])
 }
 
 /// The networks are those of the nodes' addresses, in their order.
@@ -183,20 +182,10 @@ fn persistent(node: &MemberDraft, draft: &Draft, findings: &mut Findings) {
 }
 
 fn beside(node: &MemberDraft, at: Prefixed, draft: &Draft) -> Option<usize> {
-    let own = |a: &Option<At<IpAddr>>| {
-        a.as_ref().is_some_and(|own| subnet::share(own.value, at.address, at.prefix))
-    };
-    let boot = |a: &&AdapterDraft| {
-        let near =
-            |b: &At<Prefixed>| subnet::share(b.value.address, at.address, at.prefix.max(b.value.prefix));
-        a.boot.as_ref().is_some_and(near)
-    };
-    let place = |a: &AdapterDraft| {
-        let name = &a.network.as_ref()?.value;
-        draft.networks.iter().position(|n| n.name.as_ref().is_some_and(|at| at.value == *name))
-    };
-    let by_boot = || node.adapters.iter().find(boot).and_then(place);
-    node.addresses.iter().position(own).or_else(by_boot)
+    let own = node.addresses.iter().map(|own| own.as_ref().map(|own| own.value));
+    let place = |a: &AdapterDraft| network::place(&draft.networks, &a.network.as_ref()?.value);
+    let boots = node.adapters.iter().filter_map(|a| Some((a.boot.as_ref()?.value, place(a))));
+    network::beside(at, own, boots)
 }
 
 /// Boot and persistent addresses are one machine's, and no service's. A node's own address may be either.

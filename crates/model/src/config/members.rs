@@ -53,7 +53,8 @@ fn time_of_day(text: &str) -> Result<Option<u16>, scalar::Refused> {
     if text == "never" {
         return Ok(None);
     }
-    let two = |part: &str| part.parse::<u16>().ok().filter(|_| part.len() == 2);
+    let is_two_digits = |part: &str| part.len() == 2 && part.bytes().all(|b| b.is_ascii_digit());
+    let two = |part: &str| part.parse::<u16>().ok().filter(|_| is_two_digits(part));
     let time = text.split_once(':').and_then(|(hour, minute)| two(hour).zip(two(minute)));
     match time {
         Some((hour @ 0..24, minute @ 0..60)) => Ok(Some(hour * 60 + minute)),

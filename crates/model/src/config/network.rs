@@ -29,6 +29,13 @@ impl fmt::Display for Prefixed {
     }
 }
 
+impl Prefixed {
+    /// Whether both lie in one subnet, by the longer prefix.
+    pub(super) fn is_beside(self, other: Self) -> bool {
+        subnet::share(self.address, other.address, self.prefix.max(other.prefix))
+    }
+}
+
 /// What happens to groups with a service address on a network that their node alone has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -108,11 +115,8 @@ impl NodeConfig {
     /// The network of a persistent address, or of any other that lies beside an address of this node.
     #[must_use]
     pub fn network_beside(&self, at: Prefixed) -> Option<usize> {
-        let own = self.addresses.iter().position(|a| subnet::share(*a, at.address, at.prefix));
-        let boot = |a: &&AdapterConfig| {
-            a.boot.is_some_and(|b| subnet::share(b.address, at.address, at.prefix.max(b.prefix)))
-        };
-        own.or_else(|| self.adapters.iter().find(boot).map(|a| a.network))
+        let boots = self.adapters.iter().filter_map(|a| Some((a.boot?, Some(a.network))));
+        beside(at, self.addresses.iter().copied().map(Some), boots)
     }
 }
 
@@ -178,6 +182,21 @@ impl Config {
     }
 }
 
+/// The network of an address that lies beside one of a node's own, one for each network, or beside a boot address.
+pub(super) fn beside(
+    at: Prefixed,
+    mut own: impl Iterator<Item = Option<IpAddr>>,
+    mut boots: impl Iterator<Item = (Prefixed, Option<usize>)>,
+) -> Option<usize> {
+    let by_own = own.position(|own| own.is_some_and(|own| subnet::share(own, at.address, at.prefix)));
+    by_own.or_else(|| boots.find(|(boot, _)| boot.is_beside(at)).and_then(|(_, network)| network))
+}
+
+/// The place of the network of that name.
+pub(super) fn place(networks: &[NetworkDraft], name: &str) -> Option<usize> {
+    networks.iter().position(|n| n.name.as_ref().is_some_and(|at| at.value == name))
+}
+
 const NETWORK: &str = "\"clients\"";
 
 /// Reads `[[network]]`.
@@ -223,11 +242,10 @@ fn prefixed(text: &str) -> Result<Prefixed, scalar::Refused> {
 
 /// The adapters of a node, once every network's name is known; `None` if a part of one is missing.
 pub(super) fn adapters(member: &MemberDraft, networks: &[NetworkDraft]) -> Option<Vec<AdapterConfig>> {
-    let place = |name: &str| networks.iter().position(|n| n.name.as_ref().is_some_and(|at| at.value == name));
     let one = |draft: &AdapterDraft| {
         Some(AdapterConfig {
             interface: draft.interface.as_ref()?.value.clone(),
-            network: place(&draft.network.as_ref()?.value)?,
+            network: place(networks, &draft.network.as_ref()?.value)?,
             role: draft.role,
             boot: draft.boot.as_ref().map(|at| at.value),
         })

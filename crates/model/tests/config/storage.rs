@@ -180,7 +180,7 @@ fn the_nightly_comparison_has_a_time_of_day_or_never_happens() {
     assert_eq!(good(GOOD).verify_at, Some(0));
     assert_eq!(good(&at("03:30")).verify_at, Some(210));
     assert_eq!(good(&at("never")).verify_at, None);
-    for wrong in ["24:00", "3:30", "noon", "03:60"] {
+    for wrong in ["24:00", "3:30", "+3:30", "noon", "03:60"] {
         refused(&at(wrong), &format!("\"{wrong}\""), "no time of day", "never");
     }
 }
