@@ -74,9 +74,11 @@ impl Profiles {
                 self.fill(application, findings);
                 lifted.extend(lift(application));
             }
+            lifted.retain(|(key, _)| group.get(&key.value).is_none());
             for (key, value) in lifted {
-                if group.get(&key.value).is_none() {
-                    group.entries.push((key, value));
+                match group.get(&key.value) {
+                    None => group.entries.push((key, value)),
+                    Some(first) => at_odds(&key.value, first, &value, findings),
                 }
             }
         }
@@ -166,6 +168,20 @@ fn profile_of(table: &Table) -> Option<At<String>> {
 /// Takes out what a profile says of the group.
 fn lift(application: &mut Table) -> Vec<(At<String>, At<Value>)> {
     application.entries.extract_if(.., |(key, _)| OF_THE_GROUP.contains(&key.value.as_str())).collect()
+}
+
+/// Two applications that want something else of their group: neither is left unheard.
+fn at_odds(key: &str, first: &At<Value>, second: &At<Value>, findings: &mut Findings) {
+    if let (Value::Text(one), Value::Text(other)) = (&first.value, &second.value)
+        && one != other
+    {
+        let message = format!("an application says {key} = {other:?} of the group, and another one {one:?}");
+        findings.add(
+            Finding::error(&second.span, message)
+                .help(format!("decide it in the [[group]]: {key} = {one:?} or {key} = {other:?}"))
+                .related(&first.span, "the other one"),
+        );
+    }
 }
 
 fn merge(table: &mut Table, mut profile: Table) {

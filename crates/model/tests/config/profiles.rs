@@ -116,6 +116,16 @@ fn a_user_writes_his_own_profiles_which_may_build_on_others() {
 }
 
 #[test]
+fn profiles_that_want_different_ends_of_a_groups_release_are_not_decided_by_their_order() {
+    let own = "\n[[profile]]\nname = \"mine\"\nprofile = \"dce\"\nrelease = \"down\"\n";
+    let group = "profile = \"mine\"\nafter = []";
+    let text = format!("{}{own}", cell("profile = \"dce\"", group)).replace("\"dfs\"", "\"dfs\"\nafter = []");
+    refused(&text, "\"dfs\"", "says release = \"reboot\" of the group", "decide it in the [[group]]");
+    let said = text.replace("name = \"cell\"\nnodes", "name = \"cell\"\nrelease = \"reboot\"\nnodes");
+    assert_eq!(good(&said).groups[0].release, ReleaseEnd::Reboot);
+}
+
+#[test]
 fn a_profile_of_the_users_own_may_take_the_place_of_one_that_comes_along() {
     let own = "\n[[profile]]\nname = \"dce\"\nstart = \"/srv/start\"\n";
     let config = good(&format!("{CELL}{own}"));
