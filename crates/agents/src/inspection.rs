@@ -3,11 +3,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use regent_model::NodeName;
 use regent_model::config::{ApplicationConfig, Config, GroupConfig};
+use regent_model::survey::{Word, words_in};
 
 use crate::fence;
 use crate::hands::{Hands, Inner};
@@ -69,29 +70,24 @@ fn of_application(group: &GroupConfig, application: &ApplicationConfig, doubts: 
             doubts.push(format!("application {name} of {}: {why}", group.name));
         }
     }
-    let mut commands = vec![("start", application.start.as_str())];
-    commands.extend(application.stop.as_deref().map(|line| ("stop", line)));
-    commands.extend(application.status.as_deref().map(|line| ("status", line)));
-    commands.extend(application.monitoring.commands());
-    for (what, line) in commands {
+    for (what, line) in application.commands() {
         let Some(program) = program_of(line) else { continue };
         // What lies on the group's own disk is there only while the group is.
         if group.filesystems.iter().any(|filesystem| program.starts_with(&filesystem.mount)) {
             continue;
         }
-        if let Err(why) = executable(program) {
+        if let Err(why) = executable(&program) {
             doubts.push(format!("the {what} command of application {name} of {} {why}", group.name));
         }
     }
 }
 
 /// The file that a command line runs, where that can be seen without a shell: an absolute path at its beginning.
-fn program_of(line: &str) -> Option<&Path> {
-    let line = line.trim_start();
-    let line = line.strip_prefix("exec ").unwrap_or(line).trim_start();
-    let word = line.split_ascii_whitespace().next()?;
-    let plain = |c: char| c.is_alphanumeric() || "/._-+@:".contains(c);
-    (word.starts_with('/') && word.chars().all(plain)).then(|| Path::new(word))
+fn program_of(line: &str) -> Option<PathBuf> {
+    words_in(line).into_iter().find_map(|word| match word {
+        Word::Program(path) => Some(path),
+        Word::Searched(_) | Word::File(_) => None,
+    })
 }
 
 /// Why a file cannot be run, if it cannot.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use regent_model::NodeName;
 use regent_model::config::{Config, GroupConfig, Port, Protocol};
-use regent_model::survey::{Device, Limits, Point, Seen, Survey, Word, words_of};
+use regent_model::survey::{Device, Limits, Point, Seen, Survey, Word, users_of, words_of};
 
 use crate::filesystem::superblock;
 use crate::user::User;
@@ -108,9 +108,8 @@ fn point(path: &Path) -> Point {
 }
 
 fn users(group: &GroupConfig) -> Vec<(String, Option<u32>)> {
-    let named = group.applications.iter().filter_map(|a| a.user.as_ref());
-    let named = named.chain(group.prepare.directories.iter().map(|d| &d.owner));
-    named.map(|name| (name.clone(), User::find(name).ok().map(|user| user.uid.as_raw()))).collect()
+    let number = |name: &str| User::find(name).ok().map(|user| user.uid.as_raw());
+    users_of(group).into_iter().map(|name| (name.to_owned(), number(name))).collect()
 }
 
 /// Looks at all devices at once, each on a thread of its own: one that hangs keeps no other.

@@ -11,7 +11,7 @@ use crate::ids::{GroupName, NodeName};
 mod commands;
 mod compare;
 
-pub use commands::{Word, words_of};
+pub use commands::{Word, users_of, words_in, words_of};
 pub use compare::differences;
 
 /// How a node is equipped for what the configuration may ask of it.

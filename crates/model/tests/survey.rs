@@ -157,6 +157,22 @@ fn a_script_that_differs_and_one_that_is_missing_are_said_with_the_copy_to_make(
 }
 
 #[test]
+fn every_command_and_every_owner_that_a_monitor_names_is_looked_for() {
+    let text = TEXT.replace(
+        "stop = \"dbctl stop\"",
+        "stop = \"dbctl stop\"\ncleanup = \"/opt/clean\"\nmonitor = [{ kind = \"custom\", command = \"/opt/ask\" }, \
+         { kind = \"process\", processes = [\"dbd\"], owner = \"dbwatch\" }]",
+    );
+    let mut survey = fit("lx5");
+    survey.files.extend(["/opt/clean", "/opt/ask"].map(|p| (p.into(), Seen::Missing("gone".into()))));
+    survey.users.insert("dbwatch".into(), None);
+    let found = differences(&config(&text), &[(node("lx5"), survey)].into(), &BTreeMap::new());
+    let topics: Vec<_> = found.iter().map(|d| d.topic.as_str()).collect();
+    assert_eq!(topics, ["program", "program", "user"], "{found:#?}");
+    assert!(found[0].text.contains("/opt/ask (the custom monitor command of db)"), "{found:#?}");
+}
+
+#[test]
 fn a_server_that_looks_configured_on_the_standby_is_said() {
     let point = |p| move |s: &mut Survey| s.points = [("/var/db".into(), p)].into();
     one(

@@ -16,6 +16,17 @@ const MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(10), Duratio
 const START: Duration = Duration::from_secs(60);
 const STOP: Duration = Duration::from_secs(60);
 
+impl ApplicationConfig {
+    /// Every command that it can come to, each with what it is.
+    #[must_use]
+    pub fn commands(&self) -> Vec<(&'static str, &str)> {
+        let more = [("stop", &self.stop), ("status", &self.status)];
+        let more = more.into_iter().filter_map(|(what, line)| Some((what, line.as_deref()?)));
+        let all = std::iter::once(("start", self.start.as_str())).chain(more);
+        all.chain(self.monitoring.commands()).collect()
+    }
+}
+
 pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationDraft {
     let mut reader = Reader::new("[[group.application]]", table, findings);
     let name = reader.need_name("\"cache\"");

@@ -1,5 +1,6 @@
-//! Which files a command line names, as far as that can be seen without a shell.
+//! What applications name: files in their commands, as far as that can be seen without a shell, and users.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::config::GroupConfig;
@@ -29,14 +30,9 @@ pub enum Word {
 pub fn words_of(group: &GroupConfig) -> Vec<(String, Word)> {
     let mut found = Vec::new();
     for application in &group.applications {
-        let lines = [
-            ("start", Some(&application.start)),
-            ("stop", application.stop.as_ref()),
-            ("status", application.status.as_ref()),
-        ];
-        for (key, line) in lines.into_iter().filter_map(|(key, line)| Some((key, line?))) {
+        for (key, line) in application.commands() {
             let whose = format!("the {key} command of {}", application.name);
-            found.extend(in_line(line).into_iter().map(|word| (whose.clone(), word)));
+            found.extend(words_in(line).into_iter().map(|word| (whose.clone(), word)));
         }
     }
     let moves = |path: &Path| group.filesystems.iter().any(|f| path.starts_with(&f.mount));
@@ -47,7 +43,17 @@ pub fn words_of(group: &GroupConfig) -> Vec<(String, Word)> {
     found
 }
 
-fn in_line(line: &str) -> Vec<Word> {
+/// The users that a group's applications and its preparation name.
+#[must_use]
+pub fn users_of(group: &GroupConfig) -> BTreeSet<&str> {
+    let run_as = group.applications.iter().filter_map(|a| a.user.as_deref());
+    let watched = group.applications.iter().flat_map(|a| a.monitoring.owners());
+    run_as.chain(watched).chain(group.prepare.directories.iter().map(|d| d.owner.as_str())).collect()
+}
+
+/// The files that a command line names, its program first.
+#[must_use]
+pub fn words_in(line: &str) -> Vec<Word> {
     let plain = |word: &str| word.chars().all(|c| c.is_alphanumeric() || "/._-+@:".contains(c));
     let mut words = line.split_ascii_whitespace().skip_while(|w| *w == "exec");
     let mut found = Vec::new();
@@ -76,13 +82,13 @@ mod tests {
     #[test]
     fn a_line_names_its_program_and_the_files_given_to_it() {
         assert_eq!(
-            in_line("exec /usr/sbin/slapd -f /etc/ldap/slapd.conf -h ldap:/// --pid /run/slapd.pid"),
+            words_in("exec /usr/sbin/slapd -f /etc/ldap/slapd.conf -h ldap:/// --pid /run/slapd.pid"),
             [Word::Program("/usr/sbin/slapd".into()), Word::File("/etc/ldap/slapd.conf".into())]
         );
-        assert_eq!(in_line("systemctl start slapd"), [Word::Searched("systemctl".into())]);
+        assert_eq!(words_in("systemctl start slapd"), [Word::Searched("systemctl".into())]);
         for line in ["cd /", "test -e $X", "(/a &)", "\"$B\" x", "", "./here"] {
             assert!(
-                !in_line(line).iter().any(|w| matches!(w, Word::Program(_) | Word::Searched(_))),
+                !words_in(line).iter().any(|w| matches!(w, Word::Program(_) | Word::Searched(_))),
                 "{line}"
             );
         }

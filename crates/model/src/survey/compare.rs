@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Device, Difference, Limits, Point, Seen, Survey, Word, words_of};
+use super::{Device, Difference, Limits, Point, Seen, Survey, Word, users_of, words_of};
 use crate::config::{Backing, Config, FilesystemConfig, GroupConfig, Role, Severity};
 use crate::ids::{GroupName, NodeName};
 
@@ -235,10 +235,7 @@ impl<'a> At<'a> {
     }
 
     fn users(&mut self) {
-        let group = self.group;
-        let named = group.applications.iter().filter_map(|a| a.user.as_ref());
-        let named = named.chain(group.prepare.directories.iter().map(|d| &d.owner));
-        for user in named.collect::<BTreeSet<_>>() {
+        for user in users_of(self.group) {
             let mut numbers: BTreeMap<u32, Vec<&NodeName>> = BTreeMap::new();
             let mut missing = Vec::new();
             for (node, survey) in self.nodes() {
