@@ -2,6 +2,8 @@
 
 mod apply;
 mod command;
+#[cfg(test)]
+mod held;
 mod keeping;
 mod proofs;
 mod reboot;

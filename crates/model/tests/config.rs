@@ -1,5 +1,9 @@
 //! What a configuration's text may say, and what is found in one that may not stand.
 
+#[macro_use]
+#[path = "config/two_nodes.rs"]
+mod two_nodes;
+
 #[path = "config/events.rs"]
 mod events;
 #[path = "config/members.rs"]
@@ -28,27 +32,9 @@ mod volumes;
 use regent_model::config::{Config, Parsed, Severity, parse};
 
 /// A file without a fault, IPv4.
-const GOOD: &str = r#"[cluster]
-name = "ward7"
-takeover = "normal"
-
-[[node]]
-name = "lx4"
-addresses = ["10.77.0.4", "10.78.0.4"]
-
-[[node]]
-name = "lx5"
-addresses = ["10.77.0.5", "10.78.0.5"]
-
-[[witness]]
-name = "wit"
-addresses = ["10.77.0.6", "10.78.0.6"]
-
-[[fence]]
-name = "power"
-agent = "/usr/sbin/fence_ipmilan"
-nodes = ["lx4", "lx5"]
-
+const GOOD: &str = concat!(
+    two_nodes!(),
+    r#"
 [[group]]
 name = "db"
 nodes = ["lx4", "lx5"]
@@ -72,7 +58,8 @@ nodes = ["lx5", "lx4"]
 
 [[group.address]]
 address = "10.77.0.101/24"
-"#;
+"#
+);
 
 /// The same on IPv6.
 fn good6() -> String {

@@ -2,32 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+#[macro_use]
+#[path = "config/two_nodes.rs"]
+mod two_nodes;
+
 use std::collections::BTreeMap;
 
 use regent_model::config::{Config, Port, Protocol, Severity, parse};
 use regent_model::survey::{Device, Difference, Limits, Point, Seen, Survey, differences};
 use regent_model::{GroupName, NodeName};
 
-const TEXT: &str = r#"[cluster]
-name = "w"
-
-[[node]]
-name = "lx4"
-addresses = ["10.0.0.4", "10.1.0.4"]
-
-[[node]]
-name = "lx5"
-addresses = ["10.0.0.5", "10.1.0.5"]
-
-[[witness]]
-name = "wit"
-addresses = ["10.0.0.6", "10.1.0.6"]
-
-[[fence]]
-name = "power"
-agent = "/bin/fence"
-nodes = ["lx4", "lx5"]
-
+const TEXT: &str = concat!(
+    two_nodes!(),
+    r#"
 [[group]]
 name = "db"
 nodes = ["lx4", "lx5"]
@@ -58,7 +45,8 @@ not_at_boot = ["dbd"]
 name = "web"
 nodes = ["lx4", "lx5"]
 requires = { memory = "3G", shared_memory = "1G", semaphores = 9 }
-"#;
+"#
+);
 
 fn config(text: &str) -> Config {
     let parsed = parse(text);
@@ -264,7 +252,7 @@ fn what_all_groups_of_a_node_want_together_is_held_against_its_kernel() {
 #[test]
 fn rotating_groups_are_added_up_for_the_node_that_is_left_with_them_all() {
     let rotating = |memory: &str| {
-        let address = |n| format!("[[group.address]]\naddress = \"10.0.0.10{n}/24\"\n");
+        let address = |n| format!("[[group.address]]\naddress = \"10.77.0.10{n}/24\"\n");
         let text = TEXT
             .replace(
                 "nodes = [\"lx4\", \"lx5\"]\nreq",

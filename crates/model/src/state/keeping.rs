@@ -58,12 +58,9 @@ fn still_ends(old: &GroupConfig, new: Option<&Arc<GroupConfig>>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use super::*;
-    use crate::config::parse;
-    use crate::ids::{BootId, Epoch, Incarnation, IncarnationOf, NodeId};
-    use crate::state::{Command, Member};
+    use crate::proof::Proof;
+    use crate::state::held::{config, held};
 
     const HELD: &str = r#"
 [cluster]
@@ -105,32 +102,10 @@ name = "files"
 start = "/usr/bin/start.dfs"
 "#;
 
-    fn config(text: &str) -> Config {
-        let parsed = parse(text);
-        parsed.config.unwrap_or_else(|| panic!("{:?}", parsed.findings))
-    }
-
     /// What is said of a change of the file while lx4 holds the group.
     fn change(from: &str, to: &str) -> Result<(), String> {
         assert!(HELD.contains(from), "{from:?}");
-        let config_before = config(HELD);
-        let members =
-            config_before.nodes.iter().zip(1..).map(|(node, id)| {
-                (NodeId(id), Member { name: node.name.clone(), witness: false, votes: true })
-            });
-        let members: BTreeMap<_, _> = members.collect();
-        let voters: BTreeSet<_> = members.keys().copied().collect();
-        let group = config_before.groups[0].name.clone();
-        let state = State::founded(config_before, HELD.into(), members);
-        let after = config(&HELD.replacen(from, to, 1));
-        assert_eq!(state.keeps_what_is_held(&after), Ok(()), "nobody holds it yet");
-        let to = IncarnationOf { node: NodeId(1), incarnation: Incarnation(1) };
-        let up = Command::NodeUp { about: to, boot: BootId("one".into()), clean: true };
-        let (state, _) = state.preview(&up, &voters);
-        let (state, _) =
-            state.preview(&Command::Assign { group: group.clone(), after: Epoch(0), to }, &voters);
-        assert_eq!(state.ownership(&group).unwrap().owner, to);
-        state.keeps_what_is_held(&after)
+        held(HELD).0.keeps_what_is_held(&config(&HELD.replacen(from, to, 1)))
     }
 
     fn refused(from: &str, to: &str, why: &str) {
@@ -146,6 +121,15 @@ start = "/usr/bin/start.dfs"
         refused("local = true\ndevices = { lx4 = \"/dev/sdx\" }", "device = \"/dev/sdx\"", "filesystem");
         refused("name = \"files\"", "name = \"other\"", "application files");
         assert_eq!(change("start.dfs", "begin.dfs"), Ok(()));
+    }
+
+    #[test]
+    fn what_nobody_holds_may_be_changed() {
+        let (mut state, _) = held(HELD);
+        for group in state.groups.values_mut() {
+            group.tenure = Tenure::Vacant(Proof::Released);
+        }
+        assert_eq!(state.keeps_what_is_held(&config(&HELD.replace("release = \"reboot\"\n", ""))), Ok(()));
     }
 
     #[test]

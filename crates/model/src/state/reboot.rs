@@ -79,12 +79,9 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use super::*;
-    use crate::config::parse;
-    use crate::ids::{Incarnation, NodeId};
-    use crate::state::{Command, Member, ReleaseReason};
+    use crate::state::held::held;
+    use crate::state::{Command, ReleaseReason};
 
     const CLUSTER: &str = r#"
 [cluster]
@@ -106,20 +103,14 @@ address = "10.77.0.100/24"
 
     #[test]
     fn an_order_to_begin_again_that_does_not_hold_any_more_changes_nothing() {
-        let config = parse(CLUSTER).config.unwrap();
-        let (node, group) = (NodeId(1), config.groups[0].name.clone());
-        let member = Member { name: config.nodes[0].name.clone(), witness: false, votes: true };
-        let mut state = State::founded(config, CLUSTER.into(), BTreeMap::from([(node, member)]));
-        let voters = BTreeSet::from([node]);
-        let about = IncarnationOf { node, incarnation: Incarnation(1) };
+        let (mut state, voters) = held(CLUSTER);
+        let group = state.config.groups[0].name.clone();
         let epoch = Epoch(1);
         let mut commit = |command: Command| {
             let (after, changes) = state.preview(&command, &voters);
             state = after;
             (state.clone(), changes)
         };
-        commit(Command::NodeUp { about, boot: BootId("one".into()), clean: true });
-        commit(Command::Assign { group: group.clone(), after: Epoch(0), to: about });
         let reason = ReleaseReason::Stopping(StopMode::Graceful);
         let (parked, _) = commit(Command::Release { group: group.clone(), epoch, reason });
         let again = Command::Reacquire { group: group.clone(), epoch };

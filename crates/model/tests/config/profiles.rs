@@ -4,26 +4,9 @@ use super::*;
 use regent_model::config::{MainProcess, ReleaseEnd, Role};
 
 /// Hot standby: the three file systems of the guide, a cache of each node's own inside one of them, DCE, DFS.
-const CELL: &str = r#"[cluster]
-name = "cell"
-
-[[node]]
-name = "lx4"
-addresses = ["10.77.0.4", "10.78.0.4"]
-
-[[node]]
-name = "lx5"
-addresses = ["10.77.0.5", "10.78.0.5"]
-
-[[witness]]
-name = "wit"
-addresses = ["10.77.0.6", "10.78.0.6"]
-
-[[fence]]
-name = "power"
-agent = "/usr/sbin/fence_ipmilan"
-nodes = ["lx4", "lx5"]
-
+const CELL: &str = concat!(
+    two_nodes!(),
+    r#"
 [[group]]
 name = "cell"
 nodes = ["lx4", "lx5"]
@@ -59,7 +42,8 @@ profile = "dce"
 [[group.application]]
 name = "files"
 profile = "dfs"
-"#;
+"#
+);
 
 fn cell(from: &str, to: &str) -> String {
     assert!(CELL.contains(from), "{from:?}");
