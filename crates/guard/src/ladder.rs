@@ -1,8 +1,6 @@
 //! The ladder of letting go: addresses first and all at once, then processes, then mounts, those first that
 //! stand on others.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
@@ -27,7 +25,7 @@ pub(crate) fn let_go(
 ) {
     let (done, results) = channel();
     let mut open = 0;
-    for rung in rungs(held) {
+    for rung in Held::rungs(held) {
         let mut on_this_rung = 0;
         for held in rung {
             match begin(held, deadline, release, &done) {
@@ -83,16 +81,6 @@ fn persist(
     }
 }
 
-/// What may be let go at the same time, in the order in which it must be.
-fn rungs(held: Vec<Held>) -> Vec<Vec<Held>> {
-    let mut rungs: BTreeMap<_, Vec<Held>> = BTreeMap::new();
-    let heights = Holding::heights(&held.iter().map(|h| &h.holding).collect::<Vec<_>>());
-    for (height, held) in heights.into_iter().zip(held) {
-        rungs.entry((held.holding.release_rank(), Reverse(height))).or_default().push(held);
-    }
-    rungs.into_values().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
@@ -130,7 +118,7 @@ mod tests {
     #[test]
     fn addresses_go_first_then_processes_then_mounts_the_innermost_first() {
         let what = vec![mount("/a"), cgroup("/c"), mount("/a/b"), address(1), address(2), mount("/z")];
-        let order = rungs(what);
+        let order = Held::rungs(what);
         assert_eq!(order[0], [address(1), address(2)]);
         assert_eq!(order[1], [cgroup("/c")]);
         assert_eq!(order[2], [mount("/a/b")]);

@@ -1,6 +1,5 @@
 //! The release list: everything that must be let go when the lease ends, known before it is acquired (L12).
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use regent_model::holding::{Held, Holding};
@@ -225,18 +224,15 @@ impl ReleaseList {
         }
     }
 
-    /// Marks everything that is held as being let go, and gives it in the order to do so: addresses, processes,
-    /// mounts, of these the innermost first. What is being acquired follows when its act is over.
+    /// Marks everything that is held as being let go, and gives it in the order to do so ([`Held::rungs`]).
+    /// What is being acquired follows when its act is over.
     pub fn release_held(&mut self) -> Vec<Held> {
         let mut held = Vec::new();
         for (holding, entry) in self.entries.iter_mut().filter(|(_, entry)| entry.state == State::Held) {
             entry.state = State::Releasing;
             held.push(entry.held(holding));
         }
-        let heights = Holding::heights(&held.iter().map(|h| &h.holding).collect::<Vec<_>>());
-        let mut ordered: Vec<_> = heights.into_iter().zip(held).collect();
-        ordered.sort_by_key(|(height, h)| (h.holding.release_rank(), Reverse(*height)));
-        ordered.into_iter().map(|(_, held)| held).collect()
+        Held::rungs(held).into_iter().flatten().collect()
     }
 
     /// Whether this is being let go.

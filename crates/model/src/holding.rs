@@ -1,6 +1,8 @@
 //! What a node holds for a group, as the guard sees it: the things to let go of, and the acts that only the
 //! guard performs (L12).
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -56,10 +58,8 @@ impl Holding {
         Self::Address { interface: interface.into(), address, prefix, replaces: None }
     }
 
-    /// The order in which holdings are let go: addresses (nobody asks any more), processes, mounts; of mounts those
-    /// first that stand on others: see [`Holding::heights`].
-    #[must_use]
-    pub fn release_rank(&self) -> u8 {
+    /// Its place among the kinds of holdings when they are let go.
+    fn release_rank(&self) -> u8 {
         match self {
             Self::Address { .. } => 0,
             Self::Cgroup { .. } => 1,
@@ -87,8 +87,7 @@ impl Holding {
 
     /// How high each of `all` stands: what stands on nothing at 0, and everything else higher than what it stands
     /// on. Letting go begins at the top.
-    #[must_use]
-    pub fn heights(all: &[&Self]) -> Vec<usize> {
+    fn heights(all: &[&Self]) -> Vec<usize> {
         let mut heights = vec![0; all.len()];
         // A circle cannot be configured; were there one, this would still end.
         for _ in 0..all.len() {
@@ -131,6 +130,20 @@ pub struct Held {
     pub epoch: Epoch,
     /// The thing.
     pub holding: Holding,
+}
+
+impl Held {
+    /// What may be let go at the same time, in the order in which it must be: addresses (nobody asks any more),
+    /// processes, mounts; of mounts those first that stand on others.
+    #[must_use]
+    pub fn rungs(held: Vec<Self>) -> Vec<Vec<Self>> {
+        let mut rungs: BTreeMap<_, Vec<Self>> = BTreeMap::new();
+        let heights = Holding::heights(&held.iter().map(|h| &h.holding).collect::<Vec<_>>());
+        for (height, held) in heights.into_iter().zip(held) {
+            rungs.entry((held.holding.release_rank(), Reverse(height))).or_default().push(held);
+        }
+        rungs.into_values().collect()
+    }
 }
 
 /// Where a service address is that moves to another interface of its node.
