@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use regent_api::Answer;
-use regent_model::config::NodeConfig;
+use regent_model::config::{GroupConfig, NodeConfig};
 use regent_model::exclusion::{EXCLUDED_ADDRESSES, Exclusion, SERVICE_ADDRESSES};
 use regent_model::ids::GroupName;
 use regent_model::state::{Ownership, Phase, ReleaseReason};
@@ -37,7 +37,7 @@ impl Engine {
             ("REGENT_GROUP", name.to_string()),
         ];
         if let Some(ownership) = ownership {
-            let (event, reason) = self.event_of(ownership);
+            let (event, reason) = self.event_of(group.map(|g| &**g), ownership);
             all.extend([
                 ("REGENT_EPOCH", ownership.epoch.to_string()),
                 ("REGENT_PROOF", ownership.proof.word().to_owned()),
@@ -69,7 +69,7 @@ impl Engine {
         }
     }
 
-    fn event_of(&self, ownership: &Ownership) -> (&'static str, String) {
+    fn event_of(&self, group: Option<&GroupConfig>, ownership: &Ownership) -> (&'static str, String) {
         if let Phase::Releasing(reason) = &ownership.phase {
             let event = match reason {
                 ReleaseReason::Reintegration(_) => "reintegration",
@@ -82,10 +82,7 @@ impl Engine {
             None => ("start", "first ownership".to_owned()),
             Some(node) if node == self.me.id => ("start", self.proof_words(&ownership.proof)),
             Some(node) => {
-                let home = self.state.config.groups.iter().any(|g| {
-                    g.nodes.first() == Some(&self.me.name)
-                        && self.state.ownership(&g.name).is_some_and(|o| o.epoch == ownership.epoch)
-                });
+                let home = group.is_some_and(|g| g.nodes.first() == Some(&self.me.name));
                 let released = ownership.proof == regent_model::proof::Proof::Released;
                 let event = match (released, home) {
                     (true, true) => "reintegration",
