@@ -118,14 +118,7 @@ impl Engine {
         let name = &config.name;
         let group = &self.state.groups[name];
         let placement = place(&self.state, &self.view(), name);
-        let (blocked, advice) = match &placement.intent {
-            Intent::Blocked { reason, advice } | Intent::Failed { reason, advice } => {
-                (Some(reason.clone()), Some(advice.clone()))
-            }
-            Intent::Rest(reason) => (Some(reason.clone()), None),
-            Intent::Waits { reason, advice } => (Some(reason.clone()), Some(advice.clone())),
-            _ => (None, None),
-        };
+        let (blocked, advice) = placement.intent.obstacle();
         let (owner, proof) = match &group.tenure {
             Tenure::Owned(o) => (self.state.members.get(&o.owner.node).map(|m| m.name.clone()), &o.proof),
             Tenure::Vacant(proof) => (None, proof),

@@ -10,7 +10,7 @@ use regent_model::ids::{IncarnationOf, NodeId, Round};
 use regent_model::proof::Promise;
 use regent_model::state::{Change, Command, NewConfig, Phase, State, Tenure};
 use regent_planner::foresee::{Coming, Foreseen, What, foresee};
-use regent_planner::{Intent, View, place};
+use regent_planner::{View, place};
 
 use crate::answers::group_word;
 use crate::engine::Engine;
@@ -188,13 +188,7 @@ impl Engine {
     ) -> GroupForesight {
         let name = &config.name;
         let placement = place(&foreseen.state, &foreseen.view, name);
-        let (blocked, advice) = match &placement.intent {
-            Intent::Blocked { reason, advice }
-            | Intent::Failed { reason, advice }
-            | Intent::Waits { reason, advice } => (Some(reason.clone()), Some(advice.clone())),
-            Intent::Rest(reason) => (Some(reason.clone()), None),
-            _ => (None, None),
-        };
+        let (blocked, advice) = placement.intent.obstacle();
         let (downtime, parts) = self.downtime(config, foreseen, lost, measured);
         let group = &foreseen.state.groups[name];
         let online = matches!(&group.tenure, Tenure::Owned(o) if o.phase == Phase::Online);

@@ -54,6 +54,25 @@ pub enum Intent {
     },
 }
 
+impl Intent {
+    /// Why the group does not run, and what to type, for one that does not and nobody is at work on.
+    #[must_use]
+    pub fn obstacle(&self) -> (Option<String>, Option<String>) {
+        match self {
+            Self::Blocked { reason, advice }
+            | Self::Failed { reason, advice }
+            | Self::Waits { reason, advice } => (Some(reason.clone()), Some(advice.clone())),
+            Self::Rest(reason) => (Some(reason.clone()), None),
+            Self::Stay
+            | Self::Underway
+            | Self::Release(_)
+            | Self::Assign(_)
+            | Self::Reacquire
+            | Self::Reboot => (None, None),
+        }
+    }
+}
+
 /// Where a group belongs, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
@@ -243,14 +262,8 @@ fn settled(
     let stays = group.moved_to == Some(ownership.owner.node);
     // The best is where an operator moved it, then the first of the list: a better one stands before the owner.
     let better = |to: &IncarnationOf| {
-        group.moved_to == Some(to.node)
-            || candidates.iter().map(|(node, verdict)| (node.as_str(), verdict)).find_map(
-                |(node, verdict)| match verdict {
-                    _ if node == here => Some(false),
-                    Verdict::Fit(about) if about == to => Some(true),
-                    _ => None,
-                },
-            ) == Some(true)
+        let mut before = candidates.iter().take_while(|(node, _)| node.as_str() != here);
+        group.moved_to == Some(to.node) || before.any(|(_, verdict)| *verdict == Verdict::Fit(*to))
     };
     let mut rule = if stays {
         format!(
@@ -406,14 +419,13 @@ pub(crate) fn nowhere(
         )
         .collect();
     let reason = list.join("; ");
-    let all_failed = candidates.iter().all(|(_, v)| matches!(v, Verdict::Unfit(Why::Failed(_))));
     let name = &config.name;
     if group.parked_on.is_some() {
         let rest = Intent::Rest(format!("{reason}; to run it now: regent group enable {name}"));
         return Placement::of(rest, "it went down gracefully with its node", candidates);
     }
     let failed = candidates.iter().any(|(_, v)| matches!(v, Verdict::Unfit(Why::Failed(_))));
-    if all_failed || failed {
+    if failed {
         let intent =
             Intent::Failed { reason, advice: format!("mend the cause, then: regent group enable {name}") };
         return Placement::of(intent, "no node is left that can have it", candidates);
