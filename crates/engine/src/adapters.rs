@@ -163,7 +163,7 @@ impl Engine {
             (Some(EventName::FailInterface), "")
         };
         let text = format!("{interface} of network {name} failed: {why}{text}");
-        self.write(Level::Warning, "adapter", text, |_| {});
+        self.tell(Level::Warning, "adapter", text);
         self.adapter_event(event, adapter);
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use regent_model::event::{Event, EventName};
 use regent_model::ids::{GroupName, IncarnationOf, NodeId};
 use regent_model::proof::Proof;
-use regent_model::state::{Change, NodeMode, Ownership, Phase, ReleaseReason, StopMode};
+use regent_model::state::{Change, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode};
 
 use super::table::{Kind, Way};
 use super::{Claim, Program};
@@ -50,11 +50,6 @@ impl Engine {
     /// What led to the state up to this entry was not seen: there is nothing to react to in it.
     pub(crate) fn passed_over_events(&mut self, index: u64) {
         self.events.last_index = self.events.last_index.max(index);
-    }
-
-    fn begin_program(&mut self, mut program: Program) {
-        program.gated = self.has_commands(&program);
-        self.events.push(program);
     }
 
     fn node_joins(&mut self, index: u64, about: IncarnationOf) {
@@ -179,7 +174,7 @@ impl Engine {
 }
 
 /// The nodes that this entry ends, or takes something from, by a proof other than their own word.
-fn lost_by_proof(state: &regent_model::state::State, changes: &[Change], me: NodeId) -> BTreeSet<NodeId> {
+fn lost_by_proof(state: &State, changes: &[Change], me: NodeId) -> BTreeSet<NodeId> {
     let down = changes.iter().filter_map(|c| match c {
         Change::NodeDown(about, proof) if !matches!(proof, Proof::Released) => Some(about.node),
         _ => None,
@@ -188,10 +183,7 @@ fn lost_by_proof(state: &regent_model::state::State, changes: &[Change], me: Nod
 }
 
 /// The owners before of what this entry vacated, by a proof other than their own word.
-fn vacated_of<'a>(
-    state: &'a regent_model::state::State,
-    changes: &'a [Change],
-) -> impl Iterator<Item = NodeId> + 'a {
+fn vacated_of<'a>(state: &'a State, changes: &'a [Change]) -> impl Iterator<Item = NodeId> + 'a {
     changes.iter().filter_map(move |change| {
         let Change::Vacated(group, proof) = change else { return None };
         if matches!(proof, Proof::Released | Proof::NeverOwned | Proof::Adopted) {

@@ -104,12 +104,6 @@ struct Blocked {
     since: Moment,
 }
 
-impl Events {
-    fn push(&mut self, program: Program) {
-        self.programs.push(program);
-    }
-}
-
 impl Program {
     fn new(kind: Kind, args: Vec<String>, index: u64, now: Moment) -> Self {
         Self {
@@ -132,6 +126,11 @@ impl Program {
             skipping: false,
             since: now,
         }
+    }
+
+    fn single(event: Event, now: Moment) -> Self {
+        let beside = event.name.is_beside_the_queue();
+        Self { beside, ..Self::new(Kind::Single(event.name), event.args, 0, now) }
     }
 
     fn is_over(&self) -> bool {
@@ -172,25 +171,22 @@ impl Engine {
     /// its beginning and its end. What follows it (`..._complete`) follows by itself. It happens after the
     /// events before it, if commands make anybody wait; some ([`EventName::is_beside_the_queue`]) happen at once.
     pub(crate) fn raise(&mut self, event: Event) {
-        let mut program = Program::new(Kind::Single(event.name), event.args, 0, self.now);
-        program.beside = event.name.is_beside_the_queue();
-        program.gated = self.has_commands(&program);
-        self.events.push(program);
+        self.begin_program(Program::single(event, self.now));
     }
 
     /// As [`Self::raise`], for an event that concerns a group.
     pub(crate) fn raise_about(&mut self, event: Event, group: &GroupName) {
         let Some(epoch) = self.state.groups.get(group).map(|g| g.epoch) else { return };
-        self.raise(event);
-        if let Some(program) = self.events.programs.last_mut() {
-            // It keeps nobody: the group is only what it is about.
-            let claim = Claim { epoch, way: Way::Up, open: Some(Tier::Applications) };
-            program.claims.insert(group.clone(), claim);
-        }
-        let gated = self.events.programs.last().is_some_and(|p| self.has_commands(p));
-        if let Some(program) = self.events.programs.last_mut() {
-            program.gated = gated;
-        }
+        let mut program = Program::single(event, self.now);
+        // It keeps nobody: the group is only what it is about.
+        let claim = Claim { epoch, way: Way::Up, open: Some(Tier::Applications) };
+        program.claims.insert(group.clone(), claim);
+        self.begin_program(program);
+    }
+
+    fn begin_program(&mut self, mut program: Program) {
+        program.gated = self.has_commands(&program);
+        self.events.programs.push(program);
     }
 
     /// An agent has run a command of an event.

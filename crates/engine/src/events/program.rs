@@ -100,8 +100,7 @@ impl Engine {
             start
                 .claims
                 .insert(group.clone(), Claim { open: claim.open.max(Some(Tier::Addresses)), ..claim });
-            start.gated = self.has_commands(&start);
-            self.events.push(start);
+            self.begin_program(start);
             // It stays a group of the event, for what follows.
             program
                 .claims

@@ -60,16 +60,18 @@ impl Engine {
         }
     }
 
+    /// What runs and waits on a node, if it is heard.
+    fn queue_of(&self, node: NodeId) -> Option<Vec<QueuedEvent>> {
+        if node == self.me.id {
+            return Some(self.event_facts().queue);
+        }
+        self.facts.get(&node).filter(|_| self.heard.contains_key(&node)).map(|f| f.events.queue.clone())
+    }
+
     /// What runs and waits on every node that is heard.
     pub(crate) fn event_queue(&self) -> Answer {
-        let told = |id: &NodeId| match *id == self.me.id {
-            true => Some(self.event_facts().queue),
-            false => {
-                self.facts.get(id).filter(|_| self.heard.contains_key(id)).map(|f| f.events.queue.clone())
-            }
-        };
         let members = self.state.members.iter().filter(|(_, m)| !m.witness);
-        let nodes = members.filter_map(|(id, m)| Some((m.name.clone(), told(id)?))).collect();
+        let nodes = members.filter_map(|(id, m)| Some((m.name.clone(), self.queue_of(*id)?))).collect();
         Answer::EventQueue { nodes }
     }
 
@@ -81,17 +83,10 @@ impl Engine {
             Err(answer) => return Some(answer),
         };
         let name = self.node_name(node);
-        let blocked = match self.event_queue() {
-            Answer::EventQueue { nodes } => {
-                let mut own = nodes.into_iter().filter(|(n, _)| n.as_str() == name);
-                own.next().map(|(_, queue)| queue.into_iter().filter(|e| e.state == "blocked").count())
-            }
-            _ => None,
-        };
-        match blocked {
+        match self.queue_of(node).map(|queue| queue.iter().any(|e| e.state == "blocked")) {
             None => return Some(Answer::refused(format!("{name} is not heard"), "regent status")),
-            Some(0) => return Some(Answer::refused(format!("no event is blocked on {name}"), LOOK)),
-            Some(_) => {}
+            Some(false) => return Some(Answer::refused(format!("no event is blocked on {name}"), LOOK)),
+            Some(true) => {}
         }
         let words = format!("the events of {name} go on; the rest of what failed is skipped");
         if node == self.me.id {
