@@ -29,13 +29,15 @@ impl Adapters {
     }
 
     /// Puts up what is missing, takes down what is not wanted any more, and watches these interfaces from now on.
+    /// Whoever asks for it waits for nothing: the kernel may take its time with questions about interfaces.
     pub(crate) fn keep(&self, upkeep: Upkeep) {
-        self.watched.watch(&upkeep.watch);
         *lock(&self.wanted) = upkeep;
-        let (wanted, keeping, report) = (self.wanted.clone(), self.keeping.clone(), self.report.clone());
+        let (wanted, keeping) = (self.wanted.clone(), self.keeping.clone());
+        let (watched, report) = (self.watched.clone(), self.report.clone());
         let work = move || {
             let _one_at_a_time = lock(&keeping);
             let upkeep = lock(&wanted).clone();
+            watched.watch(&upkeep.watch);
             report(Report::Notice(keeper::keep(&upkeep)));
         };
         if let Err(error) = std::thread::Builder::new().name("regent-keep".into()).spawn(work) {

@@ -30,6 +30,8 @@ struct Told {
     faults: BTreeMap<String, Option<Option<String>>>,
     /// Rings when the thread is to end; there is none without it.
     bell: Option<Arc<OwnedFd>>,
+    /// Nothing is watched any more.
+    over: bool,
 }
 
 impl Watched {
@@ -40,6 +42,9 @@ impl Watched {
     /// Watches exactly these from now on; each is told of once, and again when it changes.
     pub(super) fn watch(&self, interfaces: &[String]) {
         let mut told = lock(&self.0.told);
+        if told.over {
+            return;
+        }
         told.faults.retain(|name, _| interfaces.contains(name));
         for name in interfaces {
             told.faults.entry(name.clone()).or_default();
@@ -66,7 +71,9 @@ impl Watched {
     }
 
     pub(super) fn stop(&self) {
-        if let Some(bell) = lock(&self.0.told).bell.take() {
+        let mut told = lock(&self.0.told);
+        told.over = true;
+        if let Some(bell) = told.bell.take() {
             let _full_means_rung = rustix::io::write(&*bell, &1_u64.to_ne_bytes());
         }
     }
