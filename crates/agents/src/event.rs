@@ -69,14 +69,17 @@ fn try_run(inner: &Inner, run: &EventRun, job: &Job) -> Result<(Ended, String), 
             return Err(why);
         }
     };
+    let mut evidence = output.evidence();
     if matches!(ended, Ended::Exit(_)) {
         // A daemon that it started may live on in the folder; then it cannot be removed.
         let _ = folder.remove();
     } else {
-        folder.end(Duration::ZERO, Instant::now() + KILL_TAKES_AT_MOST)?;
-        let _ = running.into_parts().0.wait();
+        match folder.end(Duration::ZERO, Instant::now() + KILL_TAKES_AT_MOST) {
+            Ok(()) => drop(running.into_parts().0.wait()),
+            Err(why) => evidence = format!("{why}\n{evidence}"),
+        }
     }
-    Ok((ended, output.evidence()))
+    Ok((ended, evidence))
 }
 
 /// The processes of a group, or of the events' commands, as a tree, with what each waits for; and what the agent's
