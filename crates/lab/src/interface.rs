@@ -59,7 +59,6 @@ impl MachineSpec {
 /// When the lab would call an interface otherwise.
 pub(crate) fn give_adapters(machine: &mut MachineSpec, node: &NodeConfig, config: &Config) -> Result<()> {
     for adapter in &node.adapters {
-        let boot = adapter.boot.map(|b| Cidr { address: b.address, prefix: b.prefix });
         let own = format!("eth{}", adapter.network);
         let has = |network: &usize| format!("eth{network}") == adapter.interface;
         if let Some(other) = (0..config.network_count()).find(has).filter(|n| *n != adapter.network) {
@@ -75,11 +74,12 @@ pub(crate) fn give_adapters(machine: &mut MachineSpec, node: &NodeConfig, config
             )));
         }
         let Some(addresses) = machine.addresses.get_mut(adapter.network) else { continue };
+        // What the lab has given to the network's own interface is there already.
+        let boot = adapter.boot.filter(|b| addresses.iter().all(|a| a.address != b.address));
+        let boot = boot.map(|b| Cidr { address: b.address, prefix: b.prefix });
         if adapter.interface == own {
-            addresses.extend(boot.filter(|b| addresses.iter().all(|a| a.address != b.address)));
+            addresses.extend(boot);
         } else {
-            // What the lab has given to the network's own interface is there already.
-            let boot = boot.filter(|b| addresses.iter().all(|a| a.address != b.address));
             let extra = ExtraInterface {
                 name: adapter.interface.clone(),
                 network: adapter.network,

@@ -219,12 +219,10 @@ impl Heart {
     /// Tells guard and links what the configuration says about this node and its peers.
     fn follow_config(&mut self) {
         let state = self.engine.state();
-        if self.addresses.config_serial != Some(state.config_serial)
-            && let Some(inspection) = &self.inspection
-        {
-            let _ended_with_the_process = inspection.send(state.config.clone());
-        }
         if self.addresses.config_serial != Some(state.config_serial) {
+            if let Some(inspection) = &self.inspection {
+                let _ended_with_the_process = inspection.send(state.config.clone());
+            }
             let _ended_with_the_process = self.figures.send(state.config.clone());
         }
         self.addresses.config_serial = Some(state.config_serial);

@@ -69,16 +69,13 @@ fn look(
         return figures;
     }
     let now = Load::now();
+    let since = now.as_ref().zip(load.as_ref());
     for group in groups {
         let Some(figure) = group.figure() else { continue };
         let value = match (&figure, &group.figure_script) {
             (Figure::FreeMemory, _) => free_memory_mib(),
-            (Figure::IdleCpu, _) => {
-                now.as_ref().zip(load.as_ref()).and_then(|(now, before)| now.idle_cpu(before))
-            }
-            (Figure::DiskIdle, _) => {
-                now.as_ref().zip(load.as_ref()).and_then(|(now, before)| now.disk_idle(before))
-            }
+            (Figure::IdleCpu, _) => since.and_then(|(now, before)| now.idle_cpu(before)),
+            (Figure::DiskIdle, _) => since.and_then(|(now, before)| now.disk_idle(before)),
             (Figure::Script(_), Some(s)) => match scripts.get(&figure) {
                 Some((at, value)) if at.elapsed() < s.interval => *value,
                 _ => {
