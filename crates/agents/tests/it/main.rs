@@ -9,6 +9,7 @@ mod address;
 mod adoption;
 mod application;
 mod environment;
+mod event;
 mod fence;
 mod filesystem;
 mod hostname;
