@@ -38,7 +38,7 @@ pub(crate) fn cell_with(name: &str, file: &str, machine: Option<&str>, words: &s
         let left = sh(&cluster, node, look);
         assert!(!left.contains("/dev/") && !left.contains(SERVICE), "left on {node}: {left}");
     }
-    apply(&cluster, &node, &text);
+    cluster.apply(&node, &text);
     cluster.order(&node, &["group", "enable", "dce"]);
     cluster
         .wait_for("the cell", |s| find(s, "dce").state == "online" && !find(s, "dce").resources.is_empty());
@@ -82,13 +82,6 @@ fn configure_dfs(cluster: &Cluster, node: &str, machine: Option<&str>) {
 
 /// The IPv4 addresses of a node but for the service address, with colons between them.
 const OTHERS: &str = "ip -4 -o addr show | awk '{ sub(\"/.*\", \"\", $4); print $4 }' | grep -v -e '^127' -e '^SERVICE$' | paste -sd:";
-
-/// Applies this configuration.
-pub(crate) fn apply(cluster: &Cluster, node: &str, text: &str) {
-    let write = format!("cat > /tmp/cell.toml <<'END'\n{text}\nEND");
-    assert!(cluster.lab.output(node, &["sh", "-c", &write]).unwrap().status.success());
-    cluster.order(node, &["apply", "/tmp/cell.toml"]);
-}
 
 /// What a client has in its `krb5.conf`.
 fn client_kerberos(cell_at: &str) -> String {

@@ -7,12 +7,24 @@ use crate::cell::{
 use crate::clients::Clients;
 use crate::cluster::{Cluster, SERVICE, find};
 use crate::journal::{Chapter, in_order};
-use crate::machine::{process_of, sh};
+use crate::machine::sh;
 use crate::replicas::{REPLICA, Replicas};
+use crate::stops;
 use crate::system_control::SystemControl;
 
-/// The node-local file system inside the shared one.
-const CACHE: &str = "var-dce-adm-dfs-cache";
+/// What the group consists of, in the guide's order; the last file system is the node's own, inside a shared one.
+const RESOURCES: [&str; 8] =
+    ["krb5", "var-dce", "etc-dce", "vicepa", "var-dce-adm-dfs-cache", SERVICE, "dce", "dfs"];
+
+/// The steps in which a node acquires all of it.
+fn acquired(node: &str) -> Vec<String> {
+    RESOURCES.iter().map(|r| format!("{node} acquire {r}")).collect()
+}
+
+/// Those in which it releases all of it: the other way round.
+fn released(node: &str) -> Vec<String> {
+    RESOURCES.iter().rev().map(|r| format!("{node} release {r}")).collect()
+}
 
 #[test]
 fn hot_standby_cascading_walks_the_guides_whole_list_and_no_acknowledged_write_is_lost() {
@@ -72,9 +84,7 @@ fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients, replicas: &Rep
     let time = format!("timeout 20 chronyd -x -u root -Q -t 8 'server {SERVICE} iburst maxsamples 1'");
     until_it_works(cluster, "client", "the time", &time);
 
-    let up = ["krb5", "var-dce", "etc-dce", "vicepa", CACHE, SERVICE, "dce", "dfs"]
-        .map(|r| format!("lx5 acquire {r}"));
-    assert_eq!(chapter.steps(cluster, "lx5", "dce"), up, "no stop script after a crash");
+    assert_eq!(chapter.steps(cluster, "lx5", "dce"), acquired("lx5"), "no stop script after a crash");
     let printed = chapter.printed(cluster, "lx5", "dce");
     in_order(
         &printed,
@@ -91,11 +101,11 @@ fn a_power_cut_of_the_owner(cluster: &Cluster, clients: &Clients, replicas: &Rep
 
 fn reintegration(cluster: &Cluster, clients: &Clients, replicas: &Replicas) {
     register(cluster, "lx5", 200_002);
-    let (chapter, before) = (Chapter::begin(), boot(cluster, "lx5"));
+    let (chapter, before) = (Chapter::begin(), cluster.boot("lx5"));
     cluster.lab.on("lx4").unwrap();
     cluster.online_on("dce", "lx4");
     assert_ne!(
-        boot(cluster, "lx5"),
+        cluster.boot("lx5"),
         before,
         "DFS asks for a reboot of the standby before its owner has it again"
     );
@@ -106,13 +116,7 @@ fn reintegration(cluster: &Cluster, clients: &Clients, replicas: &Replicas) {
     assert!(programs(cluster).is_empty(), "a server that was stopped is still listed");
     must_log_in_again(cluster, "lx4");
 
-    let mut steps = ["dfs", "dce", SERVICE, CACHE, "vicepa", "etc-dce", "var-dce", "krb5"]
-        .map(|r| format!("lx5 release {r}"))
-        .to_vec();
-    steps.extend(
-        ["krb5", "var-dce", "etc-dce", "vicepa", CACHE, SERVICE, "dce", "dfs"]
-            .map(|r| format!("lx4 acquire {r}")),
-    );
+    let steps = [released("lx5"), acquired("lx4")].concat();
     assert_eq!(chapter.steps(cluster, "lx4", "dce"), steps, "released there, then acquired here");
     in_order(
         &chapter.printed(cluster, "lx5", "dce"),
@@ -122,13 +126,6 @@ fn reintegration(cluster: &Cluster, clients: &Clients, replicas: &Replicas) {
         &chapter.printed(cluster, "lx4", "dce"),
         &["Removing DCE Files", "Finished Starting DCE", "Starting DFS", "Finished Starting DFS"],
     );
-}
-
-/// The boot of a node.
-fn boot(cluster: &Cluster, node: &str) -> Option<String> {
-    let status = cluster.wait_for("a boot", |s| s.nodes.iter().all(|n| n.boot.is_some()));
-    let boot = status.nodes.into_iter().find(|n| n.name.as_str() == node)?.boot;
-    boot.map(|b| b.to_string())
 }
 
 fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients, replicas: Replicas) {
@@ -152,25 +149,13 @@ fn the_three_ways_to_stop(cluster: &Cluster, clients: &Clients, replicas: Replic
     cluster.online_on("dce", "lx5");
     clients.go_on(cluster, "after a stop with takeover");
     let replicas = replicas.begin_anew(cluster, "after-the-power-cut");
-    let mut steps = ["dfs", "dce", SERVICE, CACHE, "vicepa", "etc-dce", "var-dce", "krb5"]
-        .map(|r| format!("lx4 release {r}"))
-        .to_vec();
-    steps.extend(
-        ["krb5", "var-dce", "etc-dce", "vicepa", CACHE, SERVICE, "dce", "dfs"]
-            .map(|r| format!("lx5 acquire {r}")),
-    );
-    assert_eq!(chapter.steps(cluster, "lx5", "dce"), steps);
+    assert_eq!(chapter.steps(cluster, "lx5", "dce"), [released("lx4"), acquired("lx5")].concat());
     until_it_works(cluster, "lx4", "the return after the reboot", "regent node start");
     cluster.online_on("dce", "lx4");
 
     // Forced: the cell goes on without Regent, and is taken back as it is.
-    let before = process_of(cluster, "lx4", "krb5kdc").unwrap();
-    cluster.order("lx4", &["node", "stop", "--forced"]);
-    cluster.wait_for("the group unmanaged", |s| find(s, "dce").state == "unmanaged");
-    clients.go_on(cluster, "while nobody manages it");
-    cluster.order("lx4", &["node", "start"]);
-    cluster.online_on("dce", "lx4");
-    assert_eq!(process_of(cluster, "lx4", "krb5kdc").unwrap(), before, "it must not be started anew");
+    let go_on = || clients.go_on(cluster, "while nobody manages it");
+    stops::by_force(cluster, "dce", "lx4", "krb5kdc", go_on);
     clients.go_on(cluster, "after a forced stop");
     replicas.follow(cluster, "at-the-end");
 }

@@ -1,5 +1,6 @@
 //! What the event journal says of the order of things.
 
+use regent_cli::follow::wall_ms;
 use regent_model::journal::Entry;
 
 use crate::cluster::Cluster;
@@ -12,7 +13,7 @@ pub(crate) struct Chapter {
 impl Chapter {
     /// Begins now.
     pub(crate) fn begin() -> Self {
-        Self { from: now() }
+        Self { from: wall_ms() }
     }
 
     /// The resources that were acquired and released since, in order, as `node kind resource`.
@@ -92,9 +93,4 @@ pub(crate) fn until_in_order(told: impl Fn() -> Vec<String>, expected: &[&str]) 
 fn missing<'a>(told: &[String], expected: &[&'a str]) -> Option<&'a str> {
     let mut rest = told.iter();
     expected.iter().copied().find(|word| !rest.any(|t| t.contains(word)))
-}
-
-fn now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    u64::try_from(since.as_millis()).unwrap()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use regent_lab::ledger::{LedgerWriter, audit, read_ledger};
 use regent_model::config::parse;
 
-use crate::cell::{CELL, PASSWORD, REALM, SCRIPTS, apply, lab_of};
+use crate::cell::{CELL, PASSWORD, REALM, SCRIPTS, lab_of};
 use crate::cluster::{Cluster, find, owner};
 use crate::examples::{example, without_applications};
 use crate::machine::{process_of, sh};
@@ -27,7 +27,7 @@ fn mutual_takeover_moves_applications_only_where_the_cells_client_is_up_and_each
     for group in ["east", "west", "clients"] {
         cluster.order("lx4", &["group", "disable", group]);
     }
-    apply(&cluster, "lx4", &text);
+    cluster.apply("lx4", &text);
     for group in ["clients", "east", "west"] {
         cluster.order("lx4", &["group", "enable", group]);
     }
@@ -91,7 +91,7 @@ fn the_three_ways_to_stop(cluster: &Cluster, east: &LedgerWriter) {
     cluster.written_on(east, "lx5");
     stops::comes_back(cluster, "lx4");
     cluster.online_on("east", "lx4");
-    stops::by_force(cluster, "east", "lx4", EAST_SERVES);
+    stops::by_force(cluster, "east", "lx4", EAST_SERVES, || cluster.written_on(east, "lx4"));
     cluster.written_on(east, "lx4");
 }
 

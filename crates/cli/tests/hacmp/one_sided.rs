@@ -62,7 +62,8 @@ fn one_sided_takeover_brings_the_cell_to_a_node_at_work_and_nobody_takes_over_fo
     clients.go_on(&cluster, "after a stop with takeover");
     stops::comes_back(&cluster, "lx4");
     cluster.online_on("dce", "lx4");
-    stops::by_force(&cluster, "dce", "lx4", "krb5kdc");
+    let go_on = || clients.go_on(&cluster, "while nobody manages it");
+    stops::by_force(&cluster, "dce", "lx4", "krb5kdc", go_on);
     clients.go_on(&cluster, "after a forced stop");
     undisturbed(&cluster, &work);
 

@@ -57,7 +57,8 @@ fn hot_standby_rotating_lends_its_host_name_and_stays_where_it_is_when_the_lost_
     stops::gracefully(&cluster, "dce", &first);
     clients.go_on(&cluster, "after a graceful stop");
     runs_under_its_name(&cluster, &first);
-    stops::by_force(&cluster, "dce", &first, "krb5kdc");
+    let go_on = || clients.go_on(&cluster, "while nobody manages it");
+    stops::by_force(&cluster, "dce", &first, "krb5kdc", go_on);
     clients.go_on(&cluster, "after a forced stop");
 
     clients.lost_nothing(&cluster);

@@ -23,11 +23,12 @@ pub(crate) fn with_takeover(cluster: &Cluster, group: &str, node: &str) {
     cluster.online_on(group, peer(node));
 }
 
-/// It runs on without Regent, and is taken back as it is.
-pub(crate) fn by_force(cluster: &Cluster, group: &str, node: &str, command: &str) {
+/// It runs on without Regent, which `meanwhile` sees, and is taken back as it is.
+pub(crate) fn by_force(cluster: &Cluster, group: &str, node: &str, command: &str, meanwhile: impl FnOnce()) {
     let before = process_of(cluster, node, command).unwrap();
     cluster.order(node, &["node", "stop", "--forced"]);
     cluster.wait_for("the group unmanaged", |s| find(s, group).state == "unmanaged");
+    meanwhile();
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(find(&cluster.status().unwrap(), group).state, "unmanaged", "nobody may take over");
     comes_back(cluster, node);

@@ -9,6 +9,7 @@ use regent_api::{GroupStatus, Status};
 use regent_lab::ledger::{LEDGER_PORT, LedgerWriter, audit, read_ledger};
 use regent_lab::observe::{Observer, doubles};
 use regent_lab::{Lab, two_writers};
+use regent_model::BootId;
 
 /// The service address of every cluster under test.
 pub(crate) const SERVICE: &str = "10.77.0.100";
@@ -167,6 +168,19 @@ impl Cluster {
             let group = find(s, group);
             group.state == "online" && group.owner.as_ref().is_some_and(|o| o.as_str() == node)
         });
+    }
+
+    /// Puts this configuration in force.
+    pub(crate) fn apply(&self, node: &str, config: &str) -> String {
+        let write = format!("cat > /tmp/next.toml <<'END'\n{config}\nEND");
+        assert!(self.lab.output(node, &["sh", "-c", &write]).unwrap().status.success());
+        self.order(node, &["apply", "/tmp/next.toml"])
+    }
+
+    /// Which boot of `node` this is.
+    pub(crate) fn boot(&self, node: &str) -> BootId {
+        let status = self.wait_for("every boot known", |s| s.nodes.iter().all(|n| n.boot.is_some()));
+        status.nodes.into_iter().find(|n| n.name.as_str() == node).unwrap().boot.unwrap()
     }
 
     /// Waits until `node` is up again.

@@ -128,9 +128,7 @@ fn prepare(cluster: &Cluster, node: &str) {
     );
     let output = cluster.lab.output(node, &["sh", "-c", &make]).unwrap();
     assert!(output.status.success(), "{}", told(&output));
-    let write = format!("cat > /tmp/pg.toml <<'END'\n{}\nEND", head("normal") + &group(true));
-    assert!(cluster.lab.output(node, &["sh", "-c", &write]).unwrap().status.success());
-    cluster.order(node, &["apply", "/tmp/pg.toml"]);
+    cluster.apply(node, &(head("normal") + &group(true)));
     cluster.order(node, &["group", "restart", "pg"]);
     cluster.wait_for("the database", |s| s.groups[0].state == "online" && s.groups[0].resources.len() == 3);
     let table = "create table kept (n bigint primary key)";

@@ -48,23 +48,19 @@ fn reintegration_empties_and_reboots_the_standby_before_the_home_node_has_what_o
     let cluster = Cluster::up("reboot", &(head("fast") + &groups()));
     cluster.online_on("ledger", "lx4");
     cluster.online_on("web", "lx5");
-    let boot = |node: &str| {
-        let status = cluster.wait_for("a boot", |s| s.nodes.iter().all(|n| n.boot.is_some()));
-        status.nodes.into_iter().find(|n| n.name.as_str() == node).and_then(|n| n.boot)
-    };
     let (observer, writer) = (cluster.watch(), cluster.writer(1));
     cluster.written_on(&writer, "lx4");
 
     cluster.lab.off("lx4").unwrap();
     cluster.online_on("ledger", "lx5");
     cluster.written_on(&writer, "lx5");
-    let before = boot("lx5");
+    let before = cluster.boot("lx5");
 
     cluster.lab.on("lx4").unwrap();
     cluster.online_on("ledger", "lx4");
     let status = cluster.wait_for("the ledger", |s| find(s, "ledger").state == "online");
     assert_eq!(find(&status, "ledger").proof, "rebooted", "{status:#?}");
-    assert_ne!(boot("lx5"), before, "the standby was rebooted");
+    assert_ne!(cluster.boot("lx5"), before, "the standby was rebooted");
     cluster.written_on(&writer, "lx4");
     cluster.online_on("web", "lx5");
 

@@ -44,11 +44,6 @@ fn application() -> String {
     )
 }
 
-fn apply(cluster: &Cluster, node: &str, config: &str) -> String {
-    sh(cluster, node, &format!("cat > /tmp/next.toml <<'END'\n{config}\nEND"));
-    cluster.order(node, &["apply", "/tmp/next.toml"])
-}
-
 fn install(cluster: &Cluster, node: &str, text: &str) {
     sh(cluster, node, &format!("cat > {START} <<'END'\n#!/bin/sh\n{text}\nEND\nchmod 755 {START}"));
 }
@@ -78,7 +73,7 @@ fn software_is_set_up_on_a_group_without_application_which_is_added_later_and_di
     install(&cluster, "lx4", "test -s $1 || exit 1\nsetsid sleep 4711 &");
     // What is added comes up in its place, and nothing else is touched.
     let (epoch, mount) = (group(&cluster).epoch, mount_id(&cluster, "lx4"));
-    let said = apply(&cluster, "lx4", &cell(&application()));
+    let said = cluster.apply("lx4", &cell(&application()));
     assert!(!said.contains("group restart"), "{said}");
     cluster.wait_for("what was added", |s| {
         let group = find(s, "cell");
