@@ -83,4 +83,8 @@ fn an_event_names_nodes_that_are_there_and_a_groups_event_concerns_the_group() {
     let of_group =
         |lines: &str| with("[[group.address]]", &format!("[[group.event]]\n{lines}\n\n[[group.address]]"));
     finds(&of_group("name = \"network_down\"\npre = \"/bin/a\""), "concerns no group", "[[event]]");
+    let stranger = of_group("name = \"node_up\"\npre = \"/bin/a\"\nnodes = [\"lx5\"]")
+        .replace("[\"lx4\", \"lx5\"]\npolicy", "[\"lx4\"]\npolicy");
+    refused(&stranger, "\"lx5\"", "`lx5` never has `db`", "lx4");
+    refused(&event("name = \"node_up\"\npre = [\"/bin/a\", \"\"]"), "\"\"", "holds no command", "pre =");
 }

@@ -118,3 +118,10 @@ fn every_further_command_is_known_so_that_its_absence_can_be_told_before_it_is_n
     assert_eq!(monitoring.owners().collect::<Vec<_>>(), ["dce"]);
     refused(&application("notify = \"a\\u0000b\""), "\"cache\"", "holds a zero byte", "as you would type it");
 }
+
+#[test]
+fn a_process_monitor_names_somebody_and_a_user_that_can_be_one() {
+    let process = |more: &str| application(&format!("monitor = {{ kind = \"process\", {more} }}"));
+    refused(&process("processes = []"), "[]", "names nobody", "[\"slapd\"]");
+    refused(&process("processes = [\"a\"], owner = \"a b\""), "\"a b\"", "no name of a user", "for example");
+}

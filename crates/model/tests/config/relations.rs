@@ -206,3 +206,17 @@ fn a_date_that_is_past_is_warned_of_and_only_then() {
     let config = parsed.config.unwrap();
     assert_eq!((past_dates(&config, before).len(), past_dates(&config, after).len()), (0, 1));
 }
+
+#[test]
+fn who_cannot_follow_and_who_is_everywhere_anyway_is_told() {
+    let half = web("same_node_as = \"db\"").replace("nodes = [\"lx5\", \"lx4\"]", "nodes = [\"lx5\"]");
+    let parsed = parse(&half);
+    let follow = |f: &regent_model::config::Finding| {
+        f.message.contains("`db` may run on lx4, where `web` cannot follow it")
+    };
+    assert!(parsed.config.is_some() && parsed.findings.iter().any(follow), "{}", listed(&half, &parsed));
+    let bound = concurrent(GOOD, BOTH)
+        .replace("policy = \"concurrent\"", "policy = \"concurrent\"\ndifferent_node_from = [\"db\"]");
+    refused(&bound, "\"db\"", "`different_node_from` cannot change that", "delete");
+    warned(&web("priority = \"high\""), "\"high\"", "decides nothing here", "different_node_from");
+}

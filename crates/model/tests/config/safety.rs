@@ -160,3 +160,18 @@ fn without_extras(fence: &regent_model::config::FenceConfig) -> regent_model::co
     fence.options.clear();
     fence
 }
+
+#[test]
+fn what_only_a_reboot_ends_is_not_content_with_the_end_of_a_lease_and_says_whom_the_reboot_interrupts() {
+    let web = |more: &str| {
+        with("[\"lx5\", \"lx4\"]\n", &format!("[\"lx5\", \"lx4\"]\nrelease = \"reboot\"\n{more}"))
+    };
+    assert_eq!(good(&web("")).groups[1].needs, [Need::Fenced], "though it has an address alone");
+    let lease = web("needs = [\"lease-ended\"]\n");
+    refused(&lease, "[\"lease-ended\"]", "released only by a reboot", "needs = [\"fenced\"]");
+    one(Severity::Note, &web(""), "\"reboot\"", "`db` on it is interrupted", "released in order");
+    let alone = web("")
+        .replace("[\"lx4\", \"lx5\"]\npolicy", "[\"lx4\"]\npolicy")
+        .replace("[\"lx5\", \"lx4\"]", "[\"lx5\"]");
+    assert_eq!(parse(&alone).count(Severity::Note), 0, "{}", listed(&alone, &parse(&alone)));
+}

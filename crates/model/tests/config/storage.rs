@@ -34,6 +34,15 @@ fn a_node_local_file_system_has_a_device_of_each_nodes_own() {
 }
 
 #[test]
+fn a_node_local_file_system_has_a_device_on_every_node_of_its_group_and_on_no_other() {
+    let devices =
+        |devices: &str| with_storage(&CACHE.replace("lx4 = \"/dev/sdx1\", lx5 = \"/dev/sdy1\"", devices));
+    refused(&devices("lx5 = \"/dev/sdy1\""), "{ lx5 = \"/dev/sdy1\" }", "gives none for lx4", "lx4 = ");
+    let strange = "lx4 = \"/dev/a\", lx5 = \"/dev/b\", lx6 = \"/dev/c\"";
+    refused(&devices(strange), "lx6", "`lx6` is no node of `db`", "each with its own device");
+}
+
+#[test]
 fn a_group_with_nothing_shared_needs_no_fence() {
     let text = with(
         "device = \"/dev/sdc4\"",
