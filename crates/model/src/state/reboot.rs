@@ -79,7 +79,10 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::proof::{Need, Proof};
     use crate::state::held::held;
     use crate::state::{Command, ReleaseReason};
 
@@ -122,5 +125,39 @@ address = "10.77.0.100/24"
         let (up, changes) = commit(again);
         assert_eq!(changes, [Change::PhaseChanged(group.clone(), up.ownership(&group).unwrap().clone())]);
         assert_eq!((up.groups[&group].parked_on, up.groups[&group].epoch), (None, epoch));
+    }
+    #[test]
+    fn a_reboot_is_ordered_once_for_what_waits_for_it_and_from_then_on_nothing_begins_again() {
+        let (mut state, voters) = held(CLUSTER);
+        let (group, epoch) = (state.config.groups[0].name.clone(), Epoch(1));
+        let about = state.ownership(&group).unwrap().owner;
+        let mut commit = |command: &Command| {
+            let (after, changes) = state.preview(command, &voters);
+            state = after;
+            changes
+        };
+        let is_void = |changes: Vec<Change>| matches!(changes.as_slice(), [Change::Void(_)]);
+        let order = Command::Reboot { about };
+        assert!(is_void(commit(&order)), "nothing waits for it yet");
+        commit(&Command::Release { group: group.clone(), epoch, reason: ReleaseReason::Restart });
+        commit(&Command::Released { group: group.clone(), epoch, failure: None });
+        assert_eq!(commit(&order), [Change::Reboots(about)]);
+        assert!(is_void(commit(&order)), "it is ordered already");
+        assert!(is_void(commit(&Command::Reacquire { group: group.clone(), epoch })));
+        let held = state.ownership(&group).unwrap();
+        assert_eq!((held.owner, &held.phase), (about, &Phase::AwaitsReboot));
+    }
+
+    #[test]
+    fn no_end_of_a_lease_and_no_release_vacates_what_only_a_reboot_ends() {
+        let (mut state, _) = held(CLUSTER);
+        // No file may say so: it would not matter.
+        Arc::make_mut(&mut state.config.groups[0]).needs = vec![Need::LeaseEnded];
+        let group = &state.config.groups[0].name;
+        let ownership = state.ownership(group).unwrap();
+        let vacates = |proof: Proof| state.accepts(group, ownership, &proof);
+        assert!(!vacates(Proof::Released) && !vacates(Proof::LeaseEnded { promises: Vec::new() }));
+        assert!(vacates(Proof::Rebooted { boot: BootId("two".into()) }));
+        assert!(vacates(Proof::Fenced { device: "power".into() }));
     }
 }
