@@ -82,9 +82,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::ids::Incarnation;
     use crate::proof::{Need, Proof};
     use crate::state::held::held;
-    use crate::state::{Command, ReleaseReason};
+    use crate::state::{Command, FenceRequest, ReleaseReason};
 
     const CLUSTER: &str = r#"
 [cluster]
@@ -159,5 +160,16 @@ address = "10.77.0.100/24"
         assert!(!vacates(Proof::Released) && !vacates(Proof::LeaseEnded { promises: Vec::new() }));
         assert!(vacates(Proof::Rebooted { boot: BootId("two".into()) }));
         assert!(vacates(Proof::Fenced { device: "power".into() }));
+    }
+    #[test]
+    fn a_node_that_is_back_is_not_cut_for_what_was_asked_about_its_past_life() {
+        let (state, voters) = held(CLUSTER);
+        let about = state.ownership(&state.config.groups[0].name).unwrap().owner;
+        let request = FenceRequest { device: "power".into(), by: about.node, attempt: 1 };
+        let (asked, _) = state.preview(&Command::RequestFence { about, request }, &voters);
+        assert!(asked.fence_requests.contains_key(&about));
+        let again = IncarnationOf { incarnation: Incarnation(2), ..about };
+        let up = Command::NodeUp { about: again, boot: BootId("one".into()), clean: false };
+        assert_eq!(asked.preview(&up, &voters).0.fence_requests.len(), 0);
     }
 }
