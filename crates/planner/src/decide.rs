@@ -26,7 +26,7 @@ pub fn decide(state: &State, view: &View) -> Vec<Command> {
             commands.push(command);
         }
     }
-    // What is given away counts for the groups after it: two of them may exclude each other.
+    // What is decided for one group counts for those after it: two of them may exclude each other.
     let mut ahead: Option<State> = None;
     for name in in_order(state) {
         if taken.contains(&name) {
@@ -36,7 +36,9 @@ pub fn decide(state: &State, view: &View) -> Vec<Command> {
         match place(seen, view, &name).intent {
             Intent::Release(reason) => {
                 if let Some(o) = seen.ownership(&name) {
-                    commands.push(Command::Release { group: name.clone(), epoch: o.epoch, reason });
+                    let release = Command::Release { group: name.clone(), epoch: o.epoch, reason };
+                    ahead = Some(seen.preview(&release, &view.voters).0);
+                    commands.push(release);
                 }
             }
             Intent::Assign(to) => {

@@ -64,6 +64,15 @@ fn apart(a: &GroupConfig, b: &GroupConfig) -> bool {
     a.relations.different_node_from.contains(&b.name) || b.relations.different_node_from.contains(&a.name)
 }
 
+/// Whether a group is on this node, or is being taken down elsewhere in order to come here.
+fn has_or_comes_to(ownership: &Ownership, node: NodeId) -> bool {
+    let comes = match &ownership.phase {
+        Phase::Releasing(ReleaseReason::Reintegration(to) | ReleaseReason::Move(to)) => *to == node,
+        _ => false,
+    };
+    comes || ownership.owner.node == node
+}
+
 /// What other groups have against this node.
 pub(crate) fn bound(
     state: &State,
@@ -80,7 +89,7 @@ pub(crate) fn bound(
     let neighbour = state.config.groups.iter().find(|other| {
         other.name != config.name
             && apart(config, other)
-            && state.ownership(&other.name).is_some_and(|o| o.owner.node == node)
+            && state.ownership(&other.name).is_some_and(|o| has_or_comes_to(o, node))
     });
     if let Some(other) = neighbour {
         return Some(Why::ApartFrom(other.name.clone()));

@@ -116,6 +116,11 @@ fn reasons(state: &State, view: &View) -> Vec<String> {
         let name = &config.name;
         let placement = place(state, view, name);
         if online(name) {
+            let node = |g| state.ownership(g).map(|o| o.owner.node);
+            let mut apart = config.relations.different_node_from.iter();
+            if let Some(other) = apart.find(|other| node(other) == node(name)) {
+                wrong.push(format!("{name} shares its node with {other}"));
+            }
             if placement.intent != Intent::Stay {
                 wrong.push(format!("{name} is online, and {:?}", placement.intent));
             }

@@ -259,9 +259,15 @@ impl Story {
     /// Owners do what they are told, and the leader decides, until nothing is left to do.
     fn settle(&mut self) {
         for _ in 0..50 {
-            let next = self.owners_act().or_else(|| decide(&self.state, &self.view).into_iter().next());
-            let Some(command) = next else { return };
-            self.commit(command);
+            let mut next: Vec<Command> = self.owners_act().into_iter().collect();
+            if next.is_empty() {
+                next = decide(&self.state, &self.view);
+            }
+            if next.is_empty() {
+                return;
+            }
+            // Everything that the leader proposes at once is in the log before anybody acts on it.
+            next.into_iter().for_each(|command| self.commit(command));
         }
         panic!("the story does not come to rest:\n{}\n{}", self.state.config_text, self.told);
     }
