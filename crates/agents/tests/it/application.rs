@@ -313,7 +313,10 @@ fn commands_get_their_environment_and_a_clean_process() {
                   echo in $(readlink /proc/self/fd/0) $(pwd) $(umask); exec sleep 300";
     let resource = app(application(script, MainProcess::Child));
     node.run(Op::Acquire, &resource).runs();
-    let output = std::fs::read_to_string(node.run_dir.0.join("output/g1/app/start")).unwrap();
+    let printed = || std::fs::read_to_string(node.run_dir.0.join("output/g1/app/start")).unwrap();
+    // It counts as started before a busy machine has come to its last line.
+    eventually("all is printed", Duration::from_secs(10), || printed().contains("\nin "));
+    let output = printed();
     for line in [
         "REGENT_NODE=lx4",
         "REGENT_GROUP=g1",
