@@ -181,8 +181,8 @@ impl Machine {
         }
     }
 
-    /// Cuts the power: the SAN port first, then the network ports, then its processes. Gives the time of the
-    /// cut. Returns at once; [`Self::wait_gone`] waits for the rest. A machine that is off stays off.
+    /// Cuts the power: the SAN port first, then the network ports, then its processes. Gives the time from which
+    /// on it neither reads nor writes nor sends. Returns at once; [`Self::wait_gone`] waits for the rest. A machine that is off stays off.
     ///
     /// # Errors
     /// When a network port cannot be silenced; the processes are killed even so.
@@ -191,13 +191,16 @@ impl Machine {
         if matches!(live.power, Power::Off | Power::Dying) {
             return Ok(now_ns());
         }
-        let at = self.port.as_ref().map(|port| port.switch(DiskState::Cut));
+        if let Some(port) = &self.port {
+            port.switch(DiskState::Cut);
+        }
         self.own.switch(DiskState::Cut);
         let mut result = Ok(());
         for (_, port) in &live.ports {
             result = result.and(shared.switch.cut(port, Direction::Both));
         }
-        let at = at.unwrap_or_else(now_ns);
+        // Not the disks' moment: until its ports were silent it could answer.
+        let at = now_ns();
         if let Some(born) = &live.born {
             let _dead_already = pidfd_send_signal(&born.pidfd, Signal::KILL);
         }
