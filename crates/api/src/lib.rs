@@ -56,6 +56,24 @@ pub enum Request {
         /// Only verify and show what would change.
         dry_run: bool,
     },
+    /// Put a configuration in force on terms: refused where they do not hold.
+    Change {
+        /// Its text.
+        text: String,
+        /// The serial of the configuration from which it was made.
+        serial: u64,
+        /// The ticket of the lock under which it was made.
+        lock: Option<String>,
+        /// The groups that are disabled when they are new.
+        disabled: Vec<String>,
+    },
+    /// Take the lock of the configuration, or give it up. It keeps nobody from [`Request::Apply`].
+    LockConfig {
+        /// Who wants it; nobody if absent.
+        lock: Option<LockWish>,
+        /// The ticket that it replaces.
+        over: Option<String>,
+    },
     /// What a group's commands are told on this node.
     Environment {
         /// Which.
@@ -123,6 +141,17 @@ pub enum Request {
         /// Whether it is a witness.
         witness: bool,
     },
+}
+
+/// Somebody who wants the lock of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockWish {
+    /// Like no other.
+    pub ticket: String,
+    /// Who.
+    pub who: String,
+    /// When, in milliseconds since 1970.
+    pub since_ms: u64,
 }
 
 /// What can be done with a group.

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use regent_model::state::ConfigLock;
 use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeName, ResourceName};
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +20,9 @@ pub struct Status {
     pub quorate: bool,
     /// The serial of the configuration in force.
     pub config_serial: u64,
+    /// Who is changing the configuration by hand, under the lock.
+    #[serde(default)]
+    pub config_lock: Option<ConfigLock>,
     /// `takeover` as the user wrote it.
     pub takeover: String,
     /// The lease.

@@ -28,6 +28,10 @@ pub fn render(status: &Status, paint: Paint) -> String {
         out.push('\n');
         out.push_str(&stale(status, paint));
     }
+    if let Some(lock) = &status.config_lock {
+        let text = format!("{} is changing the configuration with cluadmin, and has its lock", lock.holder());
+        let _ = writeln!(out, "{}", paint.tone(Tone::Dim, &printable(&text)));
+    }
     out.push('\n');
     out.push_str(&nodes(status, paint));
     out.push_str(&adapters(status, paint));

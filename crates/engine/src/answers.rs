@@ -23,6 +23,7 @@ impl Engine {
             leader: self.consensus.leader().and_then(|id| Some(self.state.members.get(&id)?.name.clone())),
             quorate: self.is_quorate(),
             config_serial: self.state.config_serial,
+            config_lock: self.state.config_lock.clone(),
             takeover: config.takeover.clone(),
             lease: config.timers.lease,
             nodes: configured.map(|(n, witness)| self.node_status(n, witness)).collect(),

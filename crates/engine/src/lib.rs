@@ -20,6 +20,7 @@ mod applied;
 mod chronicle;
 mod complaints;
 mod concurrent;
+mod config_lock;
 pub mod consensus;
 pub mod engine;
 mod environment;

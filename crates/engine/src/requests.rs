@@ -8,6 +8,7 @@ use regent_model::ids::{GroupName, NodeId};
 use regent_model::state::{Change, Command, Member, NewConfig, NodeMode, Phase};
 
 use crate::concurrent::Meant;
+use crate::config_lock::Terms;
 use crate::engine::Engine;
 use crate::io::RequestId;
 use crate::proposals::Waiting;
@@ -25,7 +26,11 @@ impl Engine {
                 serial: self.state.config_serial,
             }),
             Request::Simulate { lose, networks, config } => Some(self.simulate(id, &lose, &networks, config)),
-            Request::Apply { text, dry_run } => self.apply_config(id, text, dry_run),
+            Request::Apply { text, dry_run } => self.apply_config(id, text, dry_run, Terms::default()),
+            Request::Change { text, serial, lock, disabled } => {
+                self.change_config(id, text, serial, lock, &disabled)
+            }
+            Request::LockConfig { lock, over } => self.lock_config(id, lock, over),
             Request::Environment { group } => Some(match self.known_group(&group) {
                 Ok(name) => self.environment_asked(&name),
                 Err(refusal) => refusal,
@@ -181,7 +186,13 @@ impl Engine {
         None
     }
 
-    pub(crate) fn apply_config(&mut self, id: RequestId, text: String, dry_run: bool) -> Option<Answer> {
+    pub(crate) fn apply_config(
+        &mut self,
+        id: RequestId,
+        text: String,
+        dry_run: bool,
+        terms: Terms,
+    ) -> Option<Answer> {
         let now = self.local_time();
         let parsed = config::parse(&text);
         let Some(config) = parsed.config else {
@@ -227,8 +238,13 @@ impl Engine {
             names => format!("; the date of failback is past, they go back at once: {}", names.join(", ")),
         };
         let past_dates = past_dates.iter().cloned().collect();
-        let new = NewConfig { replaces: self.state.config_serial, text, config, past_dates };
-        let words = format!("configuration {} is in force{remark}", new.replaces + 1);
+        let meanwhile = self.told_of_the_lock(terms.lock.as_deref());
+        let new = NewConfig {
+            lock: terms.lock,
+            disabled: terms.disabled,
+            ..NewConfig::replacing(self.state.config_serial, text, config, past_dates)
+        };
+        let words = format!("configuration {} is in force{remark}{meanwhile}", new.replaces + 1);
         self.propose_for(Command::SetConfig(Box::new(new)), Waiting::Request(id, words));
         None
     }
@@ -269,7 +285,7 @@ impl Engine {
             ));
         };
         let past_dates = self.state.past_dates.clone();
-        let new = NewConfig { replaces: self.state.config_serial, text, config, past_dates };
+        let new = NewConfig::replacing(self.state.config_serial, text, config, past_dates);
         let waiting = Waiting::Joining(id, Box::new((number, member)));
         self.propose_for(Command::SetConfig(Box::new(new)), waiting);
         None

@@ -13,6 +13,7 @@ use regent_planner::foresee::{Coming, Foreseen, What, foresee};
 use regent_planner::{View, place};
 
 use crate::answers::group_word;
+use crate::config_lock::Terms;
 use crate::engine::Engine;
 use crate::io::RequestId;
 use crate::measured::Measured;
@@ -38,7 +39,9 @@ impl Engine {
         let mut remarks = Vec::new();
         let mut state = self.state.clone();
         if let Some(text) = config {
-            if let Some(refused @ Answer::Refused(_)) = self.apply_config(id, text.clone(), true) {
+            if let Some(refused @ Answer::Refused(_)) =
+                self.apply_config(id, text.clone(), true, Terms::default())
+            {
                 return refused;
             }
             match with_config(&state, text, self.local_time(), &self.view().voters) {
@@ -287,7 +290,7 @@ fn with_config(
     };
     let past = now.map(|now| regent_model::config::past_dates(&config, now)).unwrap_or_default();
     let past_dates = past.into_iter().collect();
-    let new = NewConfig { replaces: state.config_serial, text, config, past_dates };
+    let new = NewConfig::replacing(state.config_serial, text, config, past_dates);
     let (after, changes) = state.preview(&Command::SetConfig(Box::new(new)), voters);
     match changes.into_iter().find_map(|c| if let Change::Void(why) = c { Some(why) } else { None }) {
         Some(why) => Err(Answer::refused(why, "regent apply FILE --dry-run")),

@@ -2,6 +2,7 @@
 
 mod apply;
 mod command;
+mod config_lock;
 #[cfg(test)]
 mod held;
 mod keeping;
@@ -21,6 +22,7 @@ use crate::mutants::{Condition, off};
 use crate::proof::{Promise, Proof};
 
 pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
+pub use config_lock::ConfigLock;
 
 /// How many answered proposals are remembered, so that a retried one is applied once.
 const PROPOSALS_REMEMBERED: usize = 1024;
@@ -34,6 +36,8 @@ pub struct State {
     pub config_text: String,
     /// How many configurations there were before it.
     pub config_serial: u64,
+    /// Who is changing it by hand.
+    pub config_lock: Option<ConfigLock>,
     /// Who belongs to the cluster.
     pub members: BTreeMap<NodeId, Member>,
     /// The last registered life of each node.
@@ -174,6 +178,8 @@ pub enum Change {
     Void(String),
     /// Another configuration is in force.
     ConfigChanged,
+    /// Somebody has the lock of the configuration, or nobody any more.
+    ConfigLocked(Option<ConfigLock>),
     /// A member was added.
     MemberAdded(NodeId),
     /// A member was removed.
@@ -215,6 +221,7 @@ impl State {
             config,
             config_text,
             config_serial: 0,
+            config_lock: None,
             members,
             lives: BTreeMap::new(),
             ended: BTreeMap::new(),

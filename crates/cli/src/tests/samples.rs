@@ -83,6 +83,7 @@ pub(super) fn healthy() -> Status {
         leader: Some(node_name("lx5")),
         quorate: true,
         config_serial: 4,
+        config_lock: None,
         takeover: "normal".into(),
         lease: Duration::from_millis(600),
         nodes: vec![node("lx4", 4, false), node("lx5", 5, true), node("wit", 6, false)],

@@ -61,6 +61,7 @@ impl State {
             Command::Restart(group) => self.restart(group),
             Command::ResumeEvents(node) => vec![Change::EventsResumed(*node)],
             Command::Watch { group, application, on } => self.watch(group, application, *on),
+            Command::LockConfig { lock, over } => self.lock_config(lock.as_ref(), over.as_deref()),
             Command::ConfirmDead { about, who, why } => self.confirm_dead(*about, who, why),
         }
     }
@@ -72,12 +73,22 @@ impl State {
         if let Err(why) = self.keeps_what_is_held(&new.config) {
             return void(why);
         }
+        if let Err(why) = self.still_locked(new.lock.as_deref()) {
+            return void(why);
+        }
+        let new_groups = new.disabled.iter().filter(|name| !self.groups.contains_key(*name));
+        let disabled: Vec<GroupName> = new_groups.cloned().collect();
         self.config_serial += 1;
         self.config = new.config.clone();
         self.config_text.clone_from(&new.text);
         self.past_dates.clone_from(&new.past_dates);
         self.largest_lease = self.largest_lease.max(new.config.timers.lease);
         self.groups_follow_config();
+        for name in &disabled {
+            if let Some(group) = self.groups.get_mut(name) {
+                group.enabled = false;
+            }
+        }
         // A group that was taken out stays known until its owner has released it.
         let config = &self.config;
         self.groups

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Config;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
 use crate::proof::{Promise, Proof};
-use crate::state::{FenceRequest, Member};
+use crate::state::{ConfigLock, FenceRequest, Member};
 
 /// The number of a proposal: the node that made it, the session of its daemon, and a count within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -260,6 +260,13 @@ pub enum Command {
         /// Whether it is to be watched.
         on: bool,
     },
+    /// Somebody takes the lock of the configuration, from nobody or over from somebody, or gives it up.
+    LockConfig {
+        /// Who has it from now on.
+        lock: Option<ConfigLock>,
+        /// The ticket of who has had it; nothing is done if that is another one.
+        over: Option<String>,
+    },
     /// A person's word that an incarnation is over.
     ConfirmDead {
         /// Who is said to be dead.
@@ -282,6 +289,18 @@ pub struct NewConfig {
     pub config: Config,
     /// The groups whose one date of failback is past already.
     pub past_dates: BTreeSet<GroupName>,
+    /// The ticket of the lock under which the change was made; nothing is done if it was taken over meanwhile.
+    pub lock: Option<String>,
+    /// The groups that are disabled when they are new.
+    pub disabled: BTreeSet<GroupName>,
+}
+
+impl NewConfig {
+    /// One that holds on no terms.
+    #[must_use]
+    pub fn replacing(replaces: u64, text: String, config: Config, past_dates: BTreeSet<GroupName>) -> Self {
+        Self { replaces, text, config, past_dates, lock: None, disabled: BTreeSet::new() }
+    }
 }
 
 impl PartialOrd for NewConfig {
@@ -292,6 +311,11 @@ impl PartialOrd for NewConfig {
 
 impl Ord for NewConfig {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.replaces, &self.text).cmp(&(other.replaces, &other.text))
+        (self.replaces, &self.text, &self.lock, &self.disabled).cmp(&(
+            other.replaces,
+            &other.text,
+            &other.lock,
+            &other.disabled,
+        ))
     }
 }
