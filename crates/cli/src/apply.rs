@@ -96,12 +96,16 @@ fn put_in_force(
     let words = client::order(asks, &order).map_err(Failed::before)?;
     let failed = |trouble| Failed { trouble, committed: true };
     screen.say(&format!("{words}; waiting for the cluster to settle\n")).map_err(Failed::before)?;
+    until(asks, screen, &settling(serial, before, limit), &mut steps, began).map_err(failed)
+}
+
+/// The wait for the cluster to settle with the configuration after `serial`: as well as it was before, or better.
+#[must_use]
+pub fn settling(serial: u64, before: &Status, limit: Duration) -> Wait {
     let unwell: Vec<GroupName> =
         before.groups.iter().filter(|g| is_unwell(g)).map(|g| g.name.clone()).collect();
     let hold = before.lease * 2 + Duration::from_millis(500);
-    let wish = Wish::Config { serial: serial + 1, unwell };
-    let wait = Wait { wish, limit, hold, leaves: None };
-    until(asks, screen, &wait, &mut steps, began).map_err(failed)
+    Wait { wish: Wish::Config { serial: serial + 1, unwell }, limit, hold, leaves: None }
 }
 
 fn settled_well(screen: &Screen, before: &Status, settled: &Settled, new: &str, old: &str) -> Result<()> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ColorChoice, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
 pub use crate::args_group::{ApplicationCommand, GroupCommand, SimulateArgs};
 use crate::args_lab::LabArgs;
 use crate::trouble::EXIT_CODES;
@@ -220,6 +221,26 @@ Examples:
         #[command(subcommand)]
         verb: NodeCommand,
     },
+    /// The administration shell that Red Hat Cluster Manager had; also as `cluadmin`, by a link of that name
+    #[command(
+        version,
+        after_help = "Without a command it asks for one: help shows them all. From a file or a pipe it reads one a line.
+Examples:
+  ln -s regent /usr/local/bin/cluadmin
+  cluadmin
+  cluadmin -- service relocate cachehal
+  cluadmin -- service show config cachehal"
+    )]
+    Cluadmin(CluadminArgs),
+    /// The status that Red Hat Cluster Manager showed; also as `clustat`, by a link of that name
+    #[command(
+        version,
+        after_help = "Examples:
+  clustat
+  clustat -i 2
+  clustat -s cachehal -Q && echo it runs"
+    )]
+    Clustat(ClustatArgs),
     /// A whole cluster on this machine, to try and to test
     Lab(LabArgs),
     /// Print the completions for a shell

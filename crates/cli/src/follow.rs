@@ -22,6 +22,36 @@ const SKEW_MS: u64 = 3_000;
 /// A daemon that crashed is back earlier than this.
 const GONE_FOR_GOOD: Duration = Duration::from_millis(1500);
 
+/// Who is shown what happens during a wait.
+pub trait Watches {
+    /// A step that concerns the wait.
+    ///
+    /// # Errors
+    /// When nobody is there to be shown it.
+    fn step(&self, steps: &mut Steps, entry: &Entry) -> Result<()>;
+
+    /// What is waited for, for the moment.
+    fn spin(&self, turn: usize, text: &str);
+
+    /// The end of that.
+    fn unspin(&self);
+}
+
+impl Watches for Screen {
+    fn step(&self, steps: &mut Steps, entry: &Entry) -> Result<()> {
+        Self::unspin(self);
+        self.say(&steps.line(entry))
+    }
+
+    fn spin(&self, turn: usize, text: &str) {
+        Self::spin(self, turn, text);
+    }
+
+    fn unspin(&self) {
+        Self::unspin(self);
+    }
+}
+
 /// What the wait is about.
 #[derive(Debug, Clone)]
 pub struct Wait {
@@ -123,7 +153,7 @@ pub fn events(asks: &dyn Asks, after: u64, limit: usize) -> Result<(Vec<Entry>, 
 /// When it fails for good, when the time is over, or when standard output is gone.
 pub fn until(
     asks: &dyn Asks,
-    screen: &Screen,
+    screen: &dyn Watches,
     wait: &Wait,
     steps: &mut Steps,
     began: Instant,
@@ -197,13 +227,17 @@ pub fn until(
     }
 }
 
-fn look(asks: &dyn Asks, screen: &Screen, wish: &mut Wish, steps: &mut Steps) -> Result<(Status, Verdict)> {
+fn look(
+    asks: &dyn Asks,
+    screen: &dyn Watches,
+    wish: &mut Wish,
+    steps: &mut Steps,
+) -> Result<(Status, Verdict)> {
     let status = status(asks)?;
     let verdict = judge(wish, &status);
     for entry in steps.news(asks)? {
         if concerns(wish, &entry) {
-            screen.unspin();
-            screen.say(&steps.line(&entry))?;
+            screen.step(steps, &entry)?;
         }
         changed_by(wish, &entry);
     }

@@ -2,11 +2,15 @@
 
 pub mod apply;
 pub mod args;
+pub mod args_cluadmin;
 pub mod args_group;
 pub mod args_lab;
 pub mod client;
+pub mod cluadmin;
+pub mod clustat;
 pub mod cluster_events;
 pub mod diff;
+pub mod edit;
 pub mod environment;
 pub mod events;
 pub mod follow;
@@ -17,6 +21,7 @@ pub mod manual;
 pub mod nodes;
 pub mod orders;
 pub mod paint;
+pub mod personality;
 pub mod reach;
 pub mod run;
 pub mod screen;

@@ -10,11 +10,15 @@ use regent_model::state::StopMode;
 use crate::args::{Cli, Command, ConfigVerb, EventCommand, NodeCommand};
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
-use crate::{apply, cluster_events, environment, lab, local, look, manual, nodes, orders, reach, simulate};
+use crate::{
+    apply, cluadmin, clustat, cluster_events, environment, lab, local, look, manual, nodes, orders,
+    personality, reach, simulate,
+};
 
 /// Does what the words say, and gives the exit code.
 #[must_use]
 pub fn run(words: Vec<OsString>) -> u8 {
+    let words = personality::as_regent(words);
     if words.get(1).is_some_and(|w| w == "lab")
         && let Some(code) = regent_lab::dispatch(&words[2..])
     {
@@ -64,6 +68,8 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Group { verb } => orders::group(&client()?, screen, verb)?,
         Command::Application { verb } => orders::application(&client()?, screen, verb)?,
         Command::Node { verb } => return node(cli, screen, verb),
+        Command::Cluadmin(args) => return Ok(cluadmin::run(&client()?, args)),
+        Command::Clustat(args) => clustat::run(&client()?, screen, args)?,
         Command::Lab(args) => return lab::run(screen, &cli.global, args),
         Command::Completions { shell } => manual::completions(screen, *shell)?,
         Command::Manual { folder } => manual::pages(screen, folder)?,

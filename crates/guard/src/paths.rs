@@ -107,6 +107,12 @@ impl Paths {
         self.state.join("session")
     }
 
+    /// The configuration that `cluadmin` was told to keep.
+    #[must_use]
+    pub fn kept_configuration(&self) -> PathBuf {
+        self.state.join("kept.toml")
+    }
+
     /// What supervisor, guard and daemon say where no service manager keeps it.
     #[must_use]
     pub fn log(&self) -> PathBuf {

@@ -1,6 +1,8 @@
 //! What the commands print and do, over values made by hand.
 
 mod apply;
+mod cluadmin;
+mod clustat;
 mod events;
 mod lab;
 mod order;

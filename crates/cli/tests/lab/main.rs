@@ -23,5 +23,6 @@ mod partitions;
 mod policies;
 mod postgresql;
 mod reboot;
+mod services;
 mod setting_up;
 mod stopping;

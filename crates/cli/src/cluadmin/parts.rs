@@ -1,0 +1,198 @@
+//! The questions about one address and about one disk.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use regent_model::config::NodeConfig;
+
+use super::Shell;
+use super::dialog::{Asked, Question};
+use super::layout;
+use super::list::Listed;
+use super::service::{Address, Device, NONE, mask};
+
+impl Listed for Address {
+    const ONE: &'static str = "an IP address";
+    const NAME: &'static str = "IP address";
+    const MANY: &'static str = "IP addresses";
+    const HELP: &'static str =
+        "An address that goes where the service goes, and under which clients find it.";
+
+    fn title(&self) -> String {
+        self.address.to_string()
+    }
+
+    fn lines(&self, number: usize) -> String {
+        layout::address_lines(number, self)
+    }
+
+    fn ask(shell: &Shell<'_>, old: Option<&Self>) -> Asked<Self> {
+        shell.console.say("\nIP Address Information\n\n")?;
+        let default = old.map(Self::title);
+        let help = "The address of the service itself, not one of a member: 192.9.202.197.";
+        let question = Question::new("IP address", default.as_deref(), help);
+        let address: IpAddr = shell.ask(&question, |text| {
+            text.parse().map_err(|_| format!("{text:?} is no address; type for example 192.9.202.197"))
+        })?;
+        let IpAddr::V4(v4) = address else { return of_ipv6(shell, old, address) };
+        let default = old.map_or_else(|| NONE.to_owned(), Self::netmask);
+        let help = "The netmask of its network. None takes the one that goes with the class of the address.";
+        let question = Question::new("Netmask (e.g. 255.255.255.0 or None)", Some(&default), help);
+        let prefix = shell.ask(&question, |text| netmask(text, v4))?;
+        let fresh = of_a_network(shell, old, address, prefix)?;
+        let kept = old.filter(|o| o.broadcast.is_some());
+        let default = kept.map_or_else(|| NONE.to_owned(), Self::broadcast);
+        let help = "The broadcast address of its network. None takes the one that follows from the netmask.";
+        let question = Question::new("Broadcast (e.g. X.Y.Z.255 or None)", Some(&default), help);
+        let follows = fresh.broadcast();
+        let broadcast = shell.ask(&question, |text| match text.parse::<Ipv4Addr>() {
+            _ if is_none(text) => Ok(None),
+            Ok(given) if given.to_string() == follows => Ok(None),
+            Ok(given) => Ok(Some(given)),
+            Err(_) => Err(format!("{text:?} is no address; type for example {follows}, or None")),
+        })?;
+        Ok(Self { broadcast, ..fresh })
+    }
+}
+
+fn of_ipv6(shell: &Shell<'_>, old: Option<&Address>, address: IpAddr) -> Asked<Address> {
+    let default = old.map_or_else(|| "64".to_owned(), Address::netmask);
+    let help = "The length of the prefix of its network.";
+    let prefix = shell.ask(&Question::new("Prefix length", Some(&default), help), |text| {
+        text.parse()
+            .ok()
+            .filter(|p| (1..=128).contains(p))
+            .ok_or_else(|| "type a number up to 128".to_owned())
+    })?;
+    of_a_network(shell, old, address, prefix)
+}
+
+/// Where no member has an address in its network, the interface has to be told.
+fn of_a_network(shell: &Shell<'_>, old: Option<&Address>, address: IpAddr, prefix: u8) -> Asked<Address> {
+    let interface = old.and_then(|o| o.interface.clone());
+    let address = Address { at: old.and_then(|o| o.at), address, prefix, broadcast: None, interface };
+    let (_, config) = shell.editor()?;
+    let known = |node: &NodeConfig| {
+        node.addresses
+            .iter()
+            .chain(node.adapters.iter().filter_map(|a| a.boot.as_ref().map(|p| &p.address)))
+            .any(|a| address.is_beside(*a))
+    };
+    if address.interface.is_some() || config.nodes.iter().any(known) {
+        return Ok(address);
+    }
+    shell.console.say("  no member has an address in that network, so its interface has to be told\n")?;
+    let help = "The interface of that network as ip link shows it, the same on every member.";
+    let interface = shell.ask(&Question::new("Network interface (e.g. eth0)", None, help), |text| {
+        let good = text.len() <= 15 && !text.contains(|c: char| c.is_whitespace() || "/:".contains(c));
+        if good { Ok(text.to_owned()) } else { Err(format!("{text:?} is no name of an interface")) }
+    })?;
+    Ok(Address { interface: Some(interface), ..address })
+}
+
+fn netmask(text: &str, address: Ipv4Addr) -> Result<u8, String> {
+    if is_none(text) {
+        return Ok(match address.octets()[0] {
+            0..128 => 8,
+            128..192 => 16,
+            _ => 24,
+        });
+    }
+    let given: Option<Ipv4Addr> = text.parse().ok();
+    let prefix = given.and_then(|g| u8::try_from(g.to_bits().leading_ones()).ok()).filter(|p| *p > 0);
+    let whole = prefix.filter(|p| Some(mask(*p)) == given);
+    whole.ok_or_else(|| format!("{text:?} is no netmask; type for example 255.255.255.0, or None"))
+}
+
+impl Listed for Device {
+    const ONE: &'static str = "a device";
+    const NAME: &'static str = "device";
+    const MANY: &'static str = "devices";
+    const HELP: &'static str =
+        "A disk that all members see, with a file system that is mounted where the service runs.";
+
+    fn title(&self) -> String {
+        self.device.clone()
+    }
+
+    fn lines(&self, number: usize) -> String {
+        layout::device_lines(number, self)
+    }
+
+    fn ask(shell: &Shell<'_>, old: Option<&Self>) -> Asked<Self> {
+        shell.console.say("\nDisk Device Information\n\n")?;
+        let path = |text: &str| {
+            let good = text.starts_with('/') && !text.contains(char::is_whitespace);
+            if good { Ok(text.to_owned()) } else { Err(format!("{text:?} is no path; it begins with /")) }
+        };
+        let default = old.map(Self::title);
+        let help = "The special file of the partition; it has the same path on every member.";
+        let question = Question::new("Device special file (e.g., /dev/sdb4)", default.as_deref(), help);
+        let device = shell.ask(&question, path)?;
+        let default = old.map(|o| o.fstype.clone());
+        let help = "The type of the file system that is on it, as mount -t takes it.";
+        let question = Question::new("Filesystem type (e.g., ext2, ext3)", default.as_deref(), help);
+        let fstype = shell
+            .ask(&question, |text| if is_none(text) { Err(RAW.to_owned()) } else { Ok(text.to_owned()) })?;
+        let default = old.map(|o| o.mount.clone());
+        let help = "The directory where it is mounted; it has to be there on every member.";
+        let question = Question::new("Mount point (e.g., /usr/mnt/service1)", default.as_deref(), help);
+        let mount =
+            shell.ask(&question, |text| if is_none(text) { Err(RAW.to_owned()) } else { path(text) })?;
+        let default = old.and_then(|o| o.options.clone()).unwrap_or_else(|| NONE.to_owned());
+        let help = "Options as mount -o takes them, with commas and without blanks, or None.";
+        let question = Question::new("Mount options (e.g., rw,nosuid,sync)", Some(&default), help);
+        let options = shell.ask(&question, |text| match text {
+            text if is_none(text) => Ok(None),
+            text if text.contains(char::is_whitespace) => {
+                Err("write them with commas and without blanks".to_owned())
+            }
+            text => Ok(Some(text.to_owned())),
+        })?;
+        let help = "Whether processes that keep it busy are killed when the service stops. With no, the service cannot \
+                    be stopped while one has a file open on it.";
+        let force = shell.ask_yes("Forced unmount support", Some(old.is_none_or(|o| o.force)), help)?;
+        let share = samba(shell, old)?;
+        Ok(Self { at: old.and_then(|o| o.at), device, mount, fstype, options, force, share })
+    }
+}
+
+/// What is said to a device without a file system.
+const RAW: &str = "a device without a file system needs no entry here: all members see it, and the user script \
+                   of the service uses it where the service runs";
+
+fn samba(shell: &Shell<'_>, old: Option<&Device>) -> Asked<Option<String>> {
+    let before = old.and_then(|o| o.share.clone());
+    let help = "Whether Windows clients can use what is mounted there, under the address of the service.";
+    if !shell.ask_yes("Would you like to share to Windows clients", Some(before.is_some()), help)? {
+        return Ok(None);
+    }
+    let help = "The name under which clients see it.";
+    let question = Question::new("Samba share name", before.as_deref(), help);
+    shell.ask(&question, |text| match text {
+        text if is_none(text) => Ok(None),
+        text if text.contains(|c: char| c.is_whitespace() || "/\\[]".contains(c)) => {
+            Err("write it without blanks, slashes and brackets".to_owned())
+        }
+        text => Ok(Some(text.to_owned())),
+    })
+}
+
+/// Whether it is the word for nothing.
+pub(super) fn is_none(text: &str) -> bool {
+    text.eq_ignore_ascii_case(NONE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_netmask_is_a_row_of_ones_or_that_of_the_class() {
+        let of = |text| netmask(text, Ipv4Addr::new(192, 9, 202, 197));
+        assert_eq!(of("255.255.0.0"), Ok(16));
+        assert_eq!(of("255.255.255.255"), Ok(32));
+        assert_eq!(of("none"), Ok(24));
+        assert!(of("255.0.255.0").is_err() && of("0.0.0.0").is_err() && of("16").is_err());
+        assert_eq!(netmask("None", Ipv4Addr::new(10, 0, 0, 1)), Ok(8));
+    }
+}

@@ -1,0 +1,145 @@
+//! A changed configuration, put in force: verified, looked at by the cluster, committed on the terms of the lock, and
+//! waited for.
+
+use std::time::Instant;
+
+use regent_api::{Request, Status};
+use regent_model::config::{Config, Finding, Severity, parse, parse_at};
+
+use super::dialog::{Asked, Flow};
+use super::phrases::in_its_words;
+use super::service::Service;
+use super::store::store;
+use super::{PATIENCE, Shell, state_of};
+use crate::apply::settling;
+use crate::client;
+use crate::clustat::word;
+use crate::edit::Editor;
+use crate::follow::{Settled, Steps, Wait, until};
+use crate::look::{local_now, manner};
+use crate::paint::{printable, wrapped};
+use crate::screen::Screen;
+use crate::settle::Wish;
+use crate::trouble::{Result, Trouble};
+
+impl Shell<'_> {
+    /// Puts a definition in force: a new one, or one that takes the place of `old`.
+    pub(super) fn put(&self, old: Option<&Service>, new: &Service, disabled: bool) -> Asked<()> {
+        let before = client::status(self.asks)?;
+        let edit = |editor: &mut Editor, config: &Config| {
+            let now = Service::read(editor, config, &new.name);
+            if now.as_ref() != old {
+                let what = format!("{} was changed by somebody else while you answered", new.name);
+                return Err(Trouble::refused(what).next(format!("service show config {}", new.name)));
+            }
+            store(editor, config, old, new)
+        };
+        let off = if disabled { vec![new.name.clone()] } else { Vec::new() };
+        // Whether a new service comes to run is waited for where it is started.
+        self.change(edit, &off, old.is_some())?;
+        let name = &new.name;
+        if old.is_some() {
+            self.console.say(&format!("Modified {name}.\n"))?;
+            return Ok(self.remark_on_a_running_one(&before, name)?);
+        }
+        if disabled {
+            return Ok(self
+                .console
+                .say(&format!("Added {name}. It is disabled: service enable {name} starts it.\n"))?);
+        }
+        match self.bring_up(name, None) {
+            Ok(()) => Ok(self.console.say(&format!("Added {name}.\n"))?),
+            Err(trouble) => {
+                let what = format!("{name} was added, but it does not run: {}", trouble.what);
+                Err(Trouble { what, ..trouble }.next(format!("service modify {name}")).into())
+            }
+        }
+    }
+
+    /// What runs goes on as it was started.
+    fn remark_on_a_running_one(&self, before: &Status, name: &str) -> Result<()> {
+        let now = client::status(self.asks)?;
+        let held = |status: &Status| {
+            state_of(status, name).filter(|g| g.owner.is_some()).map(|g| (g.owner.clone(), g.epoch, word(g)))
+        };
+        let Some((Some(owner), epoch, "running")) = held(&now) else { return Ok(()) };
+        if held(before).is_none_or(|(_, old, _)| old != epoch) {
+            return Ok(());
+        }
+        let text = format!(
+            "{name} runs on {owner} as it was started. What you changed takes effect when it is next started: \
+             service disable and service enable, or service relocate."
+        );
+        self.console.say(&format!("{}\n", wrapped(&text, 78, "")))
+    }
+
+    /// Changes the text of the configuration and puts it in force; groups of `disabled` that are new are not started.
+    pub(super) fn change(
+        &self,
+        edit: impl Fn(&mut Editor, &Config) -> Result<()>,
+        disabled: &[String],
+        settles: bool,
+    ) -> Asked<()> {
+        let (text, serial) = client::config(self.asks)?;
+        let (mut editor, config) = self.editor()?;
+        edit(&mut editor, &config)?;
+        let new = editor.text();
+        if !self.is_valid(&text, &new)? {
+            let help = "yes asks everything again, with your answers in brackets; no gives up.";
+            let again = self.ask_yes("This cannot be put in force. Change the answers", Some(true), help)?;
+            return Err(if again { Flow::Restart } else { Flow::Cancel });
+        }
+        self.put_text_in_force(new, serial, disabled, settles)
+    }
+
+    /// Says what is found in a new text that was not found in the old one. Whether it may be put in force.
+    pub(super) fn is_valid(&self, old: &str, new: &str) -> Result<bool> {
+        let before: Vec<String> = parse(old).findings.into_iter().map(|f| f.message).collect();
+        let parsed = parse_at(new, Some(local_now()));
+        let news = |f: &&Finding| f.severity != Severity::Note && !before.contains(&f.message);
+        for finding in parsed.findings.iter().filter(news) {
+            let text = in_its_words(&printable(&finding.message)).replace('`', "");
+            self.console.say(&format!("{}: {}\n", finding.severity, wrapped(&text, 90, "  ")))?;
+            if !finding.help.is_empty() {
+                let help = in_its_words(&printable(&finding.help));
+                self.console.say(&format!("  {}\n", wrapped(&help, 90, "  ")))?;
+            }
+        }
+        Ok(parsed.config.is_some())
+    }
+
+    /// Commits a text that was made from the configuration with this serial; `settles`: and waits until the cluster
+    /// is as well with it as it was before.
+    pub(super) fn put_text_in_force(
+        &self,
+        text: String,
+        serial: u64,
+        disabled: &[String],
+        settles: bool,
+    ) -> Asked<()> {
+        client::order(self.asks, &Request::Apply { text: text.clone(), dry_run: true })?;
+        let before = client::status(self.asks)?;
+        let lock = self.ticket.borrow().clone();
+        let order = Request::Change { text, serial, lock, disabled: disabled.to_vec() };
+        let wait = settling(serial, &before, PATIENCE);
+        let mut steps = Steps::from_now(self.asks, manner(&Screen::silent(), false))?;
+        let began = Instant::now();
+        client::order(self.asks, &order)?;
+        self.serial.set(serial + 1);
+        if settles {
+            until(self.asks, self, &wait, &mut steps, began)?;
+        }
+        Ok(())
+    }
+
+    /// Gives orders one after another, and waits for what they are to bring about.
+    pub(super) fn carry_out(&self, orders: &[Request], wish: Wish) -> Result<Settled> {
+        let mut steps = Steps::from_now(self.asks, manner(&Screen::silent(), false))?;
+        let began = Instant::now();
+        for order in orders {
+            client::order(self.asks, order)?;
+        }
+        let wait = Wait { wish, limit: PATIENCE, hold: std::time::Duration::ZERO, leaves: None };
+        until(self.asks, self, &wait, &mut steps, began)
+    }
+}

@@ -1,0 +1,71 @@
+//! Services by the commands of Red Hat Cluster Manager: typed into `cluadmin`, called by a link of that name.
+
+use crate::cluster::{Cluster, SERVICE, address_group, find, head};
+use crate::machine::sh;
+
+/// What is typed, line by line; the output reads as a talk.
+fn typed(cluster: &Cluster, node: &str, lines: &[&str]) -> String {
+    sh(cluster, node, &format!("cluadmin <<'END'\n{}\nEND", lines.join("\n")))
+}
+
+#[test]
+fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide() {
+    let cluster =
+        Cluster::up("cluadm", &(head("normal") + "\n# kept by hand\n" + &address_group("cascading")));
+    for node in ["lx4", "lx5"] {
+        sh(&cluster, node, "cd /usr/local/bin && ln -s regent cluadmin && ln -s regent clustat");
+        let script = "#!/bin/sh\ncase $1 in\nstart) sleep 3600 > /dev/null 2>&1 & echo $! > /run/hall;;\n\
+                      stop) kill $(cat /run/hall); rm -f /run/hall;;\nstatus) kill -0 $(cat /run/hall);;\nesac";
+        sh(&cluster, node, &format!("printf '%s\\n' '{script}' > /etc/hall && chmod 755 /etc/hall"));
+    }
+    // Defined as the guide does it, first without its script, disabled, then enabled.
+    let address = SERVICE.replace(".100", ".101");
+    let add = [
+        "service add hall",
+        "lx5",
+        "no",
+        "None",
+        "0",
+        "yes",
+        &address,
+        "255.255.255.0",
+        "None",
+        "f",
+        "no",
+        "yes",
+        "yes",
+    ];
+    let said = typed(&cluster, "lx4", &add);
+    assert!(said.contains("Added hall. It is disabled"), "{said}");
+    assert_eq!(find(&cluster.status().unwrap(), "hall").epoch.0, 0, "it was never begun");
+    assert!(typed(&cluster, "lx4", &["service enable hall"]).contains("notice: started service hall on lx5"));
+    let config = cluster.order("lx4", &["config", "show"]);
+    assert!(config.contains("# kept by hand"), "{config}");
+
+    // The script is added while it runs; the address does not go away for it.
+    let modify = ["service modify hall", "", "", "/etc/hall", "0", "f", "", "yes"];
+    let said = typed(&cluster, "lx5", &modify);
+    assert!(
+        said.contains("Modified hall.") && find(&cluster.status().unwrap(), "hall").epoch.0 == 1,
+        "{said}"
+    );
+    sh(&cluster, "lx4", "cluadmin -- service relocate hall");
+    cluster.online_on("hall", "lx4");
+    sh(&cluster, "lx4", "test -e /run/hall");
+    assert!(sh(&cluster, "wit", "regent clustat -s hall").contains("hall           running  lx4"));
+
+    // Who has the lock is seen on the other node; when its shell has died there, only there nobody asks.
+    let holds = "mkfifo /tmp/types; (cluadmin < /tmp/types > /tmp/said & echo $! > /tmp/shell); exec 3> /tmp/types; \
+                 until grep -q '> ' /tmp/said; do sleep 0.05; done; kill -9 $(cat /tmp/shell)";
+    sh(&cluster, "lx4", holds);
+    let refused = sh(&cluster, "lx5", "echo no | cluadmin -- service delete hall || echo code $?");
+    assert!(
+        refused.contains("on lx4 has been changing the configuration") && refused.ends_with("code 1"),
+        "{refused}"
+    );
+    let status = cluster.order("lx5", &["status"]);
+    assert!(status.contains("on lx4 is changing the configuration with cluadmin"), "{status}");
+    assert!(sh(&cluster, "lx4", "echo yes | cluadmin -- service delete hall").ends_with("Deleted hall."));
+    assert!(!cluster.order("lx4", &["config", "show"]).contains("hall"));
+    sh(&cluster, "lx4", "test ! -e /run/hall && ! ip -4 -o address | grep -q 10.77.0.101");
+}
