@@ -217,16 +217,22 @@ fn a_stop_command_that_hangs_is_killed_and_the_processes_after_it() {
 #[test]
 fn without_a_stop_command_there_is_term_and_then_kill() {
     let mut node = Node::new();
-    let said = node.run_dir.0.join("said");
-    let start = format!("trap 'echo bye > {}; exit 0' TERM; while :; do sleep 0.05; done", said.display());
+    let (said, ready) = (node.run_dir.0.join("said"), node.run_dir.0.join("ready"));
+    // It runs as soon as there is a shell; what that does with a signal it has yet to read.
+    let on_term =
+        |what: &str| format!("trap '{what}' TERM; touch {}; while :; do sleep 0.05; done", ready.display());
+    let listens = || eventually("the trap", Duration::from_secs(10), || std::fs::remove_file(&ready).is_ok());
+    let start = on_term(&format!("echo bye > {}; exit 0", said.display()));
     let resource = app(application(&start, MainProcess::Child));
     node.run(Op::Acquire, &resource).runs();
+    listens();
     node.run(Op::Release, &resource).stopped();
     assert_eq!(std::fs::read_to_string(&said).unwrap(), "bye\n");
-    let mut config = application("trap '' TERM; while :; do sleep 0.05; done", MainProcess::Child);
+    let mut config = application(&on_term(""), MainProcess::Child);
     config.stop_timeout = Duration::from_millis(300);
     let resource = app(config);
     node.run(Op::Acquire, &resource).runs();
+    listens();
     let story = node.run(Op::Release, &resource).stopped().story();
     assert!(story.contains("were killed"), "{story}");
 }
