@@ -179,13 +179,21 @@ impl Shell<'_> {
         if !self.ask_yes(&format!("Delete service {name}{runs}"), Some(false), help)? {
             return Err(Flow::Cancel);
         }
-        if state.is_some() {
-            self.take_down(&status, &name)?;
-        }
         let without = |editor: &mut Editor, _: &Config| {
             editor.remove("group", &name);
             Ok(())
         };
+        // Nothing is stopped for a change that could not be put in force.
+        let (text, _) = client::config(self.asks)?;
+        let mut rest = Editor::read(&text)?;
+        rest.remove("group", &name);
+        if !self.is_valid(&text, &rest.text())? {
+            let trouble = Trouble::refused(format!("{name} is needed by the rest of the configuration"));
+            return Err(trouble.next("cluster saveas FILE, edit it, cluster restorefrom FILE").into());
+        }
+        if state.is_some() {
+            self.take_down(&status, &name)?;
+        }
         self.change(without, &[], true)?;
         Ok(self.console.say(&format!("Deleted {name}.\n"))?)
     }

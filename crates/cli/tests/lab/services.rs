@@ -65,6 +65,8 @@ fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide(
     );
     let status = cluster.order("lx5", &["status"]);
     assert!(status.contains("on lx4 is changing the configuration with cluadmin"), "{status}");
+    let told = cluster.apply("lx5", &(cluster.order("lx5", &["config", "show"]) + "\n# by somebody else\n"));
+    assert!(told.contains("on lx4 is changing it too, with cluadmin"), "{told}");
     assert!(sh(&cluster, "lx4", "echo yes | cluadmin -- service delete hall").ends_with("Deleted hall."));
     assert!(!cluster.order("lx4", &["config", "show"]).contains("hall"));
     sh(&cluster, "lx4", "test ! -e /run/hall && ! ip -4 -o address | grep -q 10.77.0.101");

@@ -346,6 +346,14 @@ fn a_service_is_stopped_and_forgotten_when_a_person_says_so_twice() {
 }
 
 #[test]
+fn what_others_need_is_not_stopped_to_be_deleted() {
+    let other = "\n[[group]]\nname = \"report\"\nnodes = [\"lx4\"]\nparent = \"cachehal\"\n";
+    let node = Node::with(&format!("{CACHEHAL}{other}"));
+    assert_snapshot!(once(&node, "service delete cachehal", "yes").0);
+    assert_eq!((node.groups.borrow()["cachehal"].0.as_str(), node.serial.get()), ("online", 4));
+}
+
+#[test]
 fn what_somebody_else_changed_meanwhile_is_not_overwritten() {
     let node = Node::with(CACHEHAL);
     let quick = || {
