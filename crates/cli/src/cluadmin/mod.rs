@@ -49,6 +49,8 @@ pub struct Shell<'a> {
     console: &'a dyn Console,
     /// The ticket of the lock of the configuration, while this shell has it.
     ticket: RefCell<Option<String>>,
+    /// The cluster before the last prompt, for the names that Tab completes.
+    known: RefCell<Option<Status>>,
     /// The configuration in force when it was last looked at.
     serial: Cell<u64>,
     setting: Setting,
@@ -94,6 +96,7 @@ impl<'a> Shell<'a> {
             console,
             ticket: RefCell::default(),
             serial: Cell::new(status.config_serial),
+            known: RefCell::new(Some(status)),
             setting,
         })
     }
@@ -136,6 +139,7 @@ impl<'a> Shell<'a> {
         let begun = self.greet().and_then(|()| self.begin_with_the_lock());
         let mut goes_on = done(begun.map(|()| true));
         while goes_on {
+            self.known.replace(client::status(self.asks).ok());
             let line = match self.console.ask(PROMPT, Wants::Command(self)) {
                 Ok(line) => line,
                 Err(trouble) => {
@@ -273,8 +277,8 @@ impl Vocabulary for Shell<'_> {
         }
         let Ok((command, rest)) = words::meant(words) else { return Vec::new() };
         let wants = command.arguments.split_whitespace().nth(rest.len()).unwrap_or_default();
-        let names =
-            |of: fn(&Status) -> Vec<String>| client::status(self.asks).map(|s| of(&s)).unwrap_or_default();
+        let known = self.known.borrow();
+        let names = |of: fn(&Status) -> Vec<String>| known.as_ref().map(of).unwrap_or_default();
         match wants.trim_matches(['[', ']']) {
             "NAME" if command.verb != Verb::Add => {
                 names(|s| s.groups.iter().map(|g| g.name.base().to_owned()).collect())

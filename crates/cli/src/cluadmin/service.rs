@@ -119,7 +119,10 @@ impl Service {
         let table = editor.find("group", name)?;
         let group = config.groups_named(name).next()?;
         let script = script_place(table);
-        let application = script.and_then(|at| group.applications.get(at));
+        let name_of = |at: usize| text_of(inners(table, "application")[at], "name");
+        let application = script.and_then(name_of);
+        let application =
+            application.and_then(|name| group.applications.iter().find(|a| a.name.as_str() == name));
         let kept = |kind| inners(table, kind).into_iter().enumerate();
         Some(Self {
             name: name.to_owned(),
@@ -240,6 +243,12 @@ fn also(table: &Table, group: &GroupConfig, script: Option<usize>) -> Vec<String
     for filesystem in &group.filesystems {
         if !filesystem.is_shared() {
             out.push(format!("{} on {}", filesystem.mount.display(), filesystem.device.display()));
+        }
+    }
+    for share in inners(table, "share") {
+        let path = text_of(share, "path").unwrap_or_default();
+        if !group.filesystems.iter().any(|f| f.mount.as_os_str() == path) {
+            out.push(format!("share {} of {path}", text_of(share, "name").unwrap_or_default()));
         }
     }
     out.extend(group.volumes.iter().map(|v| format!("volume {}", v.name)));
