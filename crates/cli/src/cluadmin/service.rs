@@ -1,6 +1,7 @@
 //! A service as this shell knows it: a group of the configuration, seen through the questions of the guide.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 
 use regent_model::config::{Config, Failback, Failover, GroupConfig, Startup};
 use toml_edit::{Item, Table};
@@ -132,7 +133,7 @@ impl Service {
             interval: application.map_or_else(|| "0".to_owned(), |a| seconds(a.monitor.interval)),
             addresses: kept("address").filter_map(|(at, t)| address(at, t)).collect(),
             devices: kept("filesystem").filter_map(|(at, t)| device(at, t, table)).collect(),
-            also: also(table, group, script),
+            also: [also(table, group, script), instances(editor, group)].concat(),
         })
     }
 }
@@ -179,7 +180,7 @@ fn address(at: usize, table: &Table) -> Option<Address> {
 }
 
 /// A file system of the service, if it is on a disk that the members share.
-fn device(at: usize, table: &Table, group: &Table) -> Option<Device> {
+pub(super) fn device(at: usize, table: &Table, group: &Table) -> Option<Device> {
     let local = table.get("local").and_then(Item::as_bool).unwrap_or_default();
     let fstype = text_of(table, "type")?.to_owned();
     if local || fstype == "bind" {
@@ -208,6 +209,17 @@ fn device(at: usize, table: &Table, group: &Table) -> Option<Device> {
 fn share_of(group: &Table, mount: &str) -> Option<String> {
     let share = inners(group, "share").into_iter().find(|t| text_of(t, "path") == Some(mount))?;
     text_of(share, "name").map(str::to_owned)
+}
+
+/// The database instances on the service's file systems.
+fn instances(editor: &Editor, group: &GroupConfig) -> Vec<String> {
+    let is_on =
+        |directory: &str| group.filesystems.iter().any(|f| Path::new(directory).starts_with(&f.mount));
+    let names = editor.names("instance").into_iter();
+    names
+        .filter(|name| editor.find("instance", name).and_then(|t| text_of(t, "directory")).is_some_and(is_on))
+        .map(|name| format!("instance {name}"))
+        .collect()
 }
 
 /// The beginning of a command, on one line.

@@ -240,3 +240,91 @@ fn script_name(group: &Table, script: &str, service: &str) -> String {
     let name = if fits && file.chars().all(good) { file } else { service };
     if taken(name) { format!("{name}-script") } else { name.to_owned() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    /// Every example: its path and its text.
+    fn examples() -> Vec<(PathBuf, String)> {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+        let files = |folder: PathBuf| std::fs::read_dir(folder).unwrap().map(|f| f.unwrap().path());
+        let tomls = files(folder.clone()).chain(files(folder.join("hacmp")));
+        let tomls = tomls.filter(|f| f.extension().is_some_and(|e| e == "toml"));
+        tomls.map(|f| (f.clone(), std::fs::read_to_string(f).unwrap())).collect()
+    }
+
+    /// The text with the service changed.
+    fn changed(text: &str, name: &str, change: impl Fn(&mut Service)) -> String {
+        let config = parse(text).config.unwrap();
+        let mut editor = Editor::read(text).unwrap();
+        let old = Service::read(&editor, &config, name).unwrap();
+        let mut new = old.clone();
+        change(&mut new);
+        store(&mut editor, &config, Some(&old), &new).unwrap();
+        editor.text()
+    }
+
+    #[test]
+    fn what_is_not_changed_is_written_as_it_was_read_in_every_example() {
+        for (path, text) in examples() {
+            for name in Editor::read(&text).unwrap().names("group") {
+                assert_eq!(changed(&text, &name, |_| ()), text, "{} of {}", name, path.display());
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_and_its_contrary_leave_every_example_as_it_was() {
+        let mut compared = 0;
+        for (path, text) in examples() {
+            for name in Editor::read(&text).unwrap().names("group") {
+                let there = changed(&text, &name, |service| {
+                    service.script = service.script.take().or(Some("/etc/init.d/x".into()));
+                    service.addresses.iter_mut().for_each(|a| a.prefix += 1);
+                    service.devices.iter_mut().for_each(|d| d.force = !d.force);
+                });
+                let back = |service: &mut Service| {
+                    service.script = service.script.take().filter(|s| s != "/etc/init.d/x");
+                    service.addresses.iter_mut().for_each(|a| a.prefix -= 1);
+                    service.devices.iter_mut().for_each(|d| d.force = !d.force);
+                };
+                if parse(&there).config.is_none() {
+                    // A concurrent group, say, takes no such script.
+                    continue;
+                }
+                let told = text.lines().filter(|l| !l.trim_start().starts_with("force_unmount"));
+                let again = changed(&there, &name, back);
+                let now = again.lines().filter(|l| !l.trim_start().starts_with("force_unmount"));
+                assert!(told.eq(now), "{} of {}:\n{again}", name, path.display());
+                compared += 1;
+            }
+        }
+        assert!(compared > 5, "{compared}");
+    }
+
+    #[test]
+    fn a_share_is_added_renamed_and_taken_back() {
+        let text = "[cluster]\nname = \"w\"\n\n[[node]]\nname = \"a\"\naddresses = [\"10.0.0.1\"]\n\n[[group]]\nname = \"g\"\n\
+                    nodes = [\"a\"]\n\n  [[group.filesystem]]\n  device = \"/dev/sdb\"\n  mount = \"/s\"\n  type = \"ext4\"\n";
+        let share = |text: &str, share: Option<&str>| {
+            let mut editor = Editor::read(text).unwrap();
+            let group = editor.find("group", "g").unwrap().clone();
+            let device = super::super::service::device(0, inners(&group, "filesystem")[0], &group).unwrap();
+            let of = |share: Option<&str>| Service {
+                name: "g".into(),
+                devices: vec![Device { share: share.map(str::to_owned), ..device.clone() }],
+                ..Service::default()
+            };
+            let old = of(device.share.as_deref());
+            shares(editor.find_mut("group", "g").unwrap(), Some(&old), &of(share)).unwrap();
+            editor.text()
+        };
+        let added = share(text, Some("data"));
+        assert_eq!(added, format!("{text}\n  [[group.share]]\n  name = \"data\"\n  path = \"/s\"\n"));
+        assert_eq!(share(&added, Some("files")), added.replace("data", "files"));
+        assert_eq!(share(&added, None), text);
+    }
+}

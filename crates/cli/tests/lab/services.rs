@@ -18,6 +18,7 @@ fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide(
                       stop) kill $(cat /run/hall); rm -f /run/hall;;\nstatus) kill -0 $(cat /run/hall);;\nesac";
         sh(&cluster, node, &format!("printf '%s\\n' '{script}' > /etc/hall && chmod 755 /etc/hall"));
     }
+    sh(&cluster, "lx4", "cluadmin -- cluster backup");
     // Defined as the guide does it, first without its script, disabled, then enabled.
     let address = SERVICE.replace(".100", ".101");
     let add = [
@@ -68,6 +69,10 @@ fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide(
     let told = cluster.apply("lx5", &(cluster.order("lx5", &["config", "show"]) + "\n# by somebody else\n"));
     assert!(told.contains("on lx4 is changing it too, with cluadmin"), "{told}");
     assert!(sh(&cluster, "lx4", "echo yes | cluadmin -- service delete hall").ends_with("Deleted hall."));
-    assert!(!cluster.order("lx4", &["config", "show"]).contains("hall"));
+    let kept = "\n# by somebody else";
+    assert!(cluster.order("lx4", &["config", "show"]).contains(kept));
+    sh(&cluster, "lx4", "echo yes | cluadmin -- cluster restore");
+    let config = cluster.order("lx4", &["config", "show"]);
+    assert!(!config.contains("hall") && !config.contains(kept), "{config}");
     sh(&cluster, "lx4", "test ! -e /run/hall && ! ip -4 -o address | grep -q 10.77.0.101");
 }
