@@ -259,11 +259,29 @@ pub(crate) fn run(
     until: Instant,
     job: &Job,
 ) -> Result<Finished, String> {
+    run_watched(command, parent, output_path, until, job, &|| ())
+}
+
+/// The same; `look` is called when its time is up, before anything is done to it.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn run_watched(
+    command: &Command<'_>,
+    parent: &Folder,
+    output_path: &Path,
+    until: Instant,
+    job: &Job,
+    look: &dyn Fn(),
+) -> Result<Finished, String> {
     let begun = Instant::now();
     let folder = parent.create_numbered(COMMAND_FOLDER)?;
     let output = Output::create(output_path, command.user);
     let waited = spawn(command, &folder, &output).map(|mut running| {
         let ended = running.wait(&output, until, job);
+        if ended == Ended::TimedOut {
+            look();
+        }
         if ended == Ended::TimedOut && command.hung != Signal::KILL {
             folder.signal(command.hung);
             let _ = folder.wait_empty(Instant::now() + HUNG_GRACE);

@@ -31,11 +31,14 @@ pub struct HandsConfig {
     pub cgroup_root: Option<PathBuf>,
     /// For what must outlive the daemon but not the boot: main processes, output of commands.
     pub run_dir: PathBuf,
+    /// For the evidence of failures.
+    pub evidence: PathBuf,
 }
 
 impl Default for HandsConfig {
     fn default() -> Self {
-        Self { cgroup_root: None, run_dir: PathBuf::from("/run/regent") }
+        let evidence = PathBuf::from("/var/lib/regent").join(crate::evidence::FOLDER);
+        Self { cgroup_root: None, run_dir: PathBuf::from("/run/regent"), evidence }
     }
 }
 
@@ -54,6 +57,10 @@ pub(crate) struct Inner {
     pub(crate) announcer: Announcer,
     pub(crate) adapters: Adapters,
     pub(crate) applications: Applications,
+    /// What their commands ended with last.
+    pub(crate) answers: application::Answers,
+    /// Where evidence is kept.
+    pub(crate) evidence: PathBuf,
     pub(crate) host_name: HostName,
     /// What was said already and need not be said again.
     pub(crate) said: Mutex<BTreeSet<String>>,
@@ -97,6 +104,8 @@ impl Hands {
             announcer: Announcer::default(),
             adapters: Adapters::new(report.clone()),
             applications: Applications::default(),
+            answers: application::Answers::default(),
+            evidence: config.evidence,
             host_name,
             said: Mutex::default(),
             slots: Slots::default(),

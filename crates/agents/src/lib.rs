@@ -22,6 +22,7 @@ mod command;
 mod device;
 mod environment;
 mod event;
+pub mod evidence;
 mod fence;
 pub mod figures;
 mod filesystem;

@@ -107,6 +107,11 @@ impl Output {
         String::from_utf8_lossy(&self.end(EVIDENCE_BYTES)).trim_end().to_owned()
     }
 
+    /// So many bytes of the end of what was printed.
+    pub(crate) fn tail(&self, bytes: usize) -> String {
+        String::from_utf8_lossy(&self.end(bytes)).trim_end().to_owned()
+    }
+
     /// The last line that was printed, shortened.
     pub(crate) fn last_line(&self) -> String {
         let evidence = self.evidence();

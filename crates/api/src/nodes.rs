@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use regent_model::NodeName;
+use regent_model::evidence::{EvidenceHead, EvidenceId};
 use regent_model::survey::{Difference, Survey};
 use serde::{Deserialize, Serialize};
 
@@ -24,6 +25,16 @@ pub enum NodesAsk {
         /// The group.
         group: String,
     },
+    /// Say which evidence of failures you keep.
+    Evidence {
+        /// Of this group; of all if absent.
+        group: Option<String>,
+    },
+    /// Give this piece of evidence, if you keep it.
+    EvidenceText {
+        /// Which.
+        id: EvidenceId,
+    },
 }
 
 /// What one node says.
@@ -36,6 +47,10 @@ pub enum NodeWord {
     Surveyed(Box<Survey>),
     /// To [`NodesAsk::Presence`]: every thing of the group, and whether it is there.
     Presence(Vec<Presence>),
+    /// To [`NodesAsk::Evidence`], the newest first.
+    Evidence(Vec<EvidenceHead>),
+    /// To [`NodesAsk::EvidenceText`].
+    EvidenceText(Option<Box<(EvidenceHead, String)>>),
     /// It could not say, and why.
     Unable(String),
 }

@@ -150,7 +150,7 @@ pub struct ResourceStatus {
     pub name: ResourceName,
     /// Its kind.
     pub kind: String,
-    /// One of `running`, `acquiring`, `releasing`, `stopped`, `failed`, `slow`, `unknown`.
+    /// One of `running`, `acquiring`, `releasing`, `stopped`, `failed`, `slow`, `unwell`, `unknown`.
     pub state: String,
     /// An operator has suspended its monitors.
     #[serde(default)]

@@ -162,6 +162,17 @@ Every node also appends its own entries to /var/lib/regent/journal.log, one JSON
         #[command(subcommand)]
         verb: EventCommand,
     },
+    /// Show what was seen of applications before their failures were acted on, on every node
+    #[command(after_help = "\
+Processes with their kernel stacks, open files, sockets with their queues, memory, the last words of the commands, and \
+what the application's own `diagnose` command says: gathered before anything is stopped, kept on its node until newer \
+ones take its place. `diagnose = false` turns it off.
+Examples:
+  regent evidence
+  regent evidence cacheha1
+  regent evidence --show lx4/7
+  regent evidence cacheha1 --show last")]
+    Evidence(EvidenceArgs),
     /// Say why a group is where it is, and why not elsewhere
     Explain {
         /// The group
@@ -332,6 +343,16 @@ pub enum EventCommand {
         #[arg(long)]
         node: Option<String>,
     },
+}
+
+/// Which evidence.
+#[derive(Debug, Clone, Args)]
+pub struct EvidenceArgs {
+    /// Of this group; of all if absent
+    pub group: Option<String>,
+    /// Print this one: lx4/7, 7 where only one node has a seventh, or last
+    #[arg(long, value_name = "N")]
+    pub show: Option<String>,
 }
 
 /// Which events.

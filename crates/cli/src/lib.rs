@@ -13,6 +13,7 @@ pub mod diff;
 pub mod edit;
 pub mod environment;
 pub mod events;
+pub mod evidence;
 pub mod follow;
 pub mod lab;
 pub mod local;

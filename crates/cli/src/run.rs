@@ -11,7 +11,7 @@ use crate::args::{Cli, Command, ConfigVerb, EventCommand, NodeCommand};
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
 use crate::{
-    apply, cluadmin, clustat, cluster_events, environment, lab, local, look, manual, nodes, orders,
+    apply, cluadmin, clustat, cluster_events, environment, evidence, lab, local, look, manual, nodes, orders,
     personality, reach, simulate,
 };
 
@@ -62,6 +62,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Events(args) => look::events(&client()?, screen, args)?,
         Command::Event { verb: EventCommand::List } => cluster_events::list(screen)?,
         Command::Event { verb } => cluster_events::event(&client()?, screen, verb)?,
+        Command::Evidence(args) => evidence::evidence(&client()?, screen, args)?,
         Command::Explain { group } => look::explain(&client()?, screen, group)?,
         Command::Env(args) => environment::env(&client()?, screen, args)?,
         Command::Simulate(args) => simulate::simulate(&client()?, screen, args)?,

@@ -250,7 +250,7 @@ fn resource(resource: &ResourceStatus, paint: Paint) -> String {
     let tone = match resource.state.as_str() {
         "running" => Tone::Good,
         "failed" => Tone::Bad,
-        "acquiring" | "releasing" | "slow" | "unknown" => Tone::Warning,
+        "acquiring" | "releasing" | "slow" | "unwell" | "unknown" => Tone::Warning,
         _ => Tone::Plain,
     };
     let more = if resource.suspended { paint.tone(Tone::Warning, ", not watched") } else { String::new() };

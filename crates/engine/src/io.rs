@@ -239,6 +239,8 @@ pub enum ResourceWord {
     Failed,
     /// It runs, and takes long to say so.
     Slow,
+    /// A monitor that only observes is not content with it.
+    Unwell,
 }
 
 impl ResourceWord {
@@ -252,6 +254,7 @@ impl ResourceWord {
             Self::Stopped => "stopped",
             Self::Failed => "failed",
             Self::Slow => "slow",
+            Self::Unwell => "unwell",
         }
     }
 }

@@ -9,6 +9,7 @@
 //!                                                                               +--a step fails--> Stuck
 //! ```
 
+mod evidence;
 mod failing;
 mod gate;
 mod growing;
@@ -201,6 +202,10 @@ impl Sequencer {
     /// The log says that the group comes down. What could not be taken down is not tried again before the log
     /// knows of it and asks once more.
     fn release(&mut self) {
+        // What is asked for now waits for no evidence.
+        if self.current.as_ref().is_some_and(|c| c.op == Op::Monitor) {
+            self.current = None;
+        }
         let underway = matches!(self.stage, Stage::Releasing { .. } | Stage::Released);
         if underway || (self.stage == Stage::Stuck && !self.stuck_known) {
             return;
@@ -227,6 +232,7 @@ impl Sequencer {
             self.done(now, id, no_answer(), wishes);
         }
         self.send_notices(now, numbers, wishes);
+        self.gather_evidence(now, numbers, wishes);
         if self.stage == Stage::Online {
             self.grow();
         }

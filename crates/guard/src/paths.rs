@@ -101,6 +101,12 @@ impl Paths {
         self.state.join("journal.log")
     }
 
+    /// What was gathered about applications before their failures were acted on.
+    #[must_use]
+    pub fn evidence(&self) -> PathBuf {
+        self.state.join(regent_agents::evidence::FOLDER)
+    }
+
     /// The number of the daemon's last session.
     #[must_use]
     pub fn session(&self) -> PathBuf {

@@ -133,6 +133,8 @@ pub enum How {
     Watch(u32),
     /// Nothing is looked at: whoever wants to know is told of a failure.
     Notify,
+    /// What can be seen of a failure is kept, before anything is done about it.
+    Evidence,
 }
 
 /// A request to an agent.

@@ -28,6 +28,7 @@ mod check_relations;
 mod check_storage;
 mod check_volumes;
 mod claims;
+mod diagnose;
 mod draft;
 mod event;
 mod excluded;
@@ -58,13 +59,14 @@ mod volume;
 
 pub use calendar::{FailbackAt, LocalTime};
 pub use claims::{Claims, Port, Protocol, Role};
+pub use diagnose::Diagnose;
 pub use event::{DEFAULT_EVENT_LIMIT, EventConfig, EventRules, OnError};
 pub use excluded::{excluded_on, exclusion_remarks};
 pub use failback::{FailbackTimes, past_dates};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
-pub use monitoring::{HungSignal, Monitoring, OnFailure, StartIn, Watch, Watched};
+pub use monitoring::{HungSignal, MonitorAction, Monitoring, OnFailure, StartIn, Watch, Watched};
 pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
 pub use parse::{parse, parse_at};
 pub use policy::{Failback, Failover, Policy, Startup};
@@ -431,6 +433,8 @@ pub struct ApplicationConfig {
     pub stale: Vec<String>,
     /// The group's [`GroupConfig::hostname`].
     pub hostname: Option<String>,
+    /// What is gathered before a failure is acted on; nothing where that is turned off.
+    pub diagnose: Option<Diagnose>,
     /// Retries and restarts.
     pub limits: RestartLimits,
     /// The concurrent groups that must be online on a node before it is started there.

@@ -6,6 +6,7 @@
 pub mod action;
 pub mod config;
 pub mod event;
+pub mod evidence;
 pub mod exclusion;
 pub mod figure;
 pub mod holding;

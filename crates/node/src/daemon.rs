@@ -262,6 +262,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity, side.clone()));
     let links = links(&key, &identity, session, engine.state(), &inbox, &reception, &refusals);
     side.use_links(links.clone());
+    side.use_evidence(paths.evidence());
     let warrants = Warrants::default();
     let hands = hands(&paths, &identity, &guard, &warrants, &inbox)?;
     let inspection = hands
@@ -358,7 +359,7 @@ fn hands(
     inbox: &Inbox,
 ) -> Result<Option<Hands>> {
     let cgroup_root = std::env::var_os("REGENT_CGROUP_ROOT").map(|top| PathBuf::from(top).join("regent"));
-    let config = HandsConfig { cgroup_root, run_dir: paths.run.join("work") };
+    let config = HandsConfig { cgroup_root, run_dir: paths.run.join("work"), evidence: paths.evidence() };
     let gate = Arc::new(GuardGate { line: guard.clone(), warrants: warrants.clone() });
     let inbox = inbox.clone();
     let report = Box::new(move |report| inbox.push(input_of(report)));

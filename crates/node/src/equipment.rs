@@ -1,6 +1,8 @@
 //! What a node says about itself when all are asked.
 
-use regent_agents::{prepare, presence, survey};
+use std::path::Path;
+
+use regent_agents::{evidence as shelf, prepare, presence, survey};
 use regent_api::{NodeWord, NodesAsk, Presence};
 use regent_guard::clock;
 use regent_model::NodeName;
@@ -24,6 +26,23 @@ pub(crate) fn word(me: &NodeName, config: &Config, ask: &NodesAsk) -> NodeWord {
             let seen = config.groups.iter().filter(mine).flat_map(|g| presence::presence(me, g));
             NodeWord::Presence(seen.map(|(what, there)| Presence { what, there }).collect())
         }
+        NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. } => {
+            NodeWord::Unable("that is not about how it is equipped".to_owned())
+        }
+    }
+}
+
+/// The evidence that is kept in `folder`.
+pub(crate) fn evidence(folder: &Path, ask: &NodesAsk) -> NodeWord {
+    match ask {
+        NodesAsk::EvidenceText { id } => NodeWord::EvidenceText(shelf::show(folder, id).map(Box::new)),
+        NodesAsk::Evidence { group } => {
+            let wanted = |name: &regent_model::GroupName| {
+                group.as_deref().is_none_or(|group| name.as_str() == group || name.base() == group)
+            };
+            NodeWord::Evidence(shelf::list(folder).into_iter().filter(|head| wanted(&head.group)).collect())
+        }
+        _ => NodeWord::Unable("that is not about evidence".to_owned()),
     }
 }
 

@@ -104,7 +104,8 @@ impl Reception {
         let named = match ask {
             NodesAsk::Prepare { group, .. } => group.as_ref(),
             NodesAsk::Presence { group } => Some(group),
-            NodesAsk::Survey => None,
+            // Evidence may be of a group that is not configured any more.
+            NodesAsk::Survey | NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. } => None,
         };
         if let Some(name) = named
             && !config.groups.iter().any(|g| equipment::is_called(g, name))

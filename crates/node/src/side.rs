@@ -2,6 +2,7 @@
 //! is on it. Nothing of it is decided here, remembered, or waited for by the engine.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -33,6 +34,8 @@ enum Message {
 pub(crate) struct Side {
     me: NodeName,
     links: OnceLock<Links>,
+    /// Where this node keeps evidence.
+    evidence: OnceLock<PathBuf>,
     next: AtomicU64,
     busy: AtomicUsize,
     waiting: Mutex<BTreeMap<u64, Sender<(NodeName, NodeWord)>>>,
@@ -45,6 +48,7 @@ impl Side {
         Arc::new(Self {
             me,
             links: OnceLock::new(),
+            evidence: OnceLock::new(),
             next,
             busy: AtomicUsize::new(0),
             waiting: Mutex::default(),
@@ -54,6 +58,22 @@ impl Side {
     /// The channels to talk over.
     pub(crate) fn use_links(&self, links: Links) {
         let _only_the_first = self.links.set(links);
+    }
+
+    /// Where this node keeps the evidence that it tells of.
+    pub(crate) fn use_evidence(&self, folder: PathBuf) {
+        let _only_the_first = self.evidence.set(folder);
+    }
+
+    /// What this node answers.
+    fn word(&self, config: &Config, ask: &NodesAsk) -> NodeWord {
+        match ask {
+            NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. } => match self.evidence.get() {
+                Some(folder) => equipment::evidence(folder, ask),
+                None => NodeWord::Unable("it keeps no evidence".to_owned()),
+            },
+            _ => equipment::word(&self.me, config, ask),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Sender<(NodeName, NodeWord)>>> {
@@ -83,7 +103,7 @@ impl Side {
                 NodeWord::Unable(format!("it is working on {AT_ONCE} such questions already"))
             } else {
                 match config::parse(&config).config {
-                    Some(config) => equipment::word(&side.me, &config, &ask),
+                    Some(config) => side.word(&config, &ask),
                     None => NodeWord::Unable("it does not understand the configuration".to_owned()),
                 }
             };
@@ -115,15 +135,18 @@ impl Side {
             self.send(peer, &message);
         }
         let within = if *ask == NodesAsk::Survey { SURVEY_WITHIN } else { ANSWER_WITHIN };
+        // Evidence is looked for when a node is down: who has no channel to here is not waited for.
+        let evidence = matches!(ask, NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. });
+        let enough = if evidence { self.links.get().map_or(0, Links::connected) + 1 } else { usize::MAX };
         let until = Instant::now() + within;
         let mut answer = NodesAnswer::default();
         let expected: Vec<NodeName> = config.nodes.iter().map(|n| n.name.clone()).collect();
         if expected.contains(&self.me) {
-            let mut own = equipment::word(&self.me, config, ask);
+            let mut own = self.word(config, ask);
             compare_clocks(&mut own);
             answer.told.insert(self.me.clone(), own);
         }
-        while expected.iter().any(|node| !answer.told.contains_key(node)) {
+        while answer.told.len() < enough && expected.iter().any(|node| !answer.told.contains_key(node)) {
             match answers.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok((node, mut word)) if expected.contains(&node) => {
                     compare_clocks(&mut word);

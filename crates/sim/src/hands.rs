@@ -6,7 +6,7 @@ use regent_engine::Input;
 use regent_engine::io::StepTaken;
 use regent_lease::FromDaemon;
 use regent_lease::io::ActId;
-use regent_model::action::{Failure, Notice, Op, Outcome, Resource, Run, RunId};
+use regent_model::action::{Failure, How, Notice, Op, Outcome, Resource, Run, RunId};
 use regent_model::holding::{Act, Held, Holding};
 use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
 use regent_model::journal::Level;
@@ -338,6 +338,10 @@ impl Sim {
         let holding = cgroup_of(&key, config.lapse_grace);
         match (job.run.op, job.progress) {
             (_, Progress::Begun) if job.fate == Fate::Hangs => Next::Work(0, None),
+            (Op::Monitor, Progress::Begun) if job.run.how == How::Evidence => {
+                Next::Work(self.rng.between(5, 500) * MS, None)
+            }
+            (Op::Monitor, _) if job.run.how == How::Evidence => Next::Answer(Outcome::Running),
             (Op::Probe | Op::Monitor, _) if there && job.fate == Fate::Fails => failed("status: exit 1"),
             (Op::Probe, _) => self.probe(node, job, there, holding),
             (Op::Monitor, _) if there => Next::Answer(Outcome::Running),

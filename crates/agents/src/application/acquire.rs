@@ -66,7 +66,11 @@ pub(super) fn acquire(app: &Application<'_>) -> Result<Outcome, Failure> {
     }
     match start.until_it_runs() {
         Ok(process) => start.hand_over(process),
-        Err(why) => Err(start.undo(why)),
+        Err(why) => {
+            let reason = format!("its start failed: {}", why.reason);
+            app.evidence_before_end(&reason, Duration::from_secs(1));
+            Err(start.undo(why))
+        }
     }
 }
 

@@ -5,12 +5,14 @@
 
 mod acquire;
 mod check;
+mod evidence;
 mod life;
 pub(crate) mod record;
 mod release;
 mod stale;
 mod watch;
 
+use std::cell::Cell;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -26,9 +28,11 @@ use crate::environment;
 use crate::hands::{Context, failure};
 use crate::hostname::Taken;
 use crate::process::Identity;
+use crate::slot;
 use crate::sync::lock;
 use crate::user::User;
 
+pub(crate) use evidence::Answers;
 pub(crate) use life::Applications;
 
 /// The folder of the start command and of what it leaves behind.
@@ -41,6 +45,8 @@ struct Application<'a> {
     context: &'a Context<'a>,
     config: &'a ApplicationConfig,
     user: Option<User>,
+    /// Evidence was gathered in this piece of work.
+    looked: Cell<bool>,
 }
 
 /// Works on an application.
@@ -52,11 +58,16 @@ pub(crate) fn work(context: &Context<'_>, config: &ApplicationConfig) -> Result<
         (Op::Release, Err(error)) => {
             context.job.warn(error, "");
             let config = ApplicationConfig { user: None, stop: None, status: None, ..config.clone() };
-            return release::release(&Application { context, config: &config, user: None });
+            return release::release(&Application {
+                context,
+                config: &config,
+                user: None,
+                looked: Cell::new(false),
+            });
         }
         (_, Err(error)) => return Err(Failure::because(error)),
     };
-    let application = Application { context, config, user };
+    let application = Application { context, config, user, looked: Cell::new(false) };
     match context.run.op {
         Op::Probe => check::probe(&application),
         Op::Acquire => acquire::acquire(&application),
@@ -64,6 +75,7 @@ pub(crate) fn work(context: &Context<'_>, config: &ApplicationConfig) -> Result<
         Op::Monitor => match context.run.how {
             How::Watch(at) => watch::look(&application, at),
             How::Notify => watch::notify(&application),
+            How::Evidence => evidence::gather(&application),
             How::Plain | How::AfterFailure => check::monitor(&application),
         },
         Op::Swap => Err(Failure::because("an application has no interface to move from")),
@@ -163,8 +175,11 @@ impl Application<'_> {
         };
         let job = self.context.job;
         job.now_doing(&format!("running the {action} command"));
-        let finished = command::run(&command, folder, &self.output_path(action), until, job);
-        finished.map_err(|e| Failure::because(format!("{action} command: {e}")))
+        let look = || self.look_at_hung(action);
+        let finished = command::run_watched(&command, folder, &self.output_path(action), until, job, &look);
+        let finished = finished.map_err(|e| Failure::because(format!("{action} command: {e}")))?;
+        self.context.inner.answers.note(slot::key(self.context.run), action, &finished);
+        Ok(finished)
     }
 
     /// How long one call of the status command may take.

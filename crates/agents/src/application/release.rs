@@ -16,7 +16,7 @@ use crate::slot;
 /// What a main process leaves behind may react to `SIGTERM` so long.
 const REST_GRACE: Duration = Duration::from_secs(2);
 /// At most so much of the time is kept back for the kill and the last question.
-const KEPT_BACK_MAX: Duration = Duration::from_secs(2);
+pub(super) const KEPT_BACK_MAX: Duration = Duration::from_secs(2);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Takes the application down. What is not there is down already.
@@ -58,7 +58,7 @@ fn ask_to_stop(
 ) -> Result<(), Failure> {
     let job = app.context.job;
     let members = Folder::open(&folder.path().join(MAIN_FOLDER)).map_err(Failure::because)?;
-    let mut asked = false;
+    let (mut asked, mut failed) = (false, false);
     let cleanup = app.after_failure(&app.config.monitoring.cleanup);
     let action = if cleanup.is_some() { "cleanup" } else { "stop" };
     if let Some(line) = cleanup.or(app.config.stop.as_deref()) {
@@ -67,6 +67,7 @@ fn ask_to_stop(
         match name.and_then(|_name| app.command(action, line, folder, until, Signal::KILL)) {
             Ok(done) => {
                 asked = done.ended.is_success();
+                failed = !asked;
                 let level = if asked { Level::Step } else { Level::Warning };
                 job.record(
                     level,
@@ -85,6 +86,9 @@ fn ask_to_stop(
     let Some(members) = members else { return Ok(()) };
     if !members.is_populated().map_err(Failure::because)? {
         return Ok(());
+    }
+    if failed {
+        app.evidence_before_end(&format!("its {action} command failed, and it still runs"), KEPT_BACK_MAX);
     }
     job.step("wait for its processes to end", || end_politely(&members, main, asked, until))
         .map_err(Failure::because)
@@ -116,6 +120,7 @@ fn kill_the_rest(app: &Application<'_>, folder: &Folder, main: Option<Identity>)
     let job = app.context.job;
     let left: Vec<String> = folder.all_processes().into_iter().map(process::describe).collect();
     if !left.is_empty() {
+        app.evidence_before_end("it was asked to stop, and did not end", KEPT_BACK_MAX);
         let begun = Instant::now();
         job.now_doing("killing what did not end");
         folder.kill().map_err(Failure::because)?;

@@ -10,6 +10,7 @@ mod adoption;
 mod application;
 mod environment;
 mod event;
+mod evidence;
 mod fence;
 mod filesystem;
 mod hostname;

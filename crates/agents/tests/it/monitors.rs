@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use regent_model::action::{How, Notice, Op, Resource};
 use regent_model::config::{
-    ApplicationConfig, HungSignal, MainProcess, MonitorTimes, Monitoring, StartIn, Watch, Watched,
+    ApplicationConfig, HungSignal, MainProcess, MonitorAction, MonitorTimes, Monitoring, StartIn, Watch,
+    Watched,
 };
 
 use crate::support::{Cgroup, Node, app, application, eventually, sh};
 
 fn watch(what: Watched) -> Watch {
     let times = MonitorTimes::new(Duration::from_secs(1), Duration::from_millis(500), 1);
-    Watch { name: "more".into(), what, times, hung_signal: HungSignal::Kill }
+    Watch { name: "more".into(), what, times, hung_signal: HungSignal::Kill, action: MonitorAction::Recover }
 }
 
 fn watched(start: &str, what: Watched) -> ApplicationConfig {

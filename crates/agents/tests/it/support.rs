@@ -292,7 +292,11 @@ impl Node {
         run_dir: &Folder,
         guard: &Arc<FakeGuard>,
     ) -> (Hands, mpsc::Receiver<Report>) {
-        let config = HandsConfig { cgroup_root: Some(cgroup.0.clone()), run_dir: run_dir.0.clone() };
+        let config = HandsConfig {
+            cgroup_root: Some(cgroup.0.clone()),
+            run_dir: run_dir.0.clone(),
+            evidence: run_dir.0.join("evidence"),
+        };
         let (sender, reports) = mpsc::channel();
         let report = move |report| {
             let _ = sender.send(report);
@@ -410,6 +414,7 @@ pub(crate) fn application(start: &str, main: MainProcess) -> ApplicationConfig {
         monitoring: Default::default(),
         stale: Vec::new(),
         hostname: None,
+        diagnose: None,
         limits: LIMITS,
         clients: Vec::new(),
     }

@@ -17,6 +17,7 @@ mod cluster;
 mod disturbances;
 mod events;
 mod everyday;
+mod evidence;
 mod hot_standby;
 mod machine;
 mod partitions;

@@ -81,7 +81,7 @@ impl Sequencer {
                 continue;
             }
             let id = numbers.next();
-            let deadline = state.times.timeout;
+            let deadline = self.slots[at].watch_deadline(watch);
             let give_up = now + deadline + ANSWER_GRACE;
             self.monitors.insert(id, Asked { slot: at, watch, began: now, give_up });
             let how = match watch {
@@ -122,7 +122,7 @@ impl Sequencer {
         let count = state.count(false);
         let (limit, of) = (state.times.failures.max(1), state.times.of);
         // Nobody is to be told again and again what was told and is left as it is.
-        if self.slots[at].left_failed == Some(watch) {
+        if self.slots[at].left_failed == Some(watch) || self.slots[at].watches[watch].unwell {
             return;
         }
         let what = self.watch_described(at, watch);
@@ -146,13 +146,13 @@ impl Sequencer {
         let limit = state.times.slow_after.unwrap_or(Duration::MAX);
         let slow = took > limit;
         let was_slow = std::mem::replace(&mut state.slow, slow);
-        let well_again = slot.left_failed == Some(watch);
-        if well_again {
+        let was_unwell = std::mem::take(&mut state.unwell);
+        let well_again = was_unwell || slot.left_failed == Some(watch);
+        if slot.left_failed == Some(watch) {
             slot.left_failed = None;
         }
         if slot.left_failed.is_none() {
-            let any = slot.watches.iter().any(|w| w.slow);
-            slot.word = if any { ResourceWord::Slow } else { ResourceWord::Running };
+            slot.word = slot.running_word();
         }
         if well_again {
             let text = format!("{what} is well again");
@@ -189,6 +189,7 @@ impl Sequencer {
             && (self.stage != Stage::Online || now < slot.judged_from);
         let (mark, fails) = match (slot.suspended, judged_later, slot.left_failed) {
             (true, ..) => ("; its monitors are suspended", false),
+            _ if slot.watches[0].unwell => ("; it is left as it is", false),
             (_, true, _) => ("; the first check will judge", false),
             (_, _, Some(_)) => ("; it is left as it is", false),
             _ => ("", true),
@@ -202,10 +203,16 @@ impl Sequencer {
 
     /// Slot `at` failed: it and what stands on it are restarted, as often as is allowed.
     fn failed(&mut self, now: Moment, at: usize, watch: usize, why: &str, wishes: &mut Vec<Wish>) {
+        let slot = &mut self.slots[at];
+        slot.notify_due = slot.notifies.then(|| why.to_owned());
+        slot.evidence_due = slot.diagnose.map(|_| why.to_owned());
+        if slot.watches[watch].observes {
+            self.observed(at, watch, wishes);
+            return;
+        }
         let what = self.described(at);
         let slot = &mut self.slots[at];
         slot.word = ResourceWord::Failed;
-        slot.notify_due = slot.notifies.then(|| why.to_owned());
         if slot.may_restart(now) {
             slot.after_failure = true;
             let text = format!("{what} failed; restarting it here");
@@ -229,6 +236,17 @@ impl Sequencer {
             self.began = now;
             self.begin_release(Some(format!("{what}: {why}")));
         }
+    }
+
+    /// A monitor that only observes has found something: it is told once, until the monitor is content again.
+    fn observed(&mut self, at: usize, watch: usize, wishes: &mut Vec<Wish>) {
+        let what = self.watch_described(at, watch);
+        let slot = &mut self.slots[at];
+        slot.watches[watch].unwell = true;
+        slot.word = slot.running_word();
+        let text =
+            format!("{what} is not well; it only observes, and nothing is done (action = \"observe\")");
+        wishes.push(self.tell_slot(Level::Warning, "observed", at, text, Duration::ZERO, ""));
     }
 
     fn watch_described(&self, at: usize, watch: usize) -> String {

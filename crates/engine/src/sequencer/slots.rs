@@ -5,12 +5,15 @@ use std::time::Duration;
 
 use regent_model::Moment;
 use regent_model::action::{Op, Resource};
-use regent_model::config::{MonitorTimes, OnFailure, RestartLimits, StartIn};
+use regent_model::config::{MonitorAction, MonitorTimes, OnFailure, RestartLimits, StartIn};
 
 use crate::io::ResourceWord;
 
 /// How long a probe may take where the resource says nothing shorter.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// A look at a check that hangs, before it is killed, takes no longer. The same in the agents.
+const HUNG_LOOK: Duration = Duration::from_millis(1500);
 
 /// One resource's place.
 pub(super) struct Slot {
@@ -36,6 +39,10 @@ pub(super) struct Slot {
     pub(super) notifies: bool,
     /// Of this failure somebody is to be told.
     pub(super) notify_due: Option<String>,
+    /// How long gathering evidence may take; none where that is turned off.
+    pub(super) diagnose: Option<Duration>,
+    /// Evidence of this failure is to be gathered.
+    pub(super) evidence_due: Option<String>,
     /// It failed by this monitor, was told of, and is left as it is.
     pub(super) left_failed: Option<usize>,
     /// It is being taken down and brought up again because it failed here.
@@ -52,11 +59,23 @@ pub(super) struct WatchState {
     answers: VecDeque<bool>,
     pub(super) next: Moment,
     pub(super) slow: bool,
+    /// What it finds is told and looked into, and nothing is done about it.
+    pub(super) observes: bool,
+    /// It found something, was told of, and is left as it is.
+    pub(super) unwell: bool,
 }
 
 impl WatchState {
-    fn new(name: Option<String>, times: MonitorTimes) -> Self {
-        Self { name, times, answers: VecDeque::new(), next: Moment::default(), slow: false }
+    fn new(name: Option<String>, times: MonitorTimes, action: MonitorAction) -> Self {
+        Self {
+            name,
+            times,
+            answers: VecDeque::new(),
+            next: Moment::default(),
+            slow: false,
+            observes: action == MonitorAction::Observe,
+            unwell: false,
+        }
     }
 
     /// Takes an answer, and gives the number of failures among the last ones that count.
@@ -81,7 +100,13 @@ impl Slot {
             Resource::Application(c) => c.monitoring.clone(),
             Resource::Volume(_) | Resource::Filesystem(_) | Resource::Address(_) => Default::default(),
         };
-        let more = monitoring.watches.iter().map(|w| WatchState::new(Some(w.name.clone()), w.times));
+        let diagnose = match &resource {
+            Resource::Application(c) => c.diagnose.as_ref().map(|d| d.budget),
+            Resource::Volume(_) | Resource::Filesystem(_) | Resource::Address(_) => None,
+        };
+        let own = WatchState::new(None, times, monitoring.action);
+        let more = monitoring.watches.iter();
+        let more = more.map(|w| WatchState::new(Some(w.name.clone()), w.times, w.action));
         Self {
             resource,
             word: ResourceWord::Stopped,
@@ -89,7 +114,7 @@ impl Slot {
             probed: false,
             stays: false,
             attempts: 0,
-            watches: std::iter::once(WatchState::new(None, times)).chain(more).collect(),
+            watches: std::iter::once(own).chain(more).collect(),
             judged_from: Moment::default(),
             stabilisation: monitoring.stabilisation,
             in_background: monitoring.start_in == StartIn::Background,
@@ -97,9 +122,20 @@ impl Slot {
             on_failure: monitoring.on_failure,
             notifies: monitoring.notify.is_some(),
             notify_due: None,
+            diagnose,
+            evidence_due: None,
             left_failed: None,
             after_failure: false,
             restarts: VecDeque::new(),
+        }
+    }
+
+    /// The word for what runs, by what its monitors said last.
+    pub(super) fn running_word(&self) -> ResourceWord {
+        match () {
+            () if self.watches.iter().any(|w| w.unwell) => ResourceWord::Unwell,
+            () if self.watches.iter().any(|w| w.slow) => ResourceWord::Slow,
+            () => ResourceWord::Running,
         }
     }
 
@@ -112,6 +148,7 @@ impl Slot {
         for watch in &mut self.watches {
             watch.answers.clear();
             watch.slow = false;
+            watch.unwell = false;
         }
     }
 
@@ -141,11 +178,21 @@ impl Slot {
         };
         match op {
             Op::Probe => PROBE_TIMEOUT.min(acquire),
-            Op::Acquire | Op::Swap => acquire,
+            Op::Acquire | Op::Swap => acquire + self.evidence_takes(),
             // Killing what the stop command left takes its own time.
-            Op::Release => release + Duration::from_secs(10),
-            Op::Monitor => self.watches[0].times.timeout,
+            Op::Release => release + Duration::from_secs(10) + self.evidence_takes(),
+            Op::Monitor => self.watches[0].times.timeout + self.evidence_takes().min(HUNG_LOOK),
         }
+    }
+
+    /// What an operation may take longer for the evidence of its failure. What it does itself has its own limit.
+    fn evidence_takes(&self) -> Duration {
+        self.diagnose.map_or(Duration::ZERO, |budget| budget + Duration::from_secs(1))
+    }
+
+    /// How long a further monitor may take.
+    pub(super) fn watch_deadline(&self, watch: usize) -> Duration {
+        self.watches[watch].times.timeout + self.evidence_takes().min(HUNG_LOOK)
     }
 
     /// Counts a restart at `now`, if one more is allowed within the window.

@@ -1,5 +1,7 @@
 //! Scenarios of one group on its owner: what its monitors see, and what follows.
 
+mod evidence;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -88,17 +90,21 @@ impl Play {
 
     /// Releases and acquires succeed until nothing is open but checks and notices.
     fn up(&mut self) {
-        while let Some(at) = self.open.iter().position(|r| r.op != Op::Monitor) {
+        let is_step = |r: &Run| r.op != Op::Monitor || r.how == How::Evidence;
+        while let Some(at) = self.open.iter().position(is_step) {
             let run = self.open.remove(at);
             let outcome = match run.op {
-                Op::Acquire => Outcome::Running,
+                Op::Acquire | Op::Monitor => Outcome::Running,
                 _ => Outcome::Stopped,
             };
             writeln!(
                 self.told,
-                "> {}{}",
-                run.op.word(),
-                if run.how == How::AfterFailure { " after failure" } else { "" }
+                "> {}",
+                match run.how {
+                    How::Evidence => "evidence".to_owned(),
+                    How::AfterFailure => format!("{} after failure", run.op.word()),
+                    _ => run.op.word().to_owned(),
+                }
             )
             .unwrap();
             self.answer(&run, outcome);
@@ -233,7 +239,9 @@ fn a_restart_is_complete_when_the_application_is_up_again() {
     play.after(10);
     let run = play.asked(How::Plain);
     play.answer(&run, Outcome::Stopped);
-    let answers = [Outcome::Stopped, Outcome::Failed(Failure::because("no")), Outcome::Stopped];
+    // Before it is stopped, it is looked at.
+    let answers =
+        [Outcome::Running, Outcome::Stopped, Outcome::Failed(Failure::because("no")), Outcome::Stopped];
     for answer in answers {
         let run = play.open.pop().unwrap();
         play.answer(&run, answer);

@@ -9,7 +9,7 @@ use super::limits::Monitor;
 use super::reader::{Reader, Zero};
 use super::scalar::{self, duration_text};
 use super::tree::{At, Table};
-use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, monitoring, relations, stale};
+use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, diagnose, monitoring, relations, stale};
 use crate::ids::ResourceName;
 
 const MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(10), Duration::from_secs(20), 2);
@@ -22,7 +22,8 @@ impl ApplicationConfig {
     pub fn commands(&self) -> Vec<(&'static str, &str)> {
         let more = [("stop", &self.stop), ("status", &self.status)];
         let more = more.into_iter().filter_map(|(what, line)| Some((what, line.as_deref()?)));
-        let all = std::iter::once(("start", self.start.as_str())).chain(more);
+        let diagnose = self.diagnose.iter().filter_map(|d| Some(("diagnose", d.command.as_deref()?)));
+        let all = std::iter::once(("start", self.start.as_str())).chain(more).chain(diagnose);
         all.chain(self.monitoring.commands()).collect()
     }
 }
@@ -43,6 +44,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     let stop_timeout = reader.duration_or("stop_timeout", STOP, "\"60s\"");
     let lapse_grace = reader.duration("lapse_grace", Zero::Allowed, "\"50ms\"");
     let stale = stale::stale(&mut reader);
+    let diagnose = diagnose::read(&mut reader);
     let clients = relations::groups(&mut reader, "clients");
     for (key, text) in [("start", &start), ("stop", &stop), ("status", &status)] {
         refuse_nul(key, text.as_ref(), &mut reader);
@@ -72,6 +74,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
             monitoring,
             stale: stale.iter().map(|pattern| pattern.value.clone()).collect(),
             hostname: None,
+            diagnose,
             limits,
             clients: relations::names(clients.clone())?,
         })

@@ -39,6 +39,17 @@ pub enum OnFailure {
     Notify,
 }
 
+/// What a monitor is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MonitorAction {
+    /// What it finds is acted on: a restart, then a failover.
+    #[default]
+    Recover,
+    /// What it finds is told and looked into, and nothing is ever done about it.
+    Observe,
+}
+
 /// What a check gets that does not answer in its time, before it is killed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
@@ -82,6 +93,8 @@ pub struct Watch {
     pub times: MonitorTimes,
     /// What the command gets when it hangs.
     pub hung_signal: HungSignal,
+    /// What it is for.
+    pub action: MonitorAction,
 }
 
 /// How an application is watched, and what follows.
@@ -95,6 +108,8 @@ pub struct Monitoring {
     pub startup: Option<(String, Duration)>,
     /// What the status command gets when it hangs.
     pub hung_signal: HungSignal,
+    /// What the application's own monitor is for; the end of its main process counts as its finding.
+    pub action: MonitorAction,
     /// Further monitors.
     pub watches: Vec<Watch>,
     /// What happens when the restarts are used up.
@@ -205,6 +220,7 @@ fn one(
         None => {
             let command = reader.text("command", "\"/usr/local/bin/check\"");
             monitoring.hung_signal = hung_signal(&mut reader);
+            monitoring.action = action(&mut reader);
             let monitor = limits::times(&mut reader, defaults);
             if base.is_some() {
                 let finding = Finding::error(&header, "the application's own monitor is given twice")
@@ -229,6 +245,7 @@ fn one(
                 processes(&mut reader)
             };
             let hung_signal = if kind == Kind::Custom { hung_signal(&mut reader) } else { HungSignal::Kill };
+            let action = action(&mut reader);
             let mut monitor = limits::times(&mut reader, defaults);
             if monitor.timeout.is_none() && !monitor.times.interval.is_zero() {
                 monitor.times.timeout = monitor.times.interval;
@@ -236,7 +253,7 @@ fn one(
             let number = monitoring.watches.len() + 1;
             let word = if kind == Kind::Custom { "custom" } else { "process" };
             let name = name.unwrap_or_else(|| format!("{word} {number}"));
-            let watch = what.map(|what| Watch { name, what, times: monitor.times, hung_signal });
+            let watch = what.map(|what| Watch { name, what, times: monitor.times, hung_signal, action });
             monitoring.watches.extend(watch);
         }
     }
@@ -275,6 +292,11 @@ fn processes(reader: &mut Reader<'_>) -> Option<Watched> {
     }
     let instances = instances.map_or(1, |i| i.value);
     Some(Watched::Processes { names: names.value.into_iter().map(|n| n.value).collect(), owner, instances })
+}
+
+fn action(reader: &mut Reader<'_>) -> MonitorAction {
+    let words = [("recover", MonitorAction::Recover), ("observe", MonitorAction::Observe)];
+    reader.choice("action", &words).map(|w| w.value).unwrap_or_default()
 }
 
 fn hung_signal(reader: &mut Reader<'_>) -> HungSignal {

@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         matches!(self.value(key), Some(Value::Number(_)))
     }
 
+    /// Whether the value of `key` is true or false.
+    pub(super) fn is_flag(&self, key: &str) -> bool {
+        matches!(self.value(key), Some(Value::Flag(_)))
+    }
+
     /// Whether the value of `key` is a table.
     pub(super) fn is_table(&self, key: &str) -> bool {
         matches!(self.value(key), Some(Value::Table(_)))

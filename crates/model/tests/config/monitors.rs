@@ -1,7 +1,7 @@
 //! Further monitors, and what follows a failure.
 
 use super::*;
-use regent_model::config::{HungSignal, OnFailure, StartIn, Watched};
+use regent_model::config::{Diagnose, HungSignal, MonitorAction, OnFailure, StartIn, Watched};
 use std::time::Duration;
 
 /// [`GOOD`] with lines more in its application.
@@ -124,4 +124,35 @@ fn a_process_monitor_names_somebody_and_a_user_that_can_be_one() {
     let process = |more: &str| application(&format!("monitor = {{ kind = \"process\", {more} }}"));
     refused(&process("processes = []"), "[]", "names nobody", "[\"slapd\"]");
     refused(&process("processes = [\"a\"], owner = \"a b\""), "\"a b\"", "no name of a user", "for example");
+}
+
+#[test]
+fn a_monitor_may_only_observe_and_says_so_by_itself() {
+    let list = "monitor = [{ failures = 3 }, { kind = \"custom\", command = \"/c\", action = \"observe\" }]";
+    let app = good(&application(list)).groups[0].applications[0].clone();
+    assert_eq!(app.monitoring.action, MonitorAction::Recover);
+    assert_eq!(app.monitoring.watches[0].action, MonitorAction::Observe);
+    let app = good(&application("monitor = { action = \"observe\" }")).groups[0].applications[0].clone();
+    assert_eq!(app.monitoring.action, MonitorAction::Observe);
+    refused(
+        &application("monitor = { action = \"notify\" }"),
+        "\"notify\"",
+        "`action` cannot be",
+        "\"recover\", \"observe\"",
+    );
+}
+
+#[test]
+fn evidence_is_gathered_unless_it_is_turned_off() {
+    let read = |line: &str| good(&application(line)).groups[0].applications[0].diagnose.clone();
+    assert_eq!(read(""), Some(Diagnose { command: None, budget: Duration::from_secs(5) }));
+    assert_eq!(read("diagnose = true"), read(""));
+    assert_eq!(read("diagnose = false"), None);
+    let own = Diagnose { command: Some("/d".into()), budget: Duration::from_secs(9) };
+    assert_eq!(read("diagnose = { command = \"/d\", timeout = \"9s\" }"), Some(own));
+    let one = |line: &str| application(&format!("diagnose = {line}"));
+    refused(&one("\"/d\""), "\"/d\"", "must be a table", "command = ");
+    refused(&one("{ timeout = \"0s\" }"), "\"0s\"", "cannot be zero", "10s");
+    refused(&one("{ budget = \"2s\" }"), "budget", "unknown key `budget`", "command, timeout");
+    warned(&one("{ timeout = \"5m\" }"), "\"5m\"", "up to 5 m", "shorter");
 }

@@ -175,6 +175,11 @@ impl Links {
         lock(&self.inner.roster).peers.keys().copied().collect()
     }
 
+    /// To how many of them there is a channel now.
+    pub(crate) fn connected(&self) -> usize {
+        lock(&self.inner.roster).peers.values().filter(|peer| !peer.connections.is_empty()).count()
+    }
+
     fn send_frame(
         &self,
         to: NodeId,
