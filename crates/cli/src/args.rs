@@ -10,6 +10,7 @@ use clap_complete::Shell;
 pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
 pub use crate::args_group::{ApplicationCommand, GroupCommand, SimulateArgs};
 use crate::args_lab::LabArgs;
+use crate::drill::DrillArgs;
 use crate::trouble::EXIT_CODES;
 
 /// Failover clusters for Linux: when a machine dies, its peer takes over its addresses, disks and applications.
@@ -252,6 +253,9 @@ Examples:
   clustat -s cachehal -Q && echo it runs"
     )]
     Clustat(ClustatArgs),
+    /// Test the failover: lose nodes and services by a plan, and report what was away for how long
+    #[command(after_help = crate::drill::HELP)]
+    Drill(DrillArgs),
     /// A whole cluster on this machine, to try and to test
     Lab(LabArgs),
     /// Print the completions for a shell

@@ -10,6 +10,7 @@ pub mod cluadmin;
 pub mod clustat;
 pub mod cluster_events;
 pub mod diff;
+pub mod drill;
 pub mod edit;
 pub mod environment;
 pub mod events;
@@ -33,4 +34,4 @@ pub mod trouble;
 pub mod verify;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -11,8 +11,8 @@ use crate::args::{Cli, Command, ConfigVerb, EventCommand, NodeCommand};
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
 use crate::{
-    apply, cluadmin, clustat, cluster_events, environment, evidence, lab, local, look, manual, nodes, orders,
-    personality, reach, simulate,
+    apply, cluadmin, clustat, cluster_events, drill, environment, evidence, lab, local, look, manual, nodes,
+    orders, personality, reach, simulate,
 };
 
 /// Does what the words say, and gives the exit code.
@@ -71,6 +71,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Node { verb } => return node(cli, screen, verb),
         Command::Cluadmin(args) => return Ok(cluadmin::run(&client()?, args)),
         Command::Clustat(args) => clustat::run(&client()?, screen, args)?,
+        Command::Drill(args) => return drill::drill(screen, &cli.global, args),
         Command::Lab(args) => return lab::run(screen, &cli.global, args),
         Command::Completions { shell } => manual::completions(screen, *shell)?,
         Command::Manual { folder } => manual::pages(screen, folder)?,

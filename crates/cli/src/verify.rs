@@ -20,17 +20,20 @@ use crate::events::ms;
 #[must_use]
 pub fn render(path: &str, text: &str, parsed: &Parsed, color: bool) -> String {
     let path = &printable(path);
-    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let mut out = String::new();
-    for finding in &parsed.findings {
-        out.push_str(&renderer.render(&[report(path, text, finding)]));
-        out.push_str("\n\n");
-    }
+    let mut out: String = parsed.findings.iter().map(|f| render_finding(path, text, f, color)).collect();
     let _ = writeln!(out, "{}", conclusion(path, parsed));
     if let Some(config) = &parsed.config {
         out.push_str(&derived(config));
     }
     out
+}
+
+/// One finding at its place in the text, and an empty line.
+#[must_use]
+pub fn render_finding(path: &str, text: &str, finding: &Finding, color: bool) -> String {
+    let path = &printable(path);
+    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    format!("{}\n\n", renderer.render(&[report(path, text, finding)]))
 }
 
 fn report<'a>(path: &'a str, text: &'a str, finding: &'a Finding) -> Group<'a> {

@@ -6,6 +6,6 @@ mod clustat;
 mod events;
 mod lab;
 mod order;
-mod samples;
+pub(crate) mod samples;
 mod status;
 mod words;

@@ -76,7 +76,7 @@ fn group() -> GroupStatus {
 }
 
 /// Two nodes and a witness; all is well.
-pub(super) fn healthy() -> Status {
+pub(crate) fn healthy() -> Status {
     Status {
         cluster: "ward7".into(),
         node: node_name("lx5"),
@@ -93,7 +93,7 @@ pub(super) fn healthy() -> Status {
 }
 
 /// The owner is silent, and its fence device does not answer.
-pub(super) fn blocked() -> Status {
+pub(crate) fn blocked() -> Status {
     let mut status = healthy();
     let lost = &mut status.nodes[0];
     lost.state = "silent".into();
@@ -136,7 +136,7 @@ pub(super) fn failed() -> Status {
 }
 
 /// The node that answers is cut off.
-pub(super) fn not_quorate() -> Status {
+pub(crate) fn not_quorate() -> Status {
     let mut status = healthy();
     status.quorate = false;
     status.leader = None;

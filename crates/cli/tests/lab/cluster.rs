@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) struct Cluster {
     pub(crate) name: String,
     pub(crate) lab: Lab,
-    folder: PathBuf,
+    pub(crate) folder: PathBuf,
 }
 
 /// The head of a configuration: two nodes, a witness, two networks, the power switch.
@@ -297,7 +297,8 @@ fn ledger_at() -> SocketAddr {
     format!("{SERVICE}:{LEDGER_PORT}").parse().unwrap()
 }
 
-fn regent(words: &[&str]) -> Output {
+/// Runs `regent` on the machine of the test.
+pub(crate) fn regent(words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_regent")).args(words).output().unwrap()
 }
 

@@ -15,6 +15,7 @@ mod bad_input;
 mod bad_state;
 mod cluster;
 mod disturbances;
+mod drill;
 mod events;
 mod everyday;
 mod evidence;
