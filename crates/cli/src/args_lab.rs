@@ -41,7 +41,8 @@ and a group `ledger`: file system, service address 10.77.0.100 and a small ledge
 Examples:
   regent lab up
   regent lab up ward7.toml --name second
-  regent lab up ward7.toml --put scripts:/usr/local/lib/ward7"
+  regent lab up ward7.toml --put scripts:/usr/local/lib/ward7
+  regent lab up nodes.toml --disk /dev/san0           groups that use it come later"
     )]
     Up {
         /// The configuration to build a lab for
@@ -49,6 +50,9 @@ Examples:
         /// A file of this machine, or the files of a folder, that every machine of the lab finds there after each boot
         #[arg(long, value_name = "FROM:TO", value_parser = put)]
         put: Vec<(PathBuf, PathBuf)>,
+        /// A shared disk, with ext4 on it, that the configuration does not speak of yet
+        #[arg(long, value_name = "DEVICE")]
+        disk: Vec<PathBuf>,
     },
     /// End a lab; nothing of it is left
     Down {

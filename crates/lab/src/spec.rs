@@ -217,6 +217,15 @@ impl LabSpec {
         Ok(Self { machines, disks, names, ..Self::empty(name, executable, words) })
     }
 
+    /// Adds shared disks of 256 MiB with ext4 that the configuration does not speak of.
+    pub fn share(&mut self, devices: &[PathBuf]) {
+        for device in devices {
+            if !self.disks.iter().any(|d| &d.device == device) {
+                self.disks.push(DiskSpec { device: device.clone(), mib: 256, ext4: true, only: None });
+            }
+        }
+    }
+
     fn empty(name: &str, executable: &Path, words: &[&str]) -> Self {
         Self {
             name: name.to_owned(),

@@ -32,7 +32,7 @@ pub fn run(screen: &Screen, global: &Global, args: &LabArgs) -> Result<u8> {
     let name = name.as_deref();
     let lab = || reach::attach(name);
     match &args.verb {
-        LabCommand::Up { file, put } => up::up(screen, name, file.as_deref(), put)?,
+        LabCommand::Up { file, put, disk } => up::up(screen, name, file.as_deref(), &up::More { put, disk })?,
         LabCommand::Down { all } => down(screen, name, *all)?,
         LabCommand::Run { machine, command } => {
             let code = lab()?.run(machine, command)?;

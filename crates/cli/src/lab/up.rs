@@ -21,23 +21,27 @@ use crate::trouble::{Exit, Result, Trouble};
 /// How long the groups may take to come up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What a lab has besides what its configuration asks for.
+pub(super) struct More<'a> {
+    /// Files of this machine, and where every machine of the lab finds them.
+    pub(super) put: &'a [(PathBuf, PathBuf)],
+    /// Shared disks.
+    pub(super) disk: &'a [PathBuf],
+}
+
 /// Builds a lab for a configuration, or for the default one, and starts its cluster.
 ///
 /// # Errors
 /// What failed. If the machines could not become a cluster, nothing of the lab is left.
-pub(super) fn up(
-    screen: &Screen,
-    name: Option<&str>,
-    file: Option<&Path>,
-    put: &[(PathBuf, PathBuf)],
-) -> Result<()> {
+pub(super) fn up(screen: &Screen, name: Option<&str>, file: Option<&Path>, more: &More<'_>) -> Result<()> {
     need_root()?;
     let name = name.unwrap_or(DEFAULT_NAME);
     let mut plan = match file {
         Some(file) => Plan::of(name, read(file)?, &file.display().to_string())?,
         None => Plan::of(name, default_config(name), "the default configuration")?,
     };
-    for (from, to) in put {
+    plan.spec.share(more.disk);
+    for (from, to) in more.put {
         let seeds =
             seeds(from, to).map_err(|e| Trouble::usage(format!("cannot read {}: {e}", from.display())))?;
         for machine in &mut plan.spec.machines {
