@@ -117,7 +117,8 @@ impl Shell<'_> {
         disabled: &[String],
         settles: bool,
     ) -> Asked<()> {
-        client::order(self.asks, &Request::Apply { text: text.clone(), dry_run: true })?;
+        // Refused is refused before anything is committed.
+        client::accepted(self.asks.ask(&Request::Apply { text: text.clone(), dry_run: true })?)?;
         let before = client::status(self.asks)?;
         let lock = self.ticket.borrow().clone();
         let order = Request::Change { text, serial, lock, disabled: disabled.to_vec() };
