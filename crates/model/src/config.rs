@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Resource;
 use crate::event::EventName;
 use crate::figure::{Figure, FigureScript};
-use crate::ids::{ClusterName, GroupName, NodeName, ResourceName};
+use crate::ids::{ClusterName, GroupName, InstanceName, NodeName, ResourceName};
 use crate::proof::Need;
 use crate::timers::Timers;
 
@@ -20,6 +20,7 @@ mod calendar;
 mod check_addresses;
 mod check_events;
 mod check_groups;
+mod check_instances;
 mod check_members;
 mod check_networks;
 mod check_profiles;
@@ -37,6 +38,7 @@ mod filesystem;
 mod finding;
 mod group;
 mod guarantee;
+mod instance;
 mod limits;
 mod members;
 mod monitoring;
@@ -65,6 +67,9 @@ pub use excluded::{excluded_on, exclusion_remarks};
 pub use failback::{FailbackTimes, past_dates};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
+pub use instance::{
+    DataServer, FIRST_INSTANCE_PORT, InstanceCommands, InstanceConfig, InstanceKind, LICENSE_PORT,
+};
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
 pub use monitoring::{HungSignal, MonitorAction, Monitoring, OnFailure, StartIn, Watch, Watched};
 pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
@@ -128,6 +133,7 @@ impl Config {
             (self.witnesses.len(), "witness"),
             (self.fences.len(), "fence device"),
             (self.groups.len(), "group"),
+            (self.instances().count(), "instance"),
         ];
         let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, one)| count(*n, one)).collect();
         format!("cluster {}, {}", self.cluster, parts.join(", "))
@@ -137,6 +143,23 @@ impl Config {
     #[must_use]
     pub fn group(&self, name: &GroupName) -> Option<&Arc<GroupConfig>> {
         self.groups.iter().find(|g| &g.name == name)
+    }
+
+    /// The instances that a group's storage holds, in the order of the file.
+    #[must_use]
+    pub fn instances_of(&self, group: &GroupName) -> &[Arc<InstanceConfig>] {
+        self.group(group).map_or(&[], |g| &g.instances)
+    }
+
+    /// Every instance with its group, in the order of the groups.
+    pub fn instances(&self) -> impl Iterator<Item = (&Arc<GroupConfig>, &Arc<InstanceConfig>)> {
+        self.groups.iter().flat_map(|g| g.instances.iter().map(move |i| (g, i)))
+    }
+
+    /// The instance of that name, with its group.
+    #[must_use]
+    pub fn instance(&self, name: &InstanceName) -> Option<(&Arc<GroupConfig>, &Arc<InstanceConfig>)> {
+        self.instances().find(|(_, i)| &i.name == name)
     }
 
     /// The groups that a user means by this name: the group itself, or every instance of a concurrent one.
@@ -272,6 +295,8 @@ pub struct GroupConfig {
     pub filesystems: Vec<Arc<FilesystemConfig>>,
     /// Addresses, acquired after storage.
     pub addresses: Vec<Arc<AddressConfig>>,
+    /// Instances of databases, acquired after the addresses they listen on.
+    pub instances: Vec<Arc<InstanceConfig>>,
     /// Applications, acquired last.
     pub applications: Vec<Arc<ApplicationConfig>>,
 }

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 mod group_name;
+mod instance_name;
 
 /// The longest name of a cluster, node, group or resource, in bytes.
 pub const NAME_BYTES_MAX: usize = 63;
@@ -116,6 +117,7 @@ name! {
     NodeName
 }
 pub use group_name::GroupName;
+pub use instance_name::{INSTANCE_NAME_BYTES_MAX, InstanceName};
 
 name! {
     /// The name of a resource, unique within its group.

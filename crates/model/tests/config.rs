@@ -6,6 +6,8 @@ mod two_nodes;
 
 #[path = "config/events.rs"]
 mod events;
+#[path = "config/instances.rs"]
+mod instances;
 #[path = "config/members.rs"]
 mod members;
 #[path = "config/monitors.rs"]

@@ -9,6 +9,7 @@ use super::claims::ClaimsDraft;
 use super::event::{EventDraft, EventRules};
 use super::failback::FailbackDraft;
 use super::finding::Span;
+use super::instance::InstanceDraft;
 use super::prepare::PrepareDraft;
 use super::tree::At;
 use super::{
@@ -27,6 +28,7 @@ pub(super) struct Draft {
     pub(super) witnesses: Vec<MemberDraft>,
     pub(super) fences: Vec<FenceDraft>,
     pub(super) groups: Vec<GroupDraft>,
+    pub(super) instances: Vec<InstanceDraft>,
     pub(super) events: Vec<EventDraft>,
 }
 

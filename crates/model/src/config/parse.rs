@@ -9,10 +9,10 @@ use super::profile::Profiles;
 use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
-    ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, LocalTime, NetworkConfig,
-    NodeConfig, check_addresses, check_events, check_groups, check_members, check_networks, check_profiles,
-    check_proofs, check_relations, check_storage, check_volumes, event, failback, group, members, monitoring,
-    network, relations, stale, storage,
+    ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, InstanceConfig, LocalTime,
+    NetworkConfig, NodeConfig, check_addresses, check_events, check_groups, check_instances, check_members,
+    check_networks, check_profiles, check_proofs, check_relations, check_storage, check_volumes, event,
+    failback, group, instance, members, monitoring, network, relations, stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -42,6 +42,7 @@ pub fn parse_at(text: &str, now: Option<LocalTime>) -> Parsed {
     monitoring::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);
     check_events::check(&draft, &mut findings);
+    check_instances::check(&draft, &mut findings);
     let config = if findings.has_error() || findings.unreadable { None } else { config(draft) };
     if config.is_none() && !findings.has_error() {
         // A part was refused without a word: a fault of ours, which must not pass for a good file.
@@ -62,6 +63,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
     let witnesses = reader.tables("witness", "witness");
     let fences = reader.tables("fence", "fence");
     let mut groups = reader.tables("group", "group");
+    let instances = reader.tables("instance", "instance");
     let profiles = reader.tables("profile", "profile");
     let profiles = Profiles::read(profiles, reader.findings);
     profiles.spread(&mut groups, reader.findings);
@@ -80,6 +82,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
         witnesses: witnesses.into_iter().map(|t| members::member("[[witness]]", t, findings)).collect(),
         fences: fences.into_iter().map(|t| members::fence(t, findings)).collect(),
         groups: groups.into_iter().map(|t| group::group(t, findings)).collect(),
+        instances: instances.into_iter().map(|t| instance::instance(t, findings)).collect(),
         events: events.into_iter().map(|t| event::event("[[event]]", t, findings)).collect(),
     };
     reader.finish();
@@ -88,6 +91,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
 
 /// The configuration, when every part of the draft is there.
 fn config(draft: Draft) -> Option<Config> {
+    let placed = check_instances::placed(&draft)?;
     let ClusterDraft { name, takeover, timers, settling_time, port, rules, verify_at, .. } = draft.cluster?;
     let adapters: Vec<_> =
         draft.nodes.iter().map(|n| network::adapters(n, &draft.networks)).collect::<Option<_>>()?;
@@ -112,6 +116,7 @@ fn config(draft: Draft) -> Option<Config> {
             .map(group_config)
             .collect::<Option<Vec<_>>>()?
             .into_iter()
+            .map(|group| with_instances(group, &placed))
             .flat_map(instances)
             .map(Arc::new)
             .collect(),
@@ -137,6 +142,14 @@ fn instances(group: GroupConfig) -> Vec<GroupConfig> {
         ..group.clone()
     };
     group.nodes.iter().map(instance).collect()
+}
+
+/// The group with the instances that its storage holds.
+fn with_instances(group: GroupConfig, placed: &[(String, InstanceConfig)]) -> GroupConfig {
+    let own = placed.iter().filter(|(home, _)| home == group.name.as_str());
+    let hostname = group.hostname.clone();
+    let instances = own.map(|(_, i)| Arc::new(InstanceConfig { hostname: hostname.clone(), ..i.clone() }));
+    GroupConfig { instances: instances.collect(), ..group }
 }
 
 fn event_configs(drafts: Vec<EventDraft>) -> Option<Vec<Arc<EventConfig>>> {
@@ -167,6 +180,7 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         events: event_configs(draft.events)?,
         addresses: draft.addresses.into_iter().map(|a| a.config.map(Arc::new)).collect::<Option<_>>()?,
         applications: draft.applications.into_iter().map(application).collect::<Option<_>>()?,
+        instances: Vec::new(),
     })
 }
 

@@ -151,6 +151,12 @@ fn the_example_of_every_key_has_every_key_and_states_the_defaults() {
     full.nodes[0].persistent.clear();
     let cache = std::sync::Arc::make_mut(&mut db.applications[0]);
     (cache.status, cache.stop, cache.user) = (None, None, None);
+    for instance in &mut db.instances {
+        let instance = std::sync::Arc::make_mut(instance);
+        (instance.vendor, instance.user) = (None, None);
+        let start = instance.commands.start.take();
+        instance.commands = regent_model::config::InstanceCommands { start, ..Default::default() };
+    }
     assert_eq!(full, reduced);
 }
 

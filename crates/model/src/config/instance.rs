@@ -1,0 +1,315 @@
+//! Reads `[[instance]]`: a database that one group's storage holds and that runs where the group is.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::finding::{Finding, Findings, Span};
+use super::reader::Reader;
+use super::scalar::{self, Refused, refused};
+use super::tree::{At, Table, Value};
+use crate::ids::{INSTANCE_NAME_BYTES_MAX, InstanceName, ResourceName};
+
+/// The first port that is proposed for an instance: what the vendor's installation begins with.
+pub const FIRST_INSTANCE_PORT: u16 = 1972;
+
+/// The port of a license server, where none is written.
+pub const LICENSE_PORT: u16 = 4001;
+
+/// The most servers that an instance can be set up for, of each kind.
+const SERVERS_MAX: u32 = 254;
+
+const START_TIMEOUT: Duration = Duration::from_secs(600);
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What an instance is, and so how it is driven.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InstanceKind {
+    /// A GT.M database with journals, served to others by GT.CM.
+    Gtm,
+    /// Caché, driven by its own `ccontrol`.
+    Cache,
+    /// IRIS, driven by its own `iris`.
+    Iris,
+    /// Anything else, driven by commands of the configuration.
+    Command,
+}
+
+impl InstanceKind {
+    /// The words of the configuration.
+    pub(super) const WORDS: [(&'static str, Self); 4] =
+        [("gtm", Self::Gtm), ("cache", Self::Cache), ("iris", Self::Iris), ("command", Self::Command)];
+
+    /// The word of the configuration.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        Self::WORDS.iter().find(|(_, kind)| *kind == self).map_or("command", |(word, _)| word)
+    }
+}
+
+/// Another instance whose data this one uses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataServer {
+    /// What this instance calls it.
+    pub name: InstanceName,
+    /// Where it answers, wherever it runs.
+    pub address: SocketAddr,
+}
+
+/// What drives an instance of the kind `command`: lines for `/bin/sh -c`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceCommands {
+    /// Brings it up.
+    pub start: Option<String>,
+    /// Takes it down.
+    pub stop: Option<String>,
+    /// Takes it down when `stop` does not.
+    pub force: Option<String>,
+    /// Exit 0: it runs. Without it: while something lives in its control group.
+    pub status: Option<String>,
+    /// Prints its version.
+    pub version: Option<String>,
+}
+
+/// An instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceConfig {
+    /// Its name.
+    pub name: InstanceName,
+    /// The name of its resource.
+    pub resource: ResourceName,
+    /// What it is.
+    pub kind: InstanceKind,
+    /// Where it is installed: on a shared file system of its group.
+    pub directory: PathBuf,
+    /// The port that it listens on.
+    pub port: u16,
+    /// The service address that it listens on; none where its group has none.
+    pub address: Option<IpAddr>,
+    /// Whether it is started with its group; otherwise by the group's applications, or by hand.
+    pub autostart: bool,
+    /// Whether it serves others, and uses what others serve.
+    pub networked: bool,
+    /// The instances whose data it uses.
+    pub data_servers: Vec<DataServer>,
+    /// How many data servers it may use at most.
+    pub max_data_servers: u32,
+    /// How many others may use it at most.
+    pub max_application_servers: u32,
+    /// The license servers: real addresses of machines.
+    pub license_servers: Vec<SocketAddr>,
+    /// Where the product is: the folder of GT.M, or the vendor's own command.
+    pub vendor: Option<PathBuf>,
+    /// Who its processes are; root if absent.
+    pub user: Option<String>,
+    /// How it is driven, where its kind is `command`.
+    pub commands: InstanceCommands,
+    /// How long a start may take, recovery included.
+    pub start_timeout: Duration,
+    /// How long a stop may take; then it is forced down.
+    pub stop_timeout: Duration,
+    /// The group's [`super::GroupConfig::hostname`].
+    pub hostname: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct InstanceDraft {
+    pub(super) header: Span,
+    pub(super) name: Option<At<String>>,
+    pub(super) kind: Option<At<InstanceKind>>,
+    pub(super) directory: Option<At<PathBuf>>,
+    pub(super) port: Option<At<u16>>,
+    pub(super) address: Option<At<IpAddr>>,
+    pub(super) networked: Option<At<bool>>,
+    /// Name, address, and port if one is written.
+    pub(super) data_servers: Vec<(At<String>, At<(IpAddr, Option<u16>)>)>,
+    pub(super) max_data_servers: u32,
+    /// Where the maximum is written, if it is.
+    pub(super) max_span: Option<Span>,
+    pub(super) license_servers: Vec<At<SocketAddr>>,
+    /// All but address, data servers and host name, which the rest of the file decides.
+    pub(super) config: Option<InstanceConfig>,
+}
+
+impl InstanceDraft {
+    /// Its name for a message.
+    pub(super) fn title(&self) -> &str {
+        self.name.as_ref().map_or("this instance", |n| &n.value)
+    }
+
+    /// Where a finding about the instance as a whole points.
+    pub(super) fn place(&self) -> &Span {
+        self.name.as_ref().map_or(&self.header, |n| &n.span)
+    }
+
+    /// Its name, as it counts.
+    pub(super) fn upper(&self) -> Option<String> {
+        self.name.as_ref().map(|n| n.value.to_ascii_uppercase())
+    }
+}
+
+pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
+    let mut reader = Reader::new("[[instance]]", table, findings);
+    let header = reader.header.clone();
+    let name = reader.need_name("\"cacheha1\"");
+    if let Some(name) = name.as_ref().filter(|n| n.value.len() > INSTANCE_NAME_BYTES_MAX) {
+        let message = format!("the name of an instance has at most {INSTANCE_NAME_BYTES_MAX} bytes");
+        reader.findings.add(Finding::error(&name.span, message).help("write a shorter one: \"cacheha1\""));
+    }
+    reader.require("kind", "\"gtm\"");
+    let kind = reader.choice("kind", &InstanceKind::WORDS);
+    let directory = reader.need_path("directory", "directory", "\"/storage2/cacheha1\"");
+    let port = port(&mut reader);
+    let address = reader.text("address", "\"192.9.202.197\"");
+    let address = reader.checked("address", address, scalar::address);
+    let autostart = reader.flag("autostart").is_some_and(|a| a.value);
+    let networked = reader.flag("networked");
+    let data_servers = data_servers(&mut reader);
+    let max = reader.number("max_data_servers", 0..=SERVERS_MAX, "2");
+    let (max_data_servers, max_span) = (max.as_ref().map_or(2, |m| m.value), max.map(|m| m.span));
+    let max_application_servers =
+        reader.number("max_application_servers", 0..=SERVERS_MAX, "1").map_or(1, |m| m.value);
+    let license_servers = license_servers(&mut reader);
+    let vendor = reader.path("vendor", "product's place", "\"/usr/lib/fis-gtm\"").map(|v| v.value);
+    let user = reader.text("user", "\"cacheusr\"").map(|u| u.value);
+    let commands = commands(&mut reader, kind.as_ref());
+    let start_timeout = reader.duration_or("start_timeout", START_TIMEOUT, "\"10m\"");
+    let stop_timeout = reader.duration_or("stop_timeout", STOP_TIMEOUT, "\"60s\"");
+    reader.finish();
+    let config = (|| {
+        let name = InstanceName::new(&name.as_ref()?.value).ok()?;
+        Some(InstanceConfig {
+            resource: name.resource(),
+            name,
+            kind: kind.as_ref()?.value,
+            directory: directory.as_ref()?.value.clone(),
+            port: port.as_ref()?.value,
+            address: None,
+            autostart,
+            networked: networked.as_ref().is_none_or(|n| n.value),
+            data_servers: Vec::new(),
+            max_data_servers,
+            max_application_servers,
+            license_servers: license_servers.iter().map(|l| l.value).collect(),
+            vendor,
+            user,
+            commands,
+            start_timeout,
+            stop_timeout,
+            hostname: None,
+        })
+    })();
+    InstanceDraft {
+        header,
+        name,
+        kind,
+        directory,
+        port,
+        address,
+        networked,
+        data_servers,
+        max_data_servers,
+        max_span,
+        license_servers,
+        config,
+    }
+}
+
+fn port(reader: &mut Reader<'_>) -> Option<At<u16>> {
+    let example = FIRST_INSTANCE_PORT.to_string();
+    reader.require("port", &example);
+    let port = reader.number("port", 1..=65535, &example)?;
+    Some(At::new(u16::try_from(port.value).ok()?, port.span))
+}
+
+/// `data_servers = { cacheha2 = "192.9.202.198:1973" }`.
+fn data_servers(reader: &mut Reader<'_>) -> Vec<(At<String>, At<(IpAddr, Option<u16>)>)> {
+    const EXAMPLE: &str = "{ cacheha2 = \"192.9.202.198:1973\" }";
+    let Some(table) = reader.table("data_servers", EXAMPLE) else { return Vec::new() };
+    let mut inner = Reader::new("`data_servers`", table, reader.findings);
+    let mut servers = Vec::new();
+    for (name, value) in inner.rest() {
+        let value = inner.quoted(value);
+        let Value::Text(text) = value.value else {
+            let finding = Finding::error(&value.span, "a data server is an address and a port, in quotes")
+                .help(format!("write data_servers = {EXAMPLE}"));
+            inner.findings.add(finding);
+            continue;
+        };
+        let named = inner.checked("data_servers", Some(name), |text| {
+            InstanceName::new(text).map(|_| text.to_owned()).or_else(|why| {
+                refused(format!("{text:?} is no name of a data server: {why}"), "write the instance's name")
+            })
+        });
+        let address = inner.checked("data_servers", Some(At::new(text, value.span)), host_and_port);
+        servers.extend(named.zip(address));
+    }
+    servers
+}
+
+/// `license_servers = ["10.77.0.4", "10.77.0.5:4001"]`.
+fn license_servers(reader: &mut Reader<'_>) -> Vec<At<SocketAddr>> {
+    let list = reader.texts("license_servers", "[\"10.77.0.4:4001\", \"10.77.0.5:4001\"]");
+    let mut servers = Vec::new();
+    for text in list.into_iter().flat_map(|l| l.value) {
+        let server = reader.checked("license_servers", Some(text), host_and_port);
+        servers.extend(server.map(|at| {
+            let (address, port) = at.value;
+            At::new(SocketAddr::new(address, port.unwrap_or(LICENSE_PORT)), at.span)
+        }));
+    }
+    servers
+}
+
+/// `192.9.202.198`, `192.9.202.198:1973`, `fd00::8`, `[fd00::8]:1973`.
+fn host_and_port(text: &str) -> Result<(IpAddr, Option<u16>), Refused> {
+    if let Ok(both) = text.parse::<SocketAddr>() {
+        if both.port() == 0 {
+            return refused(
+                format!("`{text}`: nobody listens on port 0"),
+                "write the port that it listens on",
+            );
+        }
+        return scalar::address(&both.ip().to_string()).map(|ip| (ip, Some(both.port())));
+    }
+    if let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| host.parse::<IpAddr>().is_ok()) {
+        if text.parse::<IpAddr>().is_err() {
+            return refused(
+                format!("`{port}` is no port"),
+                format!("write a number from 1 to 65535, for example \"{host}:{FIRST_INSTANCE_PORT}\""),
+            );
+        }
+    }
+    let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
+    scalar::address(bare).map(|ip| (ip, None))
+}
+
+/// The commands, which belong to one kind alone.
+fn commands(reader: &mut Reader<'_>, kind: Option<&At<InstanceKind>>) -> InstanceCommands {
+    if let Some(kind) = kind {
+        if kind.value == InstanceKind::Command {
+            reader.require("start", "\"/usr/local/bin/db start\"");
+        } else {
+            for key in ["start", "stop", "force", "status", "version"] {
+                let Some(found) = reader.take(key) else { continue };
+                let message =
+                    format!("an instance of the kind {:?} knows itself how it is driven", kind.value.word());
+                let finding = Finding::error(&found.span, message)
+                    .help(format!("delete `{key}`, or write kind = \"command\""))
+                    .related(&kind.span, "its kind");
+                reader.findings.add(finding);
+            }
+        }
+    }
+    let mut line = |key| reader.text(key, "\"/usr/local/bin/db ...\"").map(|c| c.value);
+    InstanceCommands {
+        start: line("start"),
+        stop: line("stop"),
+        force: line("force"),
+        status: line("status"),
+        version: line("version"),
+    }
+}
