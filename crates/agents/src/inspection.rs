@@ -28,6 +28,11 @@ impl Hands {
 }
 
 impl Inspector {
+    /// The control group under which those of all groups are.
+    pub(crate) fn cgroups(&self) -> &Path {
+        &self.inner.cgroups
+    }
+
     /// Everything that the node `me` could not do, each in one line that says what to mend. Fence devices are asked
     /// for the status of every node they serve; that may take as long as their timeouts.
     #[must_use]

@@ -38,6 +38,7 @@ mod place;
 pub mod prepare;
 pub mod presence;
 mod process;
+mod registry;
 mod report;
 mod slot;
 mod subnet;

@@ -1,17 +1,20 @@
 //! What the command line asks and the node answers: JSON, one object per line, over the node's local socket.
 
 pub mod foresight;
+mod instances;
 mod nodes;
 pub mod status;
 
 use std::path::Path;
 
+use regent_model::ids::InstanceName;
 use regent_model::journal::Entry;
 use regent_model::state::StopMode;
 use regent_model::{GroupName, NodeName};
 use serde::{Deserialize, Serialize};
 
 pub use foresight::{Foresight, GroupForesight, Part, Source};
+pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
 pub use status::{
     AdapterStatus, GroupStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
@@ -103,6 +106,15 @@ pub enum Request {
         group: String,
         /// How.
         verb: GroupVerb,
+    },
+    /// Every instance, as this node sees it. Anybody may ask this.
+    Instances,
+    /// An instance is to change, or more is to be known of it.
+    Instance {
+        /// Which.
+        name: String,
+        /// How.
+        verb: InstanceVerb,
     },
     /// A node is to change.
     Node {
@@ -237,6 +249,8 @@ pub enum Answer {
         /// What they do not carry, in sentences.
         remarks: Vec<String>,
     },
+    /// To [`Request::Instances`].
+    Instances(Box<Registry>),
     /// To [`Request::Nodes`].
     Nodes(Box<NodesAnswer>),
     /// To [`Request::Join`]: what a new member needs to begin.
@@ -273,6 +287,15 @@ impl Answer {
 pub fn group_name(text: &str) -> Result<GroupName, Answer> {
     GroupName::try_from(text.to_owned())
         .map_err(|e| Answer::refused(format!("{text:?} is no group: {e}"), "regent status"))
+}
+
+/// As [`group_name`], for instances.
+///
+/// # Errors
+/// When `text` is no name.
+pub fn instance_name(text: &str) -> Result<InstanceName, Answer> {
+    InstanceName::new(text)
+        .map_err(|e| Answer::refused(format!("{text:?} is no instance: {e}"), "regent instance list"))
 }
 
 /// As [`group_name`], for nodes.

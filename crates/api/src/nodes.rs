@@ -1,9 +1,12 @@
 //! What is asked of every node at once, and what each says about itself.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use regent_model::NodeName;
 use regent_model::evidence::{EvidenceHead, EvidenceId};
+use regent_model::ids::InstanceName;
+use regent_model::instance::InstanceLook;
 use regent_model::survey::{Difference, Survey};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +23,13 @@ pub enum NodesAsk {
     },
     /// Say how you are equipped.
     Survey,
+    /// Say what you see of the instances on yourself.
+    Instances,
+    /// Say which license servers of this instance answer you.
+    License {
+        /// The instance.
+        instance: String,
+    },
     /// Say what of this group is on you.
     Presence {
         /// The group.
@@ -51,6 +61,10 @@ pub enum NodeWord {
     Evidence(Vec<EvidenceHead>),
     /// To [`NodesAsk::EvidenceText`].
     EvidenceText(Option<Box<(EvidenceHead, String)>>),
+    /// To [`NodesAsk::Instances`].
+    Instances(BTreeMap<InstanceName, InstanceLook>),
+    /// To [`NodesAsk::License`]: each server, and how it answered, or why it did not.
+    License(Vec<(SocketAddr, Result<(), String>)>),
     /// It could not say, and why.
     Unable(String),
 }

@@ -49,7 +49,7 @@ impl Engine {
     }
 
     /// Whether a majority of voters is heard, this node included.
-    fn is_quorate(&self) -> bool {
+    pub(crate) fn is_quorate(&self) -> bool {
         let voters = self.consensus.voters();
         let there = voters.iter().filter(|id| **id == self.me.id || self.heard.contains_key(id)).count();
         !voters.is_empty() && there > voters.len() / 2 && self.consensus.leader().is_some()

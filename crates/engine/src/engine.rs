@@ -23,6 +23,7 @@ use crate::events::Events;
 use crate::facts::Said;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
 use crate::proposals::Proposals;
+use crate::registry::Instances;
 use crate::sequencer::{RunNumbers, Sequencer};
 use crate::since::Since;
 
@@ -127,6 +128,7 @@ pub struct Engine {
     pub(crate) leaving: bool,
     /// What is not as it should be with this node itself, by topic.
     pub(crate) troubles: BTreeMap<String, String>,
+    pub(crate) instances: Instances,
     /// The first input was taken.
     begun: bool,
     pub(crate) out: Effects,
@@ -197,6 +199,7 @@ impl Engine {
             was_leader: None,
             leaving: false,
             troubles: BTreeMap::new(),
+            instances: Instances::default(),
             begun: false,
             out: Effects::default(),
         };
@@ -242,6 +245,7 @@ impl Engine {
             Input::Fenced { id, result } => self.fence_done(id, result),
             Input::Ran { id, end } => self.command_ended(id, end),
             Input::Seen { id, text } => self.looked(id, text),
+            Input::Instances(looks) => self.instances_seen(looks),
             Input::Notice(notice) => self.noticed(notice),
             Input::Request { id, request } => self.request(id, request),
         }

@@ -8,7 +8,8 @@ use regent_model::action::{
     CommandEnd, EventRun, FenceRun, LookRun, NeighbourProbe, Notice, Outcome, Run, RunId, Upkeep,
 };
 use regent_model::figure::Figures;
-use regent_model::ids::IncarnationOf;
+use regent_model::ids::{IncarnationOf, InstanceName};
+use regent_model::instance::InstanceLook;
 use regent_model::journal::{Entry, Level};
 use regent_model::proof::Promise;
 use regent_model::state::{Proposal, State};
@@ -125,6 +126,8 @@ pub enum Input {
         /// The processes, and what they wait for.
         text: String,
     },
+    /// What this node sees of the instances on itself: of all that are configured.
+    Instances(BTreeMap<InstanceName, InstanceLook>),
     /// An agent says something unasked.
     Notice(Notice),
     /// The command line asks.

@@ -32,6 +32,7 @@ mod life;
 mod measured;
 mod proposals;
 mod reboot;
+mod registry;
 mod requests;
 mod sequencer;
 mod simulate;

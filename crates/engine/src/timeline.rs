@@ -73,6 +73,7 @@ impl Engine {
                 };
                 self.tell_indexed(index, Level::Step, "config_lock", text, None);
             }
+            Change::InstanceKnown(name) if self.consensus.leads() => self.tell_instance(index, name),
             Change::MemberAdded(node) if self.consensus.leads() => {
                 self.tell_member(index, *node, "is a member")
             }

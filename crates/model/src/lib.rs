@@ -11,6 +11,7 @@ pub mod exclusion;
 pub mod figure;
 pub mod holding;
 pub mod ids;
+pub mod instance;
 pub mod journal;
 pub mod mutants;
 pub mod proof;

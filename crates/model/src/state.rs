@@ -5,6 +5,7 @@ mod command;
 mod config_lock;
 #[cfg(test)]
 mod held;
+mod instances;
 mod keeping;
 mod proofs;
 mod reboot;
@@ -17,9 +18,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::ids::{BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName, ResourceName};
+use crate::ids::{
+    BootId, Epoch, GroupName, Incarnation, IncarnationOf, InstanceName, NodeId, NodeName, ResourceName,
+};
 use crate::mutants::{Condition, off};
 use crate::proof::{Promise, Proof};
+
+pub use instances::{Instance, Seen, Sighting, Version, VersionBy};
 
 pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
 pub use config_lock::ConfigLock;
@@ -54,6 +59,8 @@ pub struct State {
     pub fence_requests: BTreeMap<IncarnationOf, FenceRequest>,
     /// The groups whose one date of failback was past when the configuration was put in force: they go back at once.
     pub past_dates: BTreeSet<GroupName>,
+    /// What is known of the instances of the configuration.
+    pub instances: BTreeMap<InstanceName, Instance>,
     /// The newest daemon of each node that has proposed something: what its predecessors proposed, and comes late,
     /// does nothing.
     pub sessions: BTreeMap<NodeId, u64>,
@@ -210,6 +217,8 @@ pub enum Change {
     HeldWithoutLease(IncarnationOf),
     /// A node's machine is to be rebooted.
     Reboots(IncarnationOf),
+    /// More is known of an instance.
+    InstanceKnown(InstanceName),
 }
 
 impl State {
@@ -230,6 +239,7 @@ impl State {
             withdrawn: BTreeSet::new(),
             fence_requests: BTreeMap::new(),
             past_dates: BTreeSet::new(),
+            instances: BTreeMap::new(),
             sessions: BTreeMap::new(),
             remembered: VecDeque::new(),
         };

@@ -31,6 +31,7 @@ use crate::journal::Journal;
 use crate::links::{Ears, Links};
 use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
+use crate::registry::Registrar;
 use crate::side::Side;
 use crate::{api, inspection, measuring, nightly, reboot, storage, sys};
 
@@ -270,6 +271,11 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         .map(|hands| inspection::start(hands.inspector(), identity.name.clone(), inbox.clone()))
         .transpose()
         .doing(threads)?;
+    let registrar = hands.as_ref().map(|hands| Registrar::new(hands.inspector(), inbox.clone()));
+    if let Some(registrar) = &registrar {
+        side.use_registrar(registrar.clone());
+    }
+    let registry = registrar.map(Registrar::start).transpose().doing(threads)?;
     let figures = measuring::start(identity.name.clone(), inbox.clone()).doing(threads)?;
     let heart = Heart {
         engine,
@@ -282,6 +288,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         warrants,
         hands,
         inspection,
+        registry,
         desk: desk.clone(),
         end: end.clone(),
         identity_path: paths.identity(),

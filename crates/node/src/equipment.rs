@@ -8,8 +8,16 @@ use regent_guard::clock;
 use regent_model::NodeName;
 use regent_model::config::{Config, GroupConfig};
 
+use crate::license;
+use crate::registry::Registrar;
+
 /// The answer of the node `me`.
-pub(crate) fn word(me: &NodeName, config: &Config, ask: &NodesAsk) -> NodeWord {
+pub(crate) fn word(
+    me: &NodeName,
+    config: &Config,
+    ask: &NodesAsk,
+    registrar: Option<&Registrar>,
+) -> NodeWord {
     match ask {
         NodesAsk::Prepare { group, dry_run } => prepared(me, config, group.as_deref(), *dry_run),
         NodesAsk::Survey => {
@@ -17,6 +25,17 @@ pub(crate) fn word(me: &NodeName, config: &Config, ask: &NodesAsk) -> NodeWord {
             // The asking node takes its own clock off when it hears this.
             survey.clock_ahead_ms = wall_ms();
             NodeWord::Surveyed(Box::new(survey))
+        }
+        NodesAsk::Instances => match registrar {
+            Some(registrar) => {
+                registrar.look_now();
+                NodeWord::Instances(registrar.inspector().instances(config))
+            }
+            None => NodeWord::Unable("it can hold nothing".to_owned()),
+        },
+        NodesAsk::License { instance } => {
+            let wanted = config.instances().find(|(_, i)| i.name.as_str().eq_ignore_ascii_case(instance));
+            NodeWord::License(wanted.map(|(_, i)| license::asked(&i.license_servers)).unwrap_or_default())
         }
         NodesAsk::Presence { group } => {
             // Of a concurrent group, each node answers for its own.

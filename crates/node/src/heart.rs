@@ -43,6 +43,8 @@ pub(crate) struct Heart {
     pub(crate) hands: Option<Hands>,
     /// Who looks whether the hands could do what a configuration may ask.
     pub(crate) inspection: Option<Sender<Config>>,
+    /// Who looks at the instances.
+    pub(crate) registry: Option<Sender<Config>>,
     pub(crate) desk: Arc<Desk>,
     pub(crate) end: Sender<End>,
     pub(crate) identity: NodeIdentity,
@@ -224,6 +226,9 @@ impl Heart {
                 let _ended_with_the_process = inspection.send(state.config.clone());
             }
             let _ended_with_the_process = self.figures.send(state.config.clone());
+            if let Some(registry) = &self.registry {
+                let _ended_with_the_process = registry.send(state.config.clone());
+            }
         }
         self.addresses.config_serial = Some(state.config_serial);
         self.links.set_heartbeat(state.config.timers.heartbeat);

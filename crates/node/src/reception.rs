@@ -57,6 +57,13 @@ impl Reception {
                 }
                 answer
             }
+            Request::Instances => {
+                // As it is now, not as it was a few seconds ago.
+                if let Some(registrar) = self.side.registrar() {
+                    registrar.look_now();
+                }
+                self.desk.ask(Request::Instances)
+            }
             Request::Nodes(ask) => self.nodes(&ask),
             other => self.desk.ask(other),
         }
@@ -105,7 +112,11 @@ impl Reception {
             NodesAsk::Prepare { group, .. } => group.as_ref(),
             NodesAsk::Presence { group } => Some(group),
             // Evidence may be of a group that is not configured any more.
-            NodesAsk::Survey | NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. } => None,
+            NodesAsk::Survey
+            | NodesAsk::Evidence { .. }
+            | NodesAsk::EvidenceText { .. }
+            | NodesAsk::Instances
+            | NodesAsk::License { .. } => None,
         };
         if let Some(name) = named
             && !config.groups.iter().any(|g| equipment::is_called(g, name))

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::equipment;
 use crate::links::Links;
+use crate::registry::Registrar;
 
 /// How long a node may take to say how it is equipped: a disk that hangs takes its time.
 const SURVEY_WITHIN: Duration = Duration::from_secs(20);
@@ -39,6 +40,7 @@ pub(crate) struct Side {
     next: AtomicU64,
     busy: AtomicUsize,
     waiting: Mutex<BTreeMap<u64, Sender<(NodeName, NodeWord)>>>,
+    registrar: OnceLock<Registrar>,
 }
 
 impl Side {
@@ -52,7 +54,18 @@ impl Side {
             next,
             busy: AtomicUsize::new(0),
             waiting: Mutex::default(),
+            registrar: OnceLock::new(),
         })
+    }
+
+    /// Who looks at the instances here.
+    pub(crate) fn use_registrar(&self, registrar: Registrar) {
+        let _only_the_first = self.registrar.set(registrar);
+    }
+
+    /// Who looks at the instances here, unless this node can hold nothing.
+    pub(crate) fn registrar(&self) -> Option<&Registrar> {
+        self.registrar.get()
     }
 
     /// The channels to talk over.
@@ -72,7 +85,7 @@ impl Side {
                 Some(folder) => equipment::evidence(folder, ask),
                 None => NodeWord::Unable("it keeps no evidence".to_owned()),
             },
-            _ => equipment::word(&self.me, config, ask),
+            _ => equipment::word(&self.me, config, ask, self.registrar()),
         }
     }
 

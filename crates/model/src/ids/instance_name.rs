@@ -79,9 +79,7 @@ mod tests {
         assert_eq!(name, InstanceName::new("CACHEHA1").unwrap());
         assert_eq!((name.as_str(), name.resource().as_str()), ("CACHEHA1", "instance-CACHEHA1"));
         assert!(InstanceName::new("").is_err() && InstanceName::new("a b").is_err());
-        assert!(
-            crate::ids::check_name(InstanceName::new("x".repeat(54)).unwrap().resource().as_str()).is_ok()
-        );
+        assert!(check_name(InstanceName::new("x".repeat(54)).unwrap().resource().as_str()).is_ok());
         assert_eq!(InstanceName::new("x".repeat(55)), Err(NameError::TooLong));
     }
 }

@@ -63,6 +63,10 @@ impl State {
             Command::Watch { group, application, on } => self.watch(group, application, *on),
             Command::LockConfig { lock, over } => self.lock_config(lock.as_ref(), over.as_deref()),
             Command::ConfirmDead { about, who, why } => self.confirm_dead(*about, who, why),
+            Command::InstanceSeen { instance, epoch, seen } => self.instance_seen(instance, *epoch, seen),
+            Command::InstanceVersion { instance, version, who, at_ms } => {
+                self.instance_version(instance, version, who, *at_ms)
+            }
         }
     }
 
@@ -78,6 +82,7 @@ impl State {
         }
         let new_groups = new.disabled.iter().filter(|name| !self.groups.contains_key(*name));
         let disabled: Vec<GroupName> = new_groups.cloned().collect();
+        self.instances_follow(&new.config);
         self.config_serial += 1;
         self.config = new.config.clone();
         self.config_text.clone_from(&new.text);
@@ -192,6 +197,7 @@ impl State {
     }
 
     fn vacate(&mut self, name: &GroupName, proof: Proof) -> Changes {
+        self.instances_end(name, &proof);
         let known = self.config.group(name).is_some();
         let Some(group) = self.groups.get_mut(name) else { return Vec::new() };
         group.tenure = Tenure::Vacant(proof.clone());

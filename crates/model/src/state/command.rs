@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
-use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
+use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, InstanceName, NodeId, ResourceName};
 use crate::proof::{Promise, Proof};
-use crate::state::{ConfigLock, FenceRequest, Member};
+use crate::state::{ConfigLock, FenceRequest, Member, Seen};
 
 /// The number of a proposal: the node that made it, the session of its daemon, and a count within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -275,6 +275,26 @@ pub enum Command {
         who: String,
         /// Why.
         why: String,
+    },
+    /// The owner of an instance's group has looked at the instance.
+    InstanceSeen {
+        /// The instance.
+        instance: InstanceName,
+        /// The ownership of its group.
+        epoch: Epoch,
+        /// What it sees.
+        seen: Seen,
+    },
+    /// An operator says what version an instance has.
+    InstanceVersion {
+        /// The instance.
+        instance: InstanceName,
+        /// The version.
+        version: String,
+        /// Who says so.
+        who: String,
+        /// When, in milliseconds since 1970.
+        at_ms: u64,
     },
 }
 

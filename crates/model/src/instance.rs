@@ -1,0 +1,347 @@
+//! What a node sees of an instance on itself, and what of it does not fit what the cluster knows.
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::InstanceConfig;
+use crate::ids::NodeName;
+
+/// The lock file of an instance, in its directory: written at a start, removed at a clean stop.
+pub const LOCK_FILE: &str = "mgr/regent.ids";
+
+/// Whom a lock file names.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LockFile {
+    /// The node.
+    pub node: String,
+    /// The epoch of its group under which it was started.
+    pub epoch: u64,
+    /// The boot of that node.
+    pub boot: String,
+}
+
+impl LockFile {
+    /// The text of the file: one line for each.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("node={}\nepoch={}\nboot={}\n", self.node, self.epoch, self.boot)
+    }
+
+    /// Reads the text of a file. `None` where it is no such text: who wrote it is not known then.
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
+        let value = |key: &str| text.lines().find_map(|l| l.trim().strip_prefix(key)?.strip_prefix('='));
+        let node = value("node").filter(|n| !n.is_empty())?.to_owned();
+        Some(Self {
+            node,
+            epoch: value("epoch")?.parse().ok()?,
+            boot: value("boot").unwrap_or("").to_owned(),
+        })
+    }
+}
+
+/// What a node sees of an instance on itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceLook {
+    /// Whether the file system that holds it is mounted here.
+    pub mounted: bool,
+    /// Whether its directory is there.
+    pub directory: bool,
+    /// Whether processes of it run here.
+    pub running: bool,
+    /// Whether something listens on its port here.
+    pub listening: bool,
+    /// The version that is installed in its directory, where that can be told.
+    pub version: Option<String>,
+    /// Its lock file, if there is one.
+    pub lock: Option<Lock>,
+}
+
+/// What was found of a lock file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lock {
+    /// It names this.
+    Of(LockFile),
+    /// It is there, and names nobody.
+    Unreadable,
+}
+
+impl InstanceLook {
+    /// What it is in, as this look shows it.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        match (self.running, &self.lock) {
+            (true, _) => Condition::Running,
+            (false, Some(_)) => Condition::Crashed,
+            (false, None) => Condition::Down,
+        }
+    }
+}
+
+/// What an instance is in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Condition {
+    /// It runs.
+    Running,
+    /// It was taken down.
+    Down,
+    /// It ended without being taken down.
+    Crashed,
+}
+
+impl Condition {
+    /// The word for people.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Down => "down",
+            Self::Crashed => "crashed",
+        }
+    }
+}
+
+/// Who has the instance's group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Holder<'a> {
+    /// The node.
+    pub node: &'a str,
+    /// Under which epoch.
+    pub epoch: u64,
+    /// Whether everything of the group is up there.
+    pub online: bool,
+}
+
+/// Something that is not as the cluster knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Misfit {
+    /// What, and where.
+    pub text: String,
+    /// What to do about it.
+    pub advice: String,
+}
+
+fn misfit(text: String, advice: impl Into<String>) -> Misfit {
+    Misfit { text, advice: advice.into() }
+}
+
+/// What `me` sees of an instance and what the cluster knows of it, side by side; `registered` is its version.
+#[must_use]
+pub fn misfits(
+    config: &InstanceConfig,
+    registered: Option<&str>,
+    holder: Option<Holder<'_>>,
+    me: &NodeName,
+    look: &InstanceLook,
+) -> Vec<Misfit> {
+    match holder.filter(|h| h.node == me.as_str()) {
+        Some(holder) => at_home(config, registered, holder, me, look),
+        None => elsewhere(config, holder, me, look),
+    }
+}
+
+/// On the node that has its group.
+fn at_home(
+    config: &InstanceConfig,
+    registered: Option<&str>,
+    holder: Holder<'_>,
+    me: &NodeName,
+    look: &InstanceLook,
+) -> Vec<Misfit> {
+    let (name, port) = (&config.name, config.port);
+    let mut found = Vec::new();
+    if !look.mounted {
+        // While it comes up or goes down that is as it should be, and otherwise its file system's monitor says so.
+        return found;
+    }
+    if !look.directory {
+        found.push(misfit(
+            format!("{name} is registered in {}, and nothing is there on {me}", config.directory.display()),
+            format!("install it there, or correct the registry: regent instance update {name} directory=..."),
+        ));
+        return found;
+    }
+    if let (Some(version), Some(registered)) = (&look.version, registered)
+        && version != registered
+    {
+        found.push(misfit(
+            format!("{name} is registered as version {registered}, and {version} is installed"),
+            format!("regent instance update {name} versionid={version}"),
+        ));
+    }
+    if !holder.online {
+        return found;
+    }
+    if look.running && config.networked && !look.listening {
+        found.push(misfit(
+            format!("{name} runs on {me}, and nobody listens on its port {port}"),
+            format!("look at its log in {}", config.directory.display()),
+        ));
+    }
+    if !look.running && look.listening {
+        found.push(misfit(
+            format!("the port {port} of {name}, which does not run, is taken on {me} by another program"),
+            format!("end what listens there (ss -ltnp 'sport = :{port}'), or give {name} another port"),
+        ));
+    }
+    match &look.lock {
+        Some(Lock::Of(lock)) if lock.node != me.as_str() => found.push(misfit(
+            format!("the lock file of {name} names {}, and {me} has its group", lock.node),
+            format!("it is replaced at the next start under a proof: regent instance start {name}"),
+        )),
+        Some(Lock::Unreadable) => found.push(misfit(
+            format!("the lock file of {name} ({LOCK_FILE}) names nobody: it was not written by Regent"),
+            format!("it is replaced at the next start under a proof: regent instance start {name}"),
+        )),
+        None if look.running => found.push(misfit(
+            format!("{name} runs on {me}, and its lock file ({LOCK_FILE}) is gone"),
+            format!(
+                "nothing can be started twice because of that; it is written at the next start of {name}"
+            ),
+        )),
+        _ => {}
+    }
+    found
+}
+
+/// On any other node.
+fn elsewhere(
+    config: &InstanceConfig,
+    holder: Option<Holder<'_>>,
+    me: &NodeName,
+    look: &InstanceLook,
+) -> Vec<Misfit> {
+    let (name, port) = (&config.name, config.port);
+    let mut found = Vec::new();
+    if look.running {
+        let owner = holder.map_or("nobody".to_owned(), |h| h.node.to_owned());
+        found.push(misfit(
+            format!("{name} runs on {me}, and {owner} has its group"),
+            format!("stop it there at once: two of it destroy its data. regent instance force {name}"),
+        ));
+    } else if look.listening {
+        found.push(misfit(
+            format!("the port {port} of {name} is taken on {me}: it could not start there"),
+            format!("end what listens there (ss -ltnp 'sport = :{port}'), or give {name} another port"),
+        ));
+    }
+    if look.directory && !look.mounted {
+        found.push(misfit(
+            format!(
+                "{} of {name} is on {me} itself, where its file system is not mounted: what is in it is hidden \
+                 when the group comes",
+                config.directory.display()
+            ),
+            format!("look at it, and remove it there; install while {me} has the group"),
+        ));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::parse;
+
+    const CLUSTER: &str = r#"[cluster]
+name = "w"
+[[node]]
+name = "lx4"
+addresses = ["10.77.0.4"]
+[[node]]
+name = "lx5"
+addresses = ["10.77.0.5"]
+[[group]]
+name = "ward"
+nodes = ["lx4", "lx5"]
+[[group.filesystem]]
+device = "/dev/sdc4"
+mount = "/storage2"
+type = "ext4"
+[[group.address]]
+address = "10.77.0.100/24"
+[[instance]]
+name = "c"
+kind = "gtm"
+directory = "/storage2/c"
+port = 1972
+"#;
+
+    fn lock(node: &str) -> Option<Lock> {
+        Some(Lock::Of(LockFile { node: node.into(), epoch: 3, boot: "b".into() }))
+    }
+
+    fn well() -> InstanceLook {
+        let version = Some("5.2".to_owned());
+        InstanceLook {
+            mounted: true,
+            directory: true,
+            running: true,
+            listening: true,
+            version,
+            lock: lock("lx4"),
+        }
+    }
+
+    /// What `node` says while lx4 has the group online.
+    fn told(node: &str, look: &InstanceLook) -> Vec<String> {
+        let config = parse(CLUSTER).config.unwrap();
+        let holder = Holder { node: "lx4", epoch: 3, online: true };
+        let (_, instance) = config.instances().next().unwrap();
+        let found = misfits(instance, Some("5.2"), Some(holder), &NodeName::new(node).unwrap(), look);
+        assert!(found.iter().all(|m| !m.advice.is_empty()), "{found:?}");
+        found.into_iter().map(|m| m.text).collect()
+    }
+
+    #[test]
+    fn a_lock_file_says_who_started_the_instance() {
+        let file = LockFile { node: "lx4".into(), epoch: 7, boot: "abc".into() };
+        assert_eq!(LockFile::read(&file.text()), Some(file));
+        for foreign in ["", "lx4", "node=\nepoch=1\n", "node=lx4\nepoch=x\n", "epoch=4\n"] {
+            assert_eq!(LockFile::read(foreign), None, "{foreign:?}");
+        }
+    }
+
+    #[test]
+    fn what_fits_is_not_told() {
+        assert!(told("lx4", &well()).is_empty());
+        assert!(told("lx5", &InstanceLook::default()).is_empty());
+        let down = InstanceLook { running: false, listening: false, lock: None, ..well() };
+        assert!(told("lx4", &down).is_empty(), "it need not run");
+        let visible = InstanceLook { running: false, listening: false, ..well() };
+        assert!(told("lx5", &visible).is_empty(), "storage that both see is no fault");
+    }
+
+    #[test]
+    fn what_does_not_fit_is_told_by_the_node_that_has_it() {
+        let cases = [
+            ("lx4", InstanceLook { directory: false, ..well() }, "nothing is there on lx4"),
+            (
+                "lx4",
+                InstanceLook { version: Some("5.3".into()), ..well() },
+                "registered as version 5.2, and 5.3",
+            ),
+            ("lx4", InstanceLook { listening: false, ..well() }, "nobody listens on its port 1972"),
+            ("lx4", InstanceLook { running: false, lock: None, ..well() }, "taken on lx4 by another program"),
+            ("lx4", InstanceLook { lock: lock("lx5"), ..well() }, "names lx5, and lx4 has its group"),
+            ("lx4", InstanceLook { lock: Some(Lock::Unreadable), ..well() }, "names nobody"),
+            ("lx4", InstanceLook { lock: None, ..well() }, "is gone"),
+            ("lx5", well(), "runs on lx5, and lx4 has its group"),
+            ("lx5", InstanceLook { running: false, ..well() }, "could not start there"),
+            ("lx5", InstanceLook { directory: true, ..InstanceLook::default() }, "on lx5 itself"),
+        ];
+        for (node, look, words) in cases {
+            let told = told(node, &look);
+            assert!(told.len() == 1 && told[0].contains(words), "{words}: {told:?}");
+        }
+    }
+
+    #[test]
+    fn a_crash_is_told_from_a_stop_by_the_lock_file_that_is_left() {
+        let look = |running, lock| InstanceLook { running, lock, ..well() }.condition();
+        assert_eq!(look(true, None), Condition::Running);
+        assert_eq!(look(false, None), Condition::Down);
+        assert_eq!(look(false, lock("lx5")), Condition::Crashed);
+    }
+}

@@ -1,0 +1,95 @@
+//! What this node sees of the instances on itself: looked at again and again while there are any, whenever somebody asks
+//! for the registry, and told to the engine, which holds it against what the cluster knows.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use regent_agents::Inspector;
+use regent_engine::Input;
+use regent_model::config::Config;
+
+use crate::inbox::Inbox;
+
+/// How often it is looked.
+const EVERY: Duration = Duration::from_secs(5);
+/// Whoever asks waits no longer for a look: a disk may hang.
+const LOOK_WITHIN: Duration = Duration::from_secs(2);
+
+/// Who looks at instances. Clones are the same one.
+#[derive(Clone)]
+pub(crate) struct Registrar {
+    inspector: Arc<Inspector>,
+    inbox: Inbox,
+    config: Arc<Mutex<Option<Arc<Config>>>>,
+    /// A look is under way. When it hangs, no further one is begun.
+    looks: Arc<AtomicBool>,
+}
+
+impl Registrar {
+    pub(crate) fn new(inspector: Inspector, inbox: Inbox) -> Self {
+        Self { inspector: Arc::new(inspector), inbox, config: Arc::default(), looks: Arc::default() }
+    }
+
+    /// Looks by itself from now on, at every configuration that is sent to it.
+    ///
+    /// # Errors
+    /// When there is no thread to be had.
+    pub(crate) fn start(self) -> io::Result<Sender<Config>> {
+        let (sender, configs) = channel::<Config>();
+        let run = move || {
+            let Ok(mut config) = configs.recv() else { return };
+            loop {
+                let any = config.instances().next().is_some();
+                *self.config() = any.then(|| Arc::new(config.clone()));
+                let next = if any {
+                    self.look_now();
+                    configs.recv_timeout(EVERY)
+                } else {
+                    configs.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                };
+                match next {
+                    Ok(newer) => config = newer,
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(RecvTimeoutError::Disconnected) => return,
+                }
+            }
+        };
+        std::thread::Builder::new().name("registry".into()).spawn(run)?;
+        Ok(sender)
+    }
+
+    fn config(&self) -> MutexGuard<'_, Option<Arc<Config>>> {
+        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks, and has told the engine when it returns; but for a disk that hangs.
+    pub(crate) fn look_now(&self) {
+        let Some(config) = self.config().clone() else { return };
+        if self.looks.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let (sender, done) = sync_channel(1);
+        let own = self.clone();
+        let look = move || {
+            let seen = own.inspector.instances(&config);
+            own.looks.store(false, Ordering::Release);
+            own.inbox.push(Input::Instances(seen));
+            let _nobody_waits_any_more = sender.send(());
+        };
+        match std::thread::Builder::new().name("registry-look".into()).spawn(look) {
+            Ok(_) => drop(done.recv_timeout(LOOK_WITHIN)),
+            Err(error) => {
+                self.looks.store(false, Ordering::Release);
+                tracing::warn!(%error, "cannot make a thread to look at the instances");
+            }
+        }
+    }
+
+    /// Looks for a node that asks, by the configuration that it sends.
+    pub(crate) fn inspector(&self) -> &Inspector {
+        &self.inspector
+    }
+}
