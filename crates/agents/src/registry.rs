@@ -131,7 +131,8 @@ mod tests {
         }
         assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None, "a connection is no listener");
         assert_eq!(listener("sl local_address"), None);
-        let here = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let here = socket.local_addr().unwrap();
         assert!(listeners().contains(&Listener { address: here.ip(), port: here.port() }));
     }
 

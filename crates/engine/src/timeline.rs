@@ -132,7 +132,7 @@ impl Engine {
         }
     }
 
-    fn tell_indexed(
+    pub(crate) fn tell_indexed(
         &mut self,
         index: u64,
         level: Level,
