@@ -62,6 +62,8 @@ pub struct InstanceStatus {
     pub address: Option<IpAddr>,
     /// Whether it is started with its group.
     pub autostart: bool,
+    /// Whether it is the one that is meant where none is named.
+    pub default: bool,
     /// Whether it serves others and uses what they serve.
     pub networked: bool,
     /// The instances whose data it uses, each with where it answers.
@@ -74,6 +76,8 @@ pub struct InstanceStatus {
     pub license_servers: Vec<SocketAddr>,
     /// Its version, if anybody has told it.
     pub version: Option<VersionStatus>,
+    /// The version that an owner has read last from what is installed.
+    pub installed: Option<String>,
     /// What it was in when its owner looked last.
     pub seen: Option<SeenStatus>,
     /// What the answering node sees of it on itself; not told before it has looked.
@@ -83,6 +87,14 @@ pub struct InstanceStatus {
 }
 
 impl InstanceStatus {
+    /// What `node` sees of it, with the version that is known to be installed where it is.
+    #[must_use]
+    pub fn as_installed(&self, node: &NodeName, look: &InstanceLook) -> InstanceLook {
+        let installed =
+            self.installed.clone().filter(|_| self.owner.as_ref() == Some(node) && look.directory);
+        InstanceLook { version: look.version.clone().or(installed), ..look.clone() }
+    }
+
     /// Whether it runs on the node that answered.
     #[must_use]
     pub fn runs_here(&self) -> bool {

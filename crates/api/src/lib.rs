@@ -23,6 +23,9 @@ pub use status::{
 /// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
 pub const SOCKET: &str = "/run/regent/api.sock";
 
+/// Beside the local socket: where anybody may ask for the registry of instances, and for nothing else.
+pub const OPEN_SOCKET: &str = "registry.sock";
+
 /// The environment variable that names the local socket.
 pub const SOCKET_VARIABLE: &str = "REGENT_SOCKET";
 

@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
 pub use crate::args_group::{ApplicationCommand, GroupCommand, SimulateArgs};
+pub use crate::args_instance::{CcontrolArgs, InstanceArgs, InstanceCommand};
 use crate::args_lab::LabArgs;
 use crate::drill::DrillArgs;
 use crate::trouble::EXIT_CODES;
@@ -222,6 +223,11 @@ Examples:
         #[command(subcommand)]
         verb: ApplicationCommand,
     },
+    /// Instances of databases: the registry of the cluster, and what runs where
+    Instance(InstanceArgs),
+    /// The registry of instances in the words and layouts of ccontrol; exit codes 0 and 1
+    #[command(disable_help_flag = true)]
+    Ccontrol(CcontrolArgs),
     /// Start or stop a node, put it on standby, confirm that it is dead
     #[command(after_help = "Examples:
   regent node standby lx4

@@ -18,14 +18,20 @@ use crate::trouble::{Exit, Result, Trouble};
 /// How often it is looked again whether something has gone.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 
-fn ask(asks: &dyn Asks, ask: NodesAsk) -> Result<NodesAnswer> {
+/// Asks all nodes.
+///
+/// # Errors
+/// When this node's daemon does not answer.
+pub fn ask(asks: &dyn Asks, ask: NodesAsk) -> Result<NodesAnswer> {
     match client::accepted(asks.ask(&Request::Nodes(ask))?)? {
         Answer::Nodes(answer) => Ok(*answer),
         other => Err(client::mismatch(&other)),
     }
 }
 
-fn silence(answer: &NodesAnswer) -> Vec<String> {
+/// Who said nothing, in sentences.
+#[must_use]
+pub fn silence(answer: &NodesAnswer) -> Vec<String> {
     answer.silent.iter().map(|node| format!("{node} said nothing: is it up? regent status")).collect()
 }
 

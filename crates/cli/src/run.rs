@@ -8,11 +8,13 @@ use regent_api::NodeVerb;
 use regent_model::state::StopMode;
 
 use crate::args::{Cli, Command, ConfigVerb, EventCommand, NodeCommand};
+use crate::client::Client;
+use crate::instance::ask::Anybody;
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
 use crate::{
-    apply, cluadmin, clustat, cluster_events, drill, environment, evidence, lab, local, look, manual, nodes,
-    orders, personality, reach, simulate,
+    apply, cluadmin, clustat, cluster_events, drill, environment, evidence, instance, lab, local, look,
+    manual, nodes, orders, personality, reach, simulate,
 };
 
 /// Does what the words say, and gives the exit code.
@@ -68,6 +70,8 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Simulate(args) => simulate::simulate(&client()?, screen, args)?,
         Command::Group { verb } => orders::group(&client()?, screen, verb)?,
         Command::Application { verb } => orders::application(&client()?, screen, verb)?,
+        Command::Instance(args) => return instance::instance(&Anybody::of(client()?), screen, &args.verb),
+        Command::Ccontrol(args) => return Ok(ccontrol(client(), screen, &args.words)),
         Command::Node { verb } => return node(cli, screen, verb),
         Command::Cluadmin(args) => return Ok(cluadmin::run(&client()?, args)),
         Command::Clustat(args) => clustat::run(&client()?, screen, args)?,
@@ -78,6 +82,17 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::ExitCodes => screen.write(&format!("{EXIT_CODES}\n"))?,
     }
     Ok(Exit::Done as u8)
+}
+
+/// It knows two exit codes, also where there is no daemon to be found.
+fn ccontrol(client: Result<Client>, screen: &Screen, words: &[String]) -> u8 {
+    match client {
+        Ok(client) => instance::ccontrol::run(&Anybody::of(client), screen, words),
+        Err(trouble) => {
+            screen.tell(&trouble);
+            Exit::Refused as u8
+        }
+    }
 }
 
 fn node(cli: &Cli, screen: &Screen, verb: &NodeCommand) -> Result<u8> {

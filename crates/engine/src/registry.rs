@@ -101,8 +101,14 @@ impl Engine {
             epoch: o.epoch.0,
             online: o.phase == Phase::Online,
         });
-        let known = self.state.instance(&instance.name).and_then(|k| k.version.as_ref());
-        misfits(instance, known.map(|v| v.version.as_str()), holder, &self.me.name, look)
+        let known = self.state.instance(&instance.name);
+        let mut look = look.clone();
+        // What its agent has read is what is installed, for as long as the agent has not read anything else.
+        if owner.is_some_and(|o| o.owner.node == self.me.id) && look.directory && look.version.is_none() {
+            look.version = known.and_then(|k| k.read.clone());
+        }
+        let registered = known.and_then(|k| k.version.as_ref()).map(|v| v.version.as_str());
+        misfits(instance, registered, holder, &self.me.name, &look)
     }
 
     /// Tells what does not fit for the second time running, once; and that it fits again.
@@ -180,12 +186,14 @@ impl Engine {
             port: instance.port,
             address: instance.address,
             autostart: instance.autostart,
+            default: instance.default,
             networked: instance.networked,
             data_servers: instance.data_servers.iter().map(|d| (d.name.to_string(), d.address)).collect(),
             max_data_servers: instance.max_data_servers,
             max_application_servers: instance.max_application_servers,
             license_servers: instance.license_servers.clone(),
             version,
+            installed: known.and_then(|k| k.read.clone()),
             seen,
             misfits: here.as_ref().map(|look| self.misfits_of(group, instance, look)).unwrap_or_default(),
             here,

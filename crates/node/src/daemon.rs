@@ -33,7 +33,7 @@ use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
 use crate::registry::Registrar;
 use crate::side::Side;
-use crate::{api, inspection, measuring, nightly, reboot, storage, sys};
+use crate::{api, inspection, measuring, nightly, open_door, reboot, storage, sys};
 
 /// A daemon that finds no room on its disk is started again after this.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
@@ -301,6 +301,9 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;
     nightly::start(reception.clone()).doing(threads)?;
     let socket = paths.api_socket();
+    let open = socket.with_file_name(regent_api::OPEN_SOCKET);
+    open_door::start(&open, reception.clone())
+        .doing(|| format!("serve the registry at {}", open.display()))?;
     api::start(&socket, reception, refusals).doing(|| format!("serve requests at {}", socket.display()))?;
     Ok(Running { guard, desk, links })
 }

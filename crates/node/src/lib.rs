@@ -33,6 +33,7 @@ mod license;
 mod links;
 mod measuring;
 mod nightly;
+mod open_door;
 mod os;
 mod reboot;
 mod reception;

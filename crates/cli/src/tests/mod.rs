@@ -4,6 +4,7 @@ mod apply;
 mod cluadmin;
 mod clustat;
 mod events;
+mod instances;
 mod lab;
 mod order;
 pub(crate) mod samples;

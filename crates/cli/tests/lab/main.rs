@@ -25,6 +25,7 @@ mod partitions;
 mod policies;
 mod postgresql;
 mod reboot;
+mod registry;
 mod services;
 mod setting_up;
 mod stopping;

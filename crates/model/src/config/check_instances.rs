@@ -68,6 +68,14 @@ fn apart(first: &InstanceDraft, second: &InstanceDraft, findings: &mut Findings)
         );
         findings.add(finding.related(&a.span, "first given here"));
     }
+    if let (Some(a), Some(b)) = (&first.default, &second.default)
+        && a.value
+        && b.value
+    {
+        let message = format!("`{}` is the default instance already", first.title());
+        let finding = Finding::error(&b.span, message).help("write default = true for one of them");
+        findings.add(finding.related(&a.span, "first said here"));
+    }
     let (Some(a), Some(b)) = (&first.directory, &second.directory) else { return };
     let (here, there) = (b.value.display(), a.value.display());
     let message = if a.value == b.value {

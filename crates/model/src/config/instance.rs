@@ -91,6 +91,8 @@ pub struct InstanceConfig {
     pub address: Option<IpAddr>,
     /// Whether it is started with its group; otherwise by the group's applications, or by hand.
     pub autostart: bool,
+    /// Whether it is the one that is meant where none is named.
+    pub default: bool,
     /// Whether it serves others, and uses what others serve.
     pub networked: bool,
     /// The instances whose data it uses.
@@ -115,6 +117,9 @@ pub struct InstanceConfig {
     pub hostname: Option<String>,
 }
 
+/// Names of data servers, each with its address, and its port if one is written.
+pub(super) type Servers = Vec<(At<String>, At<(IpAddr, Option<u16>)>)>;
+
 #[derive(Debug)]
 pub(super) struct InstanceDraft {
     pub(super) header: Span,
@@ -123,9 +128,10 @@ pub(super) struct InstanceDraft {
     pub(super) directory: Option<At<PathBuf>>,
     pub(super) port: Option<At<u16>>,
     pub(super) address: Option<At<IpAddr>>,
+    pub(super) default: Option<At<bool>>,
     pub(super) networked: Option<At<bool>>,
     /// Name, address, and port if one is written.
-    pub(super) data_servers: Vec<(At<String>, At<(IpAddr, Option<u16>)>)>,
+    pub(super) data_servers: Servers,
     pub(super) max_data_servers: u32,
     /// Where the maximum is written, if it is.
     pub(super) max_span: Option<Span>,
@@ -166,6 +172,7 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
     let address = reader.text("address", "\"192.9.202.197\"");
     let address = reader.checked("address", address, scalar::address);
     let autostart = reader.flag("autostart").is_some_and(|a| a.value);
+    let default = reader.flag("default");
     let networked = reader.flag("networked");
     let data_servers = data_servers(&mut reader);
     let max = reader.number("max_data_servers", 0..=SERVERS_MAX, "2");
@@ -189,6 +196,7 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
             port: port.as_ref()?.value,
             address: None,
             autostart,
+            default: default.as_ref().is_some_and(|d| d.value),
             networked: networked.as_ref().is_none_or(|n| n.value),
             data_servers: Vec::new(),
             max_data_servers,
@@ -209,6 +217,7 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
         directory,
         port,
         address,
+        default,
         networked,
         data_servers,
         max_data_servers,
@@ -226,7 +235,7 @@ fn port(reader: &mut Reader<'_>) -> Option<At<u16>> {
 }
 
 /// `data_servers = { cacheha2 = "192.9.202.198:1973" }`.
-fn data_servers(reader: &mut Reader<'_>) -> Vec<(At<String>, At<(IpAddr, Option<u16>)>)> {
+fn data_servers(reader: &mut Reader<'_>) -> Servers {
     const EXAMPLE: &str = "{ cacheha2 = \"192.9.202.198:1973\" }";
     let Some(table) = reader.table("data_servers", EXAMPLE) else { return Vec::new() };
     let mut inner = Reader::new("`data_servers`", table, reader.findings);
@@ -275,13 +284,14 @@ fn host_and_port(text: &str) -> Result<(IpAddr, Option<u16>), Refused> {
         }
         return scalar::address(&both.ip().to_string()).map(|ip| (ip, Some(both.port())));
     }
-    if let Some((host, port)) = text.rsplit_once(':').filter(|(host, _)| host.parse::<IpAddr>().is_ok()) {
-        if text.parse::<IpAddr>().is_err() {
-            return refused(
-                format!("`{port}` is no port"),
-                format!("write a number from 1 to 65535, for example \"{host}:{FIRST_INSTANCE_PORT}\""),
-            );
-        }
+    if text.parse::<IpAddr>().is_err()
+        && let Some((host, port)) = text.rsplit_once(':')
+        && host.parse::<IpAddr>().is_ok()
+    {
+        return refused(
+            format!("`{port}` is no port"),
+            format!("write a number from 1 to 65535, for example \"{host}:{FIRST_INSTANCE_PORT}\""),
+        );
     }
     let bare = text.strip_prefix('[').and_then(|t| t.strip_suffix(']')).unwrap_or(text);
     scalar::address(bare).map(|ip| (ip, None))

@@ -56,6 +56,9 @@ fn names_ports_and_directories_are_an_instances_own() {
         "port 1973 is `cacheha1`'s already",
         "one node may have to run both",
     );
+    let both = again("b", 1974, "/storage2/b\"\ndefault = true\nuser = \"x");
+    let both = both.replace("port = 1973", "port = 1973\ndefault = true");
+    refused(&both, "true", "is the default instance already", "for one of them");
     let taken = "\"/storage2/cacheha1\"";
     refused(&again("b", 1974, "/storage2/cacheha1"), taken, "is `cacheha1`'s directory", "of its own");
     refused(
@@ -78,10 +81,25 @@ fn an_instance_lies_on_shared_storage_of_a_group() {
         "moves with its storage",
     );
     refused(&at("storage2/c"), "\"storage2/c\"", "not an absolute path", "begin it with `/`");
-    let local = "\n[[group.filesystem]]\nlocal = true\ndevices = { lx4 = \"/dev/sdb1\", lx5 = \"/dev/sdb1\" }\nmount = \"/storage2/adm\"\ntype = \"ext4\"\n\n[[group.address]]\naddress = \"10.77.0.100";
+    let local = r#"
+[[group.filesystem]]
+local = true
+devices = { lx4 = "/dev/sdb1", lx5 = "/dev/sdb1" }
+mount = "/storage2/adm"
+type = "ext4"
+
+[[group.address]]
+address = "10.77.0.100"#;
     let own = at("/storage2/adm/c").replacen("\n[[group.address]]\naddress = \"10.77.0.100", local, 1);
     refused(&own, "\"/storage2/adm/c\"", "each node has its own", "shared file system");
-    let folder = "\n[[group.filesystem]]\ntype = \"bind\"\ndevice = \"/storage2/opt\"\nmount = \"/opt/cache\"\n\n[[group.address]]\naddress = \"10.77.0.100";
+    let folder = r#"
+[[group.filesystem]]
+type = "bind"
+device = "/storage2/opt"
+mount = "/opt/cache"
+
+[[group.address]]
+address = "10.77.0.100"#;
     let bound = at("/opt/cache/c").replacen("\n[[group.address]]\naddress = \"10.77.0.100", folder, 1);
     assert_eq!(good(&bound).groups[0].instances.len(), 1);
 }

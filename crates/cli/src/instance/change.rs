@@ -1,0 +1,230 @@
+//! Changing the registry: the configuration is edited, verified and put in force everywhere, and a version is told to
+//! all nodes. Nothing of it is kept anywhere else.
+
+use std::collections::BTreeSet;
+
+use regent_api::{InstanceVerb, Request};
+use regent_model::config::{Config, FIRST_INSTANCE_PORT, InstanceConfig, Severity, parse};
+use regent_model::ids::InstanceName;
+use regent_model::instance::Condition;
+use toml_edit::Table;
+
+use super::ask::{find, named, order, registry};
+use super::values::Given;
+use crate::client::{self, Asks};
+use crate::edit::Editor;
+use crate::trouble::{Result, Trouble};
+
+/// The kind of tables that are edited.
+const KIND: &str = "instance";
+
+/// `create NAME KEY=VALUE...`: what was done, in words.
+///
+/// # Errors
+/// It is registered with other values, the configuration would not be valid, or it is refused.
+pub fn create(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
+    let (name, given) = (named(name)?, Given::read(words)?);
+    let (text, serial, config) = in_force(asks)?;
+    if let Some((_, has)) = config.instance(&name) {
+        return again(asks, &name, has, &given);
+    }
+    if !given.has("directory") {
+        return Err(Trouble::usage(format!("where is {name} installed?"))
+            .next(format!("regent instance create {name} directory=/storage2/{} ...", lower(&name))));
+    }
+    let port = free_port(&config);
+    let kind = kind_of(given.text("directory").unwrap_or_default());
+    let mut editor = Editor::read(&text)?;
+    let table = editor.add(KIND, &lower(&name))?;
+    if !given.has("kind") {
+        crate::edit::set(table, "kind", kind);
+    }
+    given.write(table);
+    if !given.has("port") {
+        crate::edit::set(table, "port", i64::from(port));
+    }
+    apply(asks, editor.text(), serial)?;
+    let mut done = format!("{name} is registered on every node");
+    if !given.has("port") {
+        done += &format!(", with the free port {port}");
+    }
+    if let Some(version) = given.version {
+        tell_version(asks, &name, version)?;
+    }
+    Ok(done)
+}
+
+/// It is registered already: right, if it is with the same values.
+fn again(asks: &dyn Asks, name: &InstanceName, has: &InstanceConfig, given: &Given) -> Result<String> {
+    let mut differences = given.differences(has);
+    let registry = registry(asks)?;
+    let known = find(&registry, name.as_str())?.version.as_ref().map(|v| v.version.clone());
+    if let (Some(known), Some(typed)) = (&known, &given.version)
+        && known != typed
+    {
+        differences.push(("versionid", known.clone(), typed.clone()));
+    }
+    if differences.is_empty() {
+        if let (None, Some(version)) = (known, &given.version) {
+            tell_version(asks, name, version.clone())?;
+        }
+        return Ok(format!("{name} is registered already, with the same values"));
+    }
+    let mut trouble = Trouble::refused(format!(
+        "{name} is registered already, with other values: {}",
+        differences
+            .iter()
+            .map(|(key, has, typed)| format!("{key} is {}, and {typed} was typed", shown(has)))
+            .collect::<Vec<_>>()
+            .join("; ")
+    ));
+    let changes: Vec<_> = differences.iter().map(|(key, _, typed)| format!("{key}={typed}")).collect();
+    trouble = trouble.next(format!("to change it: regent instance update {name} {}", changes.join(" ")));
+    Err(trouble)
+}
+
+fn shown(value: &str) -> &str {
+    if value.is_empty() { "not set" } else { value }
+}
+
+/// `update NAME KEY=VALUE...`.
+///
+/// # Errors
+/// There is no such instance, the configuration would not be valid, or it is refused.
+pub fn update(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
+    let (name, given) = (named(name)?, Given::read(words)?);
+    if !given.has_keys() && given.version.is_none() {
+        return Err(Trouble::usage(format!("what of {name} is to change?"))
+            .next(format!("regent instance update {name} versionid=5.2.0.400")));
+    }
+    let (text, serial, config) = in_force(asks)?;
+    let has = config.instance(&name).map(|(_, has)| has.clone()).ok_or_else(|| unknown(&name))?;
+    let mut done = Vec::new();
+    if !given.differences(&has).is_empty() {
+        let mut editor = Editor::read(&text)?;
+        given.write(table_of(&mut editor, &name)?);
+        apply(asks, editor.text(), serial)?;
+        done.push(format!("{name} is changed in the registry of every node"));
+    }
+    if let Some(version) = given.version {
+        done.push(tell_version(asks, &name, version)?);
+    }
+    if done.is_empty() {
+        done.push(format!("nothing changes: {name} has these values"));
+    }
+    Ok(done.join("; "))
+}
+
+/// `delete NAME`: its files stay.
+///
+/// # Errors
+/// There is no such instance, it runs, or it is refused.
+pub fn delete(asks: &dyn Asks, name: &str) -> Result<String> {
+    let registry = registry(asks)?;
+    let instance = find(&registry, name)?;
+    let name = instance.name.clone();
+    let up = instance.seen.as_ref().filter(|s| s.condition == Condition::Running);
+    if let Some(seen) = up {
+        return Err(Trouble::refused(format!("{name} runs on {}", seen.node))
+            .next(format!("first, on {}: regent instance stop {name}", seen.node)));
+    }
+    let (text, serial, _) = in_force(asks)?;
+    let mut editor = Editor::read(&text)?;
+    let written = written(&editor, &name).ok_or_else(|| unknown(&name))?;
+    editor.remove(KIND, &written);
+    apply(asks, editor.text(), serial)?;
+    Ok(format!("{name} is not registered any more; its files in {} stay", instance.directory.display()))
+}
+
+/// `default NAME`: which one is meant where none is named.
+///
+/// # Errors
+/// There is no such instance, or it is refused.
+pub fn make_default(asks: &dyn Asks, name: &str) -> Result<String> {
+    let name = named(name)?;
+    let (text, serial, config) = in_force(asks)?;
+    if config.instance(&name).is_none() {
+        return Err(unknown(&name));
+    }
+    let mut editor = Editor::read(&text)?;
+    for (_, other) in config.instances().filter(|(_, i)| i.default && i.name != name) {
+        crate::edit::unset(table_of(&mut editor, &other.name)?, "default");
+    }
+    crate::edit::set(table_of(&mut editor, &name)?, "default", true);
+    if editor.text() != text {
+        apply(asks, editor.text(), serial)?;
+    }
+    Ok(format!("{name} is the default instance"))
+}
+
+/// The next free port for an instance, from the vendor's first one up: none that a node or another instance uses.
+#[must_use]
+pub fn free_port(config: &Config) -> u16 {
+    let instances = config.instances().flat_map(|(_, i)| [i.port].into_iter());
+    let applications = config.groups.iter().flat_map(|g| &g.applications);
+    let claimed = applications.flat_map(|a| a.claims.ports.iter().map(|p| p.number));
+    let taken: BTreeSet<u16> = instances.chain(claimed).chain([config.port]).collect();
+    (FIRST_INSTANCE_PORT..=u16::MAX).find(|port| !taken.contains(port)).unwrap_or(FIRST_INSTANCE_PORT)
+}
+
+/// What is installed in a directory, as far as it can be seen from here.
+fn kind_of(directory: &str) -> &'static str {
+    let has = |file: &str| std::path::Path::new(directory).join(file).exists();
+    if has("iris.cpf") || has("bin/iris") {
+        "iris"
+    } else if has("cache.cpf") || has("bin/cache") {
+        "cache"
+    } else {
+        "gtm"
+    }
+}
+
+/// The configuration in force: its text, its serial, and what it means.
+fn in_force(asks: &dyn Asks) -> Result<(String, u64, Config)> {
+    let (text, serial) = client::config(asks)?;
+    let config = parse(&text).config.ok_or_else(|| {
+        Trouble::refused("this version of Regent cannot read the configuration in force")
+            .next("regent config show")
+    })?;
+    Ok((text, serial, config))
+}
+
+/// Verifies a text, and puts it in force, unless another one was since `serial`.
+fn apply(asks: &dyn Asks, text: String, serial: u64) -> Result<()> {
+    let parsed = parse(&text);
+    let mut errors = parsed.findings.iter().filter(|f| f.severity == Severity::Error);
+    if let Some(first) = errors.next() {
+        let trouble = Trouble::refused(first.message.clone()).next(first.help.clone());
+        return Err(errors.fold(trouble, |t, more| t.next(format!("also: {}", more.message))));
+    }
+    let change = Request::Change { text, serial, lock: None, disabled: Vec::new() };
+    client::order(asks, &change).map(drop)
+}
+
+fn tell_version(asks: &dyn Asks, name: &InstanceName, version: String) -> Result<String> {
+    order(asks, name, InstanceVerb::Version { version, who: who() })
+}
+
+/// Who is at the keyboard, for the journal.
+fn who() -> String {
+    let of = |name| std::env::var(name).ok().filter(|who| !who.is_empty());
+    of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME")).unwrap_or_else(|| "root".to_owned())
+}
+
+fn lower(name: &InstanceName) -> String {
+    name.as_str().to_ascii_lowercase()
+}
+
+/// The instance's name as the configuration writes it.
+fn written(editor: &Editor, name: &InstanceName) -> Option<String> {
+    editor.names(KIND).into_iter().find(|written| written.eq_ignore_ascii_case(name.as_str()))
+}
+
+fn table_of<'e>(editor: &'e mut Editor, name: &InstanceName) -> Result<&'e mut Table> {
+    let written = written(editor, name).ok_or_else(|| unknown(name))?;
+    editor.find_mut(KIND, &written).ok_or_else(|| unknown(name))
+}
+
+fn unknown(name: &InstanceName) -> Trouble {
+    Trouble::refused(format!("there is no instance {name}")).next("regent instance list")
+}

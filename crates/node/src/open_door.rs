@@ -1,0 +1,120 @@
+//! Where every user of this machine may ask for the registry of instances, and for nothing else: scripts of plain users
+//! read `ccontrol list`.
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use regent_api::{Answer, Request};
+
+use crate::api::{Answers, GROUP};
+
+/// Clients at the same time: who takes all of these keeps only others like him out.
+const CLIENTS_MAX: usize = 8;
+/// A client says what it wants, and takes its answer, within this.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest request, in bytes.
+const REQUEST_BYTES_MAX: u64 = 1024;
+
+/// Serves at `path` from now on.
+///
+/// # Errors
+/// When the socket cannot be made.
+pub(crate) fn start(path: &Path, answers: Arc<dyn Answers>) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    std::thread::Builder::new().name("open-door".into()).spawn(move || accept(&listener, &answers))?;
+    Ok(())
+}
+
+fn accept(listener: &UnixListener, answers: &Arc<dyn Answers>) {
+    let taken = Arc::new(AtomicUsize::new(0));
+    loop {
+        let Ok((stream, _)) = listener.accept() else {
+            std::thread::sleep(Duration::from_millis(100));
+            continue;
+        };
+        if taken.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
+            taken.fetch_sub(1, Ordering::Relaxed);
+            continue;
+        }
+        let (answers, place) = (answers.clone(), taken.clone());
+        let serve = move || {
+            if let Err(error) = serve(&stream, &*answers) {
+                tracing::debug!(%error, "somebody who asked for the registry was let go");
+            }
+            place.fetch_sub(1, Ordering::Relaxed);
+        };
+        if std::thread::Builder::new().name("open-client".into()).spawn(serve).is_err() {
+            taken.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn serve(stream: &UnixStream, answers: &dyn Answers) -> io::Result<()> {
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    let mut line = Vec::new();
+    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_until(b'\n', &mut line)?;
+    let mut result = Ok(());
+    match serde_json::from_slice::<Request>(&line) {
+        Ok(Request::Instances) => {
+            answers.serve(Request::Instances, &mut |answer| result = send(stream, answer))
+        }
+        _ => {
+            let reason = "here every user may ask for the registry of instances, and for nothing else";
+            let advice = format!("as root, or as a member of the group {GROUP}: usermod -aG {GROUP} NAME");
+            result = send(stream, &Answer::refused(reason, advice));
+        }
+    }
+    result
+}
+
+fn send(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
+    let mut line = serde_json::to_vec(answer)?;
+    line.push(b'\n');
+    stream.write_all(&line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Folder;
+
+    struct Echo;
+
+    impl Answers for Echo {
+        fn serve(&self, request: Request, send: &mut dyn FnMut(&Answer)) {
+            send(&Answer::Done(format!("{request:?}")));
+        }
+    }
+
+    fn ask(path: &Path, text: &str) -> Answer {
+        let stream = UnixStream::connect(path).unwrap();
+        (&stream).write_all(text.as_bytes()).unwrap();
+        let mut line = String::new();
+        BufReader::new(&stream).read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    #[test]
+    fn anybody_may_ask_for_the_registry_and_for_nothing_else() {
+        let folder = Folder::new("open-door");
+        let path = folder.path().join("registry.sock");
+        start(&path, Arc::new(Echo)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
+        assert_eq!(ask(&path, "\"instances\"\n"), Answer::Done("Instances".into()));
+        for other in ["\"config\"\n", "{\"group\":{\"group\":\"g\",\"verb\":\"disable\"}}\n", "x\n"] {
+            assert!(matches!(ask(&path, other), Answer::Refused(_)), "{other}");
+        }
+    }
+}
