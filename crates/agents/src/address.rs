@@ -8,6 +8,7 @@ use regent_model::config::{AddressConfig, Prefixed};
 use regent_model::holding::{Act, Holding};
 
 use crate::acts;
+use crate::connections;
 use crate::hands::{Context, failure};
 use crate::netlink::{self, Address, Link};
 use crate::report::Report;
@@ -148,8 +149,15 @@ fn release(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Fai
     let view = View::now()?;
     let places = &context.run.places;
     let expected = view.interface_for(config, places).ok().map(|link| link.name.clone());
+    let is_here = view.find(config.address).is_some();
+    if is_here {
+        connections::before_it_goes(context, config);
+    }
     for found in view.addresses.iter().filter(|a| a.address == config.address) {
         take_away(context, found, view.name(found.link))?;
+    }
+    if is_here {
+        connections::slipped_in(context, config);
     }
     // It may be gone already, and still be on the guard's list, with or without a boot address to bring back.
     let named = config.interface.clone().or(expected).into_iter().map(|i| (i, None));

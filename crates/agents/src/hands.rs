@@ -8,12 +8,14 @@ use std::time::Duration;
 use regent_model::action::{
     EventRun, Failure, FenceRun, How, LookRun, NeighbourProbe, Notice, Outcome, Resource, Run, Upkeep,
 };
+use regent_model::connection::{ServiceAddress, TickleRun};
 use regent_model::holding::{Act, Held, Holding};
 
 use crate::adapters::Adapters;
 use crate::announcer::Announcer;
 use crate::application::{self, Applications};
 use crate::clock::{Asked, Clock, Reporter};
+use crate::connections::Connections;
 use crate::hostname::HostName;
 use crate::job::Job;
 use crate::report::{Gate, Report};
@@ -56,6 +58,7 @@ pub(crate) struct Inner {
     pub(crate) report: Reporter,
     pub(crate) announcer: Announcer,
     pub(crate) adapters: Adapters,
+    pub(crate) connections: Connections,
     pub(crate) applications: Applications,
     /// What their commands ended with last.
     pub(crate) answers: application::Answers,
@@ -103,6 +106,7 @@ impl Hands {
             report: report.clone(),
             announcer: Announcer::default(),
             adapters: Adapters::new(report.clone()),
+            connections: Connections::new(report.clone()),
             applications: Applications::default(),
             answers: application::Answers::default(),
             evidence: config.evidence,
@@ -171,6 +175,17 @@ impl Hands {
         self.inner.adapters.ask(probe);
     }
 
+    /// Records who is connected to exactly these addresses from now on; says so by [`Notice::Connections`].
+    pub fn record(&self, addresses: Vec<ServiceAddress>) {
+        self.inner.connections.record(addresses);
+    }
+
+    /// Makes clients notice that their connections ended with an earlier owner, and returns at once. Answered by one
+    /// [`Notice::Tickled`], unless the address goes meanwhile.
+    pub fn tickle(&self, run: TickleRun) {
+        self.inner.connections.tickle(run);
+    }
+
     /// How many threads hang in the kernel on work whose deadline has passed.
     #[must_use]
     pub fn hung(&self) -> usize {
@@ -223,6 +238,7 @@ impl Drop for Hands {
     fn drop(&mut self) {
         self.inner.announcer.stop_all();
         self.inner.adapters.stop();
+        self.inner.connections.stop();
         self.inner.applications.stop_watching();
         self.inner.clock.stop();
         if let Some(Err(why)) = self.inner.host_name.set_back() {

@@ -19,6 +19,7 @@ mod application;
 mod cgroup;
 mod clock;
 mod command;
+mod connections;
 mod device;
 mod environment;
 mod event;
@@ -48,6 +49,7 @@ mod sys;
 mod user;
 mod volume;
 
+pub use connections::lacks as lacks_for_connections;
 pub use environment::complete as complete_environment;
 pub use hands::{Hands, HandsConfig};
 pub use inspection::Inspector;

@@ -155,4 +155,8 @@ pub struct ResourceStatus {
     /// An operator has suspended its monitors.
     #[serde(default)]
     pub suspended: bool,
+    /// Of an address: how many clients are recorded that will learn at once when it goes elsewhere. Absent where none
+    /// are, because it is not up or does not want it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub connections: Option<u32>,
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use regent_api::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
 use regent_model::config::duration_text;
+use regent_model::connection::in_words;
 use serde_json::Value;
 
 use crate::events::ms;
@@ -253,8 +254,13 @@ fn resource(resource: &ResourceStatus, paint: Paint) -> String {
         "acquiring" | "releasing" | "slow" | "unwell" | "unknown" => Tone::Warning,
         _ => Tone::Plain,
     };
+    let clients = match resource.connections {
+        None | Some(0) => String::new(),
+        Some(n) => format!(" ({})", in_words(n as usize)),
+    };
     let more = if resource.suspended { paint.tone(Tone::Warning, ", not watched") } else { String::new() };
-    format!("{} {} {}{more}", resource.kind, resource.name, paint.tone(tone, &printable(&resource.state)))
+    let state = paint.tone(tone, &printable(&resource.state));
+    format!("{} {} {state}{clients}{more}", resource.kind, resource.name)
 }
 
 /// Why a group is where it is, and why not elsewhere.

@@ -1,6 +1,7 @@
 //! The answer to `status`.
 
 use regent_api::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
+use regent_model::action::Resource;
 use regent_model::config::guarantees;
 use regent_model::ids::{GroupName, NodeId, NodeName};
 use regent_model::state::{Group, NodeMode, Phase, Tenure};
@@ -217,6 +218,10 @@ impl Engine {
                     name: resource.name().clone(),
                     kind: resource.kind().to_owned(),
                     suspended: group.suspended.contains(resource.name()),
+                    connections: match resource {
+                        Resource::Address(a) => self.connections_of(&config.name, a.address),
+                        _ => None,
+                    },
                     state: word.unwrap_or(if vacant { "stopped" } else { "unknown" }).to_owned(),
                 }
             })

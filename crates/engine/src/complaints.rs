@@ -71,6 +71,8 @@ impl Engine {
                     self.write(Level::Warning, &topic, text, |e| e.evidence = advice);
                 }
             }
+            Notice::Connections { of, change } => self.connections_changed(of, change),
+            Notice::Tickled(done) => self.tickled(done),
             Notice::Event(event) => self.raise(event),
             Notice::Well { topic, text } => {
                 if self.troubles.remove(&topic).is_some() {

@@ -18,6 +18,7 @@ use regent_store::Record;
 use crate::adapters::Adapters;
 use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
+use crate::connections::Connections;
 use crate::consensus::Consensus;
 use crate::events::Events;
 use crate::facts::Said;
@@ -88,6 +89,7 @@ pub struct Engine {
     pub(crate) networks: BTreeMap<NodeId, Vec<bool>>,
     pub(crate) facts: BTreeMap<NodeId, Facts>,
     pub(crate) adapters: Adapters,
+    pub(crate) connections: Connections,
     /// Promises of all voters, and whether they may be cited.
     pub(crate) promises: BTreeMap<Promise, bool>,
     /// This voter's own durable promises that are not withdrawn.
@@ -170,6 +172,7 @@ impl Engine {
             networks: BTreeMap::new(),
             facts: BTreeMap::new(),
             adapters: Adapters::default(),
+            connections: Connections::default(),
             promises: BTreeMap::new(),
             own_promises: recovered.promises.clone(),
             next_round: recovered.largest_round.next(),
@@ -323,6 +326,7 @@ impl Engine {
                     self.chronicle.learn_all(&member.name, after, entries);
                 }
             }
+            PeerMessage::Connections(talk) => self.peer_connections(from, talk),
             PeerMessage::JournalAfter(after) => {
                 if let Some(answer) = self.chronicle.own_after(after) {
                     self.out.send.push((from, answer));
@@ -347,6 +351,7 @@ impl Engine {
                 break;
             }
         }
+        self.follow_connections();
         self.tell_peers();
     }
 

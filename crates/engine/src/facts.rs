@@ -38,6 +38,7 @@ impl Engine {
         }
         self.look_at_networks();
         self.tell_facts();
+        self.repeat_connections();
         self.repeat_promises();
         self.repeat_fence_results();
         self.complain();

@@ -7,6 +7,7 @@ use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{
     CommandEnd, EventRun, FenceRun, LookRun, NeighbourProbe, Notice, Outcome, Run, RunId, Upkeep,
 };
+use regent_model::connection::{ServiceAddress, TickleRun};
 use regent_model::figure::Figures;
 use regent_model::ids::{IncarnationOf, InstanceName};
 use regent_model::instance::InstanceLook;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 pub use crate::adapters::{AdapterFact, Hearing, NetworkWord};
+pub use crate::connections::{ConnectionsTalk, ConnectionsWord};
 use crate::consensus::RaftMessage;
 
 /// Who an engine is.
@@ -187,6 +189,8 @@ pub enum PeerMessage {
     },
     /// "Send me your journal after this number."
     JournalAfter(u64),
+    /// Of who is connected to the service addresses.
+    Connections(ConnectionsTalk),
 }
 
 /// How a node is, in its own words.
@@ -301,6 +305,11 @@ pub struct Effects {
     pub upkeep: Option<Upkeep>,
     /// Ask these neighbours, and answer with [`Notice::Neighbours`].
     pub ask: Vec<NeighbourProbe>,
+    /// Record who is connected to exactly these addresses, when that changed; answer with [`Notice::Connections`].
+    pub record: Option<Vec<ServiceAddress>>,
+    /// Make the clients of an earlier owner notice that their connections are no more; answer with
+    /// [`Notice::Tickled`].
+    pub tickle: Vec<TickleRun>,
     /// End the daemon.
     pub leave: Option<Leave>,
 }

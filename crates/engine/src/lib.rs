@@ -11,6 +11,7 @@
 //! - [`life`]: this node's own life: registering, adopting, stopping.
 //! - [`requests`]: what the command line asks.
 //! - [`events`]: cluster events, one after the other, with the commands around them.
+//! - [`connections`]: who is connected to the service addresses, told to the peers and made to notice a takeover.
 //! - [`chronicle`]: the event journal of all nodes.
 //! - [`complaints`]: the groups that ought to run and cannot, said once.
 
@@ -21,6 +22,7 @@ mod chronicle;
 mod complaints;
 mod concurrent;
 mod config_lock;
+mod connections;
 pub mod consensus;
 pub mod engine;
 mod environment;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{
     AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, Prefixed, VolumeConfig,
 };
+use crate::connection::{Change, ServiceAddress, Tickled};
 use crate::ids::{Epoch, GroupName, NodeName, ResourceName};
 
 /// One request to an agent, numbered by the engine that made it.
@@ -336,6 +337,15 @@ pub enum Notice {
         /// On which interfaces somebody answered, and on which nobody.
         answered: Vec<(String, bool)>,
     },
+    /// The connections of an address that are recorded have changed.
+    Connections {
+        /// The address.
+        of: ServiceAddress,
+        /// How.
+        change: Change,
+    },
+    /// What came of a request to make clients notice that their connections are no more.
+    Tickled(Tickled),
     /// Something is not as it should be with the node itself. Said once; it stands in `status` until the topic is
     /// [`Notice::Well`] again.
     Trouble {

@@ -413,6 +413,8 @@ pub struct AddressConfig {
     pub release_timeout: Duration,
     /// Retries and restarts.
     pub limits: RestartLimits,
+    /// Clients are told when their connection ends with its owner.
+    pub tickle: bool,
 }
 
 /// Which process is the application, once its start command has done its work.

@@ -5,6 +5,7 @@
 
 pub mod action;
 pub mod config;
+pub mod connection;
 pub mod event;
 pub mod evidence;
 pub mod exclusion;

@@ -186,6 +186,12 @@ impl Heart {
                 None => tracing::debug!(?probe, "nobody here asks neighbours"),
             }
         }
+        if let (Some(addresses), Some(hands)) = (effects.record, &self.hands) {
+            hands.record(addresses);
+        }
+        if let Some(hands) = &self.hands {
+            effects.tickle.into_iter().for_each(|run| hands.tickle(run));
+        }
         for fence in effects.fence {
             match &self.hands {
                 Some(hands) => hands.fence(fence),

@@ -217,6 +217,12 @@ impl Sim {
         for look in effects.look {
             self.begin_look(node, &look);
         }
+        if let Some(addresses) = effects.record {
+            self.begin_recording(node, addresses);
+        }
+        for run in effects.tickle {
+            self.begin_tickle(node, run);
+        }
         for run in effects.fence {
             self.begin_fence(node, &run);
         }

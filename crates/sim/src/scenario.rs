@@ -39,6 +39,7 @@ impl Scenario {
     /// - `pause NODE MS`, `pause-daemon NODE MS`
     /// - `cut NODE... | NODE...`, `heal`, `unplug NODE NETWORK`, `plug NODE NETWORK`
     /// - `apps-die NODE`, `agents-fail PERMILLE`, `starts-fail PERMILLE`, `fence-fails PERMILLE`, `san-off NODE`, `san-on NODE`
+    /// - `clients N`: so many connect to every service address that is up
     /// - `events-fail WORD`: commands of events with this word in them fail, until one mends it
     /// - `ask NODE event resume [NODE]`
     /// - `ask NODE group enable|disable|restart|move GROUP [NODE]`
@@ -182,6 +183,10 @@ impl Sim {
             "starts-fail" if really => self.weather.acquires_fail = number(1)?,
             "agents-fail" | "fence-fails" | "starts-fail" => {
                 number(1)?;
+            }
+            "clients" => {
+                let count = u16::try_from(number(1)?).ok()?;
+                really.then(|| self.clients_come(count));
             }
             "join" => {
                 let name = NodeName::new(*words.get(1)?).ok()?;

@@ -6,6 +6,7 @@ use regent_engine::io::RequestId;
 use regent_lease::holder::Right;
 use regent_lease::mutants::Condition;
 use regent_model::config::{Config, parse};
+use regent_model::connection::ServiceAddress;
 use regent_model::ids::NodeId;
 use regent_model::state::{Member, State};
 use regent_model::{GroupName, NodeName};
@@ -108,6 +109,9 @@ pub(crate) struct Sim {
     pub(crate) settled_since: Option<Ns>,
     pub(crate) over: bool,
     pub(crate) script: Vec<crate::scenario::Act>,
+    /// The addresses whose clients each node records, and whether there are clients at all.
+    pub(crate) recorded: BTreeMap<NodeId, Vec<ServiceAddress>>,
+    pub(crate) has_clients: bool,
     /// Since when which group had no address that answered, for scenarios.
     pub(crate) gaps: BTreeMap<GroupName, Ns>,
 }
@@ -170,6 +174,8 @@ impl Sim {
             settled_since: None,
             over: false,
             script: Vec::new(),
+            recorded: BTreeMap::new(),
+            has_clients: false,
             gaps: BTreeMap::new(),
         }
     }

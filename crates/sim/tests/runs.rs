@@ -16,6 +16,34 @@ fn the_owner_loses_power_and_the_peer_takes_over() {
 }
 
 #[test]
+fn the_new_owner_ends_what_clients_had_with_the_one_that_was_lost() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 5000\nuntil 6500\n4000 clients 3\n5000 off lx4"
+    ));
+}
+
+#[test]
+fn clients_are_known_to_the_next_owner_also_when_the_group_is_moved_and_lost_right_after() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 5000\nuntil 9000\n4000 clients 2\n5000 ask lx4 group move web lx5\n\
+         7000 clients 5\n8000 off lx5"
+    ));
+}
+
+#[test]
+fn a_list_of_clients_that_a_peer_missed_while_it_was_away_is_asked_for() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 9000\nuntil 10500\n2000 off lx5\n4000 clients 4\n5000 on lx5\n9000 off lx4"
+    ));
+}
+
+#[test]
+fn a_daemon_that_adopts_what_runs_resets_nobody() {
+    let told = check("cluster address-fast\nfrom 4500\nuntil 9000\n4000 clients 3\n5000 kill lx4 500");
+    assert!(told.contains("runs already: adopted") && !told.contains("reset 3 connections"), "{told}");
+}
+
+#[test]
 fn a_shared_disk_is_taken_over_when_the_device_confirms() {
     insta::assert_snapshot!(check("cluster fenced\nfrom 5000\nuntil 8000\n5000 off lx4"));
 }

@@ -8,6 +8,7 @@ mod adapters;
 mod address;
 mod adoption;
 mod application;
+mod connections;
 mod environment;
 mod event;
 mod evidence;

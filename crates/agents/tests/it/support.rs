@@ -431,6 +431,7 @@ pub(crate) fn address(address: &str, prefix: u8, interface: Option<&str>) -> Res
         prefix,
         interface: interface.map(str::to_owned),
         network: None,
+        tickle: true,
         monitor: TIMES,
         acquire_timeout: Duration::from_secs(5),
         release_timeout: Duration::from_secs(5),

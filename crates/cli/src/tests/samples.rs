@@ -44,6 +44,7 @@ fn resource(kind: &str, name: &str, state: &str) -> ResourceStatus {
         kind: kind.into(),
         state: state.into(),
         suspended: false,
+        connections: None,
     }
 }
 

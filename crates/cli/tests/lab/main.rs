@@ -14,6 +14,7 @@ mod applications;
 mod bad_input;
 mod bad_state;
 mod cluster;
+mod connections;
 mod disturbances;
 mod drill;
 mod events;

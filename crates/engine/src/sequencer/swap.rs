@@ -1,7 +1,9 @@
 //! An address that moves to another interface while everything above it runs on.
 
+use std::net::IpAddr;
+
 use regent_model::Moment;
-use regent_model::action::{How, Op, Run, RunId};
+use regent_model::action::{How, Op, Resource, Run, RunId};
 use regent_model::ids::ResourceName;
 
 use super::monitoring::Asked;
@@ -38,5 +40,18 @@ impl Sequencer {
     pub(crate) fn checked(&self, id: RunId) -> Option<&ResourceName> {
         let slot = self.monitors.get(&id)?.slot;
         Some(self.slots[slot].resource.name())
+    }
+}
+
+impl Sequencer {
+    /// The addresses that are up for now and whose clients are to learn of their end; each with whether it was brought
+    /// up here and not found.
+    pub(crate) fn addresses_up(&self) -> impl Iterator<Item = (IpAddr, bool)> {
+        let stays = matches!(self.stage, Stage::Acquiring { .. } | Stage::Online | Stage::Mending { .. });
+        let running = self.slots.iter().filter(move |s| stays && s.word == ResourceWord::Running);
+        running.filter_map(|slot| match &slot.resource {
+            Resource::Address(a) if a.tickle => Some((a.address, slot.probed)),
+            _ => None,
+        })
     }
 }

@@ -27,6 +27,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
     let monitor = limits::monitor(&mut reader, "address.monitor", ADDRESS_MONITOR).times;
     let acquire_timeout = reader.duration_or("acquire_timeout", ADDRESS_ACQUIRE, "\"10s\"");
     let release_timeout = reader.duration_or("release_timeout", ADDRESS_RELEASE, "\"10s\"");
+    let tickle = reader.flag("tickle").is_none_or(|flag| flag.value);
     let limits = limits::limits(&mut reader);
     let from = address.as_ref().map(|a| At::new(a.value.0.to_string(), a.span.clone()));
     let name = limits::name_or(&mut reader, from);
@@ -43,6 +44,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
             acquire_timeout,
             release_timeout,
             limits,
+            tickle,
         })
     })();
     AddressDraft { name, address, has_interface, interface, network, config }

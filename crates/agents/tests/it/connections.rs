@@ -1,0 +1,276 @@
+//! Clients that wait in the middle of a request, when the address that they wait for moves away.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use regent_model::action::{Notice, Op, Resource};
+use regent_model::connection::{Change, Connection, ServiceAddress, TickleRun, Tickled};
+use regent_model::{GroupName, action::Outcome};
+
+use crate::support::{Namespaces, Node, address, carrier, sh};
+
+/// Much longer than what is to be seen takes, and much shorter than a keepalive.
+const HANGS: Duration = Duration::from_secs(2);
+
+/// A client's network, and two nodes on it that can have the same address one after the other.
+struct Net {
+    client: Namespaces,
+    nodes: [Namespaces; 2],
+}
+
+impl Net {
+    fn new() -> Self {
+        let net = Self { client: Namespaces::new(), nodes: [Namespaces::new(), Namespaces::new()] };
+        let tids = [net.nodes[0].tid, net.nodes[1].tid];
+        net.client.run(move || {
+            sh("ip link add lan type bridge && ip link set lan up");
+            sh("ip addr add 10.0.0.9/24 dev lan && ip addr add fd00::9/64 dev lan nodad");
+            for (at, tid) in tids.into_iter().enumerate() {
+                sh(&format!("ip link add port{at} type veth peer name eth0 netns {tid}"));
+                sh(&format!("ip link set port{at} master lan && ip link set port{at} up"));
+            }
+        });
+        for (at, node) in net.nodes.iter().enumerate() {
+            node.run(move || {
+                sh(&format!(
+                    "ip addr add 10.0.0.{0}/24 dev eth0; ip addr add fd00::{0}/64 dev eth0 nodad",
+                    at + 4
+                ));
+                sh("ip link set eth0 up");
+                carrier("eth0");
+            });
+        }
+        net
+    }
+
+    /// A client that has sent a request to `service`, knows that it arrived, and waits for the answer. What becomes of
+    /// its wait, and when, comes later.
+    fn waits_in_a_request(&self, service: SocketAddr) -> (SocketAddr, mpsc::Receiver<(ErrorKind, Instant)>) {
+        let (tell, told) = mpsc::channel();
+        let peer = self.client.run(move || {
+            let mut client = TcpStream::connect(service).unwrap();
+            client.write_all(b"a request").unwrap();
+            let peer = client.local_addr().unwrap();
+            std::thread::spawn(move || {
+                let kind = match client.read(&mut [0; 16]) {
+                    Ok(_) => ErrorKind::UnexpectedEof,
+                    Err(error) => error.kind(),
+                };
+                let _the_test_has_ended = tell.send((kind, Instant::now()));
+            });
+            peer
+        });
+        (peer, told)
+    }
+
+    /// Nothing goes between the first node and the others any more; its kernel cannot say goodbye either.
+    fn cut_first(&self) {
+        self.client.run(|| {
+            sh("ip link del port0");
+        });
+    }
+}
+
+fn resource(service: SocketAddr, tickle: bool) -> Resource {
+    let prefix = if service.is_ipv4() { 24 } else { 64 };
+    match address(&service.ip().to_string(), prefix, Some("eth0")) {
+        Resource::Address(mut config) => {
+            std::sync::Arc::make_mut(&mut config).tickle = tickle;
+            Resource::Address(config)
+        }
+        other => other,
+    }
+}
+
+fn of(service: SocketAddr) -> ServiceAddress {
+    ServiceAddress { group: GroupName::new("g1").unwrap(), address: service.ip() }
+}
+
+/// The first node has the address, and a server on it that takes one request and never answers.
+fn serve(net: &Net, service: SocketAddr, wild: bool) -> (Node, mpsc::Receiver<TcpStream>) {
+    net.nodes[0].run(move || {
+        let mut node = Node::new();
+        node.run(Op::Acquire, &resource(service, true)).runs();
+        let at: SocketAddr =
+            if wild { (std::net::Ipv6Addr::UNSPECIFIED, service.port()).into() } else { service };
+        let listener = TcpListener::bind(at).unwrap();
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let mut client = client.unwrap();
+                client.read_exact(&mut [0; 9]).unwrap();
+                if tell.send(client).is_err() {
+                    return;
+                }
+            }
+        });
+        (node, told)
+    })
+}
+
+fn next_change(node: &mut Node) -> Option<Change> {
+    loop {
+        match node.notice(Duration::from_secs(2))? {
+            Notice::Connections { change, .. } => return Some(change),
+            _ => continue,
+        }
+    }
+}
+
+fn tickled(node: &mut Node) -> Tickled {
+    loop {
+        if let Notice::Tickled(tickled) = node.notice(Duration::from_secs(2)).expect("it says what it did") {
+            return tickled;
+        }
+    }
+}
+
+/// Power cut, takeover; gives how long after the address was up the client's wait ended.
+fn taken_over(service: &str, wild: bool) {
+    let service: SocketAddr = service.parse().unwrap();
+    let net = Net::new();
+    let (first, requests) = serve(&net, service, wild);
+    let recorded = of(service);
+    let mut first = net.nodes[0].run(move || {
+        first.hands().record(vec![recorded]);
+        first
+    });
+    assert_eq!(next_change(&mut first).map(|c| (c.whole, c.opened)), Some((true, Vec::new())));
+    let (peer, wait) = net.waits_in_a_request(service);
+    let _request = requests.recv().unwrap();
+    let change = next_change(&mut first).unwrap();
+    assert_eq!(change.opened, [Connection { peer, port: service.port() }]);
+
+    net.cut_first();
+    let (mut second, up) = net.nodes[1].run(move || {
+        let mut node = Node::new();
+        node.run(Op::Acquire, &resource(service, true)).runs();
+        (node, Instant::now())
+    });
+    assert!(wait.recv_timeout(HANGS).is_err(), "without a word the client waits");
+    let begun = Instant::now();
+    net.nodes[1].run(move || {
+        second.hands().tickle(TickleRun { of: of(service), connections: change.opened });
+        let done = tickled(&mut second);
+        assert_eq!((done.sent, &done.error), (1, &None), "{done:?}");
+        let (kind, at) = wait.recv_timeout(HANGS).expect("the client hears of it");
+        assert_eq!(kind, ErrorKind::ConnectionReset);
+        assert!(at - begun < Duration::from_millis(900), "it took {:?}", at - begun);
+        second.run(Op::Release, &resource(service, true)).stopped();
+    });
+    assert!(up < begun);
+    net.nodes[0].run(move || drop(first));
+}
+
+#[test]
+fn a_client_that_waits_is_back_at_once_after_the_new_owner_has_spoken() {
+    taken_over("10.0.0.99:7", false);
+}
+
+#[test]
+fn the_same_over_the_newer_protocol() {
+    taken_over("[fd00::99]:7", false);
+}
+
+#[test]
+fn the_same_with_a_server_that_listens_everywhere_for_both() {
+    taken_over("10.0.0.99:7", true);
+}
+
+#[test]
+fn a_release_resets_who_is_connected_before_the_address_goes() {
+    for (service, tickle) in [("10.0.0.99:7", true), ("[fd00::99]:7", true), ("10.0.0.99:7", false)] {
+        let service: SocketAddr = service.parse().unwrap();
+        let net = Net::new();
+        let (mut node, requests) = serve(&net, service, true);
+        let (peer, wait) = net.waits_in_a_request(service);
+        let _request = requests.recv().unwrap();
+        let story = net.nodes[0].run(move || {
+            let released = node.run(Op::Release, &resource(service, tickle)).stopped();
+            assert!(node.guard.holds_nothing());
+            released.story()
+        });
+        if tickle {
+            assert!(story.contains(&format!("reset 1 connection of {}", service.ip())), "{story}");
+            assert!(story.contains(&peer.to_string()), "{story}");
+            let (kind, _) = wait.recv_timeout(HANGS).expect("the client hears of it");
+            assert_eq!(kind, ErrorKind::ConnectionReset);
+        } else {
+            assert!(!story.contains("reset"), "{story}");
+            assert!(wait.recv_timeout(HANGS).is_err(), "nobody tells it");
+        }
+    }
+}
+
+#[test]
+fn what_a_server_said_last_still_arrives() {
+    let service: SocketAddr = "10.0.0.99:7".parse().unwrap();
+    let net = Net::new();
+    let (mut node, requests) = serve(&net, service, false);
+    let mut client = net.client.run(move || {
+        let mut client = TcpStream::connect(service).unwrap();
+        client.write_all(b"a request").unwrap();
+        client
+    });
+    let mut server = requests.recv().unwrap();
+    net.nodes[0].run(move || {
+        server.write_all(&[7; 100_000]).unwrap();
+        drop(server);
+        node.run(Op::Release, &resource(service, true)).stopped();
+    });
+    let mut heard = Vec::new();
+    let _reset_or_end = client.read_to_end(&mut heard);
+    assert_eq!(heard.len(), 100_000);
+}
+
+#[test]
+fn nothing_is_sent_from_an_address_that_is_not_here() {
+    let service: SocketAddr = "10.0.0.99:7".parse().unwrap();
+    let net = Net::new();
+    net.nodes[0].run(move || {
+        let mut node = Node::new();
+        let peer = "10.0.0.9:4000".parse().unwrap();
+        node.hands().tickle(TickleRun { of: of(service), connections: vec![Connection { peer, port: 7 }] });
+        let done = tickled(&mut node);
+        assert!(done.sent == 0 && done.error.is_some(), "{done:?}");
+    });
+}
+
+#[test]
+fn recording_is_told_by_differences_and_ends_when_told_to() {
+    let service: SocketAddr = "10.0.0.99:7".parse().unwrap();
+    let net = Net::new();
+    let (mut node, requests) = serve(&net, service, false);
+    let node_thread = net.nodes[0].run(move || {
+        node.hands().record(vec![of(service)]);
+        assert!(next_change(&mut node).unwrap().whole);
+        node
+    });
+    node = node_thread;
+    let (first, _one) = net.waits_in_a_request(service);
+    let _held = requests.recv().unwrap();
+    assert_eq!(next_change(&mut node).unwrap().opened[0].peer, first);
+    let (second, _two) = net.waits_in_a_request(service);
+    let closing = requests.recv().unwrap();
+    let change = next_change(&mut node).unwrap();
+    assert_eq!((change.whole, change.opened.len(), change.opened[0].peer), (false, 1, second));
+    drop(closing);
+    let change = next_change(&mut node).unwrap();
+    assert_eq!((change.opened.len(), change.closed[0].peer), (0, second));
+    node.hands().record(Vec::new());
+    let (_, _three) = net.waits_in_a_request(service);
+    let _held_too = requests.recv().unwrap();
+    assert_eq!(next_change(&mut node), None);
+    // It begins anew with all there are.
+    let mut node = net.nodes[0].run(move || {
+        node.hands().record(vec![of(service)]);
+        node
+    });
+    let change = next_change(&mut node).unwrap();
+    assert_eq!((change.whole, change.opened.len()), (true, 2));
+    net.nodes[0].run(move || {
+        assert_eq!(node.run(Op::Release, &resource(service, true)).outcome, Outcome::Stopped);
+    });
+}
