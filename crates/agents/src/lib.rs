@@ -49,7 +49,6 @@ mod sys;
 mod user;
 mod volume;
 
-pub use connections::lacks as lacks_for_connections;
 pub use environment::complete as complete_environment;
 pub use hands::{Hands, HandsConfig};
 pub use inspection::Inspector;

@@ -10,6 +10,7 @@ use regent_model::NodeName;
 use regent_model::config::{Config, GroupConfig, Port, Protocol};
 use regent_model::survey::{Device, Limits, Point, Seen, Survey, Word, users_of, words_of};
 
+use crate::connections;
 use crate::filesystem::superblock;
 use crate::user::User;
 use crate::{device, figures, inspection, mountinfo, place, prepare, process};
@@ -47,6 +48,7 @@ pub fn survey(me: &NodeName, config: &Config) -> Survey {
         limits: limits(),
         at_boot: groups.iter().flat_map(|g| at_boot(g)).collect(),
         listening: listening(&ports),
+        connections: connections::lacks(),
     }
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Port, Severity};
 use crate::ids::{GroupName, NodeName};
 
+mod clients;
 mod commands;
 mod compare;
 
@@ -37,6 +38,9 @@ pub struct Survey {
     pub at_boot: BTreeMap<String, String>,
     /// Who listens on ports that applications will want.
     pub listening: Vec<(Port, String)>,
+    /// What the kernel cannot do for clients whose address goes elsewhere; nothing where it can do everything.
+    #[serde(default)]
+    pub connections: Option<String>,
 }
 
 /// A file that a command names.

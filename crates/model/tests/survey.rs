@@ -90,6 +90,7 @@ fn fit(name: &str) -> Survey {
         },
         at_boot: BTreeMap::new(),
         listening: Vec::new(),
+        connections: None,
     }
 }
 
@@ -300,4 +301,24 @@ fn a_node_that_said_nothing_hides_nothing_of_the_others() {
         1,
         "lx4 has it mounted and does not own it"
     );
+}
+
+#[test]
+fn a_kernel_that_cannot_tell_clients_is_said_where_an_address_wants_it() {
+    let found = |more: &str| {
+        let text = format!("{TEXT}\n[[group.address]]\naddress = \"10.77.0.100/24\"\n{more}");
+        let lacks = Some("it cannot end a TCP connection".to_owned());
+        let other = Survey { connections: lacks, ..fit("lx5") };
+        let surveys = [(node("lx4"), fit("lx4")), (node("lx5"), other)].into();
+        let owners = [(GroupName::new("db").unwrap(), node("lx4"))].into();
+        differences(&config(&text), &surveys, &owners)
+    };
+    let told = found("");
+    assert!(
+        told.len() == 1 && told[0].severity == Severity::Warning && told[0].topic == "clients",
+        "{told:?}"
+    );
+    assert!(told[0].text.contains("of the kernel of lx5: it cannot end"), "{told:?}");
+    assert!(told[0].help.contains("modprobe tcp_diag"), "{told:?}");
+    assert_eq!(found("tickle = false"), []);
 }

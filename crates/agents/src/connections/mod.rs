@@ -19,7 +19,7 @@ pub(crate) use reset::{before_it_goes, slipped_in};
 
 /// What cannot be done here because of the kernel; nothing where everything can.
 #[must_use]
-pub fn lacks() -> Option<String> {
+pub(crate) fn lacks() -> Option<String> {
     match diag::Diag::open().and_then(|mut diag| diag.can_destroy()) {
         Ok(true) => None,
         Ok(false) => Some(reset::CANNOT_END.to_owned()),

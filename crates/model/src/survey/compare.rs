@@ -31,6 +31,7 @@ pub fn differences(
         at.boot();
     }
     limits(config, surveys, &mut found);
+    found.0.extend(super::clients::clients(config, surveys));
     twice(surveys, &mut found);
     clocks(surveys, &mut found);
     found.0.sort();
