@@ -1,7 +1,6 @@
 //! The dispatch: one input in, effects out. What an input sets in motion is settled before the step ends.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use regent_lease::io::ClusterView;
 use regent_model::action::RunId;
@@ -145,12 +144,7 @@ impl Engine {
     pub fn new(me: Identity, restored: Restored, seed: u64, now: Moment, wall_ms: u64) -> (Self, Effects) {
         let recovered = &restored.recovered;
         let state = restored.state();
-        let founders =
-            restored.founding.as_ref().filter(|(_, voters)| !voters.is_empty()).map(|(state, voters)| {
-                let data =
-                    postcard::to_stdvec(state).unwrap_or_else(|e| panic!("a state cannot be encoded: {e}"));
-                (voters, data)
-            });
+        let founders = restored.founders();
         let (consensus, records) =
             Consensus::new(me.id, me.id.0, recovered, founders, state.config.timers, seed ^ me.id.0, now);
         let chronicle = Chronicle::new(me.name.clone(), me.session, restored.journal);
@@ -494,10 +488,5 @@ impl Engine {
             self.out.journal = fresh;
         }
         std::mem::take(&mut self.out)
-    }
-
-    /// How long something unanswered is left before it is said again.
-    pub(crate) fn patience(&self) -> Duration {
-        (self.state.config.timers.heartbeat * 2).max(Duration::from_millis(50))
     }
 }

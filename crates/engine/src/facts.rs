@@ -29,6 +29,11 @@ impl Said {
 }
 
 impl Engine {
+    /// How long something unanswered is left before it is said again.
+    pub(crate) fn patience(&self) -> Duration {
+        (self.state.config.timers.heartbeat * 2).max(Duration::from_millis(50))
+    }
+
     /// What is said again and again.
     pub(crate) fn heartbeat(&mut self) {
         self.said.next = self.now + self.state.config.timers.heartbeat;

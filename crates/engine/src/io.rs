@@ -63,6 +63,13 @@ impl Restored {
             }
         }
     }
+
+    /// Who founds the log, and its first state as bytes.
+    pub(crate) fn founders(&self) -> Option<(&BTreeSet<NodeId>, Vec<u8>)> {
+        let (state, voters) = self.founding.as_ref().filter(|(_, voters)| !voters.is_empty())?;
+        let data = postcard::to_stdvec(state).unwrap_or_else(|e| panic!("a state cannot be encoded: {e}"));
+        Some((voters, data))
+    }
 }
 
 /// Names a request until it is answered.
