@@ -18,7 +18,7 @@ pub(crate) const DEMO: [Need; 5] = [
 ];
 
 /// For the tests: real services too.
-pub(crate) const TESTS: [Need; 22] = [
+pub(crate) const TESTS: [Need; 24] = [
     Need { what: "ip", package: "iproute2" },
     Need { what: "mkfs.ext4", package: "e2fsprogs" },
     Need { what: "mount", package: "mount" },
@@ -33,7 +33,9 @@ pub(crate) const TESTS: [Need; 22] = [
     Need { what: "slapd", package: "slapd" },
     Need { what: "ldapadd", package: "ldap-utils" },
     Need { what: "/usr/libexec/samba/samba-dcerpcd", package: "samba-common-bin" },
+    Need { what: "smbd", package: "samba" },
     Need { what: "rpcclient", package: "smbclient" },
+    Need { what: "python3", package: "python3" },
     Need { what: "rpcbind", package: "rpcbind" },
     Need { what: "chronyd", package: "chrony" },
     Need { what: "ksh", package: "ksh93u+m" },

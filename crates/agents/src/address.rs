@@ -79,6 +79,7 @@ fn acquire(context: &Context<'_>, config: &AddressConfig) -> Result<Outcome, Fai
         interface: link.name.clone(),
         address: config.address,
         prefix: config.prefix,
+        broadcast: config.broadcast,
         label: view.free_label(link, config.address),
         replaces: replaced_on(&link.name, &context.run.places),
         from: None,

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use regent_model::NodeName;
 use regent_model::config::{Config, GroupConfig, Port, Protocol};
-use regent_model::survey::{Device, Limits, Point, Seen, Survey, Word, users_of, words_of};
+use regent_model::survey::{Device, Limits, Point, Seen, Survey, Word, moves, users_of, words_of};
 
 use crate::connections;
 use crate::filesystem::superblock;
 use crate::user::User;
-use crate::{device, figures, inspection, mountinfo, place, prepare, process};
+use crate::{bind_here, device, figures, inspection, mountinfo, place, prepare, process};
 
 /// A disk that does not answer within this is said to be unreadable.
 const DISK_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
@@ -31,8 +31,8 @@ pub fn survey(me: &NodeName, config: &Config) -> Survey {
     let groups: Vec<_> = config.groups.iter().filter(|g| g.nodes.contains(me)).collect();
     let filesystems = || groups.iter().flat_map(|g| &g.filesystems);
     let devices = filesystems().filter(|f| !f.is_bind()).map(|f| f.on(me).device);
-    let ports: BTreeSet<Port> =
-        groups.iter().flat_map(|g| &g.applications).flat_map(|a| a.claims.ports.iter().copied()).collect();
+    let ports: BTreeSet<Port> = groups.iter().flat_map(|g| g.ports()).map(|(_, port, _)| port).collect();
+    let (listening, listening_everywhere) = listening(&ports);
     Survey {
         clock_ahead_ms: 0,
         zone: zone(),
@@ -47,8 +47,15 @@ pub fn survey(me: &NodeName, config: &Config) -> Survey {
         devices: look_at(devices.collect()),
         limits: limits(),
         at_boot: groups.iter().flat_map(|g| at_boot(g)).collect(),
-        listening: listening(&ports),
         connections: connections::lacks(),
+        listening,
+        listening_everywhere,
+        semaphores: semaphores(),
+        no_bind: groups
+            .iter()
+            .any(|g| g.applications.iter().any(|a| a.bind.is_some()))
+            .then(bind_here::is_possible)
+            .and_then(Result::err),
     }
 }
 
@@ -77,7 +84,11 @@ fn files(group: &GroupConfig) -> Vec<(PathBuf, Seen)> {
             (PathBuf::from(name), seen)
         }
     };
-    words_of(group).into_iter().map(|(_, word)| seen(word)).collect()
+    let is_here = |word: &Word| match word {
+        Word::Program(path) => moves(group, path).all(|mount| point(mount) == Point::Mounted),
+        Word::File(_) | Word::Searched(_) => true,
+    };
+    words_of(group).into_iter().map(|(_, word)| word).filter(is_here).map(seen).collect()
 }
 
 fn sum(path: &Path) -> Seen {
@@ -156,19 +167,22 @@ fn number_in(path: &str) -> u64 {
     fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
+fn semaphores() -> Vec<u64> {
+    let text = fs::read_to_string("/proc/sys/kernel/sem").unwrap_or_default();
+    text.split_ascii_whitespace().filter_map(|n| n.parse().ok()).collect()
+}
+
 fn limits() -> Limits {
     let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kib = figures::kib_of(&memory, "MemTotal:").unwrap_or(0);
     let page = crate::sys::page_bytes();
     let pages = number_in("/proc/sys/kernel/shmall");
     let all = pages.saturating_mul(page);
-    let semaphores = fs::read_to_string("/proc/sys/kernel/sem").unwrap_or_default();
-    let semaphores = semaphores.split_ascii_whitespace().nth(1).and_then(|n| n.parse().ok()).unwrap_or(0);
     Limits {
         memory: kib.saturating_mul(1024),
         huge_pages: number_in("/proc/sys/vm/nr_hugepages"),
         shared_memory: all.min(number_in("/proc/sys/kernel/shmmax")),
-        semaphores,
+        semaphores: semaphores().get(1).copied().unwrap_or(0),
         open_files: number_in("/proc/sys/fs/file-max"),
     }
 }
@@ -200,11 +214,12 @@ fn starts_at_boot(etc: &Path, name: &str) -> Option<String> {
     script.map(|script| script.display().to_string())
 }
 
-/// Who listens on these ports of this network namespace.
-fn listening(wanted: &BTreeSet<Port>) -> Vec<(Port, String)> {
+/// Who listens on these ports of this network namespace, and on which of them at every address.
+fn listening(wanted: &BTreeSet<Port>) -> (Vec<(Port, String)>, BTreeSet<Port>) {
     if wanted.is_empty() {
-        return Vec::new();
+        return Default::default();
     }
+    let mut everywhere = BTreeSet::new();
     let tables = [
         ("tcp", Protocol::Tcp, "0A"),
         ("tcp6", Protocol::Tcp, "0A"),
@@ -223,15 +238,18 @@ fn listening(wanted: &BTreeSet<Port>) -> Vec<(Port, String)> {
             let port = number.map(|number| Port { number, protocol });
             if let Some(port) = port.filter(|p| *state == listens && wanted.contains(p)) {
                 found.insert(port, inode.parse().unwrap_or(0));
+                if local.trim_start_matches('0').starts_with(':') {
+                    everywhere.insert(port);
+                }
             }
         }
     }
     if found.is_empty() {
-        return Vec::new();
+        return Default::default();
     }
     let owners = owners();
     let who = |inode: &u64| owners.get(inode).cloned().unwrap_or_else(|| "an unseen process".to_owned());
-    found.iter().map(|(port, inode)| (*port, who(inode))).collect()
+    (found.iter().map(|(port, inode)| (*port, who(inode))).collect(), everywhere)
 }
 
 /// The processes behind sockets, by the sockets' inode.
@@ -296,9 +314,14 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let number = listener.local_addr().unwrap().port();
         let port = |protocol| Port { number, protocol };
-        let found = listening(&[port(Protocol::Tcp), port(Protocol::Udp)].into());
-        assert_eq!(found.len(), 1);
+        let (found, everywhere) = listening(&[port(Protocol::Tcp), port(Protocol::Udp)].into());
+        assert_eq!((found.len(), everywhere.len()), (1, 0));
         assert!(found[0].1.contains(&format!("process {}", std::process::id())), "{found:?}");
+        for address in ["0.0.0.0:0", "[::]:0"] {
+            let Ok(listener) = std::net::TcpListener::bind(address) else { continue };
+            let port = Port { number: listener.local_addr().unwrap().port(), protocol: Protocol::Tcp };
+            assert!(listening(&[port].into()).1.contains(&port), "{address}");
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The configuration of a cluster, after it was found right.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +16,8 @@ use crate::proof::Need;
 use crate::timers::Timers;
 
 mod application;
+mod bind;
+mod broadcast;
 mod calendar;
 mod check_addresses;
 mod check_events;
@@ -23,6 +25,7 @@ mod check_groups;
 mod check_instances;
 mod check_members;
 mod check_networks;
+mod check_ports;
 mod check_profiles;
 mod check_proofs;
 mod check_relations;
@@ -52,6 +55,8 @@ mod relations;
 mod requires;
 mod resource;
 mod scalar;
+mod script;
+mod share;
 mod spelling;
 mod stale;
 mod storage;
@@ -59,6 +64,7 @@ mod subnet;
 mod tree;
 mod volume;
 
+pub use bind::BindTo;
 pub use calendar::{FailbackAt, LocalTime};
 pub use claims::{Claims, Port, Protocol, Role};
 pub use diagnose::Diagnose;
@@ -78,6 +84,7 @@ pub use policy::{Failback, Failover, Policy, Startup};
 pub use prepare::{PrepareConfig, PreparedFolder, ServiceEntry};
 pub use relations::{LEVELS_MAX, Priority, Relations};
 pub use scalar::duration_text;
+pub use share::{SambaConfig, ShareConfig, ShareSync};
 pub(crate) use storage::stands_on;
 pub use storage::{Backing, Check, FilesystemConfig};
 pub use volume::VolumeConfig;
@@ -285,6 +292,9 @@ pub struct GroupConfig {
     pub hostname: Option<String>,
     /// What it wants of its node's kernel, for `verify --nodes`.
     pub requires: crate::survey::Limits,
+    /// Ports that must be free for it, beside those of its applications.
+    #[serde(default)]
+    pub requires_ports: Vec<Port>,
     /// What its nodes are prepared with.
     pub prepare: PrepareConfig,
     /// What is done around cluster events that concern it, in the order of the file.
@@ -401,6 +411,8 @@ pub struct AddressConfig {
     pub address: IpAddr,
     /// Its prefix length.
     pub prefix: u8,
+    /// Its broadcast address (IPv4 only); by default the last one of its subnet.
+    pub broadcast: Option<Ipv4Addr>,
     /// The interface; by default the one that carries a node address in the same subnet.
     pub interface: Option<String>,
     /// Its network's name; by default the one that its interface or its subnet says.
@@ -426,6 +438,9 @@ pub enum MainProcess {
     PidFile(PathBuf),
     /// Whatever lives in the application's control group after the start command has ended with 0.
     Cgroup,
+    /// No process of its own is watched: what its commands say counts. Whatever lives in its control group is ended
+    /// with it all the same.
+    None,
 }
 
 /// An application.
@@ -433,6 +448,9 @@ pub enum MainProcess {
 pub struct ApplicationConfig {
     /// The resource's name.
     pub name: ResourceName,
+    /// The init script, as it is written, whose calls the three commands below are; none where they are given
+    /// themselves.
+    pub script: Option<String>,
     /// The start command, for `/bin/sh -c`.
     pub start: String,
     /// The stop command; without it the processes get `SIGTERM`, then `SIGKILL`.
@@ -462,6 +480,10 @@ pub struct ApplicationConfig {
     pub hostname: Option<String>,
     /// What is gathered before a failure is acted on; nothing where that is turned off.
     pub diagnose: Option<Diagnose>,
+    /// Where wildcard binds of its processes go.
+    pub bind: Option<BindTo>,
+    /// What it shares, where it is the Samba server of its group.
+    pub samba: Option<SambaConfig>,
     /// Retries and restarts.
     pub limits: RestartLimits,
     /// The concurrent groups that must be online on a node before it is started there.

@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -167,6 +167,9 @@ pub enum Act {
         address: IpAddr,
         /// Its prefix length.
         prefix: u8,
+        /// The broadcast address (IPv4 only), where one is configured.
+        #[serde(default)]
+        broadcast: Option<Ipv4Addr>,
         /// The label (IPv4 only), at most 15 bytes.
         label: Option<String>,
         /// The boot address of the interface, whose place it takes.
@@ -202,8 +205,16 @@ impl Act {
     /// Adds a service address beside what the interface has.
     #[must_use]
     pub fn add_address(interface: impl Into<String>, address: IpAddr, prefix: u8) -> Self {
-        let (interface, label) = (interface.into(), None);
-        Self::AddAddress { interface, address, prefix, label, replaces: None, from: None, leads: false }
+        Self::AddAddress {
+            interface: interface.into(),
+            address,
+            prefix,
+            broadcast: None,
+            label: None,
+            replaces: None,
+            from: None,
+            leads: false,
+        }
     }
 
     /// The holding that this act creates.

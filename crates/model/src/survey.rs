@@ -1,6 +1,6 @@
 //! How a node is equipped, as it says itself, and what does not fit together when the nodes are held side by side.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -11,8 +11,9 @@ use crate::ids::{GroupName, NodeName};
 mod clients;
 mod commands;
 mod compare;
+mod limits;
 
-pub use commands::{Word, users_of, words_in, words_of};
+pub use commands::{Word, moves, users_of, words_in, words_of};
 pub use compare::differences;
 
 /// How a node is equipped for what the configuration may ask of it.
@@ -41,6 +42,15 @@ pub struct Survey {
     /// What the kernel cannot do for clients whose address goes elsewhere; nothing where it can do everything.
     #[serde(default)]
     pub connections: Option<String>,
+    /// Why it cannot send wildcard binds to a service address, where an application wants that.
+    #[serde(default)]
+    pub no_bind: Option<String>,
+    /// Of those ports, the ones on which somebody listens at every address.
+    #[serde(default)]
+    pub listening_everywhere: BTreeSet<Port>,
+    /// The four numbers of `kernel.sem`.
+    #[serde(default)]
+    pub semaphores: Vec<u64>,
 }
 
 /// A file that a command names.

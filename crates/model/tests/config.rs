@@ -14,6 +14,8 @@ mod members;
 mod monitors;
 #[path = "config/networks.rs"]
 mod networks;
+#[path = "config/ports.rs"]
+mod ports;
 #[path = "config/profiles.rs"]
 mod profiles;
 #[path = "config/relations.rs"]
@@ -22,6 +24,8 @@ mod relations;
 mod resources;
 #[path = "config/safety.rs"]
 mod safety;
+#[path = "config/shares.rs"]
+mod shares;
 #[path = "config/storage.rs"]
 mod storage;
 #[path = "config/storm.rs"]

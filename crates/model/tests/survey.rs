@@ -91,6 +91,9 @@ fn fit(name: &str) -> Survey {
         at_boot: BTreeMap::new(),
         listening: Vec::new(),
         connections: None,
+        no_bind: None,
+        listening_everywhere: Default::default(),
+        semaphores: vec![250, 32_000, 32, 128],
     }
 }
 
@@ -244,10 +247,54 @@ fn two_names_for_one_disk_and_two_disks_with_one_identity_are_said() {
 fn what_all_groups_of_a_node_want_together_is_held_against_its_kernel() {
     let limit = |change: fn(&mut Limits)| move |s: &mut Survey| change(&mut s.limits);
     one(limit(|l| l.memory = 8 * GIB), Severity::Warning, "limit", "9663676416", "memory");
-    one(limit(|l| l.huge_pages = 9), Severity::Warning, "limit", "grants 9 huge pages", "vm.nr_hugepages");
-    one(limit(|l| l.shared_memory = 1), Severity::Warning, "limit", "shared memory", "kernel.shmmax");
-    one(limit(|l| l.semaphores = 8), Severity::Warning, "limit", "want 9", "kernel.sem");
-    one(limit(|l| l.open_files = 99), Severity::Warning, "limit", "open files", "fs.file-max");
+    one(
+        limit(|l| l.huge_pages = 9),
+        Severity::Warning,
+        "limit",
+        "grants 9 huge pages",
+        "vm.nr_hugepages = 10",
+    );
+    one(limit(|l| l.shared_memory = 1), Severity::Warning, "limit", "want 1073741824 (web)", SHARED);
+    one(limit(|l| l.semaphores = 8), Severity::Warning, "limit", "want 9", "kernel.sem = 250 9 32 128\\n");
+    one(limit(|l| l.open_files = 99), Severity::Warning, "limit", "open files", "fs.file-max = 100");
+}
+
+const SHARED: &str = "on lx5: printf 'kernel.shmmax = 1073741824\\nkernel.shmall = 262144\\n' >> \
+                      /etc/sysctl.d/60-regent.conf && sysctl -p /etc/sysctl.d/60-regent.conf";
+
+#[test]
+fn groups_that_avoid_each_other_are_never_added_up() {
+    let text = TEXT.replace(
+        "requires = { memory = \"3G\"",
+        "different_node_from = [\"db\"]\nrequires = { memory = \"3G\"",
+    );
+    let with = |memory: u64| {
+        let mut survey = fit("lx5");
+        survey.limits.memory = memory;
+        differences(&config(&text), &[(node("lx5"), survey)].into(), &BTreeMap::new())
+    };
+    assert_eq!(with(6 * GIB), []);
+    let found = with(6 * GIB - 1);
+    assert!(found[0].text.contains("want 6442450944 (db)"), "{found:?}");
+}
+
+#[test]
+fn a_port_at_the_groups_own_address_is_taken_only_by_who_listens_at_every_address() {
+    let bound = TEXT
+        .replace("[[group.application]]", "[[group.address]]\naddress = \"10.77.0.100/24\"\n\n[[group.application]]\nbind = \"service-address\"")
+        .replace("semaphores = 9 }", "semaphores = 9, ports = [\"80/tcp\"] }");
+    let found = |port, everywhere: bool| {
+        let mut other = fit("lx5");
+        let port = Port { number: port, protocol: Protocol::Tcp };
+        other.listening = vec![(port, "process 1 (x)".into())];
+        other.listening_everywhere.extend(everywhere.then_some(port));
+        let owners = ["db", "web"].map(|g| (GroupName::new(g).unwrap(), node("lx4"))).into();
+        let surveys = [(node("lx4"), fit("lx4")), (node("lx5"), other)].into();
+        differences(&config(&bound), &surveys, &owners).into_iter().map(|d| d.text).collect::<Vec<_>>()
+    };
+    assert_eq!(found(1972, false), Vec::<String>::new());
+    assert_eq!(found(1972, true), ["db wants the port 1972/tcp, which process 1 (x) has on lx5"]);
+    assert_eq!(found(80, false), ["web wants the port 80/tcp, which process 1 (x) has on lx5"]);
 }
 
 #[test]
@@ -321,4 +368,55 @@ fn a_kernel_that_cannot_tell_clients_is_said_where_an_address_wants_it() {
     assert!(told[0].text.contains("of the kernel of lx5: it cannot end"), "{told:?}");
     assert!(told[0].help.contains("modprobe tcp_diag"), "{told:?}");
     assert_eq!(found("tickle = false"), []);
+}
+
+#[test]
+fn an_init_script_is_there_and_the_same_on_every_node_and_on_the_groups_disk_where_that_is_mounted() {
+    let text = TEXT
+        .replace(
+            "start = \"/usr/sbin/dbd -c /etc/db.conf --pid /run/db.pid\"",
+            "script = \"/etc/init.d/db one\"",
+        )
+        .replace("stop = \"dbctl stop\"\n", "");
+    let found = |text: &str, here: Option<Seen>, there: Option<Seen>| {
+        let with = |name: &str, seen: Option<Seen>| {
+            let mut survey = fit(name);
+            let path = if text.contains("/var/db/init") { "/var/db/init" } else { "/etc/init.d/db" };
+            survey.files = seen.into_iter().map(|seen| (path.into(), seen)).collect();
+            (node(name), survey)
+        };
+        let owners = [(GroupName::new("db").unwrap(), node("lx4"))].into();
+        differences(&config(text), &[with("lx4", here), with("lx5", there)].into(), &owners)
+    };
+    let (sum, other) = (|| Some(Seen::Sum("aa".into())), || Some(Seen::Sum("bb".into())));
+    assert_eq!(found(&text, sum(), sum()), []);
+    let differ = found(&text, sum(), other());
+    assert!(differ[0].text.contains("/etc/init.d/db (the script of db) is not the same"), "{differ:?}");
+    let gone = found(&text, sum(), Some(Seen::Missing("it is not executable".into())));
+    assert_eq!(gone[0].severity, Severity::Error);
+    assert!(gone[0].text.contains("cannot be used on lx5: it is not executable"), "{gone:?}");
+    // On the group's own file system only its owner can look.
+    let moved = text.replace("/etc/init.d/db", "/var/db/init");
+    assert_eq!(found(&moved, sum(), None), []);
+    let gone = found(&moved, Some(Seen::Missing("No such file".into())), None);
+    assert!(gone[0].text.contains("/var/db/init (the script of db) cannot be used on lx4"), "{gone:?}");
+}
+
+#[test]
+fn a_node_that_cannot_send_wildcard_binds_to_the_service_address_is_said_before_it_is_needed() {
+    let text = TEXT.replace(
+        "[[group.application]]",
+        "[[group.address]]\naddress = \"10.77.0.100/24\"\n\n[[group.application]]\nbind = \"service-address\"",
+    );
+    let mut other = fit("lx5");
+    other.no_bind = Some("this kernel has none of it".into());
+    let owners = [(GroupName::new("db").unwrap(), node("lx4"))].into();
+    let found =
+        differences(&config(&text), &[(node("lx4"), fit("lx4")), (node("lx5"), other)].into(), &owners);
+    let [only] = found.as_slice() else { panic!("{found:#?}") };
+    assert_eq!((only.severity, only.topic.as_str()), (Severity::Error, "bind"));
+    assert!(
+        only.text.contains("db cannot be started on lx5 with `bind`: this kernel has none of it"),
+        "{only:?}"
+    );
 }

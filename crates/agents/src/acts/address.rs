@@ -1,9 +1,9 @@
 //! Adding and deleting a service address.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netlink_packet_route::address::{
-    AddressAttribute, AddressFlags, AddressProtocol, AddressScope, CacheInfo,
+    AddressAttribute, AddressFlags, AddressMessage, AddressProtocol, AddressScope, CacheInfo,
 };
 
 use regent_model::config::Prefixed;
@@ -23,6 +23,8 @@ pub(super) struct Addition<'a> {
     pub(super) interface: &'a str,
     pub(super) address: IpAddr,
     pub(super) prefix: u8,
+    /// By default the last address of the subnet.
+    pub(super) broadcast: Option<Ipv4Addr>,
     pub(super) label: Option<&'a str>,
     pub(super) replaces: Option<Prefixed>,
     pub(super) from: Option<&'a Origin>,
@@ -90,12 +92,12 @@ impl Addition<'_> {
     }
 
     fn add(&self, link: &Link, present: &[Address]) -> Result<(), String> {
-        let Self { interface, address, prefix, .. } = *self;
+        let Self { interface, address, .. } = *self;
         keep_secondaries(interface, address);
         // What it replaces will not hold the route to the subnet.
         let boot = self.replaces.map(|b| b.address);
         let stays: Vec<Address> = present.iter().filter(|a| Some(a.address) != boot).cloned().collect();
-        match netlink::add_address(new_address(link, address, prefix, self.label, &stays)) {
+        match netlink::add_address(self.message(link, &stays)) {
             Ok(()) => Ok(()),
             Err(e) if e.is(libc::EEXIST) => Ok(()),
             Err(e) if e.is(libc::EACCES) && address.is_ipv6() => Err(self.fail(&format!(
@@ -103,6 +105,42 @@ impl Addition<'_> {
             ))),
             Err(e) => Err(self.fail(&e)),
         }
+    }
+
+    /// What the kernel is told to add, where `present` is what the interfaces have already.
+    fn message(&self, link: &Link, present: &[Address]) -> AddressMessage {
+        let Self { address, prefix, .. } = *self;
+        let mut message = netlink::address_message(link.index, address, prefix);
+        let mut flags = AddressFlags::Nodad;
+        // Where the interface has a route to the subnet already, ours would be a second one that goes away with
+        // us.
+        let has_route = present.iter().any(|a| {
+            a.link == link.index && a.prefix <= prefix && subnet::contains(a.address, a.prefix, address)
+        });
+        if has_route {
+            flags |= AddressFlags::Noprefixroute;
+        }
+        message.header.flags = netlink::header_flags(flags);
+        message.header.scope =
+            if address.is_loopback() { AddressScope::Host } else { AddressScope::Universe };
+        message.attributes.push(AddressAttribute::Flags(flags));
+        message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
+        match address {
+            IpAddr::V4(_) => {
+                if let Some(label) = self.label.filter(|l| l.len() <= LABEL_BYTES_MAX) {
+                    message.attributes.push(AddressAttribute::Label(label.to_owned()));
+                }
+                let usual = || subnet::broadcast(address, prefix).filter(|_| !has_route);
+                message.attributes.extend(self.broadcast.or_else(usual).map(AddressAttribute::Broadcast));
+            }
+            IpAddr::V6(_) => {
+                // Never preferred: what the node itself sends must not come from an address that moves away.
+                let mut times = CacheInfo::default();
+                times.ifa_valid = u32::MAX;
+                message.attributes.push(AddressAttribute::CacheInfo(times));
+            }
+        }
+        message
     }
 
     fn take_boot_away(&self, link: &Link) -> Result<(), String> {
@@ -176,44 +214,4 @@ fn keep_secondaries(interface: &str, address: IpAddr) {
             tracing::warn!(%interface, %error, "cannot set promote_secondaries");
         }
     }
-}
-
-fn new_address(
-    link: &Link,
-    address: IpAddr,
-    prefix: u8,
-    label: Option<&str>,
-    present: &[Address],
-) -> netlink_packet_route::address::AddressMessage {
-    let mut message = netlink::address_message(link.index, address, prefix);
-    let mut flags = AddressFlags::Nodad;
-    // Where the interface has a route to the subnet already, ours would be a second one that goes away with
-    // us.
-    let has_route = present.iter().any(|a| {
-        a.link == link.index && a.prefix <= prefix && subnet::contains(a.address, a.prefix, address)
-    });
-    if has_route {
-        flags |= AddressFlags::Noprefixroute;
-    }
-    message.header.flags = netlink::header_flags(flags);
-    message.header.scope = if address.is_loopback() { AddressScope::Host } else { AddressScope::Universe };
-    message.attributes.push(AddressAttribute::Flags(flags));
-    message.attributes.push(AddressAttribute::Protocol(AddressProtocol::Other(PROTOCOL)));
-    match address {
-        IpAddr::V4(_) => {
-            if let Some(label) = label.filter(|l| l.len() <= LABEL_BYTES_MAX) {
-                message.attributes.push(AddressAttribute::Label(label.to_owned()));
-            }
-            if let Some(broadcast) = subnet::broadcast(address, prefix).filter(|_| !has_route) {
-                message.attributes.push(AddressAttribute::Broadcast(broadcast));
-            }
-        }
-        IpAddr::V6(_) => {
-            // Never preferred: what the node itself sends must not come from an address that moves away.
-            let mut times = CacheInfo::default();
-            times.ifa_valid = u32::MAX;
-            message.attributes.push(AddressAttribute::CacheInfo(times));
-        }
-    }
-    message
 }

@@ -26,16 +26,19 @@ pub use crate::announce::announce;
 /// Why it could not be done, in the kernel's own words where it has any. Nothing of the act is left behind.
 pub fn perform(act: &Act) -> Result<(), String> {
     match act {
-        Act::AddAddress { interface, address, prefix, label, replaces, from, leads } => address::Addition {
-            interface,
-            address: *address,
-            prefix: *prefix,
-            label: label.as_deref(),
-            replaces: *replaces,
-            from: from.as_ref(),
-            leads: *leads,
+        Act::AddAddress { interface, address, prefix, broadcast, label, replaces, from, leads } => {
+            address::Addition {
+                interface,
+                address: *address,
+                prefix: *prefix,
+                broadcast: *broadcast,
+                label: label.as_deref(),
+                replaces: *replaces,
+                from: from.as_ref(),
+                leads: *leads,
+            }
+            .perform()
         }
-        .perform(),
         Act::Mount { device, mount, fstype, options } => mount::mount(device, mount, fstype, options),
         Act::Bind { folder, mount, options } => bind::bind(folder, mount, options),
     }

@@ -32,6 +32,7 @@ pub(super) fn swap(context: &Context<'_>, config: &AddressConfig) -> Result<Outc
         interface: link.name.clone(),
         address,
         prefix,
+        broadcast: config.broadcast,
         label: view.free_label(link, address),
         replaces: replaced_on(&link.name, places),
         from: from.clone(),

@@ -12,12 +12,14 @@ use rustix::process::Signal;
 use super::life::{Life, Watch};
 use super::record::Phase;
 use super::{Application, MAIN_FOLDER, check, stale, watch};
+use crate::bind_here;
 use crate::cgroup::Folder;
-use crate::command::{self, Command, Ended, Program, Running, how_it_ended, wait_for};
+use crate::command::{self, Command, Ended, Finished, Program, Running, how_it_ended, wait_for};
 use crate::hands::failure;
 use crate::output::Output;
 use crate::process::{self, Identity};
 use crate::report::Report;
+use crate::samba;
 use crate::slot;
 
 /// A foreground process without a status command that lives so long is taken to have started. It lies on the way of
@@ -38,11 +40,19 @@ pub(super) fn acquire(app: &Application<'_>) -> Result<Outcome, Failure> {
     // comes late finds its way barred.
     let folder = Folder::create(&app.path()).map_err(Failure::because)?;
     app.context.hold(app.holding())?;
+    if let Some(to) = app.config.bind {
+        // Before anything of it runs: what is bound is bound.
+        job.step("send its wildcard binds to the service address", || bind_here::attach(folder.path(), to))
+            .map_err(Failure::because)?;
+    }
     let main = folder.create_child(MAIN_FOLDER).map_err(Failure::because)?;
     if let Some(outcome) = watch::runs_already(app, &folder, &main)? {
         return Ok(outcome);
     }
     stale::clear(app)?;
+    if let Some(config) = &app.config.samba {
+        samba::prepare(app.context, config)?;
+    }
     let until = job.until(app.config.start_timeout);
     let _name = app.take_host_name(until)?;
     let output = Output::create(&app.output_path("start"), app.user.as_ref());
@@ -221,6 +231,7 @@ impl Start<'_> {
                 true => Ok(None),
                 false => Err("the start command left no process behind".into()),
             },
+            MainProcess::None => Ok(None),
             MainProcess::PidFile(path) => {
                 let named = self.app.named_by_pid_file();
                 let named = named.ok_or_else(|| format!("{} names no living process", path.display()))?;
@@ -265,19 +276,34 @@ impl Start<'_> {
             // A question that was cut short by the end of all waiting says less than the one before.
             Some(answer) if answer.ended == Ended::TimedOut && !not_yet.is_empty() => {}
             Some(answer) => {
-                *not_yet = format!("the status command {}: {}", answer.ended.in_words(), answer.output);
+                let how = answer.ended.in_words();
+                *not_yet =
+                    format!("the status command {how}: {}{}", answer.output, self.no_status_at_all(&answer));
             }
             None if self.is_foreground() && self.begun.elapsed() < SETTLE => {
                 *not_yet = "it has only begun".into();
             }
-            None => return Ok(true),
+            None => match self.app.does_not_serve() {
+                Some(why) => *not_yet = why,
+                None => return Ok(true),
+            },
         }
         Ok(false)
+    }
+
+    /// A script without a status says how it is used, whatever it is asked.
+    fn no_status_at_all(&self, answer: &Finished) -> &'static str {
+        let says = |word: &str| answer.output.to_ascii_lowercase().contains(word);
+        match self.app.config.script.is_some() && (says("usage") || says("unknown")) {
+            true => " (if the script has no status, say status = \"none\")",
+            false => "",
+        }
     }
 
     fn note_questions(&self, since: Instant, questions: u32) {
         let what = match &self.app.config.status {
             Some(_) => format!("it was seen to run (status asked {questions} time(s))"),
+            None if self.app.is_told() => "it runs, as its start command says: it has no status".into(),
             None => "it was seen to run".into(),
         };
         let level = Level::Step;
@@ -296,8 +322,8 @@ impl Start<'_> {
         let Self { app, folder, main, output, running, .. } = self;
         let (child, _) = running.into_parts();
         let key = slot::key(app.context.run);
-        let life: Arc<Life> =
-            Life::new(key, app.context.run.epoch, folder, main, process).map_err(Failure::because)?;
+        let life: Arc<Life> = Life::new(key, app.context.run.epoch, folder, main, process, app.is_told())
+            .map_err(Failure::because)?;
         app.context.inner.applications.insert(&life);
         let watch = Watch {
             child: (app.config.main == MainProcess::Child).then_some(child),
@@ -316,7 +342,8 @@ impl Start<'_> {
         let (mut child, _) = running.into_parts();
         let run = app.context.run;
         let key = slot::key(run);
-        let life = Life::new(key.clone(), run.epoch, folder, main, None).map_err(Failure::because)?;
+        let life = Life::new(key.clone(), run.epoch, folder, main, None, app.is_told());
+        let life = life.map_err(Failure::because)?;
         app.context.inner.applications.insert(&life);
         let report = app.context.inner.report.clone();
         let watch = Watch { child: None, output, pid_file: None, report: report.clone() };

@@ -28,7 +28,7 @@ const PROBE_FOLDER: &str = ".probe";
 /// Whether it runs here already. What runs is adopted: its end is news from now on.
 pub(super) fn probe(app: &Application<'_>) -> Result<Outcome, Failure> {
     match Folder::open(&app.path()).map_err(Failure::because)? {
-        Some(folder) if folder.is_populated().map_err(Failure::because)? => {
+        Some(folder) if app.was_seen() || folder.is_populated().map_err(Failure::because)? => {
             end_orphaned_commands(&folder);
             let outcome = look(app)?;
             if outcome == Outcome::Running {
@@ -65,12 +65,18 @@ pub(super) fn look(app: &Application<'_>) -> Result<Outcome, Failure> {
     if !life.is_alive() {
         return nobody_main(app, &life);
     }
+    if let Some(why) = app.does_not_serve() {
+        return Ok(Outcome::Failed(failure(why, last_words(app))));
+    }
     let limit = app.context.job.until(app.status_limit());
     let Some(answer) = app.ask(&life.folder, limit)? else { return Ok(Outcome::Running) };
     if let Some(why) = app.no_answer(&answer) {
         return Ok(Outcome::Failed(why));
     }
+    // An init script that knows of nothing says 3.
+    let is_down = answer.ended.code() == Some(3) && app.config.script.is_some();
     Ok(match answer.ended {
+        _ if is_down && !life.main.is_populated().unwrap_or(true) => Outcome::Stopped,
         ended if ended.is_success() => Outcome::Running,
         Ended::CalledOff => return Err(Failure::because("the question was called off")),
         ended => Outcome::Failed(Failure {
@@ -105,7 +111,7 @@ fn find_life(app: &Application<'_>) -> Result<Found, Failure> {
     let main_path = folder.path().join(MAIN_FOLDER);
     let Some(main) = Folder::open(&main_path).map_err(Failure::because)? else { return Ok(Found::Nothing) };
     let members = main.all_processes();
-    if members.is_empty() {
+    if members.is_empty() && !app.was_seen() {
         return Ok(Found::Nothing);
     }
     let record = record::read(&app.record_path());
@@ -119,13 +125,14 @@ fn find_life(app: &Application<'_>) -> Result<Found, Failure> {
     }
     let recorded = record.and_then(|r| r.process).filter(|p| members.contains(&p.pid) && p.is_alive());
     let process = match &app.config.main {
-        MainProcess::Cgroup => None,
+        MainProcess::Cgroup | MainProcess::None => None,
         MainProcess::Child => recorded.or_else(|| leader(&members)),
         MainProcess::PidFile(_) => {
             recorded.or_else(|| app.named_by_pid_file().filter(|p| members.contains(&p.pid)))
         }
     };
-    if process.is_none() && app.config.main != MainProcess::Cgroup {
+    let has_main = matches!(app.config.main, MainProcess::Child | MainProcess::PidFile(_));
+    if process.is_none() && has_main {
         let left: Vec<String> = members.into_iter().map(process::describe).collect();
         let reason = format!("processes of {} are left, but its main process is not among them", app.name());
         return Ok(Found::Broken(failure(reason, left.join("\n"))));
@@ -147,7 +154,8 @@ pub(super) fn adopt(
     process: Option<Identity>,
 ) -> Result<Arc<Life>, Failure> {
     let run = app.context.run;
-    let life = Life::new(slot::key(run), run.epoch, folder, main, process).map_err(Failure::because)?;
+    let life = Life::new(slot::key(run), run.epoch, folder, main, process, app.is_told());
+    let life = life.map_err(Failure::because)?;
     app.context.inner.applications.insert(&life);
     let watch = Watch {
         child: None,
@@ -163,7 +171,7 @@ pub(super) fn adopt(
 pub(super) fn pid_file(config: &ApplicationConfig) -> Option<PathBuf> {
     match &config.main {
         MainProcess::PidFile(path) => Some(path.clone()),
-        MainProcess::Child | MainProcess::Cgroup => None,
+        MainProcess::Child | MainProcess::Cgroup | MainProcess::None => None,
     }
 }
 

@@ -33,6 +33,8 @@ pub(super) struct Life {
     /// Where its main processes live.
     pub(super) main: Folder,
     process: Mutex<Option<Identity>>,
+    /// Whether only its commands say how it is: the end of its processes is no news.
+    is_told: bool,
     epoch: AtomicU64,
     /// Its end is asked for, or was told already.
     expected: AtomicBool,
@@ -87,6 +89,7 @@ impl Life {
         folder: Folder,
         main: Folder,
         process: Option<Identity>,
+        is_told: bool,
     ) -> Result<Arc<Self>, String> {
         let alarm = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|e| format!("cannot watch the application: {e}"))?;
@@ -95,6 +98,7 @@ impl Life {
             folder,
             main,
             process: Mutex::new(process),
+            is_told,
             epoch: AtomicU64::new(epoch.0),
             expected: AtomicBool::new(false),
             unwatched: AtomicBool::new(false),
@@ -111,6 +115,7 @@ impl Life {
     pub(super) fn is_alive(&self) -> bool {
         match self.process() {
             Some(process) => process.is_alive(),
+            None if self.is_told => true,
             None => self.main.is_populated().unwrap_or(true),
         }
     }
@@ -142,6 +147,9 @@ impl Life {
                 None => self.wait_folder(&watch),
             };
             let Some(how) = how else { return };
+            if self.is_told {
+                return;
+            }
             if let Some(successor) = self.successor(watch.pid_file.as_ref()) {
                 tracing::info!(application = %self.key.1, pid = successor.pid, "another main process");
                 *lock(&self.process) = Some(successor);

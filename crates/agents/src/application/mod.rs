@@ -28,6 +28,7 @@ use crate::environment;
 use crate::hands::{Context, failure};
 use crate::hostname::Taken;
 use crate::process::Identity;
+use crate::samba;
 use crate::slot;
 use crate::sync::lock;
 use crate::user::User;
@@ -140,6 +141,9 @@ impl Application<'_> {
         add("REGENT_RESOURCE", self.name().to_owned());
         add("REGENT_EPOCH", run.epoch.to_string());
         add("REGENT_ACTION", action.to_owned());
+        if self.config.samba.is_some() {
+            add(samba::CONFIG_VARIABLE, samba::config_path(self.context).display().to_string());
+        }
         let remarks = environment::complete(&mut all);
         for remark in remarks.into_iter().filter(|_| action == "start") {
             let topic = format!("{}: {remark}", run.group);
@@ -210,11 +214,27 @@ impl Application<'_> {
         })
     }
 
+    /// Why it does not do what it is known to do, where that can be seen from outside.
+    fn does_not_serve(&self) -> Option<String> {
+        samba::listens(self.config.samba.as_ref()?).err()
+    }
+
     /// The process that the pid file names, if it lives.
     fn named_by_pid_file(&self) -> Option<Identity> {
         match &self.config.main {
             MainProcess::PidFile(path) => record::read_pid_file(path),
-            MainProcess::Child | MainProcess::Cgroup => None,
+            MainProcess::Child | MainProcess::Cgroup | MainProcess::None => None,
         }
+    }
+
+    /// Whether only its commands say how it is, and no process of its own.
+    fn is_told(&self) -> bool {
+        self.config.main == MainProcess::None
+    }
+
+    /// Whether one that only its commands tell of was seen to run, and was not released since. A script's service may
+    /// run without a process in the control group.
+    fn was_seen(&self) -> bool {
+        self.is_told() && record::read(&self.record_path()).is_some_and(|r| r.phase == record::Phase::Running)
     }
 }

@@ -38,8 +38,12 @@ pub(super) fn release(app: &Application<'_>) -> Result<Outcome, Failure> {
     let main = known.as_ref().and_then(|life| life.process()).or(recorded);
     let kept_back = (job.left() / 4).min(KEPT_BACK_MAX);
     let until = job.until(app.config.stop_timeout.min(job.left().saturating_sub(kept_back)));
-    ask_to_stop(app, &folder, main, until)?;
+    let refused = ask_to_stop(app, &folder, main, until)?;
     kill_the_rest(app, &folder, main)?;
+    // Nothing else tells: not its processes, which may live anywhere, and no status.
+    if let Some(why) = refused.filter(|_| app.config.status.is_none() && app.was_seen()) {
+        return Err(why);
+    }
     says_it_stopped(app, &folder)?;
     job.step("remove its control group", || folder.end(Duration::ZERO, job.soft_deadline()))
         .map_err(Failure::because)?;
@@ -49,16 +53,17 @@ pub(super) fn release(app: &Application<'_>) -> Result<Outcome, Failure> {
     Ok(Outcome::Stopped)
 }
 
-/// The polite part: the stop command, or `SIGTERM`; then time to end until `until`.
+/// The polite part: the stop command, or `SIGTERM`; then time to end until `until`. Says why the stop command failed,
+/// if it did.
 fn ask_to_stop(
     app: &Application<'_>,
     folder: &Folder,
     main: Option<Identity>,
     until: Instant,
-) -> Result<(), Failure> {
+) -> Result<Option<Failure>, Failure> {
     let job = app.context.job;
     let members = Folder::open(&folder.path().join(MAIN_FOLDER)).map_err(Failure::because)?;
-    let (mut asked, mut failed) = (false, false);
+    let (mut asked, mut failed, mut refused) = (false, false, None);
     let cleanup = app.after_failure(&app.config.monitoring.cleanup);
     let action = if cleanup.is_some() { "cleanup" } else { "stop" };
     if let Some(line) = cleanup.or(app.config.stop.as_deref()) {
@@ -69,29 +74,38 @@ fn ask_to_stop(
                 asked = done.ended.is_success();
                 failed = !asked;
                 let level = if asked { Level::Step } else { Level::Warning };
-                job.record(
-                    level,
-                    format!("{action} command {}", done.ended.in_words()),
-                    done.took,
-                    done.output,
-                );
+                let what = format!("{action} command {}", done.ended.in_words());
+                if !asked {
+                    refused = Some(failure(
+                        format!("the {what}, and nothing else says that it is stopped"),
+                        &done.output,
+                    ));
+                }
+                job.record(level, what, done.took, done.output);
                 if done.ended == Ended::CalledOff {
                     job.check()?;
                 }
             }
             // It cannot be asked; it can still be ended.
-            Err(why) => job.warn(why.reason, why.evidence),
+            Err(why) => {
+                job.warn(why.reason.clone(), why.evidence.clone());
+                refused = Some(why);
+            }
         }
     }
-    let Some(members) = members else { return Ok(()) };
-    if !members.is_populated().map_err(Failure::because)? {
-        return Ok(());
+    if let Some(members) = members
+        && members.is_populated().map_err(Failure::because)?
+    {
+        if failed {
+            app.evidence_before_end(
+                &format!("its {action} command failed, and it still runs"),
+                KEPT_BACK_MAX,
+            );
+        }
+        job.step("wait for its processes to end", || end_politely(&members, main, asked, until))
+            .map_err(Failure::because)?;
     }
-    if failed {
-        app.evidence_before_end(&format!("its {action} command failed, and it still runs"), KEPT_BACK_MAX);
-    }
-    job.step("wait for its processes to end", || end_politely(&members, main, asked, until))
-        .map_err(Failure::because)
+    Ok(refused)
 }
 
 /// Waits for the main process, with `SIGTERM` unless it was asked otherwise; then the others get theirs.

@@ -129,7 +129,7 @@ pub(super) fn runs_already(
         main.take_in(process.pid).map_err(Failure::because)?;
     }
     let process = match app.config.main {
-        MainProcess::Cgroup => None,
+        MainProcess::Cgroup | MainProcess::None => None,
         MainProcess::Child | MainProcess::PidFile(_) => Some(first),
     };
     app.write_record(Phase::Running, process);

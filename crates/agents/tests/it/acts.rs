@@ -30,6 +30,7 @@ fn an_address_is_added_once_and_released_once_however_often_it_is_asked() {
             interface: "lan0".into(),
             address: "10.0.0.50".parse().unwrap(),
             prefix,
+            broadcast: None,
             label: Some("lan0:rg1".into()),
             replaces: None,
             from: None,
@@ -47,6 +48,26 @@ fn an_address_is_added_once_and_released_once_however_often_it_is_asked() {
         assert!(!sh("ip -o addr").contains("10.0.0.50"));
         let gone = Holding::address("lan9", "10.0.0.50".parse().unwrap(), 24);
         acts::release(&gone, soon()).unwrap();
+    });
+}
+
+#[test]
+fn an_address_gets_the_broadcast_address_that_it_is_given() {
+    isolated(|| {
+        interface("lan0", Some("10.0.0.4/16"));
+        let given = "10.0.0.0".parse().unwrap();
+        for (address, broadcast) in [("10.0.0.50", Some(given)), ("10.0.0.51", None)] {
+            let act = match Act::add_address("lan0", address.parse().unwrap(), 16) {
+                Act::AddAddress { interface, address, prefix, label, replaces, from, leads, .. } => {
+                    Act::AddAddress { interface, address, prefix, broadcast, label, replaces, from, leads }
+                }
+                other => other,
+            };
+            acts::perform(&act).unwrap();
+            let shown = sh(&format!("ip -o -4 addr show dev lan0 to {address}"));
+            assert_eq!(shown.contains("brd 10.0.0.0 "), broadcast.is_some(), "{shown}");
+            acts::release(&act.holding(), soon()).unwrap();
+        }
     });
 }
 

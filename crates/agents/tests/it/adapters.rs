@@ -190,6 +190,7 @@ fn an_act_that_fails_half_way_leaves_nothing_of_it() {
             interface: "eth2".into(),
             address: VIP.parse().unwrap(),
             prefix: 24,
+            broadcast: None,
             label: None,
             replaces: Some(prefixed("10.9.0.4/24")),
             from: Some(Origin { interface: "eth0".into(), replaces: None }),

@@ -401,6 +401,7 @@ const TIMES: MonitorTimes = MonitorTimes::new(Duration::from_secs(5), Duration::
 pub(crate) fn application(start: &str, main: MainProcess) -> ApplicationConfig {
     ApplicationConfig {
         name: ResourceName::new("app").unwrap(),
+        script: None,
         start: start.into(),
         stop: None,
         status: None,
@@ -415,6 +416,8 @@ pub(crate) fn application(start: &str, main: MainProcess) -> ApplicationConfig {
         stale: Vec::new(),
         hostname: None,
         diagnose: None,
+        bind: None,
+        samba: None,
         limits: LIMITS,
         clients: Vec::new(),
     }
@@ -429,6 +432,7 @@ pub(crate) fn address(address: &str, prefix: u8, interface: Option<&str>) -> Res
         name: ResourceName::new("address").unwrap(),
         address: address.parse().unwrap(),
         prefix,
+        broadcast: None,
         interface: interface.map(str::to_owned),
         network: None,
         tickle: true,

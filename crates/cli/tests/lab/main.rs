@@ -29,4 +29,5 @@ mod reboot;
 mod registry;
 mod services;
 mod setting_up;
+mod shares;
 mod stopping;

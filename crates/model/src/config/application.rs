@@ -9,7 +9,10 @@ use super::limits::Monitor;
 use super::reader::{Reader, Zero};
 use super::scalar::{self, duration_text};
 use super::tree::{At, Table};
-use super::{ApplicationConfig, MainProcess, MonitorTimes, claims, diagnose, monitoring, relations, stale};
+use super::{
+    ApplicationConfig, MainProcess, MonitorTimes, bind, claims, diagnose, monitoring, relations, script,
+    stale,
+};
 use crate::ids::ResourceName;
 
 const MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(10), Duration::from_secs(20), 2);
@@ -20,22 +23,26 @@ impl ApplicationConfig {
     /// Every command that it can come to, each with what it is.
     #[must_use]
     pub fn commands(&self) -> Vec<(&'static str, &str)> {
-        let more = [("stop", &self.stop), ("status", &self.status)];
-        let more = more.into_iter().filter_map(|(what, line)| Some((what, line.as_deref()?)));
         let diagnose = self.diagnose.iter().filter_map(|d| Some(("diagnose", d.command.as_deref()?)));
-        let all = std::iter::once(("start", self.start.as_str())).chain(more).chain(diagnose);
-        all.chain(self.monitoring.commands()).collect()
+        let own = match &self.script {
+            // Of its three ways of being called one tells which file it is.
+            Some(script) => vec![("script", script.as_str())],
+            None => {
+                let more = [("stop", &self.stop), ("status", &self.status)];
+                let more = more.into_iter().filter_map(|(what, line)| Some((what, line.as_deref()?)));
+                std::iter::once(("start", self.start.as_str())).chain(more).collect()
+            }
+        };
+        own.into_iter().chain(diagnose).chain(self.monitoring.commands()).collect()
     }
 }
 
 pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationDraft {
     let mut reader = Reader::new("[[group.application]]", table, findings);
     let name = reader.need_name("\"cache\"");
-    let start = reader.need_text("start", "\"/usr/local/etc/cache start\"");
+    let script::Commands { script, start, stop, status } = script::commands(&mut reader);
     let (claims, claims_config) = claims::claims(&mut reader);
-    let stop = reader.text("stop", "\"/usr/local/etc/cache stop\"");
-    let status = reader.text("status", "\"/usr/local/etc/cache status\"");
-    let main = main_process(&mut reader);
+    let main = main_process(script.is_some(), &mut reader);
     let monitoring::Read { base: monitor, monitoring, limits } =
         monitoring::read(&mut reader, MONITOR, &main);
     let user = reader.text("user", "\"postgres\"");
@@ -46,21 +53,21 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     let stale = stale::stale(&mut reader);
     let diagnose = diagnose::read(&mut reader);
     let clients = relations::groups(&mut reader, "clients");
-    for (key, text) in [("start", &start), ("stop", &stop), ("status", &status)] {
-        refuse_nul(key, text.as_ref(), &mut reader);
-    }
-    if let Some((what, _)) = monitoring.commands().iter().find(|(_, line)| line.contains('\0')) {
-        let place = name.as_ref().map_or_else(|| reader.header.clone(), |n| n.span.clone());
-        let finding = Finding::error(&place, format!("its {what} command holds a zero byte"))
-            .help("write the command as you would type it");
-        reader.findings.add(finding);
-    }
+    let bind = bind::bind(&mut reader);
+    refuse_nul_in_monitors(&monitoring, name.as_ref(), &mut reader);
     status_fits_start(&monitor, start_timeout, &mut reader);
-    let status = one_status(status, monitor.command, &mut reader);
+    let status = match &script {
+        None => one_status(status, monitor.command, &mut reader),
+        Some(script) => {
+            script::no_second_status(script, monitor.command, &mut reader);
+            status
+        }
+    };
     reader.finish();
     let config = (|| {
         Some(ApplicationConfig {
             name: ResourceName::new(name.as_ref()?.value.clone()).ok()?,
+            script: script.map(|s| s.value),
             start: start?.value,
             stop: stop.map(|s| s.value),
             status: status.map(|s| s.value),
@@ -75,14 +82,29 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
             stale: stale.iter().map(|pattern| pattern.value.clone()).collect(),
             hostname: None,
             diagnose,
+            bind: None,
+            samba: None,
             limits,
             clients: relations::names(clients.clone())?,
         })
     })();
-    ApplicationDraft { name, lapse_grace, claims, stale, clients, config }
+    ApplicationDraft { name, lapse_grace, claims, stale, clients, bind, config }
 }
 
-fn refuse_nul(key: &str, text: Option<&At<String>>, reader: &mut Reader<'_>) {
+fn refuse_nul_in_monitors(
+    monitoring: &monitoring::Monitoring,
+    name: Option<&At<String>>,
+    reader: &mut Reader<'_>,
+) {
+    if let Some((what, _)) = monitoring.commands().iter().find(|(_, line)| line.contains('\0')) {
+        let place = name.map_or_else(|| reader.header.clone(), |n| n.span.clone());
+        let finding = Finding::error(&place, format!("its {what} command holds a zero byte"))
+            .help("write the command as you would type it");
+        reader.findings.add(finding);
+    }
+}
+
+pub(super) fn refuse_nul(key: &str, text: Option<&At<String>>, reader: &mut Reader<'_>) {
     if let Some(text) = text.filter(|t| t.value.contains('\0')) {
         let finding = Finding::error(&text.span, format!("`{key}` holds a zero byte"))
             .help("write the command as you would type it");
@@ -123,10 +145,11 @@ fn status_fits_start(monitor: &Monitor, start_timeout: Duration, reader: &mut Re
 }
 
 /// `foreground`, `pid_file` and `main`: at most one of them says which process is the application.
-fn main_process(reader: &mut Reader<'_>) -> MainProcess {
+fn main_process(is_script: bool, reader: &mut Reader<'_>) -> MainProcess {
     let foreground = reader.flag("foreground");
     let pid_file = reader.path("pid_file", "pid file", "\"/run/cache.pid\"");
-    let main = reader.choice("main", &[("child", MainWord::Child), ("cgroup", MainWord::Cgroup)]);
+    let words = [("child", MainWord::Child), ("cgroup", MainWord::Cgroup), ("none", MainWord::None)];
+    let main = reader.choice("main", &words);
     let child = [
         main.as_ref().map(|m| (At::new(m.value == MainWord::Child, m.span.clone()), "main")),
         foreground.map(|f| (f, "foreground")),
@@ -149,13 +172,20 @@ fn main_process(reader: &mut Reader<'_>) -> MainProcess {
             .related(&main.span, "`main` is given here");
         reader.findings.add(finding);
     }
-    if is_child { MainProcess::Child } else { MainProcess::Cgroup }
+    match main.map(|m| m.value) {
+        _ if is_child => MainProcess::Child,
+        Some(MainWord::None) => MainProcess::None,
+        // A script's word counts, whatever it left where.
+        None if is_script => MainProcess::None,
+        _ => MainProcess::Cgroup,
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum MainWord {
     Child,
     Cgroup,
+    None,
 }
 
 fn contradiction(span: &super::finding::Span, key: &str, pid_file: &At<PathBuf>, reader: &mut Reader<'_>) {

@@ -86,6 +86,7 @@ pub(super) struct ClaimsDraft {
     pub(super) after: Vec<At<String>>,
     /// Where it says that it conflicts with mutual takeover.
     pub(super) no_mutual_takeover: Option<Span>,
+    pub(super) ports: Vec<At<Port>>,
 }
 
 /// Reads the claims out of an application's table.
@@ -97,6 +98,7 @@ pub(super) fn claims(reader: &mut Reader<'_>) -> (ClaimsDraft, Claims) {
         cache: reader.checked_texts("cache", "[\"/var/dce/adm/dfs/cache\"]", |text| path(text, "cache path")),
         after: reader.checked_texts("after", "[\"dce\"]", scalar::name),
         no_mutual_takeover: conflicts(reader),
+        ports: reader.checked_texts("ports", "[\"88/udp\"]", port),
     };
     let values = |list: &[At<PathBuf>]| list.iter().map(|at| at.value.clone()).collect();
     let claims = Claims {
@@ -107,7 +109,7 @@ pub(super) fn claims(reader: &mut Reader<'_>) -> (ClaimsDraft, Claims) {
         after: draft.after.iter().map(|at| at.value.clone()).collect(),
         no_mutual_takeover: draft.no_mutual_takeover.is_some(),
         not_at_boot: texts(reader.checked_texts("not_at_boot", "[\"slapd\"]", service_name)),
-        ports: texts(reader.checked_texts("ports", "[\"88/udp\"]", port)),
+        ports: draft.ports.iter().map(|at| at.value).collect(),
     };
     (draft, claims)
 }
@@ -148,7 +150,7 @@ fn service_name(text: &str) -> Result<String, Refused> {
     )
 }
 
-fn port(text: &str) -> Result<Port, Refused> {
+pub(super) fn port(text: &str) -> Result<Port, Refused> {
     let (number, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = match protocol {
         "tcp" => Some(Protocol::Tcp),

@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::claims::ClaimsDraft;
+use super::bind::Wanted;
+use super::claims::{ClaimsDraft, Port};
 use super::event::{EventDraft, EventRules};
 use super::failback::FailbackDraft;
 use super::finding::Span;
 use super::instance::InstanceDraft;
 use super::prepare::PrepareDraft;
+use super::share::ShareDraft;
 use super::tree::At;
 use super::{
     AdapterRole, AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, IpTakeover, NodeConfig,
@@ -134,10 +136,12 @@ pub(super) struct GroupDraft {
     pub(super) hostname: Option<At<String>>,
     pub(super) prepare: PrepareDraft,
     pub(super) requires: crate::survey::Limits,
+    pub(super) requires_ports: Vec<At<Port>>,
     pub(super) events: Vec<EventDraft>,
     pub(super) volumes: Vec<VolumeDraft>,
     pub(super) filesystems: Vec<FilesystemDraft>,
     pub(super) addresses: Vec<AddressDraft>,
+    pub(super) shares: Vec<ShareDraft>,
     pub(super) applications: Vec<ApplicationDraft>,
 }
 
@@ -301,5 +305,7 @@ pub(super) struct ApplicationDraft {
     pub(super) stale: Vec<At<String>>,
     /// The concurrent groups that it needs.
     pub(super) clients: Vec<At<String>>,
+    /// Where wildcard binds of its processes go.
+    pub(super) bind: Option<At<Vec<At<Wanted>>>>,
     pub(super) config: Option<ApplicationConfig>,
 }

@@ -8,7 +8,7 @@ use super::reader::Reader;
 use super::tree::{At, Table, Value};
 use super::{
     Failback, Failover, Policy, ReleaseEnd, Startup, application, event, failback, filesystem, prepare,
-    relations, requires, resource, scalar, volume,
+    relations, requires, resource, scalar, share, volume,
 };
 use crate::figure::{FigureScript, Prefer};
 use crate::proof::Need;
@@ -33,10 +33,11 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
     let hostname = reader.text("hostname", "\"dce.ward7.example\"");
     let hostname = reader.checked("hostname", hostname, scalar::host_name);
     let prepare = prepare::prepare(&mut reader);
-    let requires = requires::requires(&mut reader);
+    let (requires, requires_ports) = requires::requires(&mut reader);
     let volumes = reader.tables("volume", "group.volume");
     let filesystems = reader.tables("filesystem", "group.filesystem");
     let addresses = reader.tables("address", "group.address");
+    let shares = reader.tables("share", "group.share");
     let applications = reader.tables("application", "group.application");
     let events = reader.tables("event", "group.event");
     let findings = &mut *reader.findings;
@@ -62,10 +63,12 @@ pub(super) fn group(table: Table, findings: &mut Findings) -> GroupDraft {
         hostname,
         prepare,
         requires,
+        requires_ports,
         events: events.into_iter().map(|t| event::event("[[group.event]]", t, findings)).collect(),
         volumes,
         filesystems,
         addresses: addresses.into_iter().map(|t| resource::address(t, findings)).collect(),
+        shares: shares.into_iter().map(|t| share::share(t, findings)).collect(),
         applications: applications.into_iter().map(|t| application::application(t, findings)).collect(),
     };
     reader.finish();

@@ -169,7 +169,8 @@ pub(super) fn read(reader: &mut Reader<'_>, defaults: MonitorTimes, main: &MainP
     }
     if let Some(at) = &start_in {
         monitoring.start_in = at.value;
-        if at.value == StartIn::Background && *main != MainProcess::Cgroup {
+        let has_main = matches!(main, MainProcess::Child | MainProcess::PidFile(_));
+        if at.value == StartIn::Background && has_main {
             let finding = Finding::error(
                 &at.span,
                 "a start in the background goes on by itself: there is no main process to wait for",

@@ -10,9 +10,10 @@ use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
     ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, InstanceConfig, LocalTime,
-    NetworkConfig, NodeConfig, check_addresses, check_events, check_groups, check_instances, check_members,
-    check_networks, check_profiles, check_proofs, check_relations, check_storage, check_volumes, event,
-    failback, group, instance, members, monitoring, network, relations, stale, storage,
+    NetworkConfig, NodeConfig, bind, check_addresses, check_events, check_groups, check_instances,
+    check_members, check_networks, check_ports, check_profiles, check_proofs, check_relations, check_storage,
+    check_volumes, event, failback, group, instance, members, monitoring, network, relations, share, stale,
+    storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -38,6 +39,9 @@ pub fn parse_at(text: &str, now: Option<LocalTime>) -> Parsed {
     check_relations::check(&draft, &mut findings);
     failback::check(&draft, now, &mut findings);
     check_addresses::check(&draft, &mut findings);
+    bind::check(&draft, &mut findings);
+    share::check(&draft, &mut findings);
+    check_ports::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     monitoring::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);
@@ -157,9 +161,11 @@ fn event_configs(drafts: Vec<EventDraft>) -> Option<Vec<Arc<EventConfig>>> {
 }
 
 fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
+    let (addresses, samba) = (bind::addresses(&draft), share::server(&draft));
     let hostname = draft.hostname.map(|name| name.value);
     let application = |a: super::draft::ApplicationDraft| {
-        a.config.map(|config| Arc::new(ApplicationConfig { hostname: hostname.clone(), ..config }))
+        let (hostname, bind) = (hostname.clone(), bind::resolve(&a, &addresses));
+        a.config.map(|config| Arc::new(ApplicationConfig { hostname, bind, ..config }))
     };
     Some(GroupConfig {
         name: GroupName::new(draft.name?.value).ok()?,
@@ -172,6 +178,7 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         release: draft.release.map(|r| r.value).unwrap_or_default(),
         prepare: draft.prepare.config,
         requires: draft.requires,
+        requires_ports: draft.requires_ports.into_iter().map(|port| port.value).collect(),
         volumes: draft.volumes.into_iter().map(|v| v.config.map(Arc::new)).collect::<Option<_>>()?,
         filesystems: in_order(
             draft.filesystems.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
@@ -179,7 +186,10 @@ fn group_config(draft: GroupDraft) -> Option<GroupConfig> {
         hostname: hostname.clone(),
         events: event_configs(draft.events)?,
         addresses: draft.addresses.into_iter().map(|a| a.config.map(Arc::new)).collect::<Option<_>>()?,
-        applications: draft.applications.into_iter().map(application).collect::<Option<_>>()?,
+        applications: std::iter::once(samba.map(|s| Some(Arc::new(s))))
+            .flatten()
+            .chain(draft.applications.into_iter().map(application))
+            .collect::<Option<_>>()?,
         instances: Vec::new(),
     })
 }

@@ -12,6 +12,8 @@ use super::tree::{self, At, Table, Value};
 pub(super) const BUILT_IN: &str = include_str!("profiles.toml");
 
 /// Keys that together say one thing: whoever says one of them says it all.
+/// What a `script` takes the place of.
+const COMMANDS: [&str; 3] = ["start", "stop", "status"];
 const MAIN_PROCESS: [&str; 3] = ["main", "foreground", "pid_file"];
 /// Keys that are each application's own.
 const NOT_TAKEN_OVER: [&str; 2] = ["name", "profile"];
@@ -187,19 +189,25 @@ fn at_odds(key: &str, first: &At<Value>, second: &At<Value>, findings: &mut Find
 fn merge(table: &mut Table, mut profile: Table) {
     let says = |table: &Table, key: &str| table.get(key).is_some();
     let says_main = MAIN_PROCESS.iter().any(|key| says(table, key));
+    // A script takes the place of the commands, and they that of a script.
+    let says_script = says(table, "script");
+    let says_commands = COMMANDS.iter().any(|key| says(table, key));
     // `status` and the command of `monitor` are one thing.
     let own_command = table.get("monitor").is_some_and(|m| match &m.value {
         Value::Table(monitor) => monitor.get("command").is_some(),
         _ => false,
     });
-    if says(table, "status")
+    if (says(table, "status") || says_script)
         && let Some(Value::Table(monitor)) = profile.get_mut("monitor").map(|at| &mut at.value)
     {
         monitor.entries.retain(|(key, _)| key.value != "command");
     }
     for (key, value) in profile.entries {
         let name = key.value.as_str();
-        let rival = (says_main && MAIN_PROCESS.contains(&name)) || (own_command && name == "status");
+        let rival = (says_main && MAIN_PROCESS.contains(&name))
+            || (own_command && name == "status")
+            || (says_script && COMMANDS.contains(&name))
+            || (says_commands && name == "script");
         if !NOT_TAKEN_OVER.contains(&name) && !rival && !says(table, name) {
             table.entries.push((key, value));
         }

@@ -1,5 +1,6 @@
 //! Reads `requires`: what a group wants of its node's kernel.
 
+use super::claims::{self, Port};
 use super::reader::Reader;
 use super::scalar::{Refused, refused};
 use super::tree::{At, Value};
@@ -7,8 +8,9 @@ use crate::survey::Limits;
 
 const EXAMPLE: &str = "{ memory = \"2G\", open_files = 65536 }";
 
-pub(super) fn requires(group: &mut Reader<'_>) -> Limits {
-    let Some(table) = group.table("requires", EXAMPLE) else { return Limits::default() };
+/// What is to be granted, and the ports that must be free.
+pub(super) fn requires(group: &mut Reader<'_>) -> (Limits, Vec<At<Port>>) {
+    let Some(table) = group.table("requires", EXAMPLE) else { return (Limits::default(), Vec::new()) };
     let mut reader = Reader::new("requires", table, group.findings);
     let limits = Limits {
         memory: bytes(&mut reader, "memory"),
@@ -17,8 +19,9 @@ pub(super) fn requires(group: &mut Reader<'_>) -> Limits {
         semaphores: count(&mut reader, "semaphores", "250"),
         open_files: count(&mut reader, "open_files", "65536"),
     };
+    let ports = reader.checked_texts("ports", "[\"1972/tcp\"]", claims::port);
     reader.finish();
-    limits
+    (limits, ports)
 }
 
 fn count(reader: &mut Reader<'_>, key: &'static str, example: &str) -> u64 {

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use super::draft::AddressDraft;
 use super::finding::Findings;
-use super::limits;
 use super::reader::Reader;
 use super::scalar::{self, Refused, refused};
 use super::tree::{At, Table};
 use super::{AddressConfig, MonitorTimes};
+use super::{broadcast, limits};
 use crate::ids::ResourceName;
 
 const ADDRESS_MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(5), Duration::from_secs(3), 2);
@@ -20,6 +20,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
     let mut reader = Reader::new("[[group.address]]", table, findings);
     let text = reader.need_text("address", "\"192.9.202.197/16\"");
     let address = reader.checked("address", text, scalar::address_and_prefix);
+    let broadcast = broadcast::broadcast(&mut reader, address.as_ref());
     let has_interface = reader.has("interface");
     let interface = reader.text("interface", "\"eth0\"");
     let interface = reader.checked("interface", interface, interface_name);
@@ -38,6 +39,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
             name: ResourceName::new(name.as_ref()?.value.clone()).ok()?,
             address,
             prefix,
+            broadcast,
             interface: interface.as_ref().map(|i| i.value.clone()),
             network: network.as_ref().map(|n| n.value.clone()),
             monitor,

@@ -1,6 +1,6 @@
 //! Arithmetic on addresses and prefixes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// An address as a number, its low `bits(address)` bits used.
 fn number(address: IpAddr) -> u128 {
@@ -35,7 +35,7 @@ pub(super) fn network_text(address: IpAddr, prefix: u8) -> String {
     let network = number(address) & !host_mask(address, prefix);
     match address {
         IpAddr::V4(_) => {
-            format!("{}/{prefix}", std::net::Ipv4Addr::from(u32::try_from(network).unwrap_or(0)))
+            format!("{}/{prefix}", Ipv4Addr::from(u32::try_from(network).unwrap_or(0)))
         }
         IpAddr::V6(_) => format!("{}/{prefix}", std::net::Ipv6Addr::from(network)),
     }
@@ -51,6 +51,12 @@ pub(super) fn is_network(address: IpAddr, prefix: u8) -> bool {
 pub(super) fn is_broadcast(address: IpAddr, prefix: u8) -> bool {
     let mask = host_mask(address, prefix);
     address.is_ipv4() && prefix < 31 && number(address) & mask == mask
+}
+
+/// The last address of its subnet, where that is everybody's (IPv4 only).
+pub(super) fn last(address: IpAddr, prefix: u8) -> Option<Ipv4Addr> {
+    let last = number(address) | host_mask(address, prefix);
+    (address.is_ipv4() && prefix < 31).then(|| Ipv4Addr::from(u32::try_from(last).unwrap_or(0)))
 }
 
 #[cfg(test)]
@@ -78,6 +84,8 @@ mod tests {
         assert!(is_network(ip("fd00::"), 64) && !is_network(ip("fd00::1"), 64));
         assert!(!is_network(ip("10.1.0.0"), 31) && !is_broadcast(ip("10.1.0.1"), 32));
         assert!(!is_broadcast(ip("fd00::ffff:ffff:ffff:ffff"), 64));
+        assert_eq!(last(ip("192.9.202.197"), 16), Some(Ipv4Addr::new(192, 9, 255, 255)));
+        assert_eq!((last(ip("10.0.0.1"), 31), last(ip("fd00::1"), 64)), (None, None));
         assert_eq!(network_text(ip("192.9.202.197"), 16), "192.9.0.0/16");
         assert_eq!(network_text(ip("fd00::10"), 64), "fd00::/64");
     }

@@ -25,22 +25,27 @@ pub enum Word {
 }
 
 /// The files that the commands of a group's applications name, each with the application and the key. What lies on the
-/// group's own file systems is there only while they are, and is left out.
+/// group's own file systems is there only while they are: of that only the programs count ([`moves`]).
 #[must_use]
 pub fn words_of(group: &GroupConfig) -> Vec<(String, Word)> {
     let mut found = Vec::new();
     for application in &group.applications {
         for (key, line) in application.commands() {
-            let whose = format!("the {key} command of {}", application.name);
+            let command = if key == "script" { "" } else { " command" };
+            let whose = format!("the {key}{command} of {}", application.name);
             found.extend(words_in(line).into_iter().map(|word| (whose.clone(), word)));
         }
     }
-    let moves = |path: &Path| group.filesystems.iter().any(|f| path.starts_with(&f.mount));
     found.retain(|(_, word)| match word {
-        Word::Program(path) | Word::File(path) => !moves(path),
-        Word::Searched(_) => true,
+        Word::File(path) => moves(group, path).next().is_none(),
+        Word::Program(_) | Word::Searched(_) => true,
     });
     found
+}
+
+/// Where those of the group's file systems are mounted that a path lies on: without them it is nowhere.
+pub fn moves<'a>(group: &'a GroupConfig, path: &'a Path) -> impl Iterator<Item = &'a Path> {
+    group.filesystems.iter().map(|f| f.mount.as_path()).filter(move |mount| path.starts_with(mount))
 }
 
 /// The users that a group's applications and its preparation name.
@@ -48,7 +53,12 @@ pub fn words_of(group: &GroupConfig) -> Vec<(String, Word)> {
 pub fn users_of(group: &GroupConfig) -> BTreeSet<&str> {
     let run_as = group.applications.iter().filter_map(|a| a.user.as_deref());
     let watched = group.applications.iter().flat_map(|a| a.monitoring.owners());
-    run_as.chain(watched).chain(group.prepare.directories.iter().map(|d| d.owner.as_str())).collect()
+    let let_in = group.shares().flat_map(|s| s.users.iter().map(String::as_str));
+    run_as
+        .chain(watched)
+        .chain(let_in)
+        .chain(group.prepare.directories.iter().map(|d| d.owner.as_str()))
+        .collect()
 }
 
 /// The files that a command line names, its program first.

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::{Device, Difference, Limits, Point, Seen, Survey, Word, users_of, words_of};
+use super::{Device, Difference, Point, Seen, Survey, Word, limits, users_of, words_of};
 use crate::config::{Backing, Config, FilesystemConfig, GroupConfig, Role, Severity};
 use crate::ids::{GroupName, NodeName};
 
 /// Clocks that differ by more than this are said: logs and tickets would not fit together.
 const CLOCKS_APART_MS: i64 = 2_000;
 
-type Surveys = BTreeMap<NodeName, Survey>;
+pub(super) type Surveys = BTreeMap<NodeName, Survey>;
 
 /// Everything that does not fit together, the worst first. `owners` says which node has which group.
 #[must_use]
@@ -29,9 +29,10 @@ pub fn differences(
         at.devices();
         at.ports();
         at.boot();
+        at.binds();
     }
-    limits(config, surveys, &mut found);
     found.0.extend(super::clients::clients(config, surveys));
+    limits::check(config, surveys, &mut found);
     twice(surveys, &mut found);
     clocks(surveys, &mut found);
     found.0.sort();
@@ -40,10 +41,10 @@ pub fn differences(
 }
 
 #[derive(Default)]
-struct Found(Vec<Difference>);
+pub(super) struct Found(Vec<Difference>);
 
 impl Found {
-    fn add(
+    pub(super) fn add(
         &mut self,
         severity: Severity,
         topic: &str,
@@ -299,20 +300,34 @@ impl<'a> At<'a> {
     }
 
     fn ports(&mut self) {
-        for application in &self.group.applications {
-            for port in &application.claims.ports {
-                let owner = self.owner;
-                for (node, survey) in self.nodes().into_iter().filter(|(n, _)| Some(*n) != owner) {
-                    let taken = survey.listening.iter().find(|(p, _)| p == port);
-                    if let Some((_, who)) = taken {
-                        let text =
-                            format!("{} wants the port {port}, which {who} has on {node}", application.name);
-                        let help =
-                            format!("on {node}: end it and keep it from starting, or give it another port");
-                        self.add(Severity::Warning, "port", &[node], (text, help));
-                    }
+        for (whose, port, is_bound) in self.group.ports() {
+            let owner = self.owner;
+            for (node, survey) in self.nodes().into_iter().filter(|(n, _)| Some(*n) != owner) {
+                // Beside what is bound to an address of the group's, others may listen on theirs.
+                if is_bound && !survey.listening_everywhere.contains(&port) {
+                    continue;
+                }
+                let taken = survey.listening.iter().find(|(p, _)| *p == port);
+                if let Some((_, who)) = taken {
+                    let text = format!("{whose} wants the port {port}, which {who} has on {node}");
+                    let help =
+                        format!("on {node}: end it and keep it from starting, or give it another port");
+                    self.add(Severity::Warning, "port", &[node], (text, help));
                 }
             }
+        }
+    }
+
+    fn binds(&mut self) {
+        let Some(application) = self.group.applications.iter().find(|a| a.bind.is_some()) else { return };
+        for (node, survey) in self.nodes() {
+            let Some(why) = &survey.no_bind else { continue };
+            let text = format!("{} cannot be started on {node} with `bind`: {why}", application.name);
+            let help = format!(
+                "mend that on {node}, or take `bind` out and have {} itself listen there",
+                application.name
+            );
+            self.add(Severity::Error, "bind", &[node], (text, help));
         }
     }
 
@@ -331,38 +346,6 @@ impl<'a> At<'a> {
                         self.add(Severity::Error, "boot", &[node], (text, help));
                     }
                 }
-            }
-        }
-    }
-}
-
-/// One of the limits.
-type Part = fn(&Limits) -> u64;
-
-/// What all groups that a node may have at once want of its kernel.
-fn limits(config: &Config, surveys: &Surveys, found: &mut Found) {
-    for (node, survey) in surveys {
-        // Rotating groups too: when a node is lost, the last one has them all.
-        let may: Vec<_> = config.groups.iter().filter(|g| g.nodes.contains(node)).collect();
-        let parts: [(&str, Part, &str); 5] = [
-            ("memory in bytes", |l| l.memory, "put in more memory, or let fewer groups name this node"),
-            (
-                "huge pages",
-                |l| l.huge_pages,
-                "sysctl -w vm.nr_hugepages=WANTED, and keep it in /etc/sysctl.d",
-            ),
-            ("shared memory in bytes", |l| l.shared_memory, "raise kernel.shmmax and kernel.shmall"),
-            ("semaphores", |l| l.semaphores, "raise the second number of kernel.sem"),
-            ("open files", |l| l.open_files, "raise fs.file-max"),
-        ];
-        for (what, of, help) in parts {
-            let sum = may.iter().map(|g| of(&g.requires)).fold(0, u64::saturating_add);
-            let has = of(&survey.limits);
-            if sum > has {
-                let text = format!(
-                    "{node} grants {has} {what}, and all groups that may be there at once want {sum}"
-                );
-                found.add(Severity::Warning, "limit", None, &[node], (text, format!("on {node}: {help}")));
             }
         }
     }

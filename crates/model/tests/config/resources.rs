@@ -295,3 +295,107 @@ fn what_the_form_with_colons_cannot_carry_is_said_of_the_group() {
     let said = remarks(&good(&good6()), 0);
     assert!(said[0].contains("leaves out fd00:77::"), "{said:?}");
 }
+
+/// A file whose application is a script, with these lines beside it.
+fn script(lines: &str) -> String {
+    GOOD.replace("start = \"/usr/local/etc/cache start\"", lines)
+}
+
+#[test]
+fn a_script_takes_the_place_of_the_three_commands() {
+    let app = |lines: &str| good(&script(lines)).groups[0].applications[0].clone();
+    let plain = app("script = \"/etc/init.d/cache-cacheha1\"");
+    assert_eq!(plain.start, "/etc/init.d/cache-cacheha1 start");
+    assert_eq!(plain.stop.as_deref(), Some("/etc/init.d/cache-cacheha1 stop"));
+    assert_eq!(plain.status.as_deref(), Some("/etc/init.d/cache-cacheha1 status"));
+    assert_eq!(plain.main, MainProcess::None);
+    assert_eq!(plain.commands(), [("script", "/etc/init.d/cache-cacheha1")]);
+    let with = app("script = \"/usr/local/etc/cache-init  cacheha1 failover\"");
+    assert_eq!(with.start, "/usr/local/etc/cache-init start cacheha1 failover");
+    let dumb = app("script = \"/etc/init.d/x\"\nstatus = \"none\"\nmonitor = { interval = \"0\" }");
+    assert_eq!((dumb.status.as_deref(), dumb.monitor.interval.is_zero()), (None, true));
+    assert_eq!(app("script = \"/etc/init.d/x\"\nmain = \"cgroup\"").main, MainProcess::Cgroup);
+    assert_eq!(app("script = \"/etc/init.d/x\"\nforeground = true").main, MainProcess::Child);
+    assert_eq!(app("start = \"/bin/x\"\nmain = \"none\"").main, MainProcess::None);
+}
+
+#[test]
+fn a_script_beside_commands_or_with_a_verb_is_refused() {
+    let one = "script = \"/etc/init.d/x\"\n";
+    let wrong = |lines: &str, culprit: &str, message: &str, help: &str| {
+        refused(&script(lines), culprit, message, help);
+    };
+    wrong(
+        &format!("{one}start = \"/bin/s\""),
+        "\"/bin/s\"",
+        "takes the place of `start`",
+        "called with `start`",
+    );
+    wrong(&format!("{one}stop = \"/bin/s\""), "\"/bin/s\"", "takes the place of `stop`", "keep one");
+    wrong(
+        &format!("{one}status = \"/bin/s\""),
+        "\"/bin/s\"",
+        "takes the place of `status`",
+        "status = \"none\"",
+    );
+    let monitor = format!("{one}monitor = {{ command = \"/bin/s\" }}");
+    wrong(&monitor, "\"/bin/s\"", "takes the place of `monitor.command`", "kind = \"custom\"");
+    wrong(
+        "script = \"/etc/init.d/x start\"",
+        "\"/etc/init.d/x start\"",
+        "says `start` already",
+        "delete the word",
+    );
+    wrong("script = \"init.d/x\"", "\"init.d/x\"", "not an absolute path", "/etc/init.d");
+    wrong("start = \"/bin/x\"\nstatus = \"none\"", "\"none\"", "is no command", "delete the line");
+}
+
+#[test]
+fn a_broadcast_address_belongs_to_the_subnet() {
+    let with = |broadcast: &str| {
+        GOOD.replace("10.77.0.100/24\"", &format!("10.77.0.100/24\"\nbroadcast = \"{broadcast}\""))
+    };
+    let broadcast = |text: &str| good(&with(text)).groups[0].addresses[0].broadcast.map(|b| b.to_string());
+    assert_eq!(broadcast("10.77.0.255").as_deref(), Some("10.77.0.255"));
+    assert_eq!(broadcast("10.77.0.0").as_deref(), Some("10.77.0.0"), "as hosts of old have it");
+    assert_eq!(good(GOOD).groups[0].addresses[0].broadcast, None);
+    let wrong = |text: &str, message: &str| {
+        refused(&with(text), &format!("\"{text}\""), message, "broadcast = \"10.77.0.255\"");
+    };
+    wrong("10.78.0.255", "is not in 10.77.0.0/24");
+    wrong("10.77.0.100", "is the service address itself");
+    refused(&with("255.255.255"), "\"255.255.255\"", "is no IPv4 address", "last address of the subnet");
+    warned(&with("10.77.0.77"), "\"10.77.0.77\"", "is a host's address", "10.77.0.255");
+    let six = good6().replacen("::100/64\"", "::100/64\"\nbroadcast = \"10.77.0.255\"", 1);
+    refused(&six, "\"10.77.0.255\"", "IPv6 has no broadcast address", "delete the line");
+}
+
+#[test]
+fn wildcard_binds_go_to_an_address_of_the_group() {
+    let with = |bind: &str| application(&format!("bind = {bind}"));
+    let to = |text: &str| good(&with(text)).groups[0].applications[0].bind.unwrap();
+    let four = Some("10.77.0.100".parse().unwrap());
+    assert_eq!((to("\"service-address\"").v4, to("\"service-address\"").v6), (four, None));
+    assert_eq!(to("\"10.77.0.100\"").v4, four);
+    assert_eq!(good(GOOD).groups[0].applications[0].bind, None);
+    refused(
+        &with("\"10.77.0.4\""),
+        "\"10.77.0.4\"",
+        "no service address of `db`",
+        "the group has 10.77.0.100",
+    );
+    refused(&with("\"eth0\""), "\"eth0\"", "eth0", "bind = \"service-address\"");
+    let more = |address: &str| format!("10.77.0.100/24\"\n\n[[group.address]]\naddress = \"{address}\"");
+    let two = with("\"service-address\"").replace("10.77.0.100/24\"", &more("10.77.0.102/24"));
+    refused(&two, "\"service-address\"", "these are 2 of IPv4", "bind = \"10.77.0.100\"");
+    let both =
+        with("\"service-address\"").replace("10.77.0.100/24\"", &more("fd00::7/64\"\ninterface = \"eth0"));
+    let parsed = parse(&both);
+    assert!(
+        parsed.findings.iter().any(|f| f.message.contains("IPv6 address alone")),
+        "{}",
+        listed(&both, &parsed)
+    );
+    let none = with("\"service-address\"").replace("\n[[group.address]]\naddress = \"10.77.0.100/24\"\n", "");
+    refused(&none, "\"service-address\"", "`db` has no service address", "[[group.address]]");
+}

@@ -124,7 +124,8 @@ fn the_example_of_every_key_has_every_key_and_states_the_defaults() {
         let Some(unknown) = unknown else { panic!("{line}: {}", listed(&text, &parsed)) };
         let (_, keys) = unknown.help.split_once("allowed here: ").unwrap();
         for key in keys.split(", ").filter(|k| {
-            !["volume", "filesystem", "address", "application", "prepare", "adapter", "event"].contains(k)
+            !["volume", "filesystem", "address", "application", "prepare", "adapter", "event", "share"]
+                .contains(k)
         }) {
             let written = |l: &str| l.trim_start().split_once('=').is_some_and(|(k, _)| k.trim() == key);
             assert!(example.lines().any(written), "{key} of {line} is not in the example");
@@ -137,7 +138,8 @@ fn the_example_of_every_key_has_every_key_and_states_the_defaults() {
         .lines()
         .filter(|l| l.trim_start().starts_with('#') || !l.contains("(default)") || l.contains("lapse_grace"))
         .filter(|l| {
-            !["status ", "stop ", "user ", "options ", "plugs "].iter().any(|k| l.trim_start().starts_with(k))
+            let extras = ["status ", "stop ", "user ", "options ", "plugs "];
+            l.contains("\"none\"") || !extras.iter().any(|k| l.trim_start().starts_with(k))
         })
         .map(|l| format!("{l}\n"))
         .collect();
@@ -149,7 +151,7 @@ fn the_example_of_every_key_has_every_key_and_states_the_defaults() {
     std::sync::Arc::make_mut(&mut db.addresses[0]).interface = None;
     std::sync::Arc::make_mut(&mut db.addresses[0]).network = None;
     full.nodes[0].persistent.clear();
-    let cache = std::sync::Arc::make_mut(&mut db.applications[0]);
+    let cache = std::sync::Arc::make_mut(&mut db.applications[1]);
     (cache.status, cache.stop, cache.user) = (None, None, None);
     for instance in &mut db.instances {
         let instance = std::sync::Arc::make_mut(instance);
