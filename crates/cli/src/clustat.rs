@@ -120,8 +120,10 @@ impl View {
     #[must_use]
     pub fn interval(&self, group: &GroupStatus) -> String {
         let config = self.config.as_ref().and_then(|c| c.group(&group.name));
+        // The user script, or what comes first; a Samba server of the group's own is none of them.
         let of = |g: &&std::sync::Arc<regent_model::config::GroupConfig>| {
-            g.applications.first().map(|a| a.monitor.interval)
+            let own = || g.applications.iter().filter(|a| a.samba.is_none());
+            own().find(|a| a.script.is_some()).or_else(|| own().next()).map(|a| a.monitor.interval)
         };
         seconds(config.as_ref().and_then(of).unwrap_or_default())
     }

@@ -1,6 +1,6 @@
 //! A definition into the text of the configuration: what the shell did not ask for, and comments, stay as they are.
 
-use regent_model::config::{Config, Failback, Severity, Startup, parse};
+use regent_model::config::{Config, Failback, Startup};
 use toml_edit::{Array, InlineTable, Item, Table, Value};
 
 use super::service::{Address, Device, Service, script_of, script_place};
@@ -192,7 +192,7 @@ fn write_script(table: &mut Table, script: &str) {
         return;
     }
     let fresh = text_of(table, "start").is_none();
-    if text_of(table, "script").is_some() || fresh && knows_scripts() {
+    if text_of(table, "script").is_some() || fresh {
         set(table, "script", script);
         return;
     }
@@ -203,13 +203,6 @@ fn write_script(table: &mut Table, script: &str) {
         Some(command) => *command = Item::Value(format!("{script} status").into()),
         None => set(table, "status", format!("{script} status")),
     }
-}
-
-/// Whether this Regent runs a script by one key.
-fn knows_scripts() -> bool {
-    let text = "[cluster]\nname = \"a\"\n[[node]]\nname = \"a\"\naddresses = [\"10.0.0.1\"]\n[[group]]\nname = \"a\"\n\
-                nodes = [\"a\"]\n[[group.application]]\nname = \"a\"\nscript = \"/a\"\n";
-    parse(text).count(Severity::Error) == 0
 }
 
 fn write_interval(table: &mut Table, old: Option<&Service>, new: &Service) {
@@ -244,6 +237,8 @@ fn script_name(group: &Table, script: &str, service: &str) -> String {
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+
+    use regent_model::config::parse;
 
     use super::*;
 

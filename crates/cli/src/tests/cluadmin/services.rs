@@ -346,6 +346,16 @@ fn a_service_is_stopped_and_forgotten_when_a_person_says_so_twice() {
 }
 
 #[test]
+fn a_device_is_shared_with_windows_clients() {
+    let node = Node::with("");
+    let shared = GUIDE.replace("rw\nyes\nno\nf\nno\nyes", "rw\nyes\nyes\nmy files\nhall\nf\nno\nyes");
+    let screen = types(&node, &shared);
+    assert_eq!(screen.matches("samba share, device 0: hall\n").count(), 2, "{screen}");
+    let share = "\n  [[group.share]]\n  name = \"hall\"\n  path = \"/storage2\"\n";
+    assert!(node.text.borrow().contains(share), "{}", node.text.borrow());
+}
+
+#[test]
 fn what_others_need_is_not_stopped_to_be_deleted() {
     let other = "\n[[group]]\nname = \"report\"\nnodes = [\"lx4\"]\nparent = \"cachehal\"\n";
     let node = Node::with(&format!("{CACHEHAL}{other}"));
