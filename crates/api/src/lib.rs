@@ -3,6 +3,7 @@
 pub mod foresight;
 mod instances;
 mod nodes;
+pub mod portal;
 pub mod status;
 
 use std::path::Path;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use regent_model::event::EventNote;
 use regent_model::journal::Entry;
-use regent_model::{NodeId, NodeName};
+use regent_model::{Epoch, GroupName, NodeId, NodeName};
 
 use crate::io::PeerMessage;
 
@@ -81,6 +81,12 @@ impl Chronicle {
     /// The highest index of the log that an own entry tells of: older entries were told before a restart.
     pub(crate) fn told_up_to(&self) -> u64 {
         self.entries.iter().filter(|(_, e)| e.node == self.me).filter_map(|(_, e)| e.index).max().unwrap_or(0)
+    }
+
+    /// When this node first told of this ownership of a group, on its wall clock.
+    pub(crate) fn began(&self, group: &GroupName, epoch: Epoch) -> Option<u64> {
+        let own = self.entries.iter().map(|(_, e)| e).filter(|e| e.node == self.me && e.epoch == Some(epoch));
+        own.filter(|e| e.group.as_ref() == Some(group)).map(|e| e.wall_ms).min()
     }
 
     /// Numbers and keeps an entry of this node.

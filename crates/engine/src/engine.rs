@@ -347,6 +347,7 @@ impl Engine {
         }
         self.follow_connections();
         self.tell_peers();
+        self.follow_portals();
     }
 
     fn drain_log(&mut self) -> bool {

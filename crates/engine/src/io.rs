@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regent_api::portal::Portal;
 use regent_api::{Answer, QueuedEvent, Request};
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{
@@ -310,6 +311,9 @@ pub struct Effects {
     pub peers: Option<BTreeMap<NodeId, Vec<std::net::IpAddr>>>,
     /// See to the addresses and interfaces of this node itself, when that changed.
     pub upkeep: Option<Upkeep>,
+    /// These addresses say over HTTP who has them, and no others, when that or what they say has changed. Before
+    /// [`Self::run`] is worked off: a portal is closed before its address goes.
+    pub portals: Option<Vec<Portal>>,
     /// Ask these neighbours, and answer with [`Notice::Neighbours`].
     pub ask: Vec<NeighbourProbe>,
     /// Record who is connected to exactly these addresses, when that changed; answer with [`Notice::Connections`].

@@ -32,6 +32,7 @@ pub mod io;
 mod leading;
 mod life;
 mod measured;
+mod portal;
 mod proposals;
 mod reboot;
 mod registry;

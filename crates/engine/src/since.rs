@@ -11,6 +11,7 @@ use regent_model::figure::Figures;
 use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
 
 use crate::engine::Engine;
+use crate::portal::Portals;
 
 /// What this daemon remembers of times.
 pub(crate) struct Since {
@@ -22,11 +23,19 @@ pub(crate) struct Since {
     pub(crate) leader: Moment,
     /// How many seconds the local time is ahead of UTC, once the daemon has said so.
     pub(crate) utc_offset_s: Option<i32>,
+    /// Since when this node has the groups that say so at their addresses.
+    pub(crate) portals: Portals,
 }
 
 impl Since {
     pub(crate) fn new(now: Moment) -> Self {
-        Self { heard: BTreeMap::new(), met: BTreeSet::new(), leader: now, utc_offset_s: None }
+        Self {
+            heard: BTreeMap::new(),
+            met: BTreeSet::new(),
+            leader: now,
+            utc_offset_s: None,
+            portals: Portals::default(),
+        }
     }
 
     pub(crate) fn heard(&mut self, about: IncarnationOf, now: Moment) {

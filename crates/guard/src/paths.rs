@@ -101,6 +101,12 @@ impl Paths {
         self.state.join("journal.log")
     }
 
+    /// A copy of the configuration in force, for reading.
+    #[must_use]
+    pub fn configuration(&self) -> PathBuf {
+        self.state.join("configuration.toml")
+    }
+
     /// What was gathered about applications before their failures were acted on.
     #[must_use]
     pub fn evidence(&self) -> PathBuf {

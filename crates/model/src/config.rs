@@ -48,6 +48,7 @@ mod monitoring;
 mod network;
 mod parse;
 mod policy;
+mod portal;
 mod prepare;
 mod profile;
 mod reader;
@@ -417,6 +418,8 @@ pub struct AddressConfig {
     pub interface: Option<String>,
     /// Its network's name; by default the one that its interface or its subnet says.
     pub network: Option<String>,
+    /// The port on which it says over HTTP who has it; nothing where it says nothing.
+    pub portal: Option<u16>,
     /// How it is monitored.
     pub monitor: MonitorTimes,
     /// How long acquiring may take.

@@ -29,11 +29,12 @@ use crate::heart::{Addresses, Heart, Zone, input_of};
 use crate::inbox::{Inbox, inbox};
 use crate::journal::Journal;
 use crate::links::{Ears, Links};
+use crate::portal::Portals;
 use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
 use crate::registry::Registrar;
 use crate::side::Side;
-use crate::{api, inspection, measuring, nightly, open_door, reboot, storage, sys};
+use crate::{api, copy, inspection, measuring, nightly, open_door, reboot, storage, sys};
 
 /// A daemon that finds no room on its disk is started again after this.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
@@ -277,6 +278,8 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     }
     let registry = registrar.map(Registrar::start).transpose().doing(threads)?;
     let figures = measuring::start(identity.name.clone(), inbox.clone()).doing(threads)?;
+    let ear = inbox.clone();
+    let portals = Portals::start(paths.configuration(), move |notice| ear.push(Input::Notice(notice)));
     let heart = Heart {
         engine,
         inputs,
@@ -296,6 +299,8 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         addresses: Addresses::default(),
         zone: Zone::default(),
         figures,
+        portals: portals.doing(threads)?,
+        copy: copy::start(paths.configuration()).doing(threads)?,
     };
     let beat = move || heart.beat(first);
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;

@@ -20,6 +20,7 @@ use crate::end::End;
 use crate::guard_line::{GuardLine, Warrants};
 use crate::inbox::{Inbox, Inputs};
 use crate::links::Links;
+use crate::portal::Portals;
 use crate::storage::Batch;
 use crate::sys;
 
@@ -53,6 +54,10 @@ pub(crate) struct Heart {
     pub(crate) zone: Zone,
     /// Who measures what groups choose their nodes by.
     pub(crate) figures: Sender<Config>,
+    /// What service addresses say over HTTP.
+    pub(crate) portals: Portals,
+    /// Who keeps a copy of the configuration in force.
+    pub(crate) copy: Sender<String>,
 }
 
 /// The local time as it was said to the engine.
@@ -159,6 +164,10 @@ impl Heart {
         for (to, message) in &effects.send {
             self.links.send(*to, message);
         }
+        // Before anything is run: an address whose release is asked for says nothing any more.
+        if let Some(open) = effects.portals {
+            self.portals.set(open);
+        }
         for run in effects.run {
             self.run(run);
         }
@@ -235,6 +244,7 @@ impl Heart {
             if let Some(registry) = &self.registry {
                 let _ended_with_the_process = registry.send(state.config.clone());
             }
+            let _ended_with_the_process = self.copy.send(state.config_text.clone());
         }
         self.addresses.config_serial = Some(state.config_serial);
         self.links.set_heartbeat(state.config.timers.heartbeat);

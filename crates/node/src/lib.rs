@@ -22,6 +22,7 @@ pub mod supervise;
 pub mod token;
 
 mod api;
+mod copy;
 mod desk;
 mod equipment;
 mod guard_line;
@@ -35,6 +36,7 @@ mod measuring;
 mod nightly;
 mod open_door;
 mod os;
+mod portal;
 mod reboot;
 mod reception;
 mod refusals;

@@ -436,6 +436,7 @@ pub(crate) fn address(address: &str, prefix: u8, interface: Option<&str>) -> Res
         interface: interface.map(str::to_owned),
         network: None,
         tickle: true,
+        portal: None,
         monitor: TIMES,
         acquire_timeout: Duration::from_secs(5),
         release_timeout: Duration::from_secs(5),

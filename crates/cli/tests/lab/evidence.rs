@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::cluster::{Cluster, SERVICE, find, head};
-use crate::machine::sh;
+use crate::machine::{python, sh};
 
 /// Its status hangs on demand; so does the operator's own look at it. What only observes never moves it.
 fn db() -> String {
@@ -16,11 +16,12 @@ needs = ["lease-ended"]
 
   [[group.address]]
   address = "{SERVICE}/24"
+  portal  = 8080
 
   [[group.application]]
   name     = "db"
-  start    = "echo said at its start; sleep 86400 &"
-  status   = "test ! -e /run/hangs || sleep 77"
+  start    = "echo said at its start; sleep 86400 & echo $! > /run/db.pid"
+  status   = "test ! -e /run/hangs || sleep 77; kill -0 $(cat /run/db.pid)"
   monitor  = [
     {{ interval = "1s", timeout = "1s", failures = 2 }},
     {{ kind = "custom", name = "deep", command = "test ! -e /run/deep", interval = "1s", failures = 1, action = "observe" }},
@@ -29,6 +30,20 @@ needs = ["lease-ended"]
   restarts = 0
 "#
     )
+}
+
+/// What a client reads at the service address, whoever has it; nothing while nobody answers.
+fn portal(cluster: &Cluster, path: &str) -> String {
+    let script = format!(
+        "import urllib.request\ntry:\n  print(urllib.request.urlopen('http://{SERVICE}:8080{path}', timeout=1).read().decode())\n\
+         except OSError:\n  pass"
+    );
+    python(cluster, "client", &script, "")
+}
+
+fn portal_names(cluster: &Cluster, node: &str) {
+    let title = format!("<title>db on {node}</title>");
+    cluster.wait_for(&format!("the portal to name {node}"), |_| portal(cluster, "/").contains(&title));
 }
 
 fn listed(cluster: &Cluster, node: &str) -> Vec<Value> {
@@ -42,6 +57,19 @@ fn what_failed_is_looked_at_before_it_moves_and_seen_from_any_node() {
     let cluster = Cluster::up("evidence", &(head("normal") + &db()));
     cluster.online_on("db", "lx4");
 
+    // The page on the service address names its node, also when that node is lost and when it is back.
+    portal_names(&cluster, "lx4");
+    let at = portal(&cluster, "/status.json");
+    let at: Value = serde_json::from_str(&at).unwrap();
+    assert_eq!((&at["group"], &at["state"]), (&"db".into(), &"online".into()), "{at}");
+    let copy = sh(&cluster, "lx4", &format!("cat {}", at["about"]["configuration"].as_str().unwrap()));
+    assert!(copy.contains("portal  = 8080"), "{copy}");
+    cluster.lab.off("lx4").unwrap();
+    portal_names(&cluster, "lx5");
+    cluster.lab.on("lx4").unwrap();
+    cluster.online_on("db", "lx4");
+    portal_names(&cluster, "lx4");
+
     // An observer tells, and nothing moves.
     sh(&cluster, "lx4", "touch /run/deep");
     cluster.wait_for("the observer", |s| find(s, "db").resources.iter().any(|r| r.state == "unwell"));
@@ -53,6 +81,7 @@ fn what_failed_is_looked_at_before_it_moves_and_seen_from_any_node() {
     // Its status hangs: a look at the check itself, then one at everything, and it runs on the other node.
     sh(&cluster, "lx4", "touch /run/hangs");
     cluster.online_on("db", "lx5");
+    portal_names(&cluster, "lx5");
     let all = listed(&cluster, "lx5");
     let reasons: Vec<&str> = all.iter().filter_map(|e| e["reason"].as_str()).collect();
     let hung = "the status command did not end in its time and was killed";

@@ -101,6 +101,11 @@ fn filesystem_of<'d>(
     mounted.filter(|(_, _, m)| path.starts_with(&m.value)).max_by_key(|(_, _, m)| m.value.as_os_str().len())
 }
 
+/// The group on whose storage a path lies.
+pub(super) fn group_of<'d>(draft: &'d Draft, path: &Path) -> Option<&'d GroupDraft> {
+    filesystem_of(draft, path).map(|(group, ..)| group)
+}
+
 /// The group whose shared storage holds the instance; what is wrong with where it lies is told.
 fn at_home<'d>(
     draft: &'d Draft,

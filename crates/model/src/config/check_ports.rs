@@ -54,7 +54,7 @@ impl Wanted<'_> {
 }
 
 /// Whether two groups can be on one node at once.
-fn meet(one: &GroupDraft, other: &GroupDraft) -> bool {
+pub(super) fn meet(one: &GroupDraft, other: &GroupDraft) -> bool {
     let apart = |a: &GroupDraft, b: &GroupDraft| {
         let name = b.name.as_ref().map(|n| &n.value);
         a.relations.different_node_from.iter().any(|d| Some(&d.value) == name)

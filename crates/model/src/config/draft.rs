@@ -291,6 +291,7 @@ pub(super) struct AddressDraft {
     /// The interface and the network, where they are named and could be read.
     pub(super) interface: Option<At<String>>,
     pub(super) network: Option<At<String>>,
+    pub(super) portal: Option<At<u16>>,
     pub(super) config: Option<AddressConfig>,
 }
 

@@ -12,8 +12,8 @@ use super::{
     ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, InstanceConfig, LocalTime,
     NetworkConfig, NodeConfig, bind, check_addresses, check_events, check_groups, check_instances,
     check_members, check_networks, check_ports, check_profiles, check_proofs, check_relations, check_storage,
-    check_volumes, event, failback, group, instance, members, monitoring, network, relations, share, stale,
-    storage,
+    check_volumes, event, failback, group, instance, members, monitoring, network, portal, relations, share,
+    stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -42,6 +42,7 @@ pub fn parse_at(text: &str, now: Option<LocalTime>) -> Parsed {
     bind::check(&draft, &mut findings);
     share::check(&draft, &mut findings);
     check_ports::check(&draft, &mut findings);
+    portal::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     monitoring::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);

@@ -9,7 +9,7 @@ use super::reader::Reader;
 use super::scalar::{self, Refused, refused};
 use super::tree::{At, Table};
 use super::{AddressConfig, MonitorTimes};
-use super::{broadcast, limits};
+use super::{broadcast, limits, portal};
 use crate::ids::ResourceName;
 
 const ADDRESS_MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(5), Duration::from_secs(3), 2);
@@ -25,6 +25,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
     let interface = reader.text("interface", "\"eth0\"");
     let interface = reader.checked("interface", interface, interface_name);
     let network = reader.name("network", "\"clients\"");
+    let portal = portal::read(&mut reader);
     let monitor = limits::monitor(&mut reader, "address.monitor", ADDRESS_MONITOR).times;
     let acquire_timeout = reader.duration_or("acquire_timeout", ADDRESS_ACQUIRE, "\"10s\"");
     let release_timeout = reader.duration_or("release_timeout", ADDRESS_RELEASE, "\"10s\"");
@@ -42,6 +43,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
             broadcast,
             interface: interface.as_ref().map(|i| i.value.clone()),
             network: network.as_ref().map(|n| n.value.clone()),
+            portal: portal.as_ref().map(|p| p.value),
             monitor,
             acquire_timeout,
             release_timeout,
@@ -49,7 +51,7 @@ pub(super) fn address(table: Table, findings: &mut Findings) -> AddressDraft {
             tickle,
         })
     })();
-    AddressDraft { name, address, has_interface, interface, network, config }
+    AddressDraft { name, address, has_interface, interface, network, portal, config }
 }
 
 pub(super) fn interface_name(text: &str) -> Result<String, Refused> {

@@ -399,3 +399,25 @@ fn wildcard_binds_go_to_an_address_of_the_group() {
     let none = with("\"service-address\"").replace("\n[[group.address]]\naddress = \"10.77.0.100/24\"\n", "");
     refused(&none, "\"service-address\"", "`db` has no service address", "[[group.address]]");
 }
+
+#[test]
+fn a_portal_is_a_port_that_nothing_else_listens_on_there() {
+    let at =
+        |lines: &str| with("address = \"10.77.0.100/24\"", &format!("address = \"10.77.0.100/24\"\n{lines}"));
+    assert_eq!(good(GOOD).groups[0].addresses[0].portal, None);
+    assert_eq!(good(&at("portal = 8080")).groups[0].addresses[0].portal, Some(8080));
+    refused(&at("portal = 0"), "0", "cannot be 0", "from 1 to 65535");
+    refused(&at("portal = \"8080\""), "\"8080\"", "a whole number", "portal = 8080");
+    let taken =
+        at("portal = 8080").replace("name = \"cache\"\n", "name = \"cache\"\nports = [\"8080/tcp\"]\n");
+    refused(&taken, "8080", "`db` listens on port 8080 itself", "nothing else uses");
+    good(&taken.replace("8080/tcp", "8080/udp"));
+    let instance =
+        "[[instance]]\nname = \"hal\"\nkind = \"gtm\"\ndirectory = \"/storage2/hal\"\nport = 1972\n";
+    refused(
+        &format!("{}\n{instance}", at("portal = 1972")),
+        "1972",
+        "the instance `hal` listens",
+        "nothing else uses",
+    );
+}
