@@ -92,7 +92,7 @@ fn apart(first: &InstanceDraft, second: &InstanceDraft, findings: &mut Findings)
 }
 
 /// The deepest file system that a path lies on, and its group.
-fn filesystem_of<'d>(
+pub(super) fn filesystem_of<'d>(
     draft: &'d Draft,
     path: &Path,
 ) -> Option<(&'d GroupDraft, &'d FilesystemDraft, &'d At<PathBuf>)> {

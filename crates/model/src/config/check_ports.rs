@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::claims::Port;
+use super::check_instances::filesystem_of;
+use super::claims::{Port, Protocol};
 use super::draft::{Draft, GroupDraft};
 use super::finding::{Finding, Findings, Span};
-use super::{ApplicationConfig, GroupConfig};
+use super::{ApplicationConfig, GroupConfig, share};
 
 impl GroupConfig {
     /// The ports that it listens on: by whom, which, and whether at its service addresses alone.
@@ -15,7 +16,9 @@ impl GroupConfig {
         let applications = self.applications.iter();
         let own =
             applications.flat_map(move |a| a.claims.ports.iter().map(move |p| (a.name.as_str(), *p, of(a))));
-        own.chain(self.requires_ports.iter().map(|p| (self.name.as_str(), *p, false)))
+        let tcp = |number| Port { number, protocol: Protocol::Tcp };
+        let instances = self.instances.iter().map(move |i| (i.name.as_str(), tcp(i.port), i.kind.is_bound()));
+        own.chain(instances).chain(self.requires_ports.iter().map(|p| (self.name.as_str(), *p, false)))
     }
 }
 
@@ -26,30 +29,47 @@ struct Wanted<'a> {
     span: &'a Span,
     /// Whether it listens at the group's service addresses alone.
     is_bound: bool,
+    is_instance: bool,
 }
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     let mut seen: Vec<Wanted<'_>> = Vec::new();
-    for group in &draft.groups {
-        let applications = group.applications.iter();
-        let claimed = applications.flat_map(|a| a.claims.ports.iter().map(move |at| (at, a.bind.is_some())));
-        for (at, is_bound) in claimed.chain(group.requires_ports.iter().map(|at| (at, false))) {
-            let wanted = Wanted { group, port: at.value, span: &at.span, is_bound };
-            let rival = seen.iter().find(|other| other.clashes_with(&wanted));
-            if let Some(rival) = rival {
-                clash(rival, &wanted, findings);
-            }
-            seen.push(wanted);
+    for wanted in draft.groups.iter().flat_map(of_group).chain(of_instances(draft)) {
+        if let Some(rival) = seen.iter().find(|other| other.clashes_with(&wanted)) {
+            clash(rival, &wanted, findings);
         }
+        seen.push(wanted);
     }
+}
+
+fn of_group(group: &GroupDraft) -> Vec<Wanted<'_>> {
+    let wanted = |port, span, is_bound| Wanted { group, port, span, is_bound, is_instance: false };
+    let applications = group.applications.iter();
+    let claimed = applications.flat_map(|a| a.claims.ports.iter().map(move |at| (at, a.bind.is_some())));
+    let all = claimed.chain(group.requires_ports.iter().map(|at| (at, false)));
+    let shared = group.shares.first().map(|share| wanted(share::PORT, share.place(), true));
+    all.map(|(at, is_bound)| wanted(at.value, &at.span, is_bound)).chain(shared).collect()
+}
+
+/// Two instances with one port are told of where instances are checked.
+fn of_instances(draft: &Draft) -> impl Iterator<Item = Wanted<'_>> {
+    draft.instances.iter().filter_map(|instance| {
+        let (group, ..) = filesystem_of(draft, &instance.directory.as_ref()?.value)?;
+        let at = instance.port.as_ref()?;
+        let is_bound = instance.kind.as_ref().is_some_and(|kind| kind.value.is_bound());
+        let port = Port { number: at.value, protocol: Protocol::Tcp };
+        Some(Wanted { group, port, span: &at.span, is_bound, is_instance: true })
+    })
 }
 
 impl Wanted<'_> {
     fn clashes_with(&self, other: &Self) -> bool {
-        self.port == other.port
-            && !(self.is_bound && other.is_bound)
-            && !std::ptr::eq(self.group, other.group)
-            && meet(self.group, other.group)
+        let each_its_own = self.is_bound && other.is_bound;
+        // Said elsewhere.
+        let both_instances = self.is_instance && other.is_instance;
+        let one_group = std::ptr::eq(self.group, other.group);
+        let may_share = each_its_own || both_instances || one_group;
+        self.port == other.port && !may_share && meet(self.group, other.group)
     }
 }
 

@@ -39,6 +39,11 @@ pub enum InstanceKind {
 }
 
 impl InstanceKind {
+    /// Whether Regent itself sees to it that it listens at its service address alone.
+    pub(super) fn is_bound(self) -> bool {
+        self == Self::Gtm
+    }
+
     /// The words of the configuration.
     pub(super) const WORDS: [(&'static str, Self); 4] =
         [("gtm", Self::Gtm), ("cache", Self::Cache), ("iris", Self::Iris), ("command", Self::Command)];

@@ -29,6 +29,8 @@ const START: &str =
 const MONITOR: MonitorTimes = MonitorTimes::new(Duration::from_secs(10), Duration::from_secs(5), 2);
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
+/// Where it listens.
+pub(super) const PORT: Port = Port { number: 445, protocol: Protocol::Tcp };
 /// Names that mean something else to Samba.
 const RESERVED: [&str; 5] = ["global", "homes", "printers", "print$", "ipc$"];
 
@@ -89,7 +91,7 @@ pub(super) struct ShareDraft {
 }
 
 impl ShareDraft {
-    fn place(&self) -> &Span {
+    pub(super) fn place(&self) -> &Span {
         self.name.as_ref().map_or(&self.header, |n| &n.span)
     }
 }
@@ -238,11 +240,7 @@ pub(super) fn server(group: &GroupDraft) -> Option<ApplicationConfig> {
         state: mount.value.join(STATE),
         shares: group.shares.iter().map(|s| s.config.clone()).collect::<Option<_>>()?,
     };
-    let claims = Claims {
-        not_at_boot: vec!["smbd".to_owned()],
-        ports: vec![Port { number: 445, protocol: Protocol::Tcp }],
-        ..Claims::default()
-    };
+    let claims = Claims { not_at_boot: vec!["smbd".to_owned()], ports: vec![PORT], ..Claims::default() };
     Some(ApplicationConfig {
         name: ResourceName::new(NAME).ok()?,
         script: None,

@@ -41,6 +41,26 @@ fn groups_that_can_share_a_node_listen_on_ports_of_their_own_or_at_their_own_add
 }
 
 #[test]
+fn the_port_of_an_instance_and_that_of_shares_are_held_against_those_of_applications() {
+    let instance = |kind: &str, port: u16| {
+        format!(
+            "\n[[instance]]\nname = \"one\"\nkind = \"{kind}\"\ndirectory = \"/storage2/one\"\nport = {port}\n"
+        )
+    };
+    let text = |second: &str, more: &str| listening("", second) + more;
+    let clash = "both listen on 1972/tcp";
+    let bound = "ports = [\"1972/tcp\"]\nbind = \"service-address\"";
+    good(&text(bound, &instance("gtm", 1972)));
+    good(&text(bound, &instance("cache", 1973)));
+    refused(&text(bound, &instance("cache", 1972)), "1972", clash, "another port");
+    refused(&text("ports = [\"1972/tcp\"]", &instance("gtm", 1972)), "1972", clash, "another port");
+    let share = "[[group.share]]\nname = \"data\"\npath = \"/storage2/data\"\n\n[[group.application]]\nname = \"cache\"";
+    let smb = |lines: &str| text(lines, "").replacen("[[group.application]]\nname = \"cache\"", share, 1);
+    good(&smb("ports = [\"445/tcp\"]\nbind = \"service-address\""));
+    refused(&smb("ports = [\"445/tcp\"]"), "\"445/tcp\"", "both listen on 445/tcp", "another port");
+}
+
+#[test]
 fn groups_that_can_share_a_node_have_addresses_devices_and_mount_points_of_their_own() {
     let address = GOOD.replace("10.77.0.101/24", "10.77.0.100/24");
     let parsed = parse(&address);
