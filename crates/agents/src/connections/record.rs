@@ -15,10 +15,10 @@ use crate::sync::{lock, wait_until};
 
 /// How often it looks, at the most.
 const EVERY: Duration = Duration::from_millis(250);
-/// How often at the least, however long a look takes.
-const EVERY_MAX: Duration = Duration::from_secs(60);
-/// A look may take this part of the time until the next: a machine with a large table of sockets is looked at less
-/// often.
+/// How often at the least, however much a look costs.
+const EVERY_MAX: Duration = Duration::from_secs(5);
+/// A look may take this part of one processor's time until the next: a machine with a large table of sockets is looked
+/// at less often.
 const SHARE: u32 = 1000;
 /// A kernel that does not answer is asked again after this.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -71,7 +71,7 @@ impl Shared {
         let mut in_trouble = false;
         loop {
             let addresses: Vec<IpAddr> = lock(&self.state).told.keys().map(|of| of.address).collect();
-            let begun = Instant::now();
+            let (begun, before) = (Instant::now(), processor_time());
             let looked = look(&mut diag, &addresses);
             let pause = match looked {
                 Ok(found) => {
@@ -80,7 +80,7 @@ impl Shared {
                         (self.report)(Report::Notice(Notice::Well { topic: TOPIC.into(), text }));
                     }
                     self.tell(&addresses, found);
-                    (begun.elapsed() * SHARE).clamp(EVERY, EVERY_MAX)
+                    pause_after(processor_time().saturating_sub(before))
                 }
                 Err(error) => {
                     if !std::mem::replace(&mut in_trouble, true) {
@@ -121,6 +121,16 @@ impl Shared {
             (self.report)(Report::Notice(Notice::Connections { of: of.clone(), change }));
         }
     }
+}
+
+/// What this thread has used so far. On a busy machine the clock on the wall would tell of others' work.
+fn processor_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(used).unwrap_or_default()
+}
+
+fn pause_after(cost: Duration) -> Duration {
+    (cost * SHARE).clamp(EVERY, EVERY_MAX)
 }
 
 fn look(diag: &mut Option<Diag>, addresses: &[IpAddr]) -> std::io::Result<BTreeMap<IpAddr, Vec<Connection>>> {
@@ -178,6 +188,21 @@ mod tests {
             port: 80,
         };
         numbers.map(one).collect()
+    }
+
+    #[test]
+    fn a_look_takes_a_thousandth_of_a_processor_and_comes_at_least_every_few_seconds() {
+        let us = Duration::from_micros;
+        assert_eq!(pause_after(us(20)), Duration::from_millis(250));
+        assert_eq!(pause_after(us(1500)), Duration::from_millis(1500));
+        assert_eq!(pause_after(us(900_000)), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn what_is_used_is_the_threads_own_time() {
+        let before = processor_time();
+        std::thread::sleep(Duration::from_millis(30));
+        assert!(processor_time().saturating_sub(before) < Duration::from_millis(10));
     }
 
     #[test]
