@@ -8,6 +8,8 @@ use netlink_packet_core::{NLM_F_ACK, NLM_F_DUMP, NLM_F_REQUEST, NLMSG_DONE, NLMS
 use netlink_sys::{Socket, SocketAddr as Port, protocols::NETLINK_SOCK_DIAG};
 use regent_model::connection::Connection;
 
+/// The older question, about all families at once: the kernel goes through its table once and not twice.
+const TCP_DIAG: u16 = 18;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
 const HEADER_BYTES: usize = 16;
@@ -69,13 +71,15 @@ impl Found {
 pub(crate) struct Diag {
     socket: Socket,
     sequence: u32,
+    /// The kernel understands the older question.
+    at_once: bool,
 }
 
 impl Diag {
     pub(crate) fn open() -> io::Result<Self> {
         let mut socket = Socket::new(NETLINK_SOCK_DIAG)?;
         socket.bind_auto()?;
-        Ok(Self { socket, sequence: 0 })
+        Ok(Self { socket, sequence: 0, at_once: true })
     }
 
     /// The sockets of these addresses that are in one of these states.
@@ -85,24 +89,38 @@ impl Diag {
     pub(crate) fn list(&mut self, addresses: &[IpAddr], states: States) -> io::Result<Vec<Found>> {
         let mut found = Vec::new();
         for some in addresses.chunks(ADDRESSES_PER_QUESTION) {
+            if self.at_once {
+                let body = older_request(states.0);
+                match self.dump(TCP_DIAG, body, &filter(some), &mut found) {
+                    Ok(()) => continue,
+                    Err(error) => tracing::info!(%error, "the kernel is asked about one family at a time"),
+                }
+                self.at_once = false;
+            }
             // A socket for IPv6 may have a client of IPv4.
             for family in [libc::AF_INET, libc::AF_INET6] {
                 let of_family: Vec<IpAddr> =
                     some.iter().filter(|a| family == libc::AF_INET6 || a.is_ipv4()).copied().collect();
                 if !of_family.is_empty() {
-                    self.dump(family as u8, states, &filter(&of_family), &mut found)?;
+                    let body = request(family as u8, states.0, &[0; IDENTITY_BYTES]);
+                    self.dump(SOCK_DIAG_BY_FAMILY, body, &filter(&of_family), &mut found)?;
                 }
             }
         }
         Ok(found)
     }
 
-    fn dump(&mut self, family: u8, states: States, filter: &[u8], found: &mut Vec<Found>) -> io::Result<()> {
-        let mut body = request(family, states.0, &[0; IDENTITY_BYTES]);
+    fn dump(
+        &mut self,
+        kind: u16,
+        mut body: Vec<u8>,
+        filter: &[u8],
+        found: &mut Vec<Found>,
+    ) -> io::Result<()> {
         body.extend((4 + filter.len() as u16).to_ne_bytes());
         body.extend(INET_DIAG_REQ_BYTECODE.to_ne_bytes());
         body.extend(filter);
-        self.ask(SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST | NLM_F_DUMP, &body)?;
+        self.ask(kind, NLM_F_REQUEST | NLM_F_DUMP, &body)?;
         let sequence = self.sequence;
         loop {
             let (datagram, _) = self.socket.recv_from_full()?;
@@ -184,6 +202,14 @@ fn request(family: u8, states: u32, identity: &[u8; IDENTITY_BYTES]) -> Vec<u8> 
     body.extend([family, libc::IPPROTO_TCP as u8, 0, 0]);
     body.extend(states.to_ne_bytes());
     body.extend(identity);
+    body
+}
+
+/// `inet_diag_req`: of any family.
+fn older_request(states: u32) -> Vec<u8> {
+    let mut body = vec![0; 4 + IDENTITY_BYTES];
+    body.extend(states.to_ne_bytes());
+    body.extend([0; 4]);
     body
 }
 
