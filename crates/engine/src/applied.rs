@@ -12,25 +12,28 @@ use regent_model::state::{Change, FenceRequest, Proposal, State, Tenure};
 
 use crate::consensus::Committed;
 use crate::engine::{Engine, FenceWork};
+use crate::format;
 use crate::io::PeerMessage;
 
 impl Engine {
     pub(crate) fn apply(&mut self, committed: Committed) {
+        if self.unreadable.is_some() {
+            return;
+        }
         match committed {
-            Committed::Proposal { index, data, voters } => match postcard::from_bytes::<Proposal>(&data) {
-                Ok(proposal) => self.apply_proposal(index, &proposal, &voters),
-                Err(error) => {
-                    let text = format!("entry {index} of the log was written by a newer version: {error}");
-                    self.tell(Level::Error, "unknown_entry", text);
+            Committed::Proposal { index, data, voters } => {
+                match format::read::<Proposal>(&data, self.me.speaks) {
+                    Ok(proposal) => self.apply_proposal(index, &proposal, &voters),
+                    Err(error) => self.cannot_read(&format!("entry {index} of the log"), &error),
                 }
-            },
+            }
             Committed::Members { index } => self.members_changed_at = index,
             Committed::Snapshot { index, data } => self.install(index, &data),
         }
     }
 
     fn install(&mut self, index: u64, data: &[u8]) {
-        match postcard::from_bytes::<State>(data) {
+        match format::read::<State>(data, self.me.speaks) {
             Ok(state) => {
                 self.state = state;
                 self.members_changed_at = index;
@@ -40,7 +43,7 @@ impl Engine {
                 self.tell(Level::Step, "snapshot", format!("took over the whole state as of entry {index}"));
                 self.catch_up();
             }
-            Err(error) => panic!("the leader's snapshot at entry {index} is no state: {error}"),
+            Err(error) => self.cannot_read(&format!("the state as of entry {index}"), &error),
         }
     }
 

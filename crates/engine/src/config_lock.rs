@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use regent_api::{Answer, LockWish};
 use regent_model::GroupName;
+use regent_model::journal::Level;
 use regent_model::state::{Command, ConfigLock};
 
 use crate::engine::Engine;
@@ -20,6 +21,15 @@ pub(crate) struct Terms {
 }
 
 impl Engine {
+    /// Somebody else has the lock, or nobody.
+    pub(crate) fn tell_lock(&mut self, index: u64, lock: Option<&ConfigLock>) {
+        let text = match lock {
+            Some(lock) => format!("{} changes the configuration, and has its lock", lock.holder()),
+            None => "nobody has the lock of the configuration any more".to_owned(),
+        };
+        self.tell_indexed(index, Level::Step, "config_lock", text, None);
+    }
+
     /// Puts a configuration in force that was made from the one with this serial.
     pub(crate) fn change_config(
         &mut self,

@@ -21,6 +21,8 @@ use regent_model::timers::Timers;
 use regent_model::{Moment, NodeId};
 use regent_store::{Record, Recovered};
 
+use crate::format;
+
 pub use message::RaftMessage;
 use mirror::Mirror;
 use ticks::{HEARTBEAT_TICKS, election_ticks};
@@ -407,7 +409,7 @@ impl Consensus {
         if !is_due {
             return None;
         }
-        let data = postcard::to_stdvec(state).ok()?;
+        let data = format::write(state.format, state);
         Some(vec![self.raft.mut_store().compact(applied, data)])
     }
 }

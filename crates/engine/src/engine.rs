@@ -127,6 +127,8 @@ pub struct Engine {
     peers_told: (BTreeMap<NodeId, Vec<std::net::IpAddr>>, Option<u64>),
     pub(crate) was_leader: Option<NodeId>,
     pub(crate) leaving: bool,
+    /// Why this daemon cannot go on: it was given something that it cannot read.
+    pub(crate) unreadable: Option<String>,
     /// What is not as it should be with this node itself, by topic.
     pub(crate) troubles: BTreeMap<String, String>,
     pub(crate) instances: Instances,
@@ -143,7 +145,7 @@ impl Engine {
     #[must_use]
     pub fn new(me: Identity, restored: Restored, seed: u64, now: Moment, wall_ms: u64) -> (Self, Effects) {
         let recovered = &restored.recovered;
-        let state = restored.state();
+        let state = restored.state(me.speaks);
         let founders = restored.founders();
         let (consensus, records) =
             Consensus::new(me.id, me.id.0, recovered, founders, state.config.timers, seed ^ me.id.0, now);
@@ -195,6 +197,7 @@ impl Engine {
             peers_told: Default::default(),
             was_leader: None,
             leaving: false,
+            unreadable: None,
             troubles: BTreeMap::new(),
             instances: Instances::default(),
             begun: false,
@@ -215,6 +218,9 @@ impl Engine {
         assert!(now >= self.now, "time went back from {} to {now}", self.now);
         self.now = now;
         self.wall_ms = wall_ms;
+        if self.unreadable.is_some() {
+            return Effects { unreadable: self.unreadable.clone(), ..Effects::default() };
+        }
         if !std::mem::replace(&mut self.begun, true) {
             self.tell(
                 Level::Step,
@@ -307,10 +313,7 @@ impl Engine {
             }
             PeerMessage::Raft(_) => {}
             PeerMessage::Propose(proposal) => {
-                let data = postcard::to_stdvec(&proposal).unwrap_or_default();
-                if !data.is_empty() {
-                    self.consensus.propose(data);
-                }
+                self.put_into_log(&proposal);
             }
             PeerMessage::Promised { promise, matured } => self.peer_promised(from, promise, matured),
             PeerMessage::Facts(facts) => self.peer_facts(from, facts),
@@ -334,6 +337,9 @@ impl Engine {
         for round in 0.. {
             assert!(round < SETTLE_ROUNDS_MAX, "the engine does not settle");
             let mut moved = self.drain_log();
+            if self.unreadable.is_some() {
+                return;
+            }
             self.told_leader();
             self.follow_events();
             self.follow_life();

@@ -10,6 +10,7 @@ use regent_model::action::{
 };
 use regent_model::connection::{ServiceAddress, TickleRun};
 use regent_model::figure::Figures;
+use regent_model::format::Speaks;
 use regent_model::ids::{IncarnationOf, InstanceName};
 use regent_model::instance::InstanceLook;
 use regent_model::journal::{Entry, Level};
@@ -23,6 +24,7 @@ use std::time::Duration;
 pub use crate::adapters::{AdapterFact, Hearing, NetworkWord};
 pub use crate::connections::{ConnectionsTalk, ConnectionsWord};
 use crate::consensus::RaftMessage;
+use crate::format;
 
 /// Who an engine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,8 @@ pub struct Identity {
     pub session: u64,
     /// The version of the daemon, for `status`.
     pub version: String,
+    /// The formats that it reads and writes.
+    pub speaks: Speaks,
 }
 
 /// What an engine begins with.
@@ -54,9 +58,9 @@ impl Restored {
     ///
     /// # Panics
     /// When the snapshot is no state or there is neither: the store checks sums, so this is a fault of the program.
-    pub(crate) fn state(&self) -> State {
+    pub(crate) fn state(&self, speaks: Speaks) -> State {
         match &self.recovered.snapshot {
-            Some(snapshot) => postcard::from_bytes(&snapshot.data)
+            Some(snapshot) => format::read(&snapshot.data, speaks)
                 .unwrap_or_else(|e| panic!("the recovered snapshot is no state: {e}")),
             None => {
                 let founding = self.founding.as_ref().map(|(state, _)| state.clone());
@@ -68,8 +72,7 @@ impl Restored {
     /// Who founds the log, and its first state as bytes.
     pub(crate) fn founders(&self) -> Option<(&BTreeSet<NodeId>, Vec<u8>)> {
         let (state, voters) = self.founding.as_ref().filter(|(_, voters)| !voters.is_empty())?;
-        let data = postcard::to_stdvec(state).unwrap_or_else(|e| panic!("a state cannot be encoded: {e}"));
-        Some((voters, data))
+        Some((voters, format::write(state.format, state)))
     }
 }
 
@@ -323,4 +326,7 @@ pub struct Effects {
     pub tickle: Vec<TickleRun>,
     /// End the daemon.
     pub leave: Option<Leave>,
+    /// End the daemon, which cannot read what the others have agreed on: why. It neither does nor decides anything any
+    /// more.
+    pub unreadable: Option<String>,
 }

@@ -28,6 +28,7 @@ pub mod engine;
 mod environment;
 mod events;
 mod facts;
+pub mod format;
 pub mod io;
 mod leading;
 mod life;

@@ -154,6 +154,7 @@ impl Engine {
             self.propose(Command::Present);
             return;
         }
+        self.follow_format();
         self.follow_mode(life);
         self.follow_reboot(life);
         // What is adopted is limited by this incarnation's lease from then on: it must have one.

@@ -6,6 +6,7 @@ use regent_model::state::{Command, Proposal, ProposalId};
 use regent_model::{Moment, NodeId};
 
 use crate::engine::Engine;
+use crate::format;
 use crate::io::{PeerMessage, RequestId};
 
 /// What waits for a proposal to be applied.
@@ -67,19 +68,26 @@ impl Engine {
 
     /// Proposes a command that somebody waits for.
     pub(crate) fn propose_for(&mut self, command: Command, waiting: Waiting) {
+        if let Some(why) = self.cannot_propose(&command) {
+            self.answer_refused(waiting, &why);
+            return;
+        }
         let id = self.proposals.next_id();
         let pending = Pending { command, waiting, since: self.now, said: self.now };
         self.say(id, &pending.command);
         self.proposals.open.insert(id, pending);
     }
 
+    /// Puts a proposal into the log of this leader, in the format that is in force.
+    pub(crate) fn put_into_log(&mut self, proposal: &Proposal) {
+        self.consensus.propose(format::write(self.state.format, proposal));
+    }
+
     /// As leader: into the log at once; else to the leader, if one is known.
     fn say(&mut self, id: ProposalId, command: &Command) {
         let proposal = Proposal { id, command: command.clone() };
         if self.consensus.leads() {
-            if let Ok(data) = postcard::to_stdvec(&proposal) {
-                self.consensus.propose(data);
-            }
+            self.put_into_log(&proposal);
         } else if let Some(leader) = self.consensus.leader() {
             self.out.send.push((leader, PeerMessage::Propose(proposal)));
         }

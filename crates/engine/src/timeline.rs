@@ -66,14 +66,9 @@ impl Engine {
                 let text = format!("configuration {} is in force", self.state.config_serial);
                 self.tell_indexed(index, Level::Notice, "config", text, None);
             }
-            Change::ConfigLocked(lock) if self.consensus.leads() => {
-                let text = match lock {
-                    Some(lock) => format!("{} changes the configuration, and has its lock", lock.holder()),
-                    None => "nobody has the lock of the configuration any more".to_owned(),
-                };
-                self.tell_indexed(index, Level::Step, "config_lock", text, None);
-            }
+            Change::ConfigLocked(lock) if self.consensus.leads() => self.tell_lock(index, lock.as_ref()),
             Change::InstanceKnown(name) if self.consensus.leads() => self.tell_instance(index, name),
+            Change::FormatRaised(format) if self.consensus.leads() => self.tell_format(index, *format),
             Change::MemberAdded(node) if self.consensus.leads() => {
                 self.tell_member(index, *node, "is a member")
             }

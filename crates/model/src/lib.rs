@@ -10,6 +10,7 @@ pub mod event;
 pub mod evidence;
 pub mod exclusion;
 pub mod figure;
+pub mod format;
 pub mod holding;
 pub mod ids;
 pub mod instance;

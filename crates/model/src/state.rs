@@ -3,6 +3,7 @@
 mod apply;
 mod command;
 mod config_lock;
+mod format;
 #[cfg(test)]
 mod held;
 mod instances;
@@ -18,6 +19,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::format::{self as formats, Format};
 use crate::ids::{
     BootId, Epoch, GroupName, Incarnation, IncarnationOf, InstanceName, NodeId, NodeName, ResourceName,
 };
@@ -64,6 +66,10 @@ pub struct State {
     /// The newest daemon of each node that has proposed something: what its predecessors proposed, and comes late,
     /// does nothing.
     pub sessions: BTreeMap<NodeId, u64>,
+    /// The format in which entries are written: the newest that every member reads.
+    pub format: Format,
+    /// The newest format that each member has said it reads.
+    pub speaks: BTreeMap<NodeId, Format>,
     remembered: VecDeque<ProposalId>,
 }
 
@@ -219,6 +225,8 @@ pub enum Change {
     Reboots(IncarnationOf),
     /// More is known of an instance.
     InstanceKnown(InstanceName),
+    /// Every member reads this format: it is in force.
+    FormatRaised(Format),
 }
 
 impl State {
@@ -226,6 +234,7 @@ impl State {
     #[must_use]
     pub fn founded(config: Config, config_text: String, members: BTreeMap<NodeId, Member>) -> Self {
         let largest_lease = config.timers.lease;
+        let speaks = members.keys().map(|id| (*id, formats::NEWEST)).collect();
         let mut state = Self {
             config,
             config_text,
@@ -241,6 +250,8 @@ impl State {
             past_dates: BTreeSet::new(),
             instances: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            format: formats::NEWEST,
+            speaks,
             remembered: VecDeque::new(),
         };
         state.groups_follow_config();

@@ -13,6 +13,7 @@ use regent_guard::durable::{self, Counter};
 use regent_guard::lock::{Lock, LockError};
 use regent_guard::{NodeIdentity, Paths, ToGuard, clock, identity, log, realtime};
 use regent_model::NodeName;
+use regent_model::format::Speaks;
 use regent_model::journal::Entry;
 use regent_model::state::State;
 use regent_store::{FsDisk, Recovered, Store, StoreError};
@@ -188,10 +189,9 @@ fn open_journal(paths: &Paths) -> std::result::Result<(Journal, Vec<Entry>), Tro
 /// The store has shown that the snapshot is what was written; this shows that this version can read it.
 fn check_snapshot(recovered: &Recovered) -> Result<()> {
     let Some(snapshot) = &recovered.snapshot else { return Ok(()) };
-    postcard::from_bytes::<State>(&snapshot.data).map(drop).map_err(|error| {
-        NodeError::new(format!("this version of Regent cannot read the state of this node: {error}"))
-            .next("start the version that wrote it, or a newer one")
-    })
+    regent_engine::format::read::<State>(&snapshot.data, Speaks::THIS)
+        .map(drop)
+        .map_err(|error| NodeError::new(format!("the state of this node: {error}")).next(error.advice()))
 }
 
 fn run(beginning: Beginning) -> u8 {
@@ -234,6 +234,7 @@ fn run(beginning: Beginning) -> u8 {
                 &NodeError::new(format!("this node cannot make anything durable any more: {why}")).next(next),
             )
         }
+        End::Unreadable(why) => refuse(&paths, &NodeError::new(why).next("regent node start")),
         End::Signal => {
             tracing::info!("the daemon was told to end; what this node owns stays with its guard");
             AGAIN
@@ -319,7 +320,13 @@ fn threads() -> String {
 
 fn engine_identity(identity: &NodeIdentity, session: u64) -> regent_engine::Identity {
     let (id, name) = (identity.node, identity.name.clone());
-    regent_engine::Identity { id, name, session, version: env!("CARGO_PKG_VERSION").to_owned() }
+    regent_engine::Identity {
+        id,
+        name,
+        session,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        speaks: Speaks::THIS,
+    }
 }
 
 fn random_number() -> Result<u64> {

@@ -20,6 +20,8 @@ pub(crate) enum End {
     GuardGone(String),
     /// The state takes nothing more.
     StoreFailed(String),
+    /// What the others have agreed on cannot be read.
+    Unreadable(String),
     /// A signal came.
     Signal,
 }

@@ -7,13 +7,15 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 
 use regent_agents::{Hands, Report};
-use regent_engine::io::StepTaken;
+use regent_engine::io::{Leave, StepTaken};
 use regent_engine::{Effects, Engine, Input};
 use regent_guard::{NodeIdentity, ToGuard, clock, realtime};
 use regent_model::NodeId;
 use regent_model::action::{CommandEnd, Failure, Outcome, Run};
 use regent_model::config::Config;
+use regent_model::format::{self, Format};
 use regent_model::journal::Entry;
+use regent_model::state::State;
 
 use crate::desk::Desk;
 use crate::end::End;
@@ -71,6 +73,7 @@ pub(crate) struct Zone {
 #[derive(Default)]
 pub(crate) struct Addresses {
     config_serial: Option<u64>,
+    oldest_format: Option<Format>,
     peers: BTreeMap<NodeId, Vec<IpAddr>>,
 }
 
@@ -150,6 +153,7 @@ impl Heart {
         if !effects.persist.is_empty() {
             let _failed_and_the_daemon_ends = self.storage.send(effects.persist);
         }
+        self.follow_format();
         let moved = effects.peers.is_some();
         if let Some(peers) = effects.peers {
             self.links.set_peers(&peers);
@@ -213,9 +217,7 @@ impl Heart {
         if !effects.journal.is_empty() {
             let _only_the_file_misses_it = self.journal.send(effects.journal);
         }
-        if let Some(leave) = effects.leave {
-            let _ends_already = self.end.send(End::Leave(leave));
-        }
+        self.end(effects.leave, effects.unreadable);
     }
 
     fn run(&self, run: Run) {
@@ -230,6 +232,22 @@ impl Heart {
                 let outcome = Outcome::Failed(Failure::because(no_hands()));
                 self.inbox.push(Input::Done { id: run.id, outcome, steps: Vec::new() });
             }
+        }
+    }
+
+    /// Ends the daemon, if the engine wants that.
+    fn end(&self, leave: Option<Leave>, unreadable: Option<String>) {
+        let why = unreadable.map(End::Unreadable).or(leave.map(End::Leave));
+        if let Some(end) = why {
+            let _ends_already = self.end.send(end);
+        }
+    }
+
+    /// Tells the links which format a peer must speak at least.
+    fn follow_format(&mut self) {
+        let oldest = oldest_format(self.engine.state());
+        if self.addresses.oldest_format.replace(oldest) != Some(oldest) {
+            self.links.set_oldest(oldest);
         }
     }
 
@@ -266,6 +284,11 @@ impl Heart {
             peers: self.addresses.peers.clone(),
         });
     }
+}
+
+/// The oldest format that a peer may speak: the one in force, once this node knows it.
+fn oldest_format(state: &State) -> Format {
+    if state.members.is_empty() { format::OLDEST } else { state.format }
 }
 
 fn no_hands() -> String {

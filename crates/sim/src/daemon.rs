@@ -67,7 +67,13 @@ impl Sim {
         }
         machine.daemons += 1;
         let life = machine.daemons;
-        let me = Identity { id: node, name: machine.name.clone(), session: life, version: "sim".into() };
+        let me = Identity {
+            id: node,
+            name: machine.name.clone(),
+            session: life,
+            version: "sim".into(),
+            speaks: machine.speaks,
+        };
         let founding = match &machine.newcomer {
             Some(state) => (state.as_ref().clone(), BTreeSet::new()),
             None => self.founding.clone(),
@@ -229,6 +235,9 @@ impl Sim {
         for (id, answer) in effects.answer {
             self.answered(id, &answer);
         }
+        if let Some(why) = &effects.unreadable {
+            self.refuses_to_run(node, why);
+        }
         if effects.leave == Some(Leave::Reboot) {
             let boot = self.machines.get(&node).map(|m| m.boot);
             let delay = self.rng.between(1, 3_000) * MS;
@@ -248,6 +257,17 @@ impl Sim {
                 };
                 self.after(delay, Event::Leaves { node, daemon, guard_too });
             }
+        }
+    }
+
+    /// The daemon ends because it cannot read what the others have agreed on; nobody starts it again.
+    fn refuses_to_run(&mut self, node: NodeId, why: &str) {
+        let Some(machine) = self.machines.get_mut(&node) else { return };
+        let Some(daemon) = machine.daemon.as_ref().map(|d| d.life) else { return };
+        if std::mem::take(&mut machine.wanted) {
+            let name = machine.name.clone();
+            self.trace.world(self.now, format_args!("{name} refuses to run: {why}"));
+            self.after(MS, Event::Leaves { node, daemon, guard_too: false });
         }
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Machine {
     pub(crate) wanted: bool,
     /// Until when writing to the state's disk hangs.
     pub(crate) disk_hangs_until: Ns,
+    /// The formats that the release of Regent reads which is installed.
+    pub(crate) speaks: regent_model::format::Speaks,
 }
 
 /// A guard process.
@@ -171,6 +173,7 @@ impl Machine {
             newcomer: None,
             wanted: true,
             disk_hangs_until: 0,
+            speaks: regent_model::format::Speaks::THIS,
         }
     }
 

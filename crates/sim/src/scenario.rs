@@ -2,6 +2,7 @@
 
 use regent_api::{GroupVerb, NodeVerb, Request};
 use regent_model::NodeName;
+use regent_model::format::Speaks;
 use regent_model::ids::NodeId;
 use regent_model::state::StopMode;
 
@@ -168,6 +169,17 @@ impl Sim {
                 self.resume_channels();
             }
             "heal" => {}
+            "release" => {
+                let (node, newest) = (node(self, 1)?, u8::try_from(number(2)?).ok()?);
+                if really {
+                    let name = self.name(node);
+                    self.trace.world(
+                        self.now,
+                        format_args!("a release that reads format {newest} is installed on {name}"),
+                    );
+                    self.machines.get_mut(&node)?.speaks = Speaks { newest, ..Speaks::THIS };
+                }
+            }
             "plug" => {
                 let (node, network) = (node(self, 1)?, usize::from(number(2)? > 0));
                 really.then(|| self.heals(&Fault::Unplug(node, network)));

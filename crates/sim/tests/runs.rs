@@ -238,3 +238,31 @@ fn no_seed_shows_two_owners_or_a_group_that_does_not_come_back() {
         assert!(report.events > 1_000, "seed {seed} did nothing");
     }
 }
+
+#[test]
+fn nodes_are_upgraded_one_by_one_and_the_newer_format_is_in_force_when_the_last_one_reads_it() {
+    let said = check(
+        "cluster address-fast\nfrom 4500\nuntil 16000\n\
+         5000 release lx4 2\n5000 ask lx4 node stop takeover\n6500 start lx4\n\
+         8000 release wit 2\n8000 kill wit 300\n\
+         9500 release lx5 2\n9500 ask lx5 node stop takeover\n11000 start lx5\n16000 settled",
+    );
+    let raised = "every member reads format 2: it is in force";
+    assert_eq!(said.matches(raised).count(), 1, "{said}");
+    insta::assert_snapshot!(said);
+}
+
+#[test]
+fn a_node_goes_back_to_the_release_before_until_the_last_one_is_upgraded_and_refuses_to_run_after_that() {
+    let said = check(
+        "cluster address-fast\nfrom 4500\nuntil 16000\n\
+         5000 release lx4 2\n5000 kill lx4 300\n6000 release lx5 2\n6000 kill lx5 300\n\
+         7000 release lx4 1\n7000 kill lx4 300\n8000 release wit 2\n8000 kill wit 300\n\
+         9000 release lx4 2\n9000 kill lx4 300\n\
+         12000 release lx4 1\n12000 kill lx4 300\n16000 settled",
+    );
+    let (before, after) = said.split_once("every member reads format 2: it is in force").unwrap();
+    assert!(!before.contains("refuses"), "{said}");
+    assert!(after.contains("lx4 refuses to run: ") && after.contains("none can go back"), "{said}");
+    insta::assert_snapshot!(said);
+}

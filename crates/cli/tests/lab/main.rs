@@ -31,3 +31,4 @@ mod services;
 mod setting_up;
 mod shares;
 mod stopping;
+mod upgrade;

@@ -30,7 +30,8 @@ impl State {
         if self.remembered.len() > PROPOSALS_REMEMBERED {
             self.remembered.pop_front();
         }
-        let changes = self.change(&proposal.command, voters);
+        let mut changes = self.change(&proposal.command, voters);
+        changes.extend(self.raise_format());
         self.check();
         changes
     }
@@ -59,6 +60,7 @@ impl State {
             Command::Move { group, to } => self.move_to(group, *to),
             Command::Restore(group) => self.restore(group),
             Command::Restart(group) => self.restart(group),
+            Command::Speaks { node, newest } => self.speaks(*node, *newest),
             Command::ResumeEvents(node) => vec![Change::EventsResumed(*node)],
             Command::Watch { group, application, on } => self.watch(group, application, *on),
             Command::LockConfig { lock, over } => self.lock_config(lock.as_ref(), over.as_deref()),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
+use crate::format::Format;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, InstanceName, NodeId, ResourceName};
 use crate::proof::{Promise, Proof};
 use crate::state::{ConfigLock, FenceRequest, Member, Seen};
@@ -295,6 +296,13 @@ pub enum Command {
         who: String,
         /// When, in milliseconds since 1970.
         at_ms: u64,
+    },
+    /// A daemon reads formats up to this one.
+    Speaks {
+        /// Whose daemon.
+        node: NodeId,
+        /// The newest format that it reads.
+        newest: Format,
     },
 }
 

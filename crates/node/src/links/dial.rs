@@ -83,6 +83,6 @@ type Opened = (std::net::TcpStream, Link<std::net::TcpStream>);
 fn call(inner: &Inner, peer: NodeId, (from, to): (IpAddr, SocketAddr)) -> Result<Opened, String> {
     let stream = os::dial(Some(from), to, ANSWER_WITHIN).map_err(|error| error.to_string())?;
     let second = connection::prepare(inner, &stream).map_err(|error| error.to_string())?;
-    let link = Link::connect(stream, &inner.handshake, Some(peer), OPEN_WITHIN);
+    let link = Link::connect(stream, &inner.handshake(), Some(peer), OPEN_WITHIN);
     Ok((second, link.map_err(|error| error.to_string())?))
 }

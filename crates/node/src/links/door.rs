@@ -146,7 +146,7 @@ fn accept(inner: &Weak<Inner>, state: &State, network: usize, listener: &TcpList
 
 fn answer(inner: &Inner, network: usize, stream: TcpStream, caller: SocketAddr, opening: Opening) {
     let opened = connection::prepare(inner, &stream).map_err(|error| error.to_string()).and_then(|second| {
-        let link = Link::accept(stream, &inner.handshake, OPEN_WITHIN);
+        let link = Link::accept(stream, &inner.handshake(), OPEN_WITHIN);
         Ok((second, link.map_err(|error| error.to_string())?))
     });
     drop(opening);

@@ -17,7 +17,8 @@ use std::time::Duration;
 
 use regent_engine::PeerMessage;
 use regent_model::NodeId;
-use regent_wire::channel::Handshake;
+use regent_model::format::Format;
+use regent_wire::channel::{Handshake, VERSION_MAX};
 use regent_wire::{ClusterKey, codec};
 
 use connection::Connection;
@@ -33,6 +34,7 @@ const OPEN_WITHIN: Duration = Duration::from_secs(2);
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
 /// Before each message: its kind, the sender's session, and its number.
 const HEADER_BYTES: usize = 17;
+/// A message between engines in format 1. A format that changes their types gets a kind of its own.
 const KIND_MESSAGE: u8 = 1;
 /// Questions between daemons that are none of the engine's.
 const KIND_SIDE: u8 = 2;
@@ -58,7 +60,7 @@ pub(crate) struct Links {
 struct Inner {
     me: NodeId,
     session: u64,
-    handshake: Handshake,
+    handshake: Mutex<Handshake>,
     ears: Ears,
     roster: Mutex<Roster>,
     next_connection: AtomicU64,
@@ -107,7 +109,7 @@ impl Links {
         let inner = Inner {
             me,
             session,
-            handshake: Handshake::new(key, me),
+            handshake: Mutex::new(Handshake::new(key, me)),
             ears,
             roster: Mutex::new(roster),
             next_connection: AtomicU64::new(1),
@@ -145,6 +147,12 @@ impl Links {
             peer.addresses.clone_from(addresses);
         }
         self.inner.follow_lines(&mut roster);
+    }
+
+    /// Calls, and lets in, nobody who does not speak this format or a newer one: it is in force.
+    pub(crate) fn set_oldest(&self, oldest: Format) {
+        let mut handshake = lock(&self.inner.handshake);
+        *handshake = handshake.clone().with_versions(oldest, VERSION_MAX);
     }
 
     /// How quickly a dead stream is to be noticed. Connections made from now on obey.
@@ -266,6 +274,11 @@ impl Inner {
         if peer.connections.get(&network).is_some_and(|c| c.number == number) {
             peer.connections.remove(&network).into_iter().for_each(|c| c.close());
         }
+    }
+
+    /// This node's side of a handshake that begins now.
+    fn handshake(&self) -> Handshake {
+        lock(&self.handshake).clone()
     }
 
     fn patience(&self) -> Duration {

@@ -27,9 +27,10 @@ pub use hello::{CONFIRMATION_BYTES, HELLO_BYTES, REPLY_BYTES};
 pub use link::{Link, LinkReader, LinkWriter, Stream};
 pub use session::{Opening, Sealing, Session};
 
-/// The newest version of the channel's contents that this program speaks.
-pub const VERSION_MAX: u8 = 1;
+/// The newest version of the channel's contents that this program speaks: they have the number of the format in which
+/// nodes agree on things, see [`regent_model::format`].
+pub const VERSION_MAX: u8 = regent_model::format::NEWEST;
 /// The oldest version of the channel's contents that this program speaks.
-pub const VERSION_MIN: u8 = 1;
+pub const VERSION_MIN: u8 = regent_model::format::OLDEST;
 /// The largest message in one frame.
 pub const MESSAGE_MAX: usize = 4 << 20;
