@@ -67,7 +67,7 @@ impl Shell<'_> {
             return Ok(());
         }
         let text = format!(
-            "{name} runs on {owner} as it was started. What you changed takes effect when it is next started: \
+            "{name} goes on on {owner} without a break. To start it anew as it is defined now: \
              service disable and service enable, or service relocate."
         );
         self.console.say(&format!("{}\n", wrapped(&text, 78, "")))
