@@ -79,7 +79,7 @@ Examples:
     },
     /// Ask every node now what it sees of the instances, and say what does not fit the registry
     Check,
-    /// Upgrade an instance in place, with failover held meanwhile
+    /// Upgrade an instance in place, on the node that has it
     #[command(
         after_help = "To be typed on the node that has the instance's group. The command runs there with the instance's environment
 (REGENT_INSTANCE, REGENT_INSTANCE_DIRECTORY, REGENT_INSTANCE_PORT and the group's); what it is to do with the running
