@@ -18,7 +18,7 @@ pub(crate) const DEMO: [Need; 5] = [
 ];
 
 /// For the tests: real services too.
-pub(crate) const TESTS: [Need; 24] = [
+pub(crate) const TESTS: [Need; 25] = [
     Need { what: "ip", package: "iproute2" },
     Need { what: "mkfs.ext4", package: "e2fsprogs" },
     Need { what: "mount", package: "mount" },
@@ -43,6 +43,7 @@ pub(crate) const TESTS: [Need; 24] = [
     Need { what: "/usr/lib/openafs/vlserver", package: "openafs-dbserver" },
     Need { what: "asetkey", package: "openafs-krb5" },
     Need { what: "afsd.fuse", package: "openafs-fuse" },
+    Need { what: "/var/lib/dpkg/info/fis-gtm.list", package: "fis-gtm" },
 ];
 
 /// For the benchmark: the peers that stand beside Regent. They run in the lab's nodes only.

@@ -17,10 +17,11 @@ use crate::application::{self, Applications};
 use crate::clock::{Asked, Clock, Reporter};
 use crate::connections::Connections;
 use crate::hostname::HostName;
+use crate::instance::Instances;
 use crate::job::Job;
 use crate::report::{Gate, Report};
 use crate::slot::{Slots, key};
-use crate::{address, cgroup, event, fence, filesystem, volume};
+use crate::{address, cgroup, event, fence, filesystem, instance, volume};
 
 /// How long a look may take: what it looks at may hang in the kernel.
 const LOOK_MAX: Duration = Duration::from_secs(5);
@@ -64,6 +65,7 @@ pub(crate) struct Inner {
     pub(crate) answers: application::Answers,
     /// Where evidence is kept.
     pub(crate) evidence: PathBuf,
+    pub(crate) instances: Instances,
     pub(crate) host_name: HostName,
     /// What was said already and need not be said again.
     pub(crate) said: Mutex<BTreeSet<String>>,
@@ -110,6 +112,7 @@ impl Hands {
             applications: Applications::default(),
             answers: application::Answers::default(),
             evidence: config.evidence,
+            instances: Instances::default(),
             host_name,
             said: Mutex::default(),
             slots: Slots::default(),
@@ -253,6 +256,7 @@ fn work(context: &Context<'_>) -> Result<Outcome, Failure> {
         Resource::Address(config) => address::work(context, config),
         Resource::Volume(config) => volume::work(context, config),
         Resource::Filesystem(config) => filesystem::work(context, config),
+        Resource::Instance(config) => instance::work(context, config),
         Resource::Application(config) => application::work(context, config),
     }
 }

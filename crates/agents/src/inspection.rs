@@ -33,6 +33,11 @@ impl Inspector {
         &self.inner.cgroups
     }
 
+    /// Where what lasts as long as the boot is kept.
+    pub(crate) fn run_dir(&self) -> &Path {
+        &self.inner.run_dir
+    }
+
     /// Everything that the node `me` could not do, each in one line that says what to mend. Fence devices are asked
     /// for the status of every node they serve; that may take as long as their timeouts.
     #[must_use]
@@ -52,6 +57,7 @@ impl Inspector {
                     doubts.push(format!("the volumes of {name} need {list}; install LVM: the package lvm2"));
                 }
             }
+            doubts.extend(group.instances.iter().flat_map(|i| crate::instance::doubts(i)));
             for application in &group.applications {
                 of_application(group, application, &mut doubts);
             }

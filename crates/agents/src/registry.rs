@@ -5,12 +5,13 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use regent_model::config::{Config, GroupConfig, InstanceConfig};
+use regent_model::config::{Config, GroupConfig, InstanceConfig, InstanceKind};
 use regent_model::ids::InstanceName;
 use regent_model::instance::{InstanceLook, LOCK_FILE, Lock, LockFile};
 
 use crate::cgroup::Folder;
 use crate::inspection::Inspector;
+use crate::instance::MAIN_FOLDER;
 use crate::mountinfo::{self, Mount};
 
 /// A longer lock file is none.
@@ -47,14 +48,18 @@ fn look(
     mounts: &[Mount],
     listeners: &[Listener],
 ) -> InstanceLook {
-    let processes = Folder::open(folder).ok().flatten().is_some_and(|f| f.is_populated().unwrap_or(false));
+    // Not the commands that look at it, or take it down.
+    let main = Folder::open(&folder.join(MAIN_FOLDER)).ok().flatten();
+    let processes = main.is_some_and(|f| f.is_populated().unwrap_or(false));
+    let is_quiet = instance.kind == InstanceKind::Gtm && !instance.networked;
     let holds = group.filesystems.iter().filter(|f| instance.directory.starts_with(&f.mount));
     let mount = holds.max_by_key(|f| f.mount.as_os_str().len()).map(|f| f.mount.as_path());
     let lock = lock(&instance.directory.join(LOCK_FILE));
     InstanceLook {
         mounted: mount.is_some_and(|point| mountinfo::at(mounts, point).is_some()),
         directory: instance.directory.is_dir(),
-        running: processes,
+        // One that serves nobody has no process of its own.
+        running: processes || is_quiet && lock.is_some() && folder.is_dir(),
         listening: listeners.iter().any(|l| l.answers(instance.address, instance.port)),
         version: None,
         lock,

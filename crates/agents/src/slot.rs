@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use regent_model::action::{Failure, How, Op, Run};
+use regent_model::action::{Failure, Hand, How, Op, Run};
 use regent_model::{GroupName, ResourceName};
 
 use crate::job::Job;
@@ -22,7 +22,7 @@ pub(crate) fn key(run: &Run) -> Key {
 
 #[derive(Default)]
 struct State {
-    change: Option<(Op, Arc<Job>)>,
+    change: Option<(u8, Arc<Job>)>,
     /// Checks of different monitors do not wait for each other; one monitor has one at a time.
     checks: Vec<(How, Arc<Job>)>,
 }
@@ -63,7 +63,7 @@ impl Slots {
     pub(crate) fn enter(&self, key: Key, op: Op, how: How, job: &Arc<Job>) -> Result<Entered, Failure> {
         let slot = lock(&self.0).entry(key).or_default().clone();
         match op {
-            Op::Acquire | Op::Release | Op::Swap => slot.enter_change(op, job)?,
+            Op::Acquire | Op::Release | Op::Swap => slot.enter_change(weight(op, how), job)?,
             Op::Probe | Op::Monitor => slot.enter_check(how, job)?,
         }
         Ok(Entered { slot, job: job.clone() })
@@ -71,16 +71,16 @@ impl Slots {
 }
 
 impl Slot {
-    fn enter_change(&self, op: Op, job: &Arc<Job>) -> Result<(), Failure> {
+    fn enter_change(&self, weight: u8, job: &Arc<Job>) -> Result<(), Failure> {
         let mut state = lock(&self.state);
-        while let Some((earlier_op, earlier)) = state.change.clone() {
-            if op == Op::Release && earlier_op != Op::Release {
+        while let Some((other, earlier)) = state.change.clone() {
+            if weight > other {
                 earlier.call_off("given up, because its release was asked for");
             }
             still_possible(job, &earlier)?;
             state = wait_until(&self.changed, state, Some(job.soft_deadline()));
         }
-        state.change = Some((op, job.clone()));
+        state.change = Some((weight, job.clone()));
         let patience = job.until(CHECK_ENDS_WITHIN);
         while !state.checks.is_empty() {
             for (_, check) in &state.checks {
@@ -108,6 +108,16 @@ impl Slot {
         }
         state.checks.push((how, job.clone()));
         Ok(())
+    }
+}
+
+/// Of two changes the heavier one calls the other off: a release whatever it finds, by hand or not.
+fn weight(op: Op, how: How) -> u8 {
+    match (op, how) {
+        (Op::Release, How::ByHand(Hand::Stop)) => 1,
+        (Op::Release, How::ByHand(_)) => 2,
+        (Op::Release, _) => 3,
+        _ => 0,
     }
 }
 

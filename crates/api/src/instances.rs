@@ -19,6 +19,8 @@ pub enum InstanceVerb {
     Stop,
     /// End it, on the node that is asked.
     Force,
+    /// Look at it, on the node that is asked.
+    Status,
     /// Say what version it has.
     Version {
         /// The version.

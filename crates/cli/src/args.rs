@@ -391,7 +391,7 @@ pub struct EventsArgs {
 /// What is done with a group's environment.
 #[derive(Debug, Clone, Args)]
 pub struct EnvArgs {
-    /// The group
+    /// The group, or the instance
     pub group: String,
     /// Put it between two marked lines of this file
     #[arg(long, value_name = "FILE", conflicts_with = "command")]

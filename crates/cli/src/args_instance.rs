@@ -72,6 +72,14 @@ Examples:
         /// The instance
         name: String,
     },
+    /// Print the environment of an instance's processes on this node, or run a command with it
+    #[command(
+        after_help = "The command is run only where the instance is up: a database that was not recovered is opened by nobody.
+Examples:
+  eval \"$(regent instance env cacheha1)\"
+  regent instance env cacheha1 -- sh -c 'exec $gtm_dist/mumps -direct'"
+    )]
+    Env(crate::args::EnvArgs),
     /// Ask from every node whether the license servers of an instance answer; one of them may be off
     License {
         /// The instance

@@ -14,6 +14,8 @@ use crate::trouble::{Result, Trouble};
 const PATIENCE_LOOK: Duration = Duration::from_secs(5);
 /// How long an answer may take that needs a majority; the daemon gives up earlier, and says so.
 const PATIENCE_ORDER: Duration = Duration::from_secs(40);
+/// The same for an instance: its own limit of time counts, and a database may recover for long.
+const PATIENCE_INSTANCE: Duration = Duration::from_secs(24 * 3600);
 
 /// Somebody who answers requests.
 pub trait Asks {
@@ -60,6 +62,7 @@ impl Asks for Client {
             Request::Status | Request::Events { .. } | Request::Config | Request::Simulate { .. } => {
                 PATIENCE_LOOK
             }
+            Request::Instance { .. } => PATIENCE_INSTANCE,
             _ => PATIENCE_ORDER,
         };
         talk(&self.socket, request, patience).map_err(|error| self.explain(&error, patience))

@@ -17,7 +17,10 @@ use crate::screen::{Screen, complain};
 use crate::trouble::{Result, Trouble};
 
 /// What changes with every ownership has no place in a file.
-const PASSING: [&str; 4] = ["REGENT_EPOCH", "REGENT_PROOF", "REGENT_EVENT", "REGENT_REASON"];
+const PASSING: [&str; 5] = ["REGENT_EPOCH", "REGENT_PROOF", "REGENT_EVENT", "REGENT_REASON", STATE];
+
+/// Whether an instance runs on the node.
+const STATE: &str = "REGENT_INSTANCE_STATE";
 
 /// A group's environment on one node.
 struct Environment {
@@ -47,6 +50,7 @@ pub fn env(asks: &dyn Asks, screen: &Screen, args: &EnvArgs) -> Result<()> {
         return write(screen, &args.group, Some(&found), path);
     }
     if let Some((program, rest)) = args.command.split_first() {
+        is_up(&args.group, &found)?;
         let error = Command::new(program).args(rest).envs(found.variables).exec();
         return Err(Trouble::refused(format!("cannot run {}: {error}", program.display())));
     }
@@ -71,6 +75,21 @@ pub fn env(asks: &dyn Asks, screen: &Screen, args: &EnvArgs) -> Result<()> {
     }
     let lines = found.variables.iter().map(|(key, value)| format!("export {key}={}\n", quoted(value)));
     screen.say(&lines.collect::<String>())
+}
+
+/// A database that is not up is opened by nobody: before it was recovered it shows what it had long before.
+fn is_up(name: &str, found: &Environment) -> Result<()> {
+    let state = found.variables.iter().find(|(key, _)| key == STATE).map(|(_, value)| value.as_str());
+    let Some(state) = state.filter(|state| *state != "running") else { return Ok(()) };
+    let node = &found.node;
+    if found.owner.as_ref() != Some(node) {
+        let owner = found.owner.as_ref().map_or("no node".to_owned(), ToString::to_string);
+        return Err(
+            Trouble::refused(format!("{name} is not on {node}: {owner} has its group")).next("regent status")
+        );
+    }
+    Err(Trouble::refused(format!("{name} is {state} on {node}"))
+        .next(format!("regent instance start {name}")))
 }
 
 /// The value as a shell reads it back.

@@ -61,6 +61,9 @@ impl Engine {
                     e.evidence = evidence;
                 });
             }
+            Notice::Instance { group, epoch, resource, runs, version } => {
+                self.instance_told(&group, epoch, &resource, runs, version);
+            }
             Notice::Carried { group, resource, interface } => {
                 self.carried_told(group, resource, interface);
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regent_lease::io::ClusterView;
 use regent_lease::{FromDaemon, ToDaemon};
-use regent_model::action::{Outcome, RunId};
+use regent_model::action::{Outcome, Resource, RunId};
 use regent_model::event::Event;
 use regent_model::holding::Held;
 use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
@@ -219,10 +219,9 @@ impl Engine {
         let acting = mine.iter().filter(|(_, o)| o.phase != Phase::AwaitsReboot);
         let current: BTreeSet<(&GroupName, Epoch)> = acting.map(|(name, o)| (name, o.epoch)).collect();
         self.sequencers.retain(|name, s| current.contains(&(name, s.epoch())));
-        let leased = self.state.lives.get(&life.node).is_some_and(|l| !l.without_lease);
-        let may_act = self.current && leased && self.guard.lease_valid && !self.guard.letting_go;
+        let may_act = self.may_act(life);
         for (name, ownership) in mine {
-            if !may_act || self.leaving {
+            if !may_act {
                 continue;
             }
             let gate = self.gate_of(&name, &ownership);
@@ -290,6 +289,9 @@ impl Engine {
                 Wish::Run(mut run) => {
                     // As it is now: another group may have come to this node since.
                     run.environment.splice(..0, self.environment(name, ownership.as_ref()));
+                    if let Resource::Instance(_) = run.resource {
+                        self.add_identity(&mut run.environment);
+                    }
                     self.choose_places(&mut run);
                     self.out.run.push(run);
                 }
@@ -320,6 +322,14 @@ impl Engine {
     }
 
     pub(crate) fn agent_done(&mut self, id: RunId, outcome: Outcome, steps: Vec<StepTaken>) {
+        let asked = self.instances.by_hand.remove(&id).map(|asked| (asked, outcome.clone()));
+        self.step_done(id, outcome, steps);
+        if let Some((asked, outcome)) = asked {
+            self.by_hand_done(asked, &outcome);
+        }
+    }
+
+    fn step_done(&mut self, id: RunId, outcome: Outcome, steps: Vec<StepTaken>) {
         let Some(name) = self.sequencers.iter().find(|(_, s)| s.waits_for(id)).map(|(name, _)| name.clone())
         else {
             return;

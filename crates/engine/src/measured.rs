@@ -72,7 +72,7 @@ impl<'a> Measured<'a> {
                     Resource::Volume(_) => ASSUMED_VOLUME,
                     Resource::Filesystem(_) => ASSUMED_FILESYSTEM,
                     Resource::Address(_) => ASSUMED_ADDRESS,
-                    Resource::Application(_) => ASSUMED_APPLICATION,
+                    Resource::Instance(_) | Resource::Application(_) => ASSUMED_APPLICATION,
                 };
                 (assumed, Source::Assumed)
             }

@@ -4,13 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regent_api::{Answer, InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus, instance_name};
-use regent_model::action::Notice;
+use regent_model::action::{Hand, Notice, RunId};
 use regent_model::config::{GroupConfig, InstanceConfig};
 use regent_model::ids::{Epoch, InstanceName};
 use regent_model::instance::{Condition, Holder, InstanceLook, Misfit, misfits};
 use regent_model::journal::Level;
 use regent_model::state::{Command, Phase, Seen, Tenure, VersionBy};
 
+use crate::by_hand::Asked;
 use crate::engine::Engine;
 use crate::io::RequestId;
 use crate::proposals::Waiting;
@@ -26,6 +27,8 @@ pub(crate) struct Instances {
     doubts: BTreeMap<InstanceName, Vec<Misfit>>,
     /// Those of which something is told.
     told: BTreeSet<InstanceName>,
+    /// What is done to instances by hand, and who waits for it.
+    pub(crate) by_hand: BTreeMap<RunId, Asked>,
 }
 
 /// What troubles with an instance are called.
@@ -73,11 +76,16 @@ impl Engine {
             return;
         }
         let seen = Seen { condition, version: look.version.clone(), at_ms: self.wall_ms };
-        let known = self.state.instance(&instance.name);
         let epoch = ownership.epoch;
+        self.propose_what_is_seen(&instance.name, epoch, seen);
+    }
+
+    /// Puts into the log what the owner sees, when it is news.
+    pub(crate) fn propose_what_is_seen(&mut self, name: &InstanceName, epoch: Epoch, seen: Seen) {
+        let known = self.state.instance(name);
         let is_news = known.is_none_or(|known| known.would_change(self.me.id, &seen));
-        if is_news && !self.says_so_already(&instance.name, epoch, &seen) {
-            self.propose(Command::InstanceSeen { instance: instance.name.clone(), epoch, seen });
+        if is_news && !self.says_so_already(name, epoch, &seen) {
+            self.propose(Command::InstanceSeen { instance: name.clone(), epoch, seen });
         }
     }
 
@@ -227,11 +235,10 @@ impl Engine {
                 self.propose_for(command, Waiting::Request(id, words));
                 None
             }
-            InstanceVerb::Start | InstanceVerb::Stop | InstanceVerb::Force => {
-                let reason =
-                    format!("{name} cannot be started and stopped by hand with this version of Regent");
-                Some(Answer::refused(reason, "regent group enable, or regent group disable"))
-            }
+            InstanceVerb::Start => self.hand_request(id, &name, Hand::Start),
+            InstanceVerb::Stop => self.hand_request(id, &name, Hand::Stop),
+            InstanceVerb::Force => self.hand_request(id, &name, Hand::Force),
+            InstanceVerb::Status => self.hand_request(id, &name, Hand::Status),
         }
     }
 

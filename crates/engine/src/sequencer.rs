@@ -9,6 +9,7 @@
 //!                                                                               +--a step fails--> Stuck
 //! ```
 
+mod by_hand;
 mod evidence;
 mod failing;
 mod gate;
@@ -105,6 +106,8 @@ pub(crate) struct Sequencer {
     notices: BTreeMap<RunId, Asked>,
     /// Those of the checks that move an address.
     swaps: BTreeSet<RunId>,
+    /// What is done to instances by hand, with their slots: nothing waits for it.
+    hands: BTreeMap<RunId, usize>,
     began: Moment,
     told_online: bool,
     /// The log knows that something could not be taken down.
@@ -165,6 +168,7 @@ impl Sequencer {
             monitors: BTreeMap::new(),
             notices: BTreeMap::new(),
             swaps: BTreeSet::new(),
+            hands: BTreeMap::new(),
             began: now,
             told_online: false,
             stuck_known: false,
@@ -319,6 +323,7 @@ impl Sequencer {
     pub(crate) fn waits_for(&self, id: RunId) -> bool {
         self.monitors.contains_key(&id)
             || self.notices.contains_key(&id)
+            || self.hands.contains_key(&id)
             || self.current.as_ref().is_some_and(|c| c.id == id)
     }
 
@@ -327,7 +332,8 @@ impl Sequencer {
         let watched = self.monitors.get(&id).map(|a| a.slot);
         let told = self.notices.get(&id).map(|a| a.slot);
         let current = self.current.as_ref().filter(|c| c.id == id).map(|c| c.slot);
-        let Some(at) = watched.or(told).or(current) else { return };
+        let by_hand = self.hands.get(&id).copied();
+        let Some(at) = watched.or(told).or(current).or(by_hand) else { return };
         let watched = watched.is_some() && !self.swaps.contains(&id);
         for step in steps.into_iter().filter(|s| !watched || s.level > Level::Step) {
             wishes.push(self.tell_slot(step.level, "step", at, step.text, step.took, &step.evidence));
@@ -344,37 +350,20 @@ impl Sequencer {
         if self.notices.remove(&id).is_some() {
             return;
         }
+        if let Some(at) = self.hands.remove(&id) {
+            self.slots[at].watch_again(now);
+            return;
+        }
         let Some(current) = self.current.take_if(|c| c.id == id) else { return };
         let took = now.since(current.began);
         let slot = current.slot;
         match (current.op, outcome) {
-            (Op::Probe, Outcome::Running) => {
-                self.slots[slot].word = ResourceWord::Running;
-                let name = self.described(slot);
-                wishes.push(self.tell_slot(
-                    Level::Step,
-                    "adopt",
-                    slot,
-                    format!("{name} runs already: adopted"),
-                    took,
-                    "",
-                ));
-                self.stage = Stage::Acquiring { at: slot + 1 };
-            }
+            (Op::Probe | Op::Acquire, Outcome::Running) => self.is_up(slot, current.op, took, wishes),
             (Op::Probe, Outcome::Stopped) => self.slots[slot].probed = true,
             (Op::Probe, Outcome::Failed(failure)) => {
                 let text = format!("{} is in a doubtful state: {}", self.described(slot), failure.reason);
                 wishes.push(self.tell_slot(Level::Warning, "probe", slot, text, took, &failure.evidence));
                 self.slots[slot].probed = true;
-            }
-            (Op::Acquire, Outcome::Running) => {
-                self.slots[slot].word = ResourceWord::Running;
-                let name = self.described(slot);
-                wishes.push(self.tell_slot(Level::Step, "acquire", slot, format!("{name} is up"), took, ""));
-                if std::mem::take(&mut self.slots[slot].after_failure) {
-                    self.raise(EventName::ServerRestartComplete, slot, wishes);
-                }
-                self.stage = Stage::Acquiring { at: slot + 1 };
             }
             (Op::Acquire, outcome) => {
                 let barred = self.barred_at.is_some_and(|at| at >= current.began);
@@ -400,6 +389,23 @@ impl Sequencer {
             (Op::Release, outcome) => self.release_failed(slot, outcome, took, wishes),
             (Op::Monitor | Op::Swap, _) => {}
         }
+    }
+
+    /// A resource was found running, or was brought up: the next one's turn has come.
+    fn is_up(&mut self, slot: usize, op: Op, took: Duration, wishes: &mut Vec<Wish>) {
+        self.slots[slot].stands();
+        let (name, idle) = (self.described(slot), self.slots[slot].idle);
+        let (kind, how) = match (op, idle) {
+            (Op::Probe, false) => ("adopt", "runs already: adopted"),
+            (Op::Probe, true) => ("adopt", "is held already, and down: adopted"),
+            (_, false) => ("acquire", "is up"),
+            (_, true) => ("acquire", "is held, and not started"),
+        };
+        wishes.push(self.tell_slot(Level::Step, kind, slot, format!("{name} {how}"), took, ""));
+        if op == Op::Acquire && std::mem::take(&mut self.slots[slot].after_failure) {
+            self.raise(EventName::ServerRestartComplete, slot, wishes);
+        }
+        self.stage = Stage::Acquiring { at: slot + 1 };
     }
 
     /// When something is due, at the latest.

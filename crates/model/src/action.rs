@@ -1,5 +1,7 @@
 //! What the engine asks of the agents, and what they answer.
 
+mod hand;
+
 use std::mem::discriminant;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -8,10 +10,12 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{
-    AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, Prefixed, VolumeConfig,
+    AddressConfig, ApplicationConfig, FenceConfig, FilesystemConfig, InstanceConfig, Prefixed, VolumeConfig,
 };
 use crate::connection::{Change, ServiceAddress, Tickled};
 use crate::ids::{Epoch, GroupName, NodeName, ResourceName};
+
+pub use hand::Hand;
 
 /// One request to an agent, numbered by the engine that made it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -26,6 +30,8 @@ pub enum Resource {
     Filesystem(Arc<FilesystemConfig>),
     /// A service address.
     Address(Arc<AddressConfig>),
+    /// An instance of a database.
+    Instance(Arc<InstanceConfig>),
     /// An application.
     Application(Arc<ApplicationConfig>),
 }
@@ -38,6 +44,7 @@ impl Resource {
             Self::Volume(c) => &c.name,
             Self::Filesystem(c) => &c.name,
             Self::Address(c) => &c.name,
+            Self::Instance(c) => &c.resource,
             Self::Application(c) => &c.name,
         }
     }
@@ -55,6 +62,9 @@ impl Resource {
             (Self::Address(a), Self::Address(b)) => {
                 (&a.name, a.address, a.prefix, &a.interface) == (&b.name, b.address, b.prefix, &b.interface)
             }
+            (Self::Instance(a), Self::Instance(b)) => {
+                (&a.name, a.kind, &a.directory) == (&b.name, b.kind, &b.directory)
+            }
             (Self::Application(a), Self::Application(b)) => a.name == b.name,
             _ => false,
         }
@@ -66,7 +76,7 @@ impl Resource {
         match self {
             Self::Volume(_) | Self::Filesystem(_) => Tier::Storage,
             Self::Address(_) => Tier::Addresses,
-            Self::Application(_) => Tier::Applications,
+            Self::Instance(_) | Self::Application(_) => Tier::Applications,
         }
     }
 
@@ -77,7 +87,17 @@ impl Resource {
             Self::Volume(_) => "volume",
             Self::Filesystem(_) => "filesystem",
             Self::Address(_) => "address",
+            Self::Instance(_) => "instance",
             Self::Application(_) => "application",
+        }
+    }
+
+    /// Its name as people write it.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Instance(c) => c.name.as_str(),
+            other => other.name().as_str(),
         }
     }
 }
@@ -136,6 +156,8 @@ pub enum How {
     Notify,
     /// What can be seen of a failure is kept, before anything is done about it.
     Evidence,
+    /// Somebody asked for it. Only for instances, and only for one that is held under this ownership.
+    ByHand(Hand),
 }
 
 /// A request to an agent.
@@ -313,6 +335,19 @@ pub enum Notice {
         text: String,
         /// Evidence.
         evidence: String,
+    },
+    /// An instance that is held here came up or went down, or was found so.
+    Instance {
+        /// The group.
+        group: GroupName,
+        /// The ownership under which it is held.
+        epoch: Epoch,
+        /// The instance's resource.
+        resource: ResourceName,
+        /// Whether it runs.
+        runs: bool,
+        /// Which version it is, where that could be found out.
+        version: Option<String>,
     },
     /// A service address was found on this interface, or is on none.
     Carried {

@@ -32,6 +32,7 @@ mod check_relations;
 mod check_storage;
 mod check_volumes;
 mod claims;
+mod data_servers;
 mod diagnose;
 mod draft;
 mod event;
@@ -75,7 +76,8 @@ pub use failback::{FailbackTimes, past_dates};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
 pub use instance::{
-    DataServer, FIRST_INSTANCE_PORT, InstanceCommands, InstanceConfig, InstanceKind, LICENSE_PORT,
+    DataServer, FIRST_INSTANCE_PORT, GTM_DATABASE, InstanceCommands, InstanceConfig, InstanceKind,
+    LICENSE_PORT,
 };
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
 pub use monitoring::{HungSignal, MonitorAction, Monitoring, OnFailure, StartIn, Watch, Watched};
@@ -319,8 +321,9 @@ impl GroupConfig {
         let volumes = self.volumes.iter().cloned().map(Resource::Volume);
         let storage = volumes.chain(self.filesystems.iter().cloned().map(Resource::Filesystem));
         let addresses = self.addresses.iter().cloned().map(Resource::Address);
+        let instances = self.instances.iter().cloned().map(Resource::Instance);
         let applications = self.applications.iter().cloned().map(Resource::Application);
-        storage.chain(addresses).chain(applications).collect()
+        storage.chain(addresses).chain(instances).chain(applications).collect()
     }
 
     /// The same as `node` acquires it: with the devices that are that node's own.

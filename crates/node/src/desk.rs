@@ -15,6 +15,8 @@ use crate::inbox::Inbox;
 
 /// The engine answers by itself when there is no majority; this is for an engine that is stuck.
 const ANSWER_WITHIN: Duration = Duration::from_secs(35);
+/// A database may recover for long; its own limit of time is what counts.
+const INSTANCE_WITHIN: Duration = Duration::from_secs(24 * 3600);
 
 /// The desk.
 pub(crate) struct Desk {
@@ -52,12 +54,14 @@ impl Desk {
     /// Asks the engine and waits for its answer.
     pub(crate) fn ask(&self, request: Request) -> Answer {
         let id = RequestId(self.next.fetch_add(1, Ordering::Relaxed));
+        let within =
+            if matches!(request, Request::Instance { .. }) { INSTANCE_WITHIN } else { ANSWER_WITHIN };
         let (sender, answer) = sync_channel(1);
         self.lock().insert(id, sender);
         self.inbox.push(Input::Request { id, request });
-        answer.recv_timeout(ANSWER_WITHIN).unwrap_or_else(|_| {
+        answer.recv_timeout(within).unwrap_or_else(|_| {
             self.lock().remove(&id);
-            let reason = format!("the daemon gave no answer within {} s", ANSWER_WITHIN.as_secs());
+            let reason = format!("the daemon gave no answer within {} s", within.as_secs());
             Answer::refused(reason, "regent status shows whether it was done; then look at the daemon's log")
         })
     }

@@ -43,6 +43,7 @@ mod refusals;
 mod registry;
 mod side;
 mod storage;
+mod surroundings;
 mod sys;
 #[cfg(test)]
 mod testing;

@@ -17,6 +17,7 @@ use crate::error::NodeError;
 use crate::links::JoinAsk;
 use crate::nightly;
 use crate::side::Side;
+use crate::surroundings;
 use crate::token::{Invitation, Token, VALIDITY};
 
 /// The reception.
@@ -46,7 +47,7 @@ impl Reception {
     fn answer(&self, request: Request) -> Answer {
         match request {
             Request::Token { witness } => self.token(witness),
-            request @ Request::Environment { .. } => with_real_addresses(self.desk.ask(request)),
+            Request::Environment { group } => surroundings::answer(&self.desk, self.side.registrar(), &group),
             Request::Nodes(NodesAsk::Survey) => {
                 let answer = self.nodes(&NodesAsk::Survey);
                 // What was told at night is over when somebody sees that it is.
@@ -171,13 +172,6 @@ impl Reception {
         let (name, addresses, witness) = (ask.name.clone(), ask.addresses.clone(), ask.witness);
         self.desk.ask(Request::Join { name, addresses, witness })
     }
-}
-
-/// The engine knows the configuration; which addresses the node has is looked at here.
-fn with_real_addresses(answer: Answer) -> Answer {
-    let Answer::Environment { node, owner, mut variables, .. } = answer else { return answer };
-    let remarks = regent_agents::complete_environment(&mut variables);
-    Answer::Environment { node, owner, variables, remarks }
 }
 
 impl Answers for Reception {

@@ -92,6 +92,7 @@ impl Sim {
             wake: None,
             wakes: 0,
             jobs: BTreeMap::new(),
+            instances: BTreeMap::new(),
             acts: BTreeMap::new(),
             next_act: life << 32,
             incarnation: None,

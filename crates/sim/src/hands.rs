@@ -21,7 +21,7 @@ use crate::time::{MS, Ns, US};
 const INTERFACE: &str = "eth0";
 
 /// What an agent does next with a run.
-enum Next {
+pub(crate) enum Next {
     /// It asks the guard.
     Ask(FromDaemon),
     /// It looks at what it needs, for so long.
@@ -88,6 +88,7 @@ impl Sim {
             Resource::Address(_) => self.address(node, &job),
             Resource::Volume(_) => self.volume(node, &job),
             Resource::Filesystem(_) => self.filesystem(node, &job),
+            Resource::Instance(_) => self.instance(node, &job),
             Resource::Application(_) => self.application(node, &job),
         };
         self.go_on(node, &job, next);
@@ -167,7 +168,7 @@ impl Sim {
     }
 
     /// How long an agent looks at what it needs: mostly a moment, sometimes much longer.
-    fn look_time(&mut self, max_us: u64) -> Ns {
+    pub(crate) fn look_time(&mut self, max_us: u64) -> Ns {
         let max_us = match self.rng.below(100) {
             _ if self.weather.agents_slow => 1_500_000,
             _ if self.trace.journal.is_some() => 300,
@@ -196,12 +197,12 @@ impl Sim {
         })
     }
 
-    fn drop_held(&mut self, node: NodeId, job: &Job, holding: Holding) -> Next {
+    pub(crate) fn drop_held(&mut self, node: NodeId, job: &Job, holding: Holding) -> Next {
         Next::Ask(FromDaemon::Drop { id: self.act_number(node), held: held(&job.run, holding) })
     }
 
     /// What is found running goes on the guard's list, under the present ownership.
-    fn probe(&mut self, node: NodeId, job: &Job, there: bool, holding: Holding) -> Next {
+    pub(crate) fn probe(&mut self, node: NodeId, job: &Job, there: bool, holding: Holding) -> Next {
         match (job.progress, &job.trouble) {
             _ if !there => Next::Answer(Outcome::Stopped),
             (Progress::Allowed, None) => Next::Answer(Outcome::Running),
@@ -210,16 +211,16 @@ impl Sim {
         }
     }
 
-    fn ask_to_hold(&mut self, node: NodeId, job: &Job, holding: Holding) -> Next {
+    pub(crate) fn ask_to_hold(&mut self, node: NodeId, job: &Job, holding: Holding) -> Next {
         let (id, incarnation) = (self.act_number(node), job.incarnation);
         Next::Ask(FromDaemon::Hold { id, incarnation, held: held(&job.run, holding) })
     }
 
-    fn boot_of(&self, node: NodeId) -> u64 {
+    pub(crate) fn boot_of(&self, node: NodeId) -> u64 {
         self.machines.get(&node).map_or(0, |m| m.boot)
     }
 
-    fn body_of(&self, node: NodeId) -> &Body {
+    pub(crate) fn body_of(&self, node: NodeId) -> &Body {
         &self.machines[&node].body
     }
 
@@ -439,11 +440,11 @@ fn act_of(said: &FromDaemon) -> Option<ActId> {
     }
 }
 
-fn failed(reason: impl AsRef<str>) -> Next {
+pub(crate) fn failed(reason: impl AsRef<str>) -> Next {
     Next::Answer(Outcome::Failed(Failure::because(reason.as_ref())))
 }
 
-fn dropped(job: &Job) -> Next {
+pub(crate) fn dropped(job: &Job) -> Next {
     match &job.trouble {
         Some(why) => failed(format!("it is down, but the guard keeps it on its list: {why}")),
         None => Next::Answer(Outcome::Stopped),

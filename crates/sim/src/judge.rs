@@ -84,7 +84,11 @@ impl Judge {
                 group.filesystems.iter().filter(|f| f.is_shared()).map(|f| What::Device(f.device.clone()));
             let addresses = group.addresses.iter().map(|a| What::Address(a.address));
             let apps = group.applications.iter().map(|a| What::App((group.name.clone(), a.name.clone())));
-            shared.extend(devices.chain(addresses).chain(apps).map(|what| Shared { what, fenced }));
+            let instances =
+                group.instances.iter().map(|i| What::App((group.name.clone(), i.resource.clone())));
+            shared.extend(
+                devices.chain(addresses).chain(apps).chain(instances).map(|what| Shared { what, fenced }),
+            );
         }
         Self {
             shared,

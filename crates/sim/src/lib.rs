@@ -25,6 +25,7 @@ mod faults;
 mod guardian;
 mod hands;
 pub mod hunts;
+mod instances;
 mod judge;
 mod machine;
 mod marks;

@@ -13,7 +13,7 @@ use regent_model::state::State;
 use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeId, NodeName, ResourceName};
 use regent_store::{Record, Store, VirtualDisk};
 
-use crate::body::Body;
+use crate::body::{AppKey, Body};
 use crate::event::{Event, Life};
 use crate::shadow::Shadow;
 use crate::time::{Clock, Ns};
@@ -90,6 +90,8 @@ pub(crate) struct Daemon {
     pub(crate) wake: Option<Ns>,
     pub(crate) wakes: u64,
     pub(crate) jobs: BTreeMap<RunId, Job>,
+    /// The instances that are held, and under which ownership.
+    pub(crate) instances: BTreeMap<AppKey, Epoch>,
     /// Which run waits for which answer of the guard.
     pub(crate) acts: BTreeMap<ActId, RunId>,
     pub(crate) next_act: u64,

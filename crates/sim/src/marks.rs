@@ -62,7 +62,7 @@ const REFUSALS: [(&str, &str); 4] = [
 ];
 
 /// Marks that the simulator sets itself.
-const SEEN: [&str; 31] = [
+const SEEN: [&str; 32] = [
     "a channel delivered what it had held back through a partition",
     "a configuration was put in force",
     "a fence device confirmed before the lease had ended",
@@ -90,6 +90,7 @@ const SEEN: [&str; 31] = [
     "a write was lost that was never acknowledged",
     "an act came too late and was not begun",
     "an acquire was called off by a release",
+    "an instance was started by hand",
     "an agent answered only because its time was over",
     "an election was won inside the lease wait",
     "what a forced stop left running was adopted",

@@ -91,7 +91,7 @@ impl Sim {
             self.joins(&name);
             return;
         }
-        let request = self.any_request();
+        let request = self.by_hand().unwrap_or_else(|| self.any_request());
         self.ask(node, request);
     }
 

@@ -176,6 +176,8 @@ impl Sim {
         let addresses = config.addresses.iter().filter(|a| body.addresses.contains(&a.address)).count();
         let key = |app: &regent_model::ResourceName| (config.name.clone(), app.clone());
         let apps = config.applications.iter().filter(|a| body.apps.contains(&key(&a.name))).count();
-        mounts + addresses + apps
+        // An instance is held, whether it runs or not.
+        let instances = config.instances.iter().filter(|i| body.folders.contains(&key(&i.resource))).count();
+        mounts + addresses + apps + instances
     }
 }

@@ -156,6 +156,7 @@ impl Variant {
                 text += FENCE;
                 text += &group("db", &["lx4", "lx5"], "rotating", "needs = [\"lease-ended\"]", 100);
                 text += &storage("sda");
+                text += INSTANCE;
             }
             Self::ThreeNodes => {
                 text += FENCE;
@@ -182,6 +183,16 @@ agent   = "/usr/sbin/fence_power"
 nodes   = ["lx4", "lx5"]
 action  = "reboot"
 timeout = "2s"
+"#;
+
+const INSTANCE: &str = r#"
+[[instance]]
+name      = "data"
+kind      = "gtm"
+directory = "/srv/sda/data"
+port      = 1972
+start_timeout = "3s"
+stop_timeout  = "2s"
 "#;
 
 const CLIENTS: &str = r#"

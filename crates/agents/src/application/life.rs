@@ -26,12 +26,12 @@ use crate::sync::lock;
 pub(crate) struct Applications(Mutex<HashMap<Key, Arc<Life>>>);
 
 /// One life of an application, from its start or adoption to its end.
-pub(super) struct Life {
+pub(crate) struct Life {
     key: Key,
     /// The whole application.
-    pub(super) folder: Folder,
+    pub(crate) folder: Folder,
     /// Where its main processes live.
-    pub(super) main: Folder,
+    pub(crate) main: Folder,
     process: Mutex<Option<Identity>>,
     /// Whether only its commands say how it is: the end of its processes is no news.
     is_told: bool,
@@ -43,18 +43,18 @@ pub(super) struct Life {
 }
 
 /// What a watcher needs besides the life itself.
-pub(super) struct Watch {
+pub(crate) struct Watch {
     /// The process, if the daemon is its parent.
-    pub(super) child: Option<Child>,
-    pub(super) output: Output,
+    pub(crate) child: Option<Child>,
+    pub(crate) output: Output,
     /// Where the application writes the number of its main process, if it does.
-    pub(super) pid_file: Option<PathBuf>,
-    pub(super) report: Reporter,
+    pub(crate) pid_file: Option<PathBuf>,
+    pub(crate) report: Reporter,
 }
 
 impl Applications {
     /// The life of this application, now under this ownership.
-    pub(super) fn find(&self, key: &Key, epoch: Epoch) -> Option<Arc<Life>> {
+    pub(crate) fn find(&self, key: &Key, epoch: Epoch) -> Option<Arc<Life>> {
         let life = lock(&self.0).get(key).cloned();
         if let Some(life) = &life {
             life.epoch.store(epoch.0, Ordering::Release);
@@ -62,13 +62,13 @@ impl Applications {
         life
     }
 
-    pub(super) fn insert(&self, life: &Arc<Life>) {
+    pub(crate) fn insert(&self, life: &Arc<Life>) {
         if let Some(before) = lock(&self.0).insert(life.key.clone(), life.clone()) {
             before.stop_watching();
         }
     }
 
-    pub(super) fn remove(&self, key: &Key) {
+    pub(crate) fn remove(&self, key: &Key) {
         if let Some(life) = lock(&self.0).remove(key) {
             life.stop_watching();
         }
@@ -83,7 +83,7 @@ impl Applications {
 }
 
 impl Life {
-    pub(super) fn new(
+    pub(crate) fn new(
         key: Key,
         epoch: Epoch,
         folder: Folder,
@@ -107,12 +107,12 @@ impl Life {
     }
 
     /// The main process; none when the whole control group is.
-    pub(super) fn process(&self) -> Option<Identity> {
+    pub(crate) fn process(&self) -> Option<Identity> {
         *lock(&self.process)
     }
 
     /// Whether the main process lives, or anybody where there is none.
-    pub(super) fn is_alive(&self) -> bool {
+    pub(crate) fn is_alive(&self) -> bool {
         match self.process() {
             Some(process) => process.is_alive(),
             None if self.is_told => true,
@@ -121,7 +121,7 @@ impl Life {
     }
 
     /// From now on its end is no news.
-    pub(super) fn expect_end(&self) {
+    pub(crate) fn expect_end(&self) {
         self.expected.store(true, Ordering::Release);
     }
 
@@ -131,7 +131,7 @@ impl Life {
     }
 
     /// Starts the thread that tells when the application ends unasked.
-    pub(super) fn watch(self: &Arc<Self>, watch: Watch) -> Result<(), String> {
+    pub(crate) fn watch(self: &Arc<Self>, watch: Watch) -> Result<(), String> {
         let life = self.clone();
         std::thread::Builder::new()
             .name("regent-watch".into())

@@ -6,7 +6,7 @@
 mod acquire;
 mod check;
 mod evidence;
-mod life;
+pub(crate) mod life;
 pub(crate) mod record;
 mod release;
 mod stale;
@@ -78,6 +78,7 @@ pub(crate) fn work(context: &Context<'_>, config: &ApplicationConfig) -> Result<
             How::Notify => watch::notify(&application),
             How::Evidence => evidence::gather(&application),
             How::Plain | How::AfterFailure => check::monitor(&application),
+            How::ByHand(_) => Err(Failure::because("by hand only instances are looked at")),
         },
         Op::Swap => Err(Failure::because("an application has no interface to move from")),
     }

@@ -228,6 +228,8 @@ pub(crate) struct Node {
     pub(crate) epoch: Epoch,
     pub(crate) proof: &'static str,
     pub(crate) how: How,
+    /// Its name in the requests' environment.
+    pub(crate) node: String,
     /// Further variables of the requests' environment.
     pub(crate) variables: Vec<(String, String)>,
 }
@@ -283,6 +285,7 @@ impl Node {
             epoch: Epoch(7),
             proof: "lease-ended",
             how: How::Plain,
+            node: "lx4".into(),
             variables: Vec::new(),
         }
     }
@@ -321,7 +324,7 @@ impl Node {
     pub(crate) fn begin(&self, op: Op, resource: &Resource, deadline: Duration) -> RunId {
         let id = RunId(NEXT.fetch_add(1, Ordering::Relaxed));
         let own = [
-            ("REGENT_NODE", "lx4"),
+            ("REGENT_NODE", self.node.as_str()),
             ("REGENT_SERVICE_ADDRESSES", "10.0.0.99"),
             ("REGENT_EXCLUDED_ADDRESSES", "10.0.0.4"),
             ("REGENT_PROOF", self.proof),

@@ -14,6 +14,7 @@ use serde_json::json;
 
 use crate::args_instance::InstanceCommand;
 use crate::client::Asks;
+use crate::environment;
 use crate::screen::Screen;
 use crate::trouble::{Exit, Result};
 
@@ -25,6 +26,10 @@ pub fn instance(asks: &dyn Asks, screen: &Screen, verb: &InstanceCommand) -> Res
     let done = match verb {
         InstanceCommand::List => return show::list(asks, screen),
         InstanceCommand::Status { name } => return show::status(asks, screen, name),
+        InstanceCommand::Env(args) => {
+            environment::env(asks, screen, args)?;
+            return Ok(Exit::Done as u8);
+        }
         InstanceCommand::Check => return check::check(asks, screen),
         InstanceCommand::License { name } => return check::license(asks, screen, name),
         InstanceCommand::Upgrade { name, versionid, command } => {

@@ -21,6 +21,7 @@ mod events;
 mod everyday;
 mod evidence;
 mod hot_standby;
+mod instances;
 mod machine;
 mod partitions;
 mod policies;

@@ -42,6 +42,7 @@ impl Sequencer {
         // They are numbered anew; what was asked about is asked again.
         self.monitors.clear();
         self.notices.clear();
+        self.hands.clear();
         // Everything else was seen to run.
         self.inherits = false;
         self.stage = Stage::Acquiring { at: first };

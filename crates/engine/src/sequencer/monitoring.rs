@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use regent_model::Moment;
-use regent_model::action::{How, Op, Outcome};
+use regent_model::action::{How, Op, Outcome, Resource};
 use regent_model::config::OnFailure;
 use regent_model::event::EventName;
 use regent_model::ids::ResourceName;
@@ -94,7 +94,9 @@ impl Sequencer {
 
     /// Every monitor that is on and waits for no answer.
     fn watched(&self) -> Vec<(usize, usize)> {
-        let busy = |at, watch| self.monitors.values().any(|a| (a.slot, a.watch) == (at, watch));
+        let by_hand = |at: usize| self.hands.values().any(|slot| *slot == at);
+        let busy =
+            |at, watch| by_hand(at) || self.monitors.values().any(|a| (a.slot, a.watch) == (at, watch));
         let all = self.slots.iter().enumerate().filter(|(_, slot)| !slot.suspended).flat_map(|(at, slot)| {
             let on = slot.watches.iter().enumerate().filter(|(_, w)| !w.times.interval.is_zero());
             on.map(move |(watch, _)| (at, watch))
@@ -152,7 +154,7 @@ impl Sequencer {
             slot.left_failed = None;
         }
         if slot.left_failed.is_none() {
-            slot.word = slot.running_word();
+            slot.stands();
         }
         if well_again {
             let text = format!("{what} is well again");
@@ -187,7 +189,10 @@ impl Sequencer {
         let judged_later = slot.in_background
             && !slot.watches[0].times.interval.is_zero()
             && (self.stage != Stage::Online || now < slot.judged_from);
+        let unwatched =
+            matches!(slot.resource, Resource::Instance(_)) && slot.watches[0].times.interval.is_zero();
         let (mark, fails) = match (slot.suspended, judged_later, slot.left_failed) {
+            _ if unwatched => ("; it is not monitored, and is left as it is", false),
             (true, ..) => ("; its monitors are suspended", false),
             _ if slot.watches[0].unwell => ("; it is left as it is", false),
             (_, true, _) => ("; the first check will judge", false),
@@ -196,6 +201,9 @@ impl Sequencer {
         };
         let text = format!("{} has ended: {how}{mark}", self.described(at));
         wishes.push(self.tell_slot(Level::Warning, "exited", at, text, Duration::ZERO, ""));
+        if unwatched {
+            self.slots[at].word = ResourceWord::Failed;
+        }
         if fails {
             self.failed(now, at, 0, how, wishes);
         }

@@ -45,6 +45,8 @@ pub(super) struct Slot {
     pub(super) evidence_due: Option<String>,
     /// It failed by this monitor, was told of, and is left as it is.
     pub(super) left_failed: Option<usize>,
+    /// It is held, and does not run: nobody started it, or it was taken down by hand.
+    pub(super) idle: bool,
     /// It is being taken down and brought up again because it failed here.
     pub(super) after_failure: bool,
     restarts: VecDeque<Moment>,
@@ -94,15 +96,19 @@ impl Slot {
             Resource::Volume(c) => (c.monitor, c.limits),
             Resource::Filesystem(c) => (c.monitor, c.limits),
             Resource::Address(c) => (c.monitor, c.limits),
+            Resource::Instance(c) => (c.monitor, c.limits),
             Resource::Application(c) => (c.monitor, c.limits),
         };
         let monitoring = match &resource {
             Resource::Application(c) => c.monitoring.clone(),
+            Resource::Instance(_) => Default::default(),
             Resource::Volume(_) | Resource::Filesystem(_) | Resource::Address(_) => Default::default(),
         };
         let diagnose = match &resource {
             Resource::Application(c) => c.diagnose.as_ref().map(|d| d.budget),
-            Resource::Volume(_) | Resource::Filesystem(_) | Resource::Address(_) => None,
+            Resource::Volume(_) | Resource::Filesystem(_) | Resource::Address(_) | Resource::Instance(_) => {
+                None
+            }
         };
         let own = WatchState::new(None, times, monitoring.action);
         let more = monitoring.watches.iter();
@@ -125,6 +131,7 @@ impl Slot {
             diagnose,
             evidence_due: None,
             left_failed: None,
+            idle: false,
             after_failure: false,
             restarts: VecDeque::new(),
         }
@@ -137,6 +144,11 @@ impl Slot {
             () if self.watches.iter().any(|w| w.slow) => ResourceWord::Slow,
             () => ResourceWord::Running,
         }
+    }
+
+    /// It is as it should be, whether that is up or, for an instance, held and down.
+    pub(super) fn stands(&mut self) {
+        self.word = if self.idle { ResourceWord::Stopped } else { self.running_word() };
     }
 
     /// It was shown to be down: the next time it is brought up, nothing needs to be looked for.
@@ -174,6 +186,7 @@ impl Slot {
             Resource::Volume(c) => (c.acquire_timeout, c.release_timeout),
             Resource::Filesystem(c) => (c.acquire_timeout, c.release_timeout),
             Resource::Address(c) => (c.acquire_timeout, c.release_timeout),
+            Resource::Instance(c) => (c.start_timeout, c.stop_timeout),
             Resource::Application(c) => (c.start_timeout, c.stop_timeout),
         };
         match op {

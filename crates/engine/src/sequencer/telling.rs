@@ -12,7 +12,7 @@ use super::{Sequencer, Wish};
 impl Sequencer {
     pub(super) fn described(&self, slot: usize) -> String {
         let resource = &self.slots[slot].resource;
-        format!("{} {}", resource.kind(), resource.name())
+        format!("{} {}", resource.kind(), resource.title())
     }
 
     /// The cluster event of what happened to an application; of other resources there is none.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use super::data_servers;
 use super::draft::{Draft, FilesystemDraft, GroupDraft, MemberDraft};
 use super::finding::{Finding, Findings, Span};
 use super::instance::{DataServer, FIRST_INSTANCE_PORT, InstanceConfig, InstanceDraft, InstanceKind};
@@ -21,6 +22,7 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
             named_apart(group, instance, findings);
         }
         data_servers(draft, instance, findings);
+        data_servers::check(draft, instance, findings);
         license_servers(draft, instance, findings);
     }
 }
@@ -35,9 +37,13 @@ pub(super) fn placed(draft: &Draft) -> Option<Vec<(String, InstanceConfig)>> {
         let server = |(name, at): &(At<String>, At<(IpAddr, Option<u16>)>)| {
             let (address, port) = at.value;
             let port = port.or_else(|| port_at(draft, address))?;
+            let mapping = instance.mappings.get(&name.value.to_ascii_uppercase());
+            let written = mapping.and_then(|m| Some(m.database.as_ref()?.value.clone()));
             Some(DataServer {
                 name: InstanceName::new(&name.value).ok()?,
                 address: SocketAddr::new(address, port),
+                database: written.or_else(|| data_servers::database_at(draft, at.value)),
+                globals: mapping.iter().flat_map(|m| &m.globals).map(|g| g.value.clone()).collect(),
             })
         };
         let data_servers = instance.data_servers.iter().map(server).collect::<Option<_>>()?;
@@ -217,17 +223,19 @@ fn named_apart(group: &GroupDraft, instance: &InstanceDraft, findings: &mut Find
 
 /// The instance of a group whose service address this is, and its port; the only one, or the one on `port`.
 pub(super) fn port_at(draft: &Draft, address: IpAddr) -> Option<u16> {
-    let mut ports = draft.instances.iter().filter_map(|instance| {
-        let (group, _, _) = filesystem_of(draft, &instance.directory.as_ref()?.value)?;
-        let listens = match &instance.address {
-            Some(at) => at.value == address,
-            None => {
-                group.addresses.iter().any(|a| a.address.as_ref().is_some_and(|at| at.value.0 == address))
-            }
-        };
-        listens.then_some(instance.port.as_ref()?.value)
-    });
+    let listening = draft.instances.iter().filter(|i| listens_at(draft, i, address));
+    let mut ports = listening.filter_map(|i| Some(i.port.as_ref()?.value));
     ports.next().filter(|_| ports.next().is_none())
+}
+
+/// Whether an instance answers at this service address.
+pub(super) fn listens_at(draft: &Draft, instance: &InstanceDraft, address: IpAddr) -> bool {
+    let directory = instance.directory.as_ref();
+    let Some((group, ..)) = directory.and_then(|d| filesystem_of(draft, &d.value)) else { return false };
+    match &instance.address {
+        Some(at) => at.value == address,
+        None => group.addresses.iter().any(|a| a.address.as_ref().is_some_and(|at| at.value.0 == address)),
+    }
 }
 
 /// Other instances are reached by addresses that move with them.

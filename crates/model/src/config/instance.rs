@@ -1,19 +1,26 @@
 //! Reads `[[instance]]`: a database that one group's storage holds and that runs where the group is.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::data_servers;
 use super::finding::{Finding, Findings, Span};
+use super::limits;
 use super::reader::Reader;
 use super::scalar::{self, Refused, refused};
-use super::tree::{At, Table, Value};
+use super::tree::{At, Table};
+use super::{MonitorTimes, RestartLimits};
 use crate::ids::{INSTANCE_NAME_BYTES_MAX, InstanceName, ResourceName};
 
 /// The first port that is proposed for an instance: what the vendor's installation begins with.
 pub const FIRST_INSTANCE_PORT: u16 = 1972;
+
+/// The file of a GT.M instance's database, in its directory.
+pub const GTM_DATABASE: &str = "mumps.dat";
 
 /// The port of a license server, where none is written.
 pub const LICENSE_PORT: u16 = 4001;
@@ -22,6 +29,8 @@ pub const LICENSE_PORT: u16 = 4001;
 const SERVERS_MAX: u32 = 254;
 
 const START_TIMEOUT: Duration = Duration::from_secs(600);
+/// Off: an instance that somebody took down is no failure of its group.
+const MONITOR: MonitorTimes = MonitorTimes::new(Duration::ZERO, Duration::from_secs(30), 2);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What an instance is, and so how it is driven.
@@ -62,6 +71,17 @@ pub struct DataServer {
     pub name: InstanceName,
     /// Where it answers, wherever it runs.
     pub address: SocketAddr,
+    /// The file of its database, where its server finds it; known of an instance of the same configuration.
+    pub database: Option<PathBuf>,
+    /// The globals that live there: `Y`, or `Y*` for all that begin so.
+    pub globals: Vec<String>,
+}
+
+/// What of a data server's data an instance uses.
+#[derive(Debug, Default)]
+pub(super) struct Mapping {
+    pub(super) database: Option<At<PathBuf>>,
+    pub(super) globals: Vec<At<String>>,
 }
 
 /// What drives an instance of the kind `command`: lines for `/bin/sh -c`.
@@ -118,6 +138,11 @@ pub struct InstanceConfig {
     pub start_timeout: Duration,
     /// How long a stop may take; then it is forced down.
     pub stop_timeout: Duration,
+    /// How it is monitored; by default not at all. One that is down because it was not started, or was taken down by
+    /// hand, is well.
+    pub monitor: MonitorTimes,
+    /// Retries and restarts.
+    pub limits: RestartLimits,
     /// The group's [`super::GroupConfig::hostname`].
     pub hostname: Option<String>,
 }
@@ -137,6 +162,8 @@ pub(super) struct InstanceDraft {
     pub(super) networked: Option<At<bool>>,
     /// Name, address, and port if one is written.
     pub(super) data_servers: Servers,
+    /// What is used of them, by their names in upper case.
+    pub(super) mappings: BTreeMap<String, Mapping>,
     pub(super) max_data_servers: u32,
     /// Where the maximum is written, if it is.
     pub(super) max_span: Option<Span>,
@@ -165,11 +192,7 @@ impl InstanceDraft {
 pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
     let mut reader = Reader::new("[[instance]]", table, findings);
     let header = reader.header.clone();
-    let name = reader.need_name("\"cacheha1\"");
-    if let Some(name) = name.as_ref().filter(|n| n.value.len() > INSTANCE_NAME_BYTES_MAX) {
-        let message = format!("the name of an instance has at most {INSTANCE_NAME_BYTES_MAX} bytes");
-        reader.findings.add(Finding::error(&name.span, message).help("write a shorter one: \"cacheha1\""));
-    }
+    let name = name(&mut reader);
     reader.require("kind", "\"gtm\"");
     let kind = reader.choice("kind", &InstanceKind::WORDS);
     let directory = reader.need_path("directory", "directory", "\"/storage2/cacheha1\"");
@@ -179,7 +202,7 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
     let autostart = reader.flag("autostart").is_some_and(|a| a.value);
     let default = reader.flag("default");
     let networked = reader.flag("networked");
-    let data_servers = data_servers(&mut reader);
+    let (data_servers, mappings) = data_servers::read(&mut reader);
     let max = reader.number("max_data_servers", 0..=SERVERS_MAX, "2");
     let (max_data_servers, max_span) = (max.as_ref().map_or(2, |m| m.value), max.map(|m| m.span));
     let max_application_servers =
@@ -190,6 +213,8 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
     let commands = commands(&mut reader, kind.as_ref());
     let start_timeout = reader.duration_or("start_timeout", START_TIMEOUT, "\"10m\"");
     let stop_timeout = reader.duration_or("stop_timeout", STOP_TIMEOUT, "\"60s\"");
+    let monitor = limits::monitor(&mut reader, "instance.monitor", MONITOR).times;
+    let limits = limits::limits(&mut reader);
     reader.finish();
     let config = (|| {
         let name = InstanceName::new(&name.as_ref()?.value).ok()?;
@@ -212,6 +237,8 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
             commands,
             start_timeout,
             stop_timeout,
+            monitor,
+            limits,
             hostname: None,
         })
     })();
@@ -225,6 +252,7 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
         default,
         networked,
         data_servers,
+        mappings,
         max_data_servers,
         max_span,
         license_servers,
@@ -232,36 +260,20 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
     }
 }
 
+fn name(reader: &mut Reader<'_>) -> Option<At<String>> {
+    let name = reader.need_name("\"cacheha1\"");
+    if let Some(name) = name.as_ref().filter(|n| n.value.len() > INSTANCE_NAME_BYTES_MAX) {
+        let message = format!("the name of an instance has at most {INSTANCE_NAME_BYTES_MAX} bytes");
+        reader.findings.add(Finding::error(&name.span, message).help("write a shorter one: \"cacheha1\""));
+    }
+    name
+}
+
 fn port(reader: &mut Reader<'_>) -> Option<At<u16>> {
     let example = FIRST_INSTANCE_PORT.to_string();
     reader.require("port", &example);
     let port = reader.number("port", 1..=65535, &example)?;
     Some(At::new(u16::try_from(port.value).ok()?, port.span))
-}
-
-/// `data_servers = { cacheha2 = "192.9.202.198:1973" }`.
-fn data_servers(reader: &mut Reader<'_>) -> Servers {
-    const EXAMPLE: &str = "{ cacheha2 = \"192.9.202.198:1973\" }";
-    let Some(table) = reader.table("data_servers", EXAMPLE) else { return Vec::new() };
-    let mut inner = Reader::new("`data_servers`", table, reader.findings);
-    let mut servers = Vec::new();
-    for (name, value) in inner.rest() {
-        let value = inner.quoted(value);
-        let Value::Text(text) = value.value else {
-            let finding = Finding::error(&value.span, "a data server is an address and a port, in quotes")
-                .help(format!("write data_servers = {EXAMPLE}"));
-            inner.findings.add(finding);
-            continue;
-        };
-        let named = inner.checked("data_servers", Some(name), |text| {
-            InstanceName::new(text).map(|_| text.to_owned()).or_else(|why| {
-                refused(format!("{text:?} is no name of a data server: {why}"), "write the instance's name")
-            })
-        });
-        let address = inner.checked("data_servers", Some(At::new(text, value.span)), host_and_port);
-        servers.extend(named.zip(address));
-    }
-    servers
 }
 
 /// `license_servers = ["10.77.0.4", "10.77.0.5:4001"]`.
@@ -279,7 +291,7 @@ fn license_servers(reader: &mut Reader<'_>) -> Vec<At<SocketAddr>> {
 }
 
 /// `192.9.202.198`, `192.9.202.198:1973`, `fd00::8`, `[fd00::8]:1973`.
-fn host_and_port(text: &str) -> Result<(IpAddr, Option<u16>), Refused> {
+pub(super) fn host_and_port(text: &str) -> Result<(IpAddr, Option<u16>), Refused> {
     if let Ok(both) = text.parse::<SocketAddr>() {
         if both.port() == 0 {
             return refused(

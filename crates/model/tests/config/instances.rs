@@ -34,6 +34,8 @@ fn an_instance_belongs_to_the_group_whose_storage_holds_it_and_listens_on_its_ad
     let server = DataServer {
         name: InstanceName::new("cacheha1").unwrap(),
         address: "10.77.0.100:1973".parse().unwrap(),
+        database: Some("/storage2/cacheha1/mumps.dat".into()),
+        globals: Vec::new(),
     };
     assert_eq!(instance.data_servers, [server], "the port is known from the other instance");
     assert!(!instance.autostart && instance.networked);
@@ -213,4 +215,32 @@ fn commands_belong_to_the_kind_that_is_driven_by_them() {
 fn nothing_else_in_the_group_is_called_like_the_instances_resource() {
     let text = one("").replace("name = \"cache\"", "name = \"instance-CACHEHA1\"");
     refused(&text, "\"instance-CACHEHA1\"", "how the resource of an instance is called", "another name");
+}
+
+#[test]
+fn globals_of_a_data_server_are_mapped_once_and_from_a_file_that_is_known() {
+    let servers = |list: &str| two(&format!("data_servers = {{ {list} }}"));
+    let config = good(&servers("cacheha1 = { address = \"10.77.0.100\", globals = [\"Y*\", \"ORDERS\"] }"));
+    let server = &config.instance(&InstanceName::new("cacheha2").unwrap()).unwrap().1.data_servers[0];
+    assert_eq!(server.globals, ["Y*", "ORDERS"]);
+    assert_eq!(server.database, Some("/storage2/cacheha1/mumps.dat".into()));
+    let far = |more: &str| {
+        servers(&format!("far = {{ address = \"192.9.202.8:1972\", globals = [\"Z*\"]{more} }}"))
+    };
+    good(&far(", database = \"/store/mumps.dat\""));
+    refused(&far(""), "\"Z*\"", "in which file", "database =");
+    let odd = servers("cacheha1 = { address = \"10.77.0.100\", globals = [\"^Y\"] }");
+    refused(&odd, "\"^Y\"", "no name of a global", "without ^");
+    let twice = "cacheha1 = { address = \"10.77.0.100\", globals = [\"Y*\"] }, far = { address = \"10.9.0.1:1\", \
+                 database = \"/d\", globals = [\"Y*\"] }";
+    refused(&servers(twice), "\"Y*\"", "mapped twice", "one data server");
+}
+
+#[test]
+fn an_instance_is_not_monitored_unless_it_is_said() {
+    let config = good(&one(""));
+    assert!(config.groups[0].instances[0].monitor.interval.is_zero());
+    let config = good(&one("monitor = { interval = \"20s\" }\nrestarts = 1"));
+    let instance = &config.groups[0].instances[0];
+    assert_eq!((instance.monitor.interval.as_secs(), instance.limits.restarts), (20, 1));
 }

@@ -1,0 +1,164 @@
+//! An instance that its vendor's own command drives: Caché's `ccontrol`, IRIS's `iris`.
+//!
+//! The command's exit code says little: how the instance is, its list says afterwards (`qlist`: one line of fields with
+//! `^` between them).
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use regent_model::action::Failure;
+use regent_model::config::{InstanceConfig, InstanceKind};
+
+use super::{Call, Instance, Seen};
+use crate::cgroup::Folder;
+use crate::command::Program;
+use crate::hands::failure;
+
+/// Where the vendors' commands are, unless the configuration says so.
+const CACHE: [&str; 3] = ["/usr/local/etc/cachesys/ccontrol", "/usr/bin/ccontrol", "/usr/local/bin/ccontrol"];
+const IRIS: [&str; 3] = ["/usr/local/etc/irissys/iris", "/usr/bin/iris", "/usr/local/bin/iris"];
+const LOOK_WITHIN: Duration = Duration::from_secs(30);
+
+/// What the vendor's list says of the instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Listed {
+    version: String,
+    status: String,
+}
+
+fn program(instance: &Instance<'_>) -> Result<PathBuf, Failure> {
+    program_of(instance.config).map_err(Failure::because)
+}
+
+/// The vendor's command. Never ours by another name.
+pub(super) fn program_of(config: &InstanceConfig) -> Result<PathBuf, String> {
+    let candidates: Vec<PathBuf> = match &config.vendor {
+        Some(path) => vec![path.clone()],
+        None if config.kind == InstanceKind::Cache => CACHE.map(PathBuf::from).into(),
+        None => IRIS.map(PathBuf::from).into(),
+    };
+    let own = std::env::current_exe().ok().and_then(|path| path.canonicalize().ok());
+    let found = candidates.iter().find(|path| is_the_vendors(path, own.as_deref()));
+    found.cloned().ok_or_else(|| {
+        let tried: Vec<String> = candidates.iter().map(|p| p.display().to_string()).collect();
+        format!(
+            "the vendor's command of {} is not on this node (looked for {}); install it here, or say where it is with \
+             vendor = \"/path\" in its [[instance]]",
+            config.name,
+            tried.join(", ")
+        )
+    })
+}
+
+fn is_the_vendors(path: &Path, own: Option<&Path>) -> bool {
+    let Ok(real) = path.canonicalize() else { return false };
+    Some(real.as_path()) != own && real.file_name().is_none_or(|name| name != "regent")
+}
+
+/// Asks the vendor's list.
+pub(super) fn look(instance: &Instance<'_>) -> Result<Seen, Failure> {
+    let listed = listed(instance)?;
+    Ok(judge(&listed.status))
+}
+
+/// The vendor's words for how an instance is, with the detail behind the comma.
+fn judge(status: &str) -> Seen {
+    let lower = status.to_ascii_lowercase();
+    let is = |word: &str| lower.starts_with(word);
+    match () {
+        () if is("running on node") => Seen::Unwell(status.to_owned()),
+        () if is("running") => Seen::Up,
+        () if is("down") || is("crashed") || is("in use by node") => Seen::Down,
+        () => Seen::Unwell(format!("its vendor's command says {status:?}")),
+    }
+}
+
+fn listed(instance: &Instance<'_>) -> Result<Listed, Failure> {
+    let program = program(instance)?;
+    let environment = instance.environment("status");
+    let words = ["qlist", instance.name()];
+    let call = Call {
+        what: "qlist",
+        program: Program::File(&program, &words),
+        environment: &environment,
+        input: None,
+    };
+    let answer = instance.run(&call, instance.context.job.until(LOOK_WITHIN))?;
+    parse(&answer.output, instance.name()).ok_or_else(|| {
+        let (path, directory) = (program.display(), instance.config.directory.display());
+        let reason = format!(
+            "{path} does not know {0} on this node; register it there: {path} create {0} directory={directory}",
+            instance.name()
+        );
+        failure(reason, answer.output)
+    })
+}
+
+/// The line of an instance, whatever the case of its name.
+fn parse(text: &str, name: &str) -> Option<Listed> {
+    let line =
+        text.lines().find(|l| l.split('^').next().is_some_and(|n| n.trim().eq_ignore_ascii_case(name)))?;
+    let mut pieces = line.split('^').skip(2);
+    Some(Listed { version: pieces.next()?.trim().to_owned(), status: pieces.next()?.trim().to_owned() })
+}
+
+/// Starts it without a dialogue.
+pub(super) fn start(instance: &Instance<'_>, main: &Folder, until: Instant) -> Result<(), Failure> {
+    let program = program(instance)?;
+    let environment = instance.environment("start");
+    let words = ["start", instance.name(), "quietly"];
+    let call = Call {
+        what: "start",
+        program: Program::File(&program, &words),
+        environment: &environment,
+        input: None,
+    };
+    instance.begin_in(main, &call, until)
+}
+
+/// Stops it without a dialogue.
+pub(super) fn stop(instance: &Instance<'_>, until: Instant) -> Result<(), Failure> {
+    order(instance, "stop", None, until)
+}
+
+/// Forces it down, and answers the question whether that is meant.
+pub(super) fn force(instance: &Instance<'_>, until: Instant) -> Result<(), Failure> {
+    order(instance, "force", Some("Y\n"), until)
+}
+
+fn order(instance: &Instance<'_>, what: &str, input: Option<&str>, until: Instant) -> Result<(), Failure> {
+    let program = program(instance)?;
+    let environment = instance.environment(what);
+    let words = [what, instance.name(), "quietly"];
+    let call = Call { what, program: Program::File(&program, &words), environment: &environment, input };
+    instance.order(&call, until)
+}
+
+/// The version that the vendor's list shows.
+pub(super) fn version(instance: &Instance<'_>) -> Result<Option<String>, Failure> {
+    listed(instance).map(|l| Some(l.version).filter(|v| !v.is_empty()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_vendors_list_says_how_an_instance_is() {
+        let text = "OTHER^/o^2015.1^running, since Sat Jun  7 10:00:00 2014^cache.cpf^1972^57772^0^ok^\n\
+                    CACHEHA1^/store1/c52ha^5.2.0.400^down, last used Fri Nov 10 2006^cache.cpf^1973^57773^0^^\n";
+        let listed = parse(text, "cacheha1").unwrap();
+        assert_eq!((listed.version.as_str(), judge(&listed.status)), ("5.2.0.400", Seen::Down));
+        assert_eq!(parse(text, "cacheha"), None, "a part of a name is another name");
+        for (status, seen) in [
+            ("running, since Wed Aug  4 07:12:45 2021", Seen::Up),
+            ("crashed", Seen::Down),
+            ("in use by node lx5", Seen::Down),
+        ] {
+            assert_eq!(judge(status), seen, "{status}");
+        }
+        for odd in ["sign-on inhibited", "running on node ? (cache.ids missing)", ""] {
+            assert!(matches!(judge(odd), Seen::Unwell(_)), "{odd}");
+        }
+    }
+}
