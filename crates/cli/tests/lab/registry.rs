@@ -130,6 +130,7 @@ fn without_a_daemon(cluster: &Cluster) {
         assert_eq!(output.status.code(), Some(1), "{line}: {}", told(&output));
         assert!(told(&output).contains("does not run") && output.stdout.is_empty(), "{}", told(&output));
     }
+    cluster.order("lx4", &["group", "disable", "cacheha1"]);
     says(cluster, "lx4", "ccontrol delete cacheha1");
     assert_eq!(shell(cluster, "lx4", "ccontrol list cacheha1").status.code(), Some(1));
 }
