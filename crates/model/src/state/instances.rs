@@ -299,7 +299,11 @@ port = 1972
         };
         put(&mut log, &CLUSTER.replace("port = 1972", "port = 1973"));
         assert!(log.state.instance(&name()).is_some());
-        put(&mut log, &CLUSTER.replace("/storage2/c", "/storage2/d"));
+        let elsewhere = CLUSTER.replace("/storage2/c", "/storage2/d");
+        let held = log.state.keeps_what_is_held(&parse(&elsewhere).config.unwrap());
+        assert!(held.is_err_and(|why| why.contains("regent group disable ward")), "under its owner");
+        log.release(1);
+        put(&mut log, &elsewhere);
         assert!(log.state.instance(&name()).is_none(), "another directory is another installation");
         let gone = is_void(&log.apply(Command::InstanceVersion {
             instance: InstanceName::new("other").unwrap(),
