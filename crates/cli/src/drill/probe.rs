@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// So many ask side by side, so that a question without an answer does not keep the next one waiting.
 const ASKERS: u32 = 3;
 /// A time without an answer that counts: longer than any pause between two answers.
-pub(super) const WORTH: Duration = Duration::from_millis(200);
+pub(super) const WORTH: Duration = Duration::from_millis(300);
 /// The port that is asked where none is named: nobody should listen there, and the refusal is the answer.
 const CLOSED_PORT: u16 = 9;
 /// How often the hardware addresses of nodes are looked up.

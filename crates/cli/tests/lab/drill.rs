@@ -1,12 +1,15 @@
 //! The guide's test procedure as a command, on two services that run on two nodes, with a client for each.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regent_lab::ledger::{LedgerWriter, audit, read_ledger};
 use regent_lab::observe::{Observer, doubles};
 
 use crate::cluster::{Cluster, head, regent, told};
+
+/// How long a service may take until its client is answered again.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two services, each at home on one node with an address, a disk and a ledger of its own; neither moves back by itself.
 pub(crate) fn active_active() -> String {
@@ -34,7 +37,8 @@ policy = {{ startup = "home", failover = "next", failback = "never" }}
             at(number)
         )
     };
-    head("fast") + &group("one", "\"lx4\", \"lx5\"", 1) + &group("two", "\"lx5\", \"lx4\"", 2)
+    // Not the fastest: a time away that is too short to be told from a slow answer is not reported.
+    head("normal") + &group("one", "\"lx4\", \"lx5\"", 1) + &group("two", "\"lx5\", \"lx4\"", 2)
 }
 
 pub(crate) fn at(number: u8) -> SocketAddr {
@@ -47,8 +51,20 @@ pub(crate) fn writers(cluster: &Cluster) -> Vec<(SocketAddr, LedgerWriter)> {
     [1, 2].map(writer).into_iter().collect()
 }
 
+/// Waits until both services answer their clients.
+fn both_are_written(cluster: &Cluster, writers: &[(SocketAddr, LedgerWriter)]) {
+    for (address, writer) in writers {
+        let (before, began) = (writer.count().0, Instant::now());
+        while writer.count().0 < before + 20 {
+            assert!(began.elapsed() < PATIENCE, "nothing is written at {address}\n{}", cluster.evidence());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
 /// Every number that was acknowledged is there, once and in order, and never had a disk two writers.
 pub(crate) fn nothing_lost(cluster: &Cluster, writers: Vec<(SocketAddr, LedgerWriter)>) {
+    both_are_written(cluster, &writers);
     for (address, writer) in writers {
         let acknowledged = writer.stop();
         let audit = audit(&acknowledged, &read_ledger(&cluster.lab, "client", address).unwrap());
@@ -90,12 +106,17 @@ fn the_guides_procedure(cluster: &Cluster) {
     let step =
         |words: &str| steps.iter().find(|s| s["step"] == words).unwrap_or_else(|| panic!("{words}: {said}"));
     // The first loss takes one service away, the second takes both, and each is told with both nodes.
-    let away = |words: &str| step(words)["away"].as_array().unwrap().clone();
-    let first = away("FAIL_NODE lx4 power");
-    assert_eq!(first.len(), 1, "{said}");
-    assert_eq!((&first[0]["before"], &first[0]["after"]), (&"lx4".into(), &"lx5".into()), "{said}");
-    assert!(first[0]["away_s"].as_f64().is_some_and(|s| s > 0.1), "{said}");
-    assert_eq!(away("FAIL_NODE lx5 power").len(), 2, "{said}");
+    // On a busy machine an answer may be late; a takeover is what another node answers after.
+    let taken_over = |words: &str| -> Vec<(String, String, String)> {
+        let text = |o: &serde_json::Value, key: &str| o[key].as_str().unwrap_or_default().to_owned();
+        let away = step(words)["away"].as_array().unwrap();
+        let told = away.iter().map(|o| (text(o, "address"), text(o, "before"), text(o, "after")));
+        told.filter(|(_, before, after)| before != after).collect()
+    };
+    let told = |address: &str, before: &str, after: &str| (address.into(), before.into(), after.into());
+    assert_eq!(taken_over("FAIL_NODE lx4 power"), [told("10.77.0.101", "lx4", "lx5")], "{said}");
+    let both = [told("10.77.0.101", "lx5", "lx4"), told("10.77.0.102", "lx5", "lx4")];
+    assert_eq!(taken_over("FAIL_NODE lx5 power"), both, "{said}");
     assert_eq!(step("EXPECT 10.77.0.102 ANSWERS FROM lx5 WITHIN 10s")["outcome"], "ok");
     cluster.online_on("one", "lx4");
     cluster.online_on("two", "lx5");
