@@ -3,14 +3,14 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::{PermissionsExt, chown};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use regent_api::{Answer, MESSAGE_BYTES_MAX, Request};
 
+use crate::clients;
 use crate::os::{self, Caller};
 use crate::refusals::{Port, Refusals};
 
@@ -34,22 +34,17 @@ pub(crate) trait Answers: Send + Sync + 'static {
 /// # Errors
 /// When the socket cannot be made.
 pub(crate) fn start(path: &Path, answers: Arc<dyn Answers>, refusals: Arc<Refusals>) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let group = os::group_named(GROUP);
-    let listener = UnixListener::bind(path)?;
+    let listener = clients::socket(path)?;
     if let Some(group) = group {
         chown(path, None, Some(group))?;
     }
     // Last: until then nobody but root gets through.
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    std::thread::Builder::new().name("api".into()).spawn(move || {
-        let house = House { group, answers, refusals };
-        accept(&listener, &house);
-    })?;
-    Ok(())
+    let house = House { group, answers, refusals };
+    clients::take_in(listener, "api-client", CLIENTS_MAX, move |stream, is_full| {
+        serve(stream, is_full, &house)
+    })
 }
 
 /// What every client needs.
@@ -59,41 +54,6 @@ struct House {
     group: Option<u32>,
     answers: Arc<dyn Answers>,
     refusals: Arc<Refusals>,
-}
-
-/// One of the places for clients.
-struct Place(Arc<AtomicUsize>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn accept(listener: &UnixListener, house: &House) {
-    let taken = Arc::new(AtomicUsize::new(0));
-    loop {
-        let stream = match listener.accept() {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a client for the moment");
-                std::thread::sleep(Duration::from_millis(100));
-                continue;
-            }
-        };
-        let is_full = taken.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX;
-        let (place, house) = (Place(taken.clone()), house.clone());
-        let serve = move || {
-            let _place = place;
-            if let Err(error) = serve(&stream, is_full, &house) {
-                tracing::debug!(%error, "a client was let go");
-            }
-        };
-        // Without a thread the client sees its connection closed.
-        if let Err(error) = std::thread::Builder::new().name("api-client".into()).spawn(serve) {
-            tracing::warn!(%error, "cannot make a thread for a client");
-        }
-    }
 }
 
 fn serve(stream: &UnixStream, is_full: bool, house: &House) -> io::Result<()> {

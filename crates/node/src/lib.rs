@@ -10,6 +10,7 @@
 //! links, guard line, agents and API each have threads of their own, and talk to it by messages.
 
 pub mod client;
+mod clients;
 pub mod daemon;
 pub mod end;
 pub mod error;

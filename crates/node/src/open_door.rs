@@ -4,15 +4,15 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use regent_api::{Answer, Request};
 
 use crate::api::{Answers, GROUP};
+use crate::clients;
 
 /// Clients at the same time: who takes all of these keeps only others like him out.
 const CLIENTS_MAX: usize = 8;
@@ -26,38 +26,11 @@ const REQUEST_BYTES_MAX: u64 = 1024;
 /// # Errors
 /// When the socket cannot be made.
 pub(crate) fn start(path: &Path, answers: Arc<dyn Answers>) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let listener = UnixListener::bind(path)?;
+    let listener = clients::socket(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
-    std::thread::Builder::new().name("open-door".into()).spawn(move || accept(&listener, &answers))?;
-    Ok(())
-}
-
-fn accept(listener: &UnixListener, answers: &Arc<dyn Answers>) {
-    let taken = Arc::new(AtomicUsize::new(0));
-    loop {
-        let Ok((stream, _)) = listener.accept() else {
-            std::thread::sleep(Duration::from_millis(100));
-            continue;
-        };
-        if taken.fetch_add(1, Ordering::Relaxed) >= CLIENTS_MAX {
-            taken.fetch_sub(1, Ordering::Relaxed);
-            continue;
-        }
-        let (answers, place) = (answers.clone(), taken.clone());
-        let serve = move || {
-            if let Err(error) = serve(&stream, &*answers) {
-                tracing::debug!(%error, "somebody who asked for the registry was let go");
-            }
-            place.fetch_sub(1, Ordering::Relaxed);
-        };
-        if std::thread::Builder::new().name("open-client".into()).spawn(serve).is_err() {
-            taken.fetch_sub(1, Ordering::Relaxed);
-        }
-    }
+    clients::take_in(listener, "open-client", CLIENTS_MAX, move |stream, is_full| {
+        if is_full { Ok(()) } else { serve(stream, &*answers) }
+    })
 }
 
 fn serve(stream: &UnixStream, answers: &dyn Answers) -> io::Result<()> {
