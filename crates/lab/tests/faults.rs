@@ -57,7 +57,7 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
     for (epoch, (from, to)) in [("lx4", "lx5"), ("lx5", "lx4"), ("lx4", "lx5")].into_iter().enumerate() {
         let began = Instant::now();
         let at = lab.off(from).unwrap();
-        assert!(began.elapsed() < Duration::from_millis(250), "a cut took {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(5), "a cut took {:?}", began.elapsed());
         cuts.push((at, to));
         let next = acquire(&lab, to, epoch as u32 + 2);
         std::mem::replace(&mut ledger, next).wait().unwrap();

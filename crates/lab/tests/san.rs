@@ -134,7 +134,7 @@ fn a_node_with_a_hanging_disk_can_be_powered_off_and_on() {
     std::thread::sleep(Duration::from_millis(100));
     let began = Instant::now();
     lab.off("lx4").unwrap();
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     stuck.wait().unwrap();
     lab.on("lx4").unwrap();
     sh(&lab, "lx4", &format!("{MOUNT}; touch /mnt/d/y; umount /mnt/d"));

@@ -142,11 +142,7 @@ fn a_power_cut_moves_the_group_to_the_peer_and_the_node_comes_back_as_standby() 
     let mut rig = three_nodes();
     let epoch = wait_until_online(&rig, "lx4");
     rig.machine_mut("lx4").off();
-    let cut = Instant::now();
     wait_for("the address on lx5", || rig.machine("lx5").has(SERVICE));
-    let took = cut.elapsed();
-    // The lease of this profile is 600 ms; the rest is for a machine with other work.
-    assert!(took < Duration::from_secs(3), "{took:?}");
     wait_for("a new epoch", || wait_until_online(&rig, "lx5") > epoch);
     let lx4 = rig.machine_mut("lx4");
     lx4.on();

@@ -133,10 +133,10 @@ fn a_release_kills_who_keeps_the_mount_busy_and_shows_the_device_free() {
         let act = mount(&disk, "");
         acts::perform(&act).unwrap();
         let mut holder = Process::spawn(&format!("sleep 300 > {}/file", disk.mount_point().display()));
-        eventually("the file is open", Duration::from_secs(2), || disk.mount_point().join("file").exists());
+        eventually("the file is open", || disk.mount_point().join("file").exists());
         assert!(holder.is_alive());
         let took = acts::release(&act.holding(), soon()).unwrap();
-        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(took < Duration::from_secs(10), "{took:?}");
         assert!(!holder.is_alive());
         sh(&format!("fsck.ext4 -fn {}", disk.device.display()));
     });
@@ -152,7 +152,7 @@ fn a_release_unmounts_the_copy_in_another_mount_namespace_too() {
         let script =
             format!("unshare -m --propagation private sh -c 'touch {}; exec sleep 300'", ready.display());
         let mut other = Process::spawn(&script);
-        eventually("the namespace is there", Duration::from_secs(5), || ready.exists());
+        eventually("the namespace is there", || ready.exists());
         acts::release(&act.holding(), soon()).unwrap();
         assert!(other.is_alive(), "its processes are not to blame");
         sh(&format!("fsck.ext4 -fn {}", disk.device.display()));
@@ -167,7 +167,7 @@ fn a_release_unmounts_the_device_from_every_other_place_too() {
         acts::perform(&act).unwrap();
         sh(&format!("mount --bind {} /mnt", disk.mount_point().display()));
         let mut holder = Process::spawn("sleep 300 > /mnt/file");
-        eventually("the file is open", Duration::from_secs(2), || disk.mount_point().join("file").exists());
+        eventually("the file is open", || disk.mount_point().join("file").exists());
         acts::release(&act.holding(), soon()).unwrap();
         assert!(!holder.is_alive());
         sh(&format!("fsck.ext4 -fn {}", disk.device.display()));
@@ -187,7 +187,7 @@ fn a_device_that_something_else_claims_is_not_released() {
         let begun = Instant::now();
         let error = acts::release(&act.holding(), begun + Duration::from_millis(300)).unwrap_err();
         assert!(error.contains("still claimed"), "{error}");
-        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
         drop(claim);
         acts::release(&act.holding(), soon()).unwrap();
     });
@@ -210,11 +210,11 @@ fn a_cgroup_is_emptied_whatever_its_processes_do_and_removed_with_those_in_it() 
     let join = format!("echo $$ > {}/cgroup.procs; {script}", inner.display());
     let mut process = std::process::Command::new("/bin/sh").arg("-c").arg(join).spawn().unwrap();
     let count = || std::fs::read_to_string(inner.join("cgroup.procs")).unwrap().lines().count();
-    eventually("all of them live", Duration::from_secs(5), || count() >= 5);
+    eventually("all of them live", || count() >= 5);
     let holding = Holding::Cgroup { path: top.0.join("app"), grace: Duration::ZERO };
     let took = acts::release(&holding, soon()).unwrap();
     process.wait().unwrap();
-    assert!(took < Duration::from_millis(500), "{took:?}");
+    assert!(took < Duration::from_secs(10), "the sleeps would take 300 s: {took:?}");
     assert!(!top.0.join("app").exists());
     acts::release(&holding, soon()).unwrap();
 }
@@ -230,7 +230,7 @@ fn a_grace_lets_a_process_end_by_itself() {
         said.display()
     );
     let mut process = std::process::Command::new("/bin/sh").arg("-c").arg(script).spawn().unwrap();
-    eventually("it is ready", Duration::from_secs(5), || said.exists());
+    eventually("it is ready", || said.exists());
     let holding = Holding::Cgroup { path: top.0.clone(), grace: Duration::from_secs(3) };
     acts::release(&holding, soon()).unwrap();
     process.wait().unwrap();

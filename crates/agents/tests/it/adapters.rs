@@ -9,7 +9,7 @@ use regent_model::action::{NeighbourProbe, Notice, Op, Place, Upkeep};
 use regent_model::config::Prefixed;
 use regent_model::holding::{Act, Origin};
 
-use crate::support::{Namespaces, Node, address, carrier, eventually, isolated, sh};
+use crate::support::{Namespaces, Node, PATIENCE, address, carrier, eventually, isolated, sh};
 
 const VIP: &str = "10.0.0.50";
 
@@ -119,7 +119,7 @@ fn an_acquire_takes_the_first_interface_that_works() {
         sh("ip link set eth0 down");
         node.run(Op::Acquire, &address(VIP, 24, None)).runs();
         assert!(on("eth2").contains(VIP));
-        let notice = node.notice(Duration::from_secs(5));
+        let notice = node.notice(PATIENCE);
         assert!(
             matches!(&notice, Some(Notice::Carried { interface: Some(i), .. }) if i == "eth2"),
             "{notice:?}"
@@ -232,7 +232,7 @@ fn persistent_addresses_are_kept_up_move_with_their_interface_and_go_when_they_a
             ..Upkeep::default()
         };
         let well = |node: &mut Node| {
-            let notice = node.notice(Duration::from_secs(5));
+            let notice = node.notice(PATIENCE);
             assert!(matches!(notice, Some(Notice::Well { .. })), "{notice:?}");
         };
         node.hands().keep(upkeep(None));
@@ -258,7 +258,7 @@ fn persistent_addresses_are_kept_up_move_with_their_interface_and_go_when_they_a
             persistent: vec![(prefixed("10.0.0.44/24"), Some("eth7".into()))],
             ..Upkeep::default()
         });
-        let notice = node.notice(Duration::from_secs(5));
+        let notice = node.notice(PATIENCE);
         assert!(
             matches!(&notice, Some(Notice::Trouble { text, .. }) if text.contains("10.0.0.44/24")),
             "{notice:?}"
@@ -275,7 +275,7 @@ fn the_state_of_an_interface_is_told_when_it_changes() {
         let watch = ["eth0", "eth7"].map(str::to_owned).to_vec();
         node.hands().keep(Upkeep { watch, ..Upkeep::default() });
         let mut links = |wanted: &str, is_so: &dyn Fn(&Option<String>) -> bool| {
-            eventually(wanted, Duration::from_secs(10), || {
+            eventually(wanted, || {
                 matches!(node.notice(Duration::from_secs(10)), Some(Notice::Link { interface, fault })
                     if wanted.contains(&interface) && is_so(&fault))
             });
@@ -312,7 +312,7 @@ fn neighbours_answer_where_the_interface_hears_and_not_where_it_is_deaf() {
         };
         assert_eq!(ask(&["10.0.0.200"]), [true, true]);
         assert_eq!(ask(&["10.0.0.199"]), [false, false]);
-        eventually("IPv6 works on both", Duration::from_secs(10), || ask(&["fd00::200"]) == [true, true]);
+        eventually("IPv6 works on both", || ask(&["fd00::200"]) == [true, true]);
         deafen(&client, "eth0");
         assert_eq!(ask(&["10.0.0.199", "10.0.0.200"]), [false, true]);
         assert_eq!(ask(&["fd00::200"]), [false, true]);

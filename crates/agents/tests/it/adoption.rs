@@ -5,7 +5,9 @@ use std::time::Duration;
 use regent_model::action::{Notice, Op};
 use regent_model::config::MainProcess;
 
-use crate::support::{Disk, Node, app, application, eventually, filesystem, fs, interface, isolated, sh};
+use crate::support::{
+    Disk, Node, PATIENCE, app, application, eventually, filesystem, fs, interface, isolated, sh,
+};
 
 fn main_pids(node: &Node) -> Vec<String> {
     sh(&format!("cat {}/main/cgroup.procs", node.app_cgroup("app").display()))
@@ -36,7 +38,7 @@ fn an_application_is_adopted_not_restarted_and_its_end_is_news_again() {
         node.run(Op::Monitor, &resource).runs();
         assert_eq!(main_pids(&node), before);
         sh(&format!("kill {}", std::fs::read_to_string(&pid_file).unwrap().trim()));
-        let Some(Notice::Exited { .. }) = node.notice(Duration::from_secs(5)) else {
+        let Some(Notice::Exited { .. }) = node.notice(PATIENCE) else {
             panic!("{resource:?}: no news of its end");
         };
         node.run(Op::Release, &resource).stopped();
@@ -94,7 +96,7 @@ fn without_its_record_the_main_process_is_still_found() {
     node.run(Op::Probe, &resource).runs();
     let pid = main.split("\"pid\":").nth(1).unwrap().split(['}', ',']).next().unwrap();
     sh(&format!("kill {pid}"));
-    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap() else { panic!("no exit") };
+    let Notice::Exited { how, .. } = node.notice(PATIENCE).unwrap() else { panic!("no exit") };
     assert!(how.contains(pid), "{how} {main}");
 }
 
@@ -106,7 +108,7 @@ fn a_start_that_an_earlier_daemon_did_not_finish_is_not_called_running() {
     let resource = app(config);
     node.begin(Op::Acquire, &resource, Duration::from_secs(30));
     let record = node.run_dir.0.join("applications/g1/app.json");
-    eventually("it is starting", Duration::from_secs(5), || record.exists());
+    eventually("it is starting", || record.exists());
     // The daemon's threads go on in this test; a killed daemon's would not. What is on record is the same.
     let hands = node.hands.take();
     node.restart_daemon();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use regent_model::action::{Notice, Op};
 use regent_model::config::MainProcess;
 
-use crate::support::{Cgroup, Node, app, application, eventually, sh};
+use crate::support::{Cgroup, Node, PATIENCE, app, application, eventually, sh};
 
 #[test]
 fn a_foreground_process_is_started_seen_stopped_and_gone() {
@@ -102,7 +102,7 @@ fn the_deadline_of_the_request_ends_a_start_that_would_take_longer() {
     assert!(answer.took < Duration::from_secs(10), "far less than the start may take: {:?}", answer.took);
     assert!(answer.failed().timed_out);
     // On a busy machine the deadline may be told before the hand has come back from what it killed.
-    eventually("the start to be over", Duration::from_secs(10), || {
+    eventually("the start to be over", || {
         node.hands().hung() == 0 && !Cgroup::is_populated(&node.app_cgroup("app"))
     });
 }
@@ -223,7 +223,7 @@ fn without_a_stop_command_there_is_term_and_then_kill() {
     // It runs as soon as there is a shell; what that does with a signal it has yet to read.
     let on_term =
         |what: &str| format!("trap '{what}' TERM; touch {}; while :; do sleep 0.05; done", ready.display());
-    let listens = || eventually("the trap", Duration::from_secs(10), || std::fs::remove_file(&ready).is_ok());
+    let listens = || eventually("the trap", || std::fs::remove_file(&ready).is_ok());
     let start = on_term(&format!("echo bye > {}; exit 0", said.display()));
     let resource = app(application(&start, MainProcess::Child));
     node.run(Op::Acquire, &resource).runs();
@@ -260,8 +260,7 @@ fn a_main_process_that_dies_is_news_with_its_end_and_its_last_words() {
     let start = "echo started; sleep 0.5; echo out of memory; exit 9";
     let resource = app(application(start, MainProcess::Child));
     node.run(Op::Acquire, &resource).runs();
-    let Notice::Exited { how, epoch, resource: name, .. } = node.notice(Duration::from_secs(5)).unwrap()
-    else {
+    let Notice::Exited { how, epoch, resource: name, .. } = node.notice(PATIENCE).unwrap() else {
         panic!("no exit")
     };
     assert!(how.contains("exited with 9") && how.ends_with("out of memory"), "{how}");
@@ -280,7 +279,7 @@ fn a_release_calls_off_a_start_in_progress() {
     config.start_timeout = Duration::from_secs(30);
     let resource = app(config);
     let acquire = node.begin(Op::Acquire, &resource, Duration::from_secs(30));
-    eventually("it is starting", Duration::from_secs(5), || Cgroup::is_populated(&node.app_cgroup("app")));
+    eventually("it is starting", || Cgroup::is_populated(&node.app_cgroup("app")));
     let answer = node.run(Op::Release, &resource).stopped();
     assert!(answer.took < Duration::from_secs(2), "{:?}", answer.took);
     assert!(node.answer(acquire, Duration::from_secs(1)).failed().reason.contains("release"));
@@ -323,7 +322,7 @@ fn commands_get_their_environment_and_a_clean_process() {
     node.run(Op::Acquire, &resource).runs();
     let printed = || std::fs::read_to_string(node.run_dir.0.join("output/g1/app/start")).unwrap();
     // It counts as started before a busy machine has come to its last line.
-    eventually("all is printed", Duration::from_secs(10), || printed().contains("\nin "));
+    eventually("all is printed", || printed().contains("\nin "));
     let output = printed();
     for line in [
         "REGENT_NODE=lx4",

@@ -1,7 +1,5 @@
 //! Wildcard binds that go to the service address, by programs that the kernel has checked.
 
-use std::time::Duration;
-
 use regent_model::action::Op;
 use regent_model::config::{ApplicationConfig, BindTo, MainProcess};
 
@@ -125,7 +123,7 @@ fn another_address_takes_the_place_of_the_one_before_in_a_control_group_that_sta
             );
             assert_eq!(sh(&ask).trim(), address);
         }
-        eventually("nobody is left", Duration::from_secs(5), || std::fs::remove_dir(&folder).is_ok());
+        eventually("nobody is left", || std::fs::remove_dir(&folder).is_ok());
     });
 }
 

@@ -59,13 +59,13 @@ fn an_events_command_that_hangs_can_be_looked_at_and_is_killed_whole_at_its_time
     let pid = node.run_dir.0.join("left");
     let line = format!(": $#; echo begun; sleep 299 & echo $! > {}; wait", pid.display());
     let id = begin(&node, 2, &line, Some(Duration::from_secs(2)));
-    eventually("its processes are seen", Duration::from_secs(2), || look(&mut node).contains("sleep 299"));
+    eventually("its processes are seen", || look(&mut node).contains("sleep 299"));
     assert!(look(&mut node).contains("pre of node_down lx4"));
     let end = end(&mut node, id);
     assert_eq!((end.code, end.output.trim()), (None, "begun"));
     assert!(end.words.contains("did not end in its time"), "{}", end.words);
     let pid = std::fs::read_to_string(&pid).unwrap();
-    eventually("nothing of it is left", Duration::from_secs(5), || {
+    eventually("nothing of it is left", || {
         std::fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default().is_empty()
     });
 }

@@ -43,9 +43,7 @@ fn of_an_application_that_hangs_stack_open_files_sockets_and_last_words_are_kept
     let resource = app(config);
     node.run(Op::Acquire, &resource).runs();
     let output = node.run_dir.0.join("output/g1/app/start");
-    eventually("it hangs", Duration::from_secs(10), || {
-        std::fs::read_to_string(&output).is_ok_and(|t| t.contains("ready"))
-    });
+    eventually("it hangs", || std::fs::read_to_string(&output).is_ok_and(|t| t.contains("ready")));
     node.run(Op::Monitor, &resource).runs();
     let answer = gather(&mut node, &resource, "it does not answer", Duration::from_secs(5)).runs();
     assert!(

@@ -85,7 +85,7 @@ fn reboot_is_off_confirmed_and_then_on_in_the_background() {
     let (mut node, switch) = (Node::new(), Switch::new(HONEST));
     let (result, steps, _) = switch.fence(&mut node, FenceAction::Reboot);
     assert_eq!(result, Ok("pdu 1".into()), "{steps:#?}");
-    eventually("the power is on again", Duration::from_secs(5), || switch.state() == "on");
+    eventually("the power is on again", || switch.state() == "on");
     assert_eq!(switch.actions(), ["status", "off", "status", "on"]);
     let log = switch.log();
     for line in ["ip=10.0.0.200", "nodename=lx5", "plug=outlet7", "port=outlet7"] {

@@ -52,7 +52,7 @@ fn a_database_is_made_with_journals_served_and_closed_and_one_that_is_there_is_k
         assert_eq!(m(&node, &own, "write ^A(1)"), "42");
         // A process of somebody else's is told to end, and the database is closed all the same.
         let mut other = user(&node, &own, "set ^B=1 hang 100").spawn().unwrap();
-        eventually("it has begun", Duration::from_secs(5), || m(&node, &own, "write $get(^B)") == "1");
+        eventually("it has begun", || m(&node, &own, "write $get(^B)") == "1");
         let story = node.run(Op::Release, &held(&own)).stopped().story();
         assert!(story.contains("as with mupip stop") && !story.contains("forced"), "{story}");
         assert!(other.wait().is_ok() && node.guard.holds_nothing());
@@ -83,7 +83,7 @@ fn what_a_crash_left_is_recovered_before_anybody_opens_it_and_nothing_that_was_c
             let mut writer = user(&node, &own, line).stdout(output).spawn().unwrap();
             let last =
                 || std::fs::read_to_string(&said).unwrap().lines().rev().nth(1).and_then(|l| l.parse().ok());
-            eventually("it commits", Duration::from_secs(5), || last() > Some(committed + 10));
+            eventually("it commits", || last() > Some(committed + 10));
             committed = last().unwrap();
             // What a lease's end does: everything in the control group is killed. The writer is somebody else's.
             let path = node.app_cgroup("instance-CACHEHA1");
@@ -111,7 +111,7 @@ fn forced_down_it_starts_again_with_what_was_committed() {
         by_hand(&mut node, Hand::Start, &held(&own)).runs();
         let mut other =
             user(&node, &own, "tstart ():serial set ^C=1 tcommit  set ^D=1 hang 100").spawn().unwrap();
-        eventually("it is committed", Duration::from_secs(5), || m(&node, &own, "write $get(^C)") == "1");
+        eventually("it is committed", || m(&node, &own, "write $get(^C)") == "1");
         by_hand(&mut node, Hand::Force, &held(&own)).stopped();
         assert!(!other.wait().unwrap().success(), "whoever had it open was ended");
         by_hand(&mut node, Hand::Start, &held(&own)).runs();

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use regent_model::action::{Notice, Op, Resource};
 use regent_model::config::{ApplicationConfig, MainProcess};
 
-use crate::support::{Node, app, application, eventually, isolated, sh};
+use crate::support::{Node, PATIENCE, app, application, eventually, isolated, sh};
 
 const NAME: &str = "dce.ward7.example";
 
@@ -53,7 +53,7 @@ fn a_start_that_fails_or_hangs_or_is_given_up_leaves_the_node_its_own_name() {
         assert_eq!(own_name(), "lx4");
         let resource = app(named("sleep 300", MainProcess::Cgroup));
         let acquire = node.begin(Op::Acquire, &resource, Duration::from_secs(20));
-        eventually("it has the name", Duration::from_secs(5), || own_name() == NAME);
+        eventually("it has the name", || own_name() == NAME);
         node.run(Op::Release, &resource).stopped();
         node.answer(acquire, Duration::from_secs(5)).failed();
         assert_eq!(own_name(), "lx4");
@@ -68,7 +68,7 @@ fn a_daemon_that_was_killed_in_the_middle_leaves_word_and_the_next_one_sets_the_
         let resource = app(named("exit 0", MainProcess::Cgroup));
         // What a killed daemon leaves: its word, and the name.
         node.begin(Op::Acquire, &app(named("sleep 2; exit 1", MainProcess::Cgroup)), Duration::from_secs(20));
-        eventually("it has the name", Duration::from_secs(5), || own_name() == NAME);
+        eventually("it has the name", || own_name() == NAME);
         let record = node.run_dir.0.join("hostname.json");
         let word = std::fs::read(&record).unwrap();
         node.run(Op::Release, &resource).stopped();
@@ -79,11 +79,11 @@ fn a_daemon_that_was_killed_in_the_middle_leaves_word_and_the_next_one_sets_the_
         node.restart_daemon();
         assert_eq!(own_name(), "lx4");
         assert!(!record.exists());
-        let Some(Notice::Trouble { topic, advice, .. }) = node.notice(Duration::from_secs(1)) else {
+        let Some(Notice::Trouble { topic, advice, .. }) = node.notice(PATIENCE) else {
             panic!("nothing is said of it")
         };
         assert!(topic == "hostname" && advice.contains("called lx4 again"), "{advice}");
-        assert!(matches!(node.notice(Duration::from_secs(1)), Some(Notice::Well { .. })));
+        assert!(matches!(node.notice(PATIENCE), Some(Notice::Well { .. })));
     });
 }
 

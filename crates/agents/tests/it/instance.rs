@@ -156,7 +156,7 @@ fn a_start_by_hand_in_progress_is_ended_by_the_release() {
     node.how = How::ByHand(Hand::Start);
     let start = node.begin(Op::Acquire, &slow, Duration::from_secs(20));
     node.how = How::Plain;
-    eventually("it starts", Duration::from_secs(5), || folder.0.join("begun").exists());
+    eventually("it starts", || folder.0.join("begun").exists());
     node.run(Op::Release, &slow).stopped();
     assert!(node.answer(start, Duration::from_secs(5)).failed().reason.contains("release"));
     assert!(!node.app_cgroup("instance-INDEX").exists());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use regent_model::action::{Notice, Op, Resource};
 use regent_model::config::MainProcess;
 
-use crate::support::{Node, Process, app, application, eventually, sh};
+use crate::support::{Node, PATIENCE, Process, app, application, eventually, sh};
 
 fn with_pid_file(node: &Node, start: &str) -> (Resource, std::path::PathBuf) {
     let path = node.run_dir.0.join("app.pid");
@@ -29,7 +29,7 @@ fn the_process_that_the_pid_file_names_is_watched_though_it_is_no_child() {
     node.run(Op::Acquire, &resource).runs();
     node.run(Op::Monitor, &resource).runs();
     sh(&format!("kill -9 {}", pid(&path)));
-    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap() else { panic!("no exit") };
+    let Notice::Exited { how, .. } = node.notice(PATIENCE).unwrap() else { panic!("no exit") };
     assert!(how.contains(&pid(&path).to_string()), "{how}");
     let failure = node.run(Op::Monitor, &resource).failed();
     assert!(failure.reason.contains("has ended, others still live"), "{failure:?}");
@@ -81,13 +81,11 @@ fn a_program_that_replaces_itself_by_its_pid_file_is_followed() {
     let (resource, path) = with_pid_file(&node, script);
     node.run(Op::Acquire, &resource).runs();
     let first = pid(&path);
-    eventually("the first process is gone", Duration::from_secs(5), || {
-        !std::path::Path::new(&format!("/proc/{first}")).exists()
-    });
+    eventually("the first process is gone", || !std::path::Path::new(&format!("/proc/{first}")).exists());
     assert_eq!(node.notice(Duration::from_millis(300)), None);
     node.run(Op::Monitor, &resource).runs();
     sh(&format!("kill {}", pid(&path)));
-    assert!(node.notice(Duration::from_secs(5)).is_some());
+    assert!(node.notice(PATIENCE).is_some());
 }
 
 #[test]
@@ -97,7 +95,7 @@ fn a_control_group_is_the_application_until_its_last_process_ends() {
     let resource = app(application(start, MainProcess::Cgroup));
     node.run(Op::Acquire, &resource).runs();
     assert_eq!(node.notice(Duration::from_millis(500)), None, "one of two is still there");
-    let Notice::Exited { how, .. } = node.notice(Duration::from_secs(5)).unwrap() else { panic!("no exit") };
+    let Notice::Exited { how, .. } = node.notice(PATIENCE).unwrap() else { panic!("no exit") };
     assert!(how.contains("last process"), "{how}");
     node.run(Op::Monitor, &resource).stopped();
 }

@@ -145,7 +145,7 @@ fn at_the_end_of_a_lease_whoever_works_in_the_folder_there_is_killed_and_nobody_
         ));
         let opened = |p: &Process| sh(&format!("ls -l /proc/{}/fd 2>/dev/null || true", p.0.id()));
         let maps = |p: &Process| sh(&format!("cat /proc/{}/maps", p.0.id()));
-        eventually("all have it open", Duration::from_secs(5), || {
+        eventually("all have it open", || {
             opened(&there).contains("elsewhere/x")
                 && opened(&here).contains("afs/x")
                 && maps(&library).contains("elsewhere/x")
@@ -154,9 +154,7 @@ fn at_the_end_of_a_lease_whoever_works_in_the_folder_there_is_killed_and_nobody_
         let soon = Instant::now() + Duration::from_secs(5);
         acts::release(&Holding::Bind { folder: folder.clone(), mount: point.clone() }, soon).unwrap();
         assert!(!point.join("x").exists());
-        eventually("who was there is gone", Duration::from_secs(5), || {
-            !there.is_alive() && !library.is_alive()
-        });
+        eventually("who was there is gone", || !there.is_alive() && !library.is_alive());
         assert!(here.is_alive(), "the file system is another holding");
         acts::release(&mount.holding(), soon).unwrap();
         sh(&format!("fsck.ext4 -fn {}", disk.device.display()));

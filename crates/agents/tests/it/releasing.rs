@@ -24,7 +24,7 @@ fn without_the_right_to_kill_the_holders_are_named_and_live() {
         let mut opens = Process::spawn(&format!("sleep 302 > {}/a-file", point.display()));
         sh(&format!("cp /bin/sleep {0}/tool && sync {0}/tool", point.display()));
         let mut runs = Process::spawn(&format!("{}/tool 303", point.display()));
-        eventually("all hold it", Duration::from_secs(5), || {
+        eventually("all hold it", || {
             let cwd = std::fs::read_link(format!("/proc/{}/cwd", works.0.id()));
             let exe = std::fs::read_link(format!("/proc/{}/exe", runs.0.id()));
             cwd.is_ok_and(|p| p == point)
@@ -63,7 +63,7 @@ fn with_the_right_to_kill_holders_get_term_first_and_then_kill() {
             said.display()
         );
         let mut stubborn = Process::spawn(&stubborn);
-        eventually("it holds the mount", Duration::from_secs(5), || point.join("ready").exists());
+        eventually("it holds the mount", || point.join("ready").exists());
         let answer = node.within(Op::Release, &resource, Duration::from_secs(3)).stopped();
         assert!(std::fs::read_to_string(&said).unwrap().contains("asked"));
         assert!(!stubborn.is_alive());
@@ -101,7 +101,7 @@ fn an_unmount_that_another_namespace_survives_is_not_called_released() {
         let script =
             format!("unshare -m --propagation private sh -c 'touch {}; exec sleep 300'", ready.display());
         let mut other = Process::spawn(&script);
-        eventually("the namespace is there", Duration::from_secs(5), || ready.exists());
+        eventually("the namespace is there", || ready.exists());
         let failure = node.run(Op::Release, &polite).failed();
         assert!(failure.reason.contains("not released"), "{failure:?}");
         assert!(failure.evidence.contains("the mount namespace of process"), "{failure:?}");

@@ -6,7 +6,7 @@ use std::time::Duration;
 use regent_model::action::{Op, Resource};
 use regent_model::config::{ApplicationConfig, MainProcess, SambaConfig, ShareConfig, ShareSync};
 
-use crate::support::{Folder, Node, app, application, eventually, interface, isolated, sh};
+use crate::support::{Folder, Node, PATIENCE, app, application, eventually, interface, isolated, sh};
 
 const START: &str =
     "exec smbd --foreground --no-process-group --debug-stdout --configfile=\"$REGENT_SAMBA_CONFIG\"";
@@ -104,8 +104,8 @@ fn a_server_that_cannot_listen_is_not_online_and_one_that_dies_is_news() {
         sh("ip addr del 10.0.0.50/24 dev lan0");
         let main = node.app_cgroup("app").join("main/cgroup.procs");
         sh(&format!("kill -9 $(cat {})", main.display()));
-        assert!(node.notice(Duration::from_secs(5)).is_some());
+        assert!(node.notice(PATIENCE).is_some());
         node.run(Op::Release, &resource).stopped();
-        eventually("it is gone", Duration::from_secs(5), || !node.app_cgroup("app").exists());
+        eventually("it is gone", || !node.app_cgroup("app").exists());
     });
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use regent_model::action::{Notice, Op, Resource};
 use regent_model::config::{ApplicationConfig, MainProcess};
 
-use crate::support::{Node, app, application, eventually, sh};
+use crate::support::{Node, PATIENCE, app, application, eventually, sh};
 
 /// As the configuration makes them of `script = "PATH ARGUMENTS"`.
 fn scripted(path: &Path, arguments: &str) -> ApplicationConfig {
@@ -126,14 +126,14 @@ fn what_a_script_leaves_in_its_control_group_is_ended_with_it_and_told_of_only_i
     node.run(Op::Acquire, &told).runs();
     let main = node.app_cgroup("app").join("main/cgroup.procs");
     let count = |main: &Path| sh(&format!("cat {}", main.display())).lines().count();
-    eventually("the first has ended", Duration::from_secs(5), || count(&main) == 1);
+    eventually("the first has ended", || count(&main) == 1);
     sh(&format!("kill $(cat {})", main.display()));
     assert_eq!(node.notice(Duration::from_millis(300)), None);
     node.run(Op::Release, &told).stopped();
     let watched = app(config(MainProcess::Cgroup));
     node.run(Op::Acquire, &watched).runs();
     sh(&format!("kill $(cat {})", main.display()));
-    assert!(matches!(node.notice(Duration::from_secs(5)), Some(Notice::Exited { .. })));
+    assert!(matches!(node.notice(PATIENCE), Some(Notice::Exited { .. })));
     node.run(Op::Release, &watched).stopped();
     assert!(!node.app_cgroup("app").exists());
 }

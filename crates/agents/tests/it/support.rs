@@ -30,11 +30,14 @@ pub(crate) fn sh(line: &str) -> String {
     text
 }
 
+/// How long something that must come is waited for: a machine may have much else to do.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Waits until something holds, and fails loudly when it does not.
-pub(crate) fn eventually(what: &str, limit: Duration, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !holds() {
-        assert!(begun.elapsed() < limit, "not within {limit:?}: {what}");
+        assert!(begun.elapsed() < PATIENCE, "not within {PATIENCE:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }
@@ -101,9 +104,7 @@ pub(crate) fn interface(name: &str, address: Option<&str>) {
 
 /// Waits until the kernel has noticed that the other end is up.
 pub(crate) fn carrier(name: &str) {
-    eventually("the link carries", Duration::from_secs(5), || {
-        sh(&format!("ip -o link show {name}")).contains("state UP")
-    });
+    eventually("the link carries", || sh(&format!("ip -o link show {name}")).contains("state UP"));
 }
 
 /// A folder that goes away with its owner.
@@ -359,7 +360,7 @@ impl Node {
     pub(crate) fn within(&mut self, op: Op, resource: &Resource, deadline: Duration) -> Answer {
         let id = self.begin(op, resource, deadline);
         // The deadline is the agent's; a busy machine may deliver the message a little later.
-        self.answer(id, deadline + Duration::from_millis(500))
+        self.answer(id, deadline + Duration::from_secs(5))
     }
 
     pub(crate) fn run(&mut self, op: Op, resource: &Resource) -> Answer {

@@ -299,7 +299,7 @@ fn a_volume_that_is_open_is_not_released_and_its_holder_is_named() {
     lvm.set("data", "open", "");
     let holder = Process::spawn(&format!("sleep 600 < {}", disk.device.display()));
     let pid = holder.0.id();
-    eventually("the device is open", Duration::from_secs(5), || {
+    eventually("the device is open", || {
         std::fs::read_link(format!("/proc/{pid}/fd/0")).is_ok_and(|to| to == disk.device)
     });
     let failure = node.run(Op::Release, &volume).failed();
@@ -342,7 +342,7 @@ fn a_command_that_hangs_is_killed_in_time_and_leaves_nothing_on_the_guards_list(
         let failure = answer.failed();
         assert!(failure.timed_out && failure.reason.contains("did not end in its time"), "{failure:?}");
         std::fs::remove_file(hang).unwrap();
-        eventually("nothing is held", Duration::from_secs(5), || node.guard.holds_nothing());
+        eventually("nothing is held", || node.guard.holds_nothing());
     }
     node.run(Op::Release, &volume).stopped();
     std::fs::write(lvm.state().join("hang-lvs"), "").unwrap();
