@@ -21,7 +21,7 @@ use crate::mutants::{Condition, Mutants};
 struct Known {
     /// From when its silence counts: when it was last acknowledged, first seen, or forgiven.
     silent_since: Moment,
-    /// The lease that was acknowledged last.
+    /// The lease that was acknowledged last, or the longest that was heard since: how long silence may last.
     lease: Duration,
     /// When no lease can be valid any more that this voter helped to make, on any clock (L3).
     horizon: Moment,
@@ -176,6 +176,11 @@ impl Voter {
     fn refuses(&mut self, now: Moment, keepalive: &Keepalive, out: &mut Vec<Effect>) -> bool {
         let about = keepalive.about();
         let Some(standing) = self.promises.get_mut(&about) else { return false };
+        // Once it is forgiven, it has the time of the lease that it has by now, or a promise would come between any two
+        // of its keepalives. When a promise *matures*, the acknowledged leases alone say.
+        if let Some(known) = self.known.get_mut(&about) {
+            known.lease = known.lease.max(keepalive.lease);
+        }
         if standing.alive_told.is_none_or(|told| now.since(told) >= keepalive.lease) {
             standing.alive_told = Some(now);
             out.push(Effect::Tell(ToDaemon::PromisedButAlive(standing.promise)));

@@ -159,6 +159,18 @@ fn l05_after_a_withdrawal_silence_counts_anew_and_the_next_promise_has_a_new_rou
 }
 
 #[test]
+fn a_node_whose_lease_has_grown_is_given_its_time_when_the_promise_is_withdrawn() {
+    let mut voter = voter();
+    hear(&mut voter, 0, Keepalive { lease: Duration::from_millis(120), ..keepalive(of(A, 1), 1) });
+    let a = promise(W, of(A, 1), 1);
+    assert_eq!(about_a(tick(&mut voter, 91)), vec![ToDaemon::StorePromise(a)]);
+    assert_eq!(hear(&mut voter, 100, keepalive(of(A, 1), 2)).0, None, "600 ms by now");
+    voter.withdrawn(ms(110), a);
+    assert_eq!(about_a(tick(&mut voter, 208)), vec![], "between two of its keepalives");
+    assert!(hear(&mut voter, 209, keepalive(of(A, 1), 3)).0.is_some());
+}
+
+#[test]
 fn l05_a_promise_that_was_withdrawn_while_the_daemon_was_away_is_forgotten() {
     let mut voter = voter_that_heard();
     tick(&mut voter, 451);
