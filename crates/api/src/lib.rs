@@ -18,7 +18,7 @@ pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
 pub use status::{
-    AdapterStatus, GroupStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
+    AdapterStatus, GroupStatus, HoldStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
 };
 
 /// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
@@ -73,6 +73,9 @@ pub enum Request {
         lock: Option<String>,
         /// The groups that are disabled when they are new.
         disabled: Vec<String>,
+        /// Groups that run are not even added to, as with [`Request::ApplyLater`].
+        #[serde(default)]
+        later: bool,
     },
     /// Take the lock of the configuration, or give it up. It keeps nobody from [`Request::Apply`].
     LockConfig {
@@ -80,6 +83,14 @@ pub enum Request {
         lock: Option<LockWish>,
         /// The ticket that it replaces.
         over: Option<String>,
+    },
+    /// As [`Request::Apply`], but groups that run are not even added to: everything that changes in what they consist
+    /// of waits until they are next enabled, moved or restarted.
+    ApplyLater {
+        /// Its text.
+        text: String,
+        /// Only verify and show what would change.
+        dry_run: bool,
     },
     /// What a group's commands are told on this node.
     Environment {
@@ -187,6 +198,15 @@ pub enum GroupVerb {
     Restore,
     /// Take it down and bring it up again where it belongs.
     Restart,
+    /// Do nothing with it by itself.
+    Hold {
+        /// Who wants it.
+        who: String,
+        /// Why.
+        why: String,
+    },
+    /// Look after it again.
+    Resume,
 }
 
 /// What can be done with an application.
@@ -233,6 +253,9 @@ pub enum Answer {
         /// What runs and waits on every node, in order.
         nodes: Vec<(NodeName, Vec<QueuedEvent>)>,
     },
+    /// To [`Request::Apply`] and [`Request::ApplyLater`] as a dry run: it could be applied, and would do this, a line
+    /// each.
+    Plan(Vec<String>),
     /// To [`Request::Simulate`].
     Foresight(Box<Foresight>),
     /// To [`Request::Config`].

@@ -120,12 +120,29 @@ pub struct GroupStatus {
     /// What is not as it should be and moves nothing.
     #[serde(default)]
     pub warnings: Vec<String>,
+    /// What waits for its next acquisition, because it runs as it was acquired and is configured otherwise by now.
+    #[serde(default)]
+    pub pending: Option<String>,
+    /// An operator holds it: nothing is done with it by itself.
+    #[serde(default)]
+    pub held: Option<HoldStatus>,
     /// Every node of its list with the verdict on it.
     pub nodes: Vec<(NodeName, String)>,
     /// Its resources, in the order of acquiring, as the owner last told.
     pub resources: Vec<ResourceStatus>,
     /// What guarantees that there is one owner, and what that depends on.
     pub guarantee: String,
+}
+
+/// Who holds a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldStatus {
+    /// Who.
+    pub who: String,
+    /// Why; empty if nothing was said.
+    pub why: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
 }
 
 /// A cluster event that runs or waits on a node.

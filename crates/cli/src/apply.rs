@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use regent_api::{Request, Status};
+use regent_api::{GroupStatus, Request, Status};
 use regent_model::GroupName;
-use regent_model::config::{Severity, parse, parse_at};
+use regent_model::config::{Severity, parse_at};
 use serde_json::{Value, json};
 
 use crate::args::ApplyArgs;
@@ -12,12 +12,15 @@ use crate::client::{self, Asks};
 use crate::diff;
 use crate::follow::{Settled, Steps, Wait, until};
 use crate::look::{local_now, manner, read};
-use crate::paint::Tone;
+use crate::paint::{Tone, wrapped};
 use crate::screen::Screen;
 use crate::settle::{Wish, is_unwell};
 use crate::status::status_json;
 use crate::trouble::{Exit, Result, Trouble};
 use crate::verify;
+
+/// Where lines are broken.
+const WIDTH: usize = 100;
 
 /// `regent apply FILE`.
 ///
@@ -34,19 +37,23 @@ pub fn apply(asks: &dyn Asks, screen: &Screen, args: &ApplyArgs) -> Result<()> {
             .say(&format!("nothing changes: {path} is what is in force (configuration {serial})\n"));
     }
     // Refused is refused before anything is shown as if it were to happen.
-    let possible = client::order(asks, &Request::Apply { text: text.clone(), dry_run: true })?;
+    let effects = client::plan(asks, &text, args.later)?;
     let difference = diff::render(&old, &text, screen.paint);
     let heading = format!("changes to configuration {serial}, which is in force:\n");
     screen.say(&screen.paint.tone(Tone::Strong, &heading))?;
     screen.say(if difference.is_empty() { "  only the ends of lines\n" } else { &difference })?;
+    if !effects.is_empty() {
+        screen.say(&screen.paint.tone(Tone::Strong, "what follows from that:\n"))?;
+        effects.iter().try_for_each(|line| screen.say(&format!("  {}\n", wrapped(line, WIDTH, "    "))))?;
+    }
     if args.dry_run {
         let plain = diff::render(&old, &text, crate::paint::Paint(false));
-        screen.value(&json!({ "changed": true, "dry_run": true, "serial": serial, "difference": plain }))?;
-        return screen.say(&format!("{possible}; nothing was changed (--dry-run)\n"));
+        screen.value(&json!({ "changed": true, "dry_run": true, "serial": serial, "difference": plain, "effects": effects }))?;
+        return screen.say("it can be applied; nothing was changed (--dry-run)\n");
     }
     let before = client::status(asks)?;
-    match put_in_force(asks, screen, &text, serial, &before, args.wait) {
-        Ok(settled) => settled_well(screen, &before, &settled, &text, &old),
+    match put_in_force(asks, screen, (&text, args.later), serial, &before, args.wait) {
+        Ok(settled) => settled_well(screen, &settled, &effects),
         Err(Failed { trouble, committed: false }) => Err(trouble),
         Err(Failed { trouble, .. }) if args.no_undo => Err(kept(trouble)),
         Err(Failed { trouble, .. }) => undo(asks, screen, (&old, &text), &before, args.wait, &trouble),
@@ -84,14 +91,18 @@ fn verified(screen: &Screen, path: &str, text: &str) -> Result<()> {
 fn put_in_force(
     asks: &dyn Asks,
     screen: &Screen,
-    text: &str,
+    (text, later): (&str, bool),
     serial: u64,
     before: &Status,
     limit: Duration,
 ) -> std::result::Result<Settled, Failed> {
     let mut steps = Steps::from_now(asks, manner(screen, false)).map_err(Failed::before)?;
     let began = Instant::now();
-    let order = Request::Apply { text: text.to_owned(), dry_run: false };
+    let (text, dry_run) = (text.to_owned(), false);
+    let order = match later {
+        true => Request::ApplyLater { text, dry_run },
+        false => Request::Apply { text, dry_run },
+    };
     // Without an answer nobody knows whether it was committed, and who undoes must not guess.
     let words = client::order(asks, &order).map_err(Failed::before)?;
     let failed = |trouble| Failed { trouble, committed: true };
@@ -108,45 +119,25 @@ pub fn settling(serial: u64, before: &Status, limit: Duration) -> Wait {
     Wait { wish: Wish::Config { serial: serial + 1, unwell }, limit, hold, leaves: None }
 }
 
-fn settled_well(screen: &Screen, before: &Status, settled: &Settled, new: &str, old: &str) -> Result<()> {
-    let as_before = unchanged_runs(before, settled.status.as_ref(), old, new);
+fn settled_well(screen: &Screen, settled: &Settled, effects: &[String]) -> Result<()> {
+    let groups = settled.status.iter().flat_map(|s| &s.groups);
+    let waiting: Vec<&GroupStatus> = groups.filter(|g| g.pending.is_some()).collect();
     screen.value(&json!({
         "changed": true,
         "done": settled.words,
         "settled": true,
         "took_ms": (settled.took.as_secs_f64() * 1e3).round(),
-        "still_as_before": as_before,
+        "effects": effects,
+        "still_as_before": waiting.iter().map(|g| &g.name).collect::<Vec<_>>(),
         "status": settled.status.as_ref().map_or(Value::Null, status_json),
     }))?;
     screen.say(&format!("after {:.2} s: {}\n", settled.took.as_secs_f64(), settled.words))?;
-    for group in as_before {
-        screen.say(&format!(
-            "{group} runs on as it was acquired; to run it as the file says now: regent group restart {group}\n"
-        ))?;
+    for group in waiting {
+        let pending = group.pending.as_deref().unwrap_or_default();
+        screen.say(&format!("{}\n", wrapped(pending, WIDTH, "  ")))?;
+        screen.say(&format!("  next: regent group restart {}\n", group.name))?;
     }
     Ok(())
-}
-
-/// The groups whose description changed, and that still run under the epoch they had.
-fn unchanged_runs(before: &Status, after: Option<&Status>, old: &str, new: &str) -> Vec<GroupName> {
-    let (Some(old), Some(new), Some(after)) = (parse(old).config, parse(new).config, after) else {
-        return Vec::new();
-    };
-    let epoch = |status: &Status, name: &GroupName| {
-        status.groups.iter().find(|g| &g.name == name && g.owner.is_some()).map(|g| g.epoch)
-    };
-    let same_resources = |name: &GroupName| {
-        let of = |config: &regent_model::config::Config| config.group(name).map(|g| g.resources());
-        // What is added is brought up by itself.
-        let now = of(&new).unwrap_or_default();
-        of(&old).unwrap_or_default().iter().all(|r| now.contains(r))
-    };
-    new.groups
-        .iter()
-        .map(|g| g.name.clone())
-        .filter(|name| old.group(name).is_some() && !same_resources(name))
-        .filter(|name| epoch(after, name).is_some() && epoch(before, name) == epoch(after, name))
-        .collect()
 }
 
 fn kept(trouble: Trouble) -> Trouble {
@@ -170,7 +161,7 @@ fn undo(
         let meanwhile = format!("configuration {serial} was applied by somebody meanwhile");
         if text == new { Ok(serial) } else { Err(Failed::before(Trouble::refused(meanwhile))) }
     });
-    let undone = again.and_then(|serial| put_in_force(asks, screen, old, serial, before, limit));
+    let undone = again.and_then(|serial| put_in_force(asks, screen, (old, false), serial, before, limit));
     match undone {
         Ok(settled) => Err(Trouble::unsettled(format!(
             "undone, because the cluster did not settle with the new configuration: {}. Now: {}",

@@ -323,6 +323,9 @@ pub struct ApplyArgs {
     /// Only verify, and show what would change
     #[arg(long)]
     pub dry_run: bool,
+    /// Do not even add to groups that run: what they consist of changes when they are next enabled, moved or restarted
+    #[arg(long)]
+    pub later: bool,
     /// Leave it in force even if the cluster does not settle
     #[arg(long)]
     pub no_undo: bool,

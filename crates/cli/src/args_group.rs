@@ -46,6 +46,26 @@ Examples:
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Do nothing with it by itself, until it is resumed: no takeover, no way back, no restart after a failure
+    #[command(
+        after_help = "What an operator orders is done all the same: enable, disable, move, restart. When its node is lost, the
+group stays down. The end of a node's lease is no decision: what the node holds is let go as ever.
+Examples:
+  regent group hold cacheha1 --why 'upgrade in place, ticket 311'
+  regent group resume cacheha1"
+    )]
+    Hold {
+        /// The group
+        group: String,
+        /// Why, for whoever looks at it
+        #[arg(long, default_value = "")]
+        why: String,
+    },
+    /// Look after it again: what a hold has kept from being done is done now
+    Resume {
+        /// The group
+        group: String,
+    },
     /// Take it down and bring it up again
     Restart {
         /// The group

@@ -161,6 +161,25 @@ fn talk(socket: &Path, request: &Request, patience: Duration) -> io::Result<Answ
 pub fn order(asks: &dyn Asks, request: &Request) -> Result<String> {
     match accepted(asks.ask(request)?)? {
         Answer::Done(words) => Ok(words),
+        Answer::Plan(lines) => Ok(lines.join("\n")),
+        other => Err(mismatch(&other)),
+    }
+}
+
+/// What a configuration would change if it were applied, a line each.
+///
+/// # Errors
+/// When there is no answer, or it is a refusal.
+pub fn plan(asks: &dyn Asks, text: &str, later: bool) -> Result<Vec<String>> {
+    let (text, dry_run) = (text.to_owned(), true);
+    let request = match later {
+        true => Request::ApplyLater { text, dry_run },
+        false => Request::Apply { text, dry_run },
+    };
+    match accepted(asks.ask(&request)?)? {
+        Answer::Plan(lines) => Ok(lines),
+        // A daemon of the release before says no more than that it can be done.
+        Answer::Done(_) => Ok(Vec::new()),
         other => Err(mismatch(&other)),
     }
 }

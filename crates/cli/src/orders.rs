@@ -100,6 +100,14 @@ fn finish_with(screen: &Screen, settled: &Settled, seen: &Value) -> Result<()> {
     screen.say(&format!("after {seconds:.2} s: {}\n", settled.words))
 }
 
+/// What has its effect as soon as it is committed.
+fn at_once(asks: &dyn Asks, screen: &Screen, status: &Status, group: &str, verb: GroupVerb) -> Result<()> {
+    groups_of(status, group)?;
+    let words = client::order(asks, &Request::Group { group: group.to_owned(), verb })?;
+    screen.value(&json!({ "done": words, "settled": true }))?;
+    screen.say(&format!("{words}\n"))
+}
+
 /// `regent group ...`.
 ///
 /// # Errors
@@ -107,6 +115,14 @@ fn finish_with(screen: &Screen, settled: &Settled, seen: &Value) -> Result<()> {
 pub fn group(asks: &dyn Asks, screen: &Screen, verb: &GroupCommand) -> Result<()> {
     let status = client::status(asks)?;
     let (name, wait) = match verb {
+        GroupCommand::Hold { group, why } => {
+            let who = who(|variable| std::env::var(variable).ok());
+            let hold = GroupVerb::Hold { who, why: why.trim().to_owned() };
+            return at_once(asks, screen, &status, group, hold);
+        }
+        GroupCommand::Resume { group } => {
+            return at_once(asks, screen, &status, group, GroupVerb::Resume);
+        }
         GroupCommand::Enable { group, wait }
         | GroupCommand::Disable { group, wait }
         | GroupCommand::Move { group, wait, .. }
@@ -118,6 +134,7 @@ pub fn group(asks: &dyn Asks, screen: &Screen, verb: &GroupCommand) -> Result<()
         GroupCommand::Disable { .. } => (GroupVerb::Disable, None),
         GroupCommand::Restart { .. } => (GroupVerb::Restart, None),
         GroupCommand::Move { node: None, .. } => (GroupVerb::Restore, None),
+        GroupCommand::Hold { .. } | GroupCommand::Resume { .. } => return Ok(()),
         GroupCommand::Move { node, .. } => {
             let to = node_of(&status, node.as_deref())?.name.clone();
             (GroupVerb::Move { to: to.to_string() }, Some(to))

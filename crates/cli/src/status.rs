@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use regent_api::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use regent_api::{GroupStatus, HoldStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
 use regent_model::config::duration_text;
 use regent_model::connection::in_words;
 use serde_json::Value;
@@ -118,6 +120,8 @@ fn verdict(status: &Status, paint: Paint) -> String {
     if !status.groups.is_empty() && nodes.all(|n| n.state == "standby") {
         parts.push("every node is on standby".to_owned());
     }
+    let held = status.groups.iter().filter(|g| g.held.is_some());
+    parts.extend(held.map(|g| format!("{} held", g.name)));
     let troubled: Vec<&str> =
         status.nodes.iter().filter(|n| !n.troubles.is_empty()).map(|n| n.name.as_str()).collect();
     match troubled.as_slice() {
@@ -196,6 +200,16 @@ fn node_row(node: &NodeStatus, networks: usize) -> Vec<Cell> {
     row
 }
 
+/// Who holds a group, since when, and why.
+pub(crate) fn hold_words(hold: &HoldStatus, zone: &TimeZone) -> String {
+    let since = i64::try_from(hold.since_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let since = since.map_or_else(String::new, |at| {
+        format!(" since {}", at.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S"))
+    });
+    let why = if hold.why.is_empty() { String::new() } else { format!(": {}", hold.why) };
+    format!("held by {}{since}{why}", hold.who)
+}
+
 /// The tone of a group's state.
 fn group_tone(state: &str) -> Tone {
     match state {
@@ -227,7 +241,11 @@ fn group_block(group: &GroupStatus, quorate: bool, paint: Paint) -> String {
     if let Some(advice) = &group.advice {
         let _ = writeln!(out, "  next: {}", paint.tone(Tone::Strong, &printable(advice)));
     }
-    for warning in &group.warnings {
+    if let Some(hold) = &group.held {
+        let words = wrapped(&hold_words(hold, &TimeZone::system()), WIDTH, "  ");
+        let _ = writeln!(out, "  {}", paint.tone(Tone::Warning, &words));
+    }
+    for warning in group.warnings.iter().chain(&group.pending) {
         let _ = writeln!(out, "  {}", paint.tone(Tone::Warning, &wrapped(warning, WIDTH, "  ")));
     }
     let epoch = match (group.epoch.0, &group.owner) {
@@ -279,6 +297,9 @@ pub fn explain(status: &Status, group: &GroupStatus, paint: Paint) -> String {
     section(&here, &format!("{} (policy {})", group.why, group.policy));
     section("what keeps it from running", group.blocked.as_deref().unwrap_or_default());
     section("what is not as it should be", &group.warnings.join("; "));
+    let hold = group.held.as_ref().map(|hold| hold_words(hold, &TimeZone::system()));
+    section("what an operator has said", hold.as_deref().unwrap_or_default());
+    section("what waits for its next acquisition", group.pending.as_deref().unwrap_or_default());
     section("what to type", group.advice.as_deref().unwrap_or_default());
     let proof = match (group.epoch.0, group.proof.as_str()) {
         (0, _) => "no node has owned it yet".to_owned(),

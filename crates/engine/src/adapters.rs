@@ -200,7 +200,7 @@ impl Engine {
             if underway || early || self.adapters.is_well(&from) || !self.may_swap(&group) {
                 continue;
             }
-            let Some(config) = self.state.config.group(&group).cloned() else { continue };
+            let Some(config) = self.state.definition(&group).cloned() else { continue };
             let Some(address) = config.addresses.iter().find(|a| a.name == resource) else { continue };
             let Some(network) = self.state.config.network_of(address) else { continue };
             let others = node.adapters_on(network);
@@ -275,7 +275,10 @@ impl Engine {
             return;
         }
         let adapters = &self.adapters;
-        let upkeep = choice::upkeep(&self.state.config, &node, &adapters.carried, |i| adapters.is_well(i));
+        let mut upkeep =
+            choice::upkeep(&self.state.config, &node, &adapters.carried, |i| adapters.is_well(i));
+        let in_force = self.state.groups.values().filter_map(|g| g.in_force.as_deref());
+        upkeep.service.extend(in_force.flat_map(|g| g.addresses.iter().map(|a| a.address)));
         if upkeep != self.adapters.upkeep {
             self.adapters.upkeep = upkeep.clone();
             self.out.upkeep = Some(upkeep);
@@ -383,7 +386,7 @@ impl Engine {
             return outcome;
         }
         let resource = self.sequencers.get(name).and_then(|s| s.checked(id));
-        let config = self.state.config.group(name);
+        let config = self.state.definition(name);
         let address = config.zip(resource).and_then(|(c, r)| c.addresses.iter().find(|a| a.name == *r));
         let network = address.and_then(|a| self.state.config.network_of(a));
         let word = network.and_then(|n| self.adapters.words.get(n)).map(|w| w.word);

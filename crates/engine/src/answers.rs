@@ -1,6 +1,6 @@
 //! The answer to `status`.
 
-use regent_api::{GroupStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
+use regent_api::{GroupStatus, HoldStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
 use regent_model::action::Resource;
 use regent_model::config::guarantees;
 use regent_model::ids::{GroupName, NodeId, NodeName};
@@ -28,7 +28,7 @@ impl Engine {
             takeover: config.takeover.clone(),
             lease: config.timers.lease,
             nodes: configured.map(|(n, witness)| self.node_status(n, witness)).collect(),
-            groups: config.groups.iter().map(|g| self.group_status(g)).collect(),
+            groups: config.groups.iter().map(|g| self.group_status(g)).chain(self.taken_out()).collect(),
             fencing: self
                 .state
                 .fence_requests
@@ -116,6 +116,12 @@ impl Engine {
         }
     }
 
+    /// Groups that are not configured any more and that somebody still has.
+    fn taken_out(&self) -> impl Iterator<Item = GroupStatus> {
+        let gone = self.state.groups.keys().filter(|name| self.state.config.group(name).is_none());
+        gone.filter_map(|name| Some(self.group_status(self.state.definition(name)?)))
+    }
+
     fn group_status(&self, config: &GroupConfig) -> GroupStatus {
         let name = &config.name;
         let group = &self.state.groups[name];
@@ -137,6 +143,12 @@ impl Engine {
             blocked,
             advice,
             warnings: regent_planner::warnings(&self.state, &self.view(), name),
+            held: group.held.as_ref().map(|hold| HoldStatus {
+                who: hold.who.clone(),
+                why: hold.why.clone(),
+                since_ms: hold.since_ms,
+            }),
+            pending: self.state.waits_for_next_acquisition(name),
             nodes: placement
                 .candidates
                 .iter()
@@ -209,6 +221,7 @@ impl Engine {
                 .unwrap_or_default(),
         };
         let vacant = matches!(group.tenure, Tenure::Vacant(_));
+        let config = self.state.definition(&config.name).unwrap_or(config);
         config
             .resources()
             .iter()

@@ -62,10 +62,16 @@ impl Engine {
         names: Vec<GroupName>,
         verb: GroupVerb,
     ) -> Option<Answer> {
-        let (order, words): (fn(GroupName) -> Command, &str) = match verb {
-            GroupVerb::Enable => (Command::Enable, "is enabled"),
-            GroupVerb::Disable => (Command::Disable, "is disabled"),
-            GroupVerb::Restart => (Command::Restart, "is being restarted"),
+        let since_ms = self.wall_ms;
+        let (order, words): (Box<dyn Fn(GroupName) -> Command>, &str) = match verb {
+            GroupVerb::Enable => (Box::new(Command::Enable), "is enabled"),
+            GroupVerb::Disable => (Box::new(Command::Disable), "is disabled"),
+            GroupVerb::Restart => (Box::new(Command::Restart), "is being restarted"),
+            GroupVerb::Hold { who, why } => {
+                let hold = move |group| Command::Hold { group, who: who.clone(), why: why.clone(), since_ms };
+                (Box::new(hold), "is held")
+            }
+            GroupVerb::Resume => (Box::new(Command::Resume), "is looked after again"),
             GroupVerb::Move { .. } | GroupVerb::Restore => {
                 let reason = format!("{group} runs on every node of its list and cannot move");
                 let advice = format!("regent group disable {group}@NODE takes it down on one node");

@@ -18,6 +18,8 @@ pub(crate) struct Terms {
     pub(crate) lock: Option<String>,
     /// The groups that are disabled when they are new.
     pub(crate) disabled: BTreeSet<GroupName>,
+    /// Groups that run are not even added to.
+    pub(crate) later: bool,
 }
 
 impl Engine {
@@ -36,7 +38,7 @@ impl Engine {
         id: RequestId,
         text: String,
         serial: u64,
-        lock: Option<String>,
+        terms: Terms,
         disabled: &[String],
     ) -> Option<Answer> {
         if serial != self.state.config_serial {
@@ -51,7 +53,7 @@ impl Engine {
             Ok(disabled) => disabled,
             Err(refusal) => return Some(refusal),
         };
-        self.apply_config(id, text, false, Terms { lock, disabled })
+        self.apply_config(id, text, false, Terms { disabled, ..terms })
     }
 
     /// Gives the lock to somebody on this node, or to nobody.

@@ -19,15 +19,19 @@ impl Engine {
         ownership: Option<&Ownership>,
     ) -> Vec<(String, String)> {
         let config = &self.state.config;
-        let group = config.group(name);
+        // What runs here is told of what was acquired here.
+        let mine = ownership.is_some_and(|o| o.owner.node == self.me.id);
+        let group = if mine { self.state.definition(name) } else { config.group(name).map(AsRef::as_ref) };
         let service: Vec<IpAddr> =
             group.map(|g| g.addresses.iter().map(|a| a.address).collect()).unwrap_or_default();
         let node = config.member(&self.me.name).into_iter().flat_map(NodeConfig::every_address);
-        let others = config
+        let others = self
+            .state
             .groups
-            .iter()
-            .filter(|g| &g.name != name)
-            .filter(|g| self.state.ownership(&g.name).is_some_and(|o| o.owner.node == self.me.id))
+            .keys()
+            .filter(|other| *other != name)
+            .filter(|other| self.state.ownership(other).is_some_and(|o| o.owner.node == self.me.id))
+            .filter_map(|other| self.state.definition(other))
             .flat_map(|g| g.addresses.iter().map(|a| a.address));
         let excluded = Exclusion::new(&service, node.chain(others)).in_words();
         let service: Vec<String> = service.iter().map(ToString::to_string).collect();
@@ -37,7 +41,7 @@ impl Engine {
             ("REGENT_GROUP", name.to_string()),
         ];
         if let Some(ownership) = ownership {
-            let (event, reason) = self.event_of(group.map(|g| &**g), ownership);
+            let (event, reason) = self.event_of(group, ownership);
             all.extend([
                 ("REGENT_EPOCH", ownership.epoch.to_string()),
                 ("REGENT_PROOF", ownership.proof.word().to_owned()),
@@ -52,7 +56,10 @@ impl Engine {
 
     /// The environment of a group on this node, for whoever works there by hand.
     pub(crate) fn environment_asked(&self, name: &GroupName) -> Answer {
-        if let Some(group) = self.state.config.group(name).filter(|g| !g.nodes.contains(&self.me.name)) {
+        let owner = self.state.ownership(name).map(|o| o.owner.node);
+        let elsewhere =
+            |g: &&std::sync::Arc<GroupConfig>| !g.nodes.contains(&self.me.name) && owner != Some(self.me.id);
+        if let Some(group) = self.state.config.group(name).filter(elsewhere) {
             let nodes: Vec<&str> = group.nodes.iter().map(|n| n.as_str()).collect();
             return Answer::refused(
                 format!("{} is not in the node list of {name}", self.me.name),

@@ -11,6 +11,7 @@ use regent_model::holding::Held;
 use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId, ResourceName};
 use regent_model::journal::Level;
 use regent_model::mutants::{Condition, off};
+use regent_model::proof::Proof;
 use regent_model::state::{Command, NodeMode, Ownership, Phase, StopMode, Tenure};
 
 use crate::engine::{Engine, GuardView};
@@ -231,7 +232,7 @@ impl Engine {
             }
             let serial = self.state.config_serial;
             let behind = self.sequencers.get(&name).is_some_and(|s| !s.follows(serial));
-            let config = self.state.config.group(&name).filter(|_| behind);
+            let config = self.state.definition(&name).filter(|_| behind);
             let wanted = config.map(|config| self.resources_here(config));
             if let Some(sequencer) = self.sequencers.get_mut(&name) {
                 // Right after a change of voters the guard lets nothing be acquired before the new ones have
@@ -245,23 +246,26 @@ impl Engine {
                 sequencer.wants(serial, || wanted.unwrap_or_default());
             }
             self.follow_suspensions(&name);
+            let held = self.state.hold_of(&name).is_some();
+            if let Some(sequencer) = self.sequencers.get_mut(&name) {
+                sequencer.set_held(self.now, held);
+            }
             self.advance(&name);
         }
     }
 
     fn begin(&mut self, name: &GroupName, ownership: &Ownership) {
-        let Some(config) = self.state.config.group(name).cloned() else {
-            // Taken out of the configuration while its owner was away: there is nothing left to say how to release it.
-            return;
-        };
+        let Some(config) = self.state.definition(name) else { return };
+        let resources = self.resources_here(config);
         let task = Task {
             group: name.clone(),
             epoch: ownership.epoch,
             node: self.me.name.clone(),
-            resources: self.resources_here(&config),
+            resources,
             serial: self.state.config_serial,
             inherits: self.assigned_here.remove(name) != Some(ownership.epoch),
             ends_by_reboot: self.state.ends_by_reboot(name),
+            ran_before: ownership.phase == Phase::Online || ownership.proof == Proof::Adopted,
         };
         let sequencer = match &ownership.phase {
             Phase::Acquiring | Phase::Online => Sequencer::acquire(task, self.now),

@@ -27,8 +27,13 @@ impl Engine {
             }),
             Request::Simulate { lose, networks, config } => Some(self.simulate(id, &lose, &networks, config)),
             Request::Apply { text, dry_run } => self.apply_config(id, text, dry_run, Terms::default()),
-            Request::Change { text, serial, lock, disabled } => {
-                self.change_config(id, text, serial, lock, &disabled)
+            Request::ApplyLater { text, dry_run } => {
+                let terms = Terms { later: true, ..Terms::default() };
+                self.apply_config(id, text, dry_run, terms)
+            }
+            Request::Change { text, serial, lock, disabled, later } => {
+                let terms = Terms { lock, later, ..Terms::default() };
+                self.change_config(id, text, serial, terms, &disabled)
             }
             Request::LockConfig { lock, over } => self.lock_config(id, lock, over),
             Request::Environment { group } => Some(match self.known_group(&group) {
@@ -77,6 +82,14 @@ impl Engine {
                 (Command::Restart(name.clone()), format!("{name} is being taken down once more"))
             }
             GroupVerb::Restart => (Command::Restart(name.clone()), format!("{name} is being restarted")),
+            GroupVerb::Hold { who, why } => {
+                let words = format!(
+                    "{name} is held: nothing is done with it by itself, also when its node is lost, until: \
+                     regent group resume {name}"
+                );
+                (Command::Hold { group: name.clone(), who, why, since_ms: self.wall_ms }, words)
+            }
+            GroupVerb::Resume => (Command::Resume(name.clone()), format!("{name} is looked after again")),
             GroupVerb::Restore => {
                 (Command::Restore(name.clone()), format!("its list decides again where {name} runs"))
             }
@@ -224,14 +237,14 @@ impl Engine {
             let reason = format!("{} is a member, and the file does not name it", gone.name);
             return Some(Answer::refused(reason, "add its [[node]] or [[witness]] again"));
         }
-        if let Err(why) = self.state.keeps_what_is_held(&config) {
-            return Some(Answer::refused(why, "then apply the file, and enable the group again"));
+        if let Err(why) = self.state.keeps_what_is_held(&config, terms.later) {
+            return Some(Answer::refused(why, "regent status"));
         }
         if text == self.state.config_text {
             return Some(Answer::Done("nothing changes: this configuration is in force".to_owned()));
         }
         if dry_run {
-            return Some(Answer::Done("it can be applied".to_owned()));
+            return Some(Answer::Plan(self.state.effects_of(&config, terms.later)));
         }
         let past_dates = now.map(|now| config::past_dates(&config, now)).unwrap_or_default();
         let past: Vec<&str> = past_dates.iter().map(GroupName::as_str).collect();
@@ -244,6 +257,7 @@ impl Engine {
         let new = NewConfig {
             lock: terms.lock,
             disabled: terms.disabled,
+            later: terms.later,
             ..NewConfig::replacing(self.state.config_serial, text, config, past_dates)
         };
         let words = format!("configuration {} is in force{remark}{meanwhile}", new.replaces + 1);

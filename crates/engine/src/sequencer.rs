@@ -14,6 +14,7 @@ mod evidence;
 mod failing;
 mod gate;
 mod growing;
+mod holding;
 mod monitoring;
 mod numbers;
 mod slots;
@@ -112,6 +113,10 @@ pub(crate) struct Sequencer {
     told_online: bool,
     /// The log knows that something could not be taken down.
     stuck_known: bool,
+    /// Its group is held: what fails is told, and left as it is.
+    held: bool,
+    /// It ran when this began: what of it is found down while it is held is left as it is, too.
+    ran_before: bool,
     /// The configuration that it follows, and what of it is not yet taken note of.
     serial: u64,
     wanted: Vec<Resource>,
@@ -138,6 +143,8 @@ pub(crate) struct Task {
     pub(crate) inherits: bool,
     /// Its release is complete only after a reboot of the node.
     pub(crate) ends_by_reboot: bool,
+    /// All of it ran when it was seen last, before an end of the daemon or of the guard.
+    pub(crate) ran_before: bool,
 }
 
 impl Sequencer {
@@ -172,6 +179,8 @@ impl Sequencer {
             began: now,
             told_online: false,
             stuck_known: false,
+            held: false,
+            ran_before: task.ran_before,
             serial: task.serial,
             wanted: Vec::new(),
         }
@@ -359,6 +368,9 @@ impl Sequencer {
         let slot = current.slot;
         match (current.op, outcome) {
             (Op::Probe | Op::Acquire, Outcome::Running) => self.is_up(slot, current.op, took, wishes),
+            (Op::Probe, outcome @ (Outcome::Stopped | Outcome::Failed(_))) if self.spares_what_is_down() => {
+                self.found_down(slot, outcome, took, wishes);
+            }
             (Op::Probe, Outcome::Stopped) => self.slots[slot].probed = true,
             (Op::Probe, Outcome::Failed(failure)) => {
                 let text = format!("{} is in a doubtful state: {}", self.described(slot), failure.reason);

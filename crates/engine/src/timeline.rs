@@ -62,9 +62,8 @@ impl Engine {
                     format!("{} is heard again: promise withdrawn", self.state.name_of(promise.about.node));
                 self.tell_indexed(index, Level::Step, "withdrawn", text, None);
             }
-            Change::ConfigChanged if self.consensus.leads() => {
-                let text = format!("configuration {} is in force", self.state.config_serial);
-                self.tell_indexed(index, Level::Notice, "config", text, None);
+            Change::Held(..) | Change::Resumed(..) | Change::ConfigChanged if self.consensus.leads() => {
+                self.tell_wish(index, change);
             }
             Change::ConfigLocked(lock) if self.consensus.leads() => self.tell_lock(index, lock.as_ref()),
             Change::InstanceKnown(name) if self.consensus.leads() => self.tell_instance(index, name),
@@ -76,6 +75,30 @@ impl Engine {
                 self.tell_member(index, *node, "is no member any more");
             }
             _ => {}
+        }
+    }
+
+    /// What operators want of the cluster, told by the leader alone.
+    fn tell_wish(&mut self, index: u64, change: &Change) {
+        match change {
+            Change::Held(group, hold) => {
+                let text = format!("{group} is {hold}: nothing is done with it by itself");
+                self.tell_indexed(index, Level::Warning, "held", text, Some((group, None)));
+            }
+            Change::Resumed(group, hold) => {
+                let text = format!("{group} is looked after again; it was {hold}");
+                self.tell_indexed(index, Level::Notice, "resumed", text, Some((group, None)));
+            }
+            _ => {
+                let text = format!("configuration {} is in force", self.state.config_serial);
+                self.tell_indexed(index, Level::Notice, "config", text, None);
+                let names = self.state.groups.keys();
+                let waits =
+                    names.filter_map(|g| Some((g.clone(), self.state.waits_for_next_acquisition(g)?)));
+                for (group, text) in waits.collect::<Vec<_>>() {
+                    self.tell_indexed(index, Level::Notice, "config_later", text, Some((&group, None)));
+                }
+            }
         }
     }
 

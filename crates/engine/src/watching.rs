@@ -22,7 +22,7 @@ impl Engine {
             Ok(name) => name,
             Err(answer) => return Some(answer),
         };
-        let config = self.state.config.group(&name);
+        let config = self.state.definition(&name);
         let known: Vec<&ResourceName> =
             config.iter().flat_map(|g| g.applications.iter()).map(|a| &a.name).collect();
         let Some(application) = known.iter().find(|a| a.as_str() == application).map(|a| (*a).clone()) else {

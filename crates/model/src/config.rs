@@ -33,6 +33,7 @@ mod check_storage;
 mod check_volumes;
 mod claims;
 mod data_servers;
+mod definition;
 mod diagnose;
 mod draft;
 mod event;

@@ -58,11 +58,13 @@ pub enum Condition {
     L12Gate,
     /// What only a reboot ends is vacated by nothing less than a reboot (*log*).
     RebootAfterRelease,
+    /// What an owner acquired stays its own until the ownership ends, whatever is configured meanwhile (*log*).
+    DefinitionInForce,
 }
 
 impl Condition {
     /// Every condition that can be switched off.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::L1RestartWait,
         Self::L1DurablePromise,
         Self::L2StopBeforeStoring,
@@ -88,6 +90,7 @@ impl Condition {
         Self::L11LapseIsFinal,
         Self::L12Gate,
         Self::RebootAfterRelease,
+        Self::DefinitionInForce,
     ];
 }
 

@@ -6,6 +6,8 @@ mod config_lock;
 mod format;
 #[cfg(test)]
 mod held;
+mod hold;
+mod in_force;
 mod instances;
 mod keeping;
 mod proofs;
@@ -18,7 +20,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Config, GroupConfig};
 use crate::format::{self as formats, Format};
 use crate::ids::{
     BootId, Epoch, GroupName, Incarnation, IncarnationOf, InstanceName, NodeId, NodeName, ResourceName,
@@ -30,6 +32,7 @@ pub use instances::{Instance, Seen, Sighting, Version, VersionBy};
 
 pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
 pub use config_lock::ConfigLock;
+pub use hold::Hold;
 
 /// How many answered proposals are remembered, so that a retried one is applied once.
 const PROPOSALS_REMEMBERED: usize = 1024;
@@ -55,6 +58,8 @@ pub struct State {
     pub largest_lease: Duration,
     /// The groups of the configuration.
     pub groups: BTreeMap<GroupName, Group>,
+    /// The last epochs of groups that were taken out of the configuration: should one come back, it goes on from there.
+    pub last_epochs: BTreeMap<GroupName, Epoch>,
     /// Promises withdrawn while the incarnation they are about was not ended (L5).
     pub withdrawn: BTreeSet<Promise>,
     /// Fence requests that were committed and are not yet answered.
@@ -126,6 +131,13 @@ pub struct Group {
     pub failed_on: BTreeMap<NodeId, String>,
     /// Applications that are not watched, by an operator's wish: until he takes it back, or the ownership ends.
     pub suspended: BTreeSet<ResourceName>,
+    /// What its owner acquired, where the configuration says something else by now: it counts until the ownership ends.
+    pub in_force: Option<Box<GroupConfig>>,
+    /// An operator holds it: nothing is done with it by itself.
+    pub held: Option<Hold>,
+    /// Its home node has joined the cluster in this life, and it is to go there: policies that fail back at that moment
+    /// alone ([`crate::config::Failback::Join`]).
+    pub joined_home: Option<IncarnationOf>,
 }
 
 /// Who has a group.
@@ -227,6 +239,10 @@ pub enum Change {
     InstanceKnown(InstanceName),
     /// Every member reads this format: it is in force.
     FormatRaised(Format),
+    /// An operator holds a group.
+    Held(GroupName, Hold),
+    /// A group is not held any more; how it was.
+    Resumed(GroupName, Hold),
 }
 
 impl State {
@@ -245,6 +261,7 @@ impl State {
             ended: BTreeMap::new(),
             largest_lease,
             groups: BTreeMap::new(),
+            last_epochs: BTreeMap::new(),
             withdrawn: BTreeSet::new(),
             fence_requests: BTreeMap::new(),
             past_dates: BTreeSet::new(),
@@ -314,7 +331,7 @@ impl State {
     #[must_use]
     pub fn accepts(&self, group: &GroupName, ownership: &Ownership, proof: &Proof) -> bool {
         use crate::proof::Need;
-        let needs = |need| self.config.group(group).is_some_and(|g| g.needs.contains(&need));
+        let needs = |need| self.definition(group).is_some_and(|g| g.needs.contains(&need));
         match proof {
             Proof::Rebooted { .. } | Proof::Fenced { .. } | Proof::OperatorsWord { .. } => true,
             Proof::Released => !self.ends_by_reboot(group) || off(Condition::RebootAfterRelease),
@@ -330,16 +347,19 @@ impl State {
     /// What must be true after every entry.
     fn check(&self) {
         for (name, group) in &self.groups {
-            if let Tenure::Owned(o) = &group.tenure {
-                assert_eq!(o.epoch, group.epoch, "{name}: the current ownership has the last epoch");
-                assert_eq!(group.last_owner, Some(o.owner.node), "{name}: the owner is the last owner");
-            }
+            let Tenure::Owned(o) = &group.tenure else {
+                assert!(group.in_force.is_none(), "{name}: nothing is in force of what nobody owns");
+                continue;
+            };
+            assert_eq!(o.epoch, group.epoch, "{name}: the current ownership has the last epoch");
+            assert_eq!(group.last_owner, Some(o.owner.node), "{name}: the owner is the last owner");
         }
     }
 
     fn groups_follow_config(&mut self) {
         for config in &self.config.groups {
-            self.groups.entry(config.name.clone()).or_insert_with(Group::new);
+            let last = self.last_epochs.remove(&config.name).unwrap_or(Epoch(0));
+            self.groups.entry(config.name.clone()).or_insert_with(|| Group::new(last));
         }
     }
 }
@@ -356,10 +376,11 @@ impl Group {
         self.failed_on.remove(&old);
     }
 
-    fn new() -> Self {
+    /// A group of which nothing is known but the last epoch of one of this name.
+    fn new(epoch: Epoch) -> Self {
         Self {
             enabled: true,
-            epoch: Epoch(0),
+            epoch,
             tenure: Tenure::Vacant(Proof::NeverOwned),
             last_owner: None,
             started: false,
@@ -369,6 +390,9 @@ impl Group {
             restarts: None,
             failed_on: BTreeMap::new(),
             suspended: BTreeSet::new(),
+            in_force: None,
+            held: None,
+            joined_home: None,
         }
     }
 }

@@ -129,11 +129,11 @@ fn end(state: &State, view: &View, about: IncarnationOf, taken: &mut BTreeSet<Gr
 fn fence(state: &State, view: &View, about: IncarnationOf) -> Option<Command> {
     let suspected = state.is_ended(about) || view.majority_suspects(state, about);
     // What was left running on purpose (`stop --forced`) is not answered by cutting the power under it, nor is what
-    // is down and is to be down.
+    // is down and is to be down, or is held: nothing takes it over.
     let needed = state.owned_up_to(about).any(|(name, o)| {
         let rests = o.phase == Phase::AwaitsReboot && !reboot::is_wanted(&state.groups[name]);
-        let cut = !o.without_lease && !rests;
-        cut && state.config.group(name).is_some_and(|g| g.needs.contains(&Need::Fenced))
+        let cut = !o.without_lease && !rests && state.hold_of(name).is_none();
+        cut && state.definition(name).is_some_and(|g| g.needs.contains(&Need::Fenced))
     });
     // A machine that is back in the same boot adopts what it left; its past cannot be cut.
     let past = state.lives.get(&about.node).is_none_or(|life| life.incarnation != about.incarnation);

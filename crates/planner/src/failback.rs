@@ -30,6 +30,12 @@ pub(crate) fn back(
     if config.policy.failback == Failback::Never {
         return Back::Later(format!("{there} is better, but its policy never fails back"));
     }
+    if config.policy.failback == Failback::Join && group.joined_home != Some(to) {
+        let home = config.nodes.first().map_or_else(String::new, ToString::to_string);
+        return Back::Later(format!(
+            "it goes to its home node {home} only at the moment when that joins the cluster"
+        ));
+    }
     let up = view.heard_for.get(&to).copied().unwrap_or(Duration::ZERO);
     if up < config.failback.after {
         return Back::Later(format!(
@@ -38,7 +44,9 @@ pub(crate) fn back(
             whole_seconds(config.failback.after - up)
         ));
     }
-    let Some(at) = &config.failback.at else { return Back::Now };
+    let Some(at) = config.failback.at.as_ref().filter(|_| config.policy.failback != Failback::Join) else {
+        return Back::Now;
+    };
     if state.past_dates.contains(&config.name) {
         return Back::Now;
     }

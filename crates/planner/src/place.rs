@@ -4,7 +4,7 @@ use regent_model::GroupName;
 use regent_model::config::{Failback, GroupConfig, Startup};
 use regent_model::ids::{IncarnationOf, NodeName};
 use regent_model::proof::{Need, Proof};
-use regent_model::state::{Group, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
+use regent_model::state::{Group, Hold, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
 
 use crate::failback::{Back, back, waits_for_home};
 use crate::figures;
@@ -117,6 +117,9 @@ pub(crate) fn wanted(state: &State, view: &View, name: &GroupName, look: Look) -
                 let rest = Intent::Rest("removed; its owner forgets it at its next boot".into());
                 Placement::of(rest, "not configured any more", Vec::new())
             }
+            Tenure::Owned(o) if !relations::is_there(state, view, o) => {
+                unproven(state, group, name, o, &state.name_of(o.owner.node), Vec::new())
+            }
             Tenure::Owned(o) => {
                 Placement::of(leave(o, ReleaseReason::Removed), "not configured any more", Vec::new())
             }
@@ -169,7 +172,7 @@ fn owned(
     let owner = ownership.owner;
     let here = state.name_of(owner.node);
     if state.living(owner.node) != Some(owner) || !view.heard.contains(&owner) {
-        return unproven(state, group, config, ownership, &here, candidates);
+        return unproven(state, group, &config.name, ownership, &here, candidates);
     }
     if ownership.phase == Phase::AwaitsReboot {
         return reboot::place(state, view, group, config, owner, candidates);
@@ -210,31 +213,40 @@ fn owned(
         }
         NodeMode::Active | NodeMode::Standby => {}
     }
-    if let Some((reason, rule)) = relations::asks_to_leave(state, view, config, ownership, look) {
+    let hold = group.held.as_ref();
+    let asked = relations::asks_to_leave(state, view, config, ownership, look);
+    if let Some((reason, rule)) = asked.filter(|(reason, _)| hold.is_none() || !reason.is_by_itself()) {
         return Placement::of(leave(ownership, reason), rule, candidates);
     }
     let other = best(state, group, config, &candidates).filter(|to| to.node != owner.node);
-    match state.lives[&owner.node].mode {
-        NodeMode::Standby if other.is_some() => {
-            return Placement::of(
-                leave(ownership, ReleaseReason::Standby),
-                format!("{here} is on standby"),
-                candidates,
-            );
-        }
-        NodeMode::Standby => {
-            return Placement::of(
-                Intent::Stay,
-                format!("{here} is on standby, but nobody else can have it"),
-                candidates,
-            );
-        }
-        _ => {}
-    }
-    if let Some((to_leave, rule)) = network::judge_owner(state, view, config, owner.node, other.is_some()) {
-        return Placement::of(to_leave.map_or(Intent::Stay, |why| leave(ownership, why)), rule, candidates);
+    let elsewhere = other.is_some();
+    let trouble = || owner_in_trouble(state, view, config, ownership, &here, elsewhere);
+    if let Some((intent, rule)) = hold.is_none().then(trouble).flatten() {
+        return Placement::of(intent, rule, candidates);
     }
     settled(state, view, group, config, ownership, &here, other, candidates)
+}
+
+/// What a group does whose owner is on standby, or has lost a network; the rule too.
+fn owner_in_trouble(
+    state: &State,
+    view: &View,
+    config: &GroupConfig,
+    ownership: &Ownership,
+    here: &str,
+    elsewhere: bool,
+) -> Option<(Intent, String)> {
+    let owner = ownership.owner.node;
+    if state.lives[&owner].mode == NodeMode::Standby {
+        return Some(if elsewhere {
+            (leave(ownership, ReleaseReason::Standby), format!("{here} is on standby"))
+        } else {
+            (Intent::Stay, format!("{here} is on standby, but nobody else can have it"))
+        });
+    }
+    let held = state.definition(&config.name).unwrap_or(config);
+    let (why, rule) = network::judge_owner(state, view, held, owner, elsewhere)?;
+    Some((why.map_or(Intent::Stay, |why| leave(ownership, why)), rule))
 }
 
 /// Its owner is well and may keep it: only a move or a better node can change that.
@@ -258,6 +270,13 @@ fn settled(
     }
     if ownership.phase == Phase::Acquiring {
         return Placement::of(Intent::Underway, format!("{here} brings it up"), candidates);
+    }
+    if let Some(hold) = &group.held {
+        return Placement::of(
+            Intent::Stay,
+            format!("{here} has it; {}", held_words(hold, config)),
+            candidates,
+        );
     }
     let stays = group.moved_to == Some(ownership.owner.node);
     // The best is where an operator moved it, then the first of the list: a better one stands before the owner.
@@ -294,11 +313,25 @@ fn settled(
     Placement::of(Intent::Stay, rule, candidates)
 }
 
+/// What it means that a group is held, and what ends it.
+fn held_words(hold: &Hold, config: &GroupConfig) -> String {
+    format!("it is {hold}, and nothing is done with it by itself until: regent group resume {}", config.name)
+}
+
+/// It is down, held, and nobody has ordered it up.
+pub(crate) fn kept_down(group: &Group, name: &GroupName) -> Option<Intent> {
+    let hold = group.held.as_ref().filter(|hold| !hold.ordered)?;
+    Some(Intent::Blocked {
+        reason: format!("it is {hold}: nothing brings it up by itself"),
+        advice: format!("regent group resume {name}; to run it while it is held: regent group enable {name}"),
+    })
+}
+
 /// The owner is not heard, or its end is proven by less than the group needs.
 fn unproven(
     state: &State,
     group: &Group,
-    config: &GroupConfig,
+    name: &GroupName,
     ownership: &Ownership,
     here: &str,
     candidates: Vec<(NodeName, Verdict)>,
@@ -307,10 +340,18 @@ fn unproven(
         Need::Fenced => "a fence device's confirmation",
         Need::LeaseEnded => "the end of its lease, promised by a majority of voters",
     };
-    let needs: Vec<_> = config.needs.iter().map(word).collect();
+    let needs: Vec<_> =
+        state.definition(name).map(|d| d.needs.iter().map(word).collect()).unwrap_or_default();
     if state.living(ownership.owner.node).is_some_and(|life| life != ownership.owner) {
         let rule = format!("{here} is back in the same boot and adopts what it left running");
         return Placement::of(Intent::Underway, rule, candidates);
+    }
+    if let Some(hold) = &group.held {
+        let intent = Intent::Blocked {
+            reason: format!("{here} owned it and is silent; it is {hold}, and nothing is done about it"),
+            advice: format!("regent group resume {name}"),
+        };
+        return Placement::of(intent, "what is held stays as it is", candidates);
     }
     if let Some(request) = state.fence_requests.get(&ownership.owner) {
         let intent = Intent::Blocked {
@@ -335,7 +376,7 @@ fn unproven(
     }
     if ownership.phase == Phase::AwaitsReboot && !reboot::is_wanted(group) {
         let rule = format!("its release is complete only after a reboot of {here}");
-        return Placement::of(Intent::Rest(reboot::rest(group, config, here)), rule, candidates);
+        return Placement::of(Intent::Rest(reboot::rest(group, name, here)), rule, candidates);
     }
     let over = state.is_ended(ownership.owner);
     let what = if over {
@@ -363,6 +404,9 @@ fn vacant(
     if !group.enabled {
         let rest = Intent::Rest(format!("disabled; to run it: regent group enable {}", config.name));
         return Placement::of(rest, "it is disabled", candidates);
+    }
+    if let Some(intent) = kept_down(group, &config.name) {
+        return Placement::of(intent, "what is held stays as it is", candidates);
     }
     if let Some((reason, advice)) = relations::waits(state, view, config, look) {
         return Placement::of(Intent::Waits { reason, advice }, "it waits for another group", candidates);

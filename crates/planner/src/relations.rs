@@ -37,7 +37,7 @@ pub(crate) enum Look {
 }
 
 /// Whether an owner is alive as far as anybody can tell.
-fn is_there(state: &State, view: &View, ownership: &Ownership) -> bool {
+pub(crate) fn is_there(state: &State, view: &View, ownership: &Ownership) -> bool {
     state.living(ownership.owner.node) == Some(ownership.owner) && view.heard.contains(&ownership.owner)
 }
 
@@ -236,7 +236,9 @@ fn takes(state: &State, view: &View, config: &GroupConfig) -> Option<NodeId> {
         let mut neighbours = neighbours.peekable();
         let all_lower = neighbours.peek().is_some()
             && neighbours.all(|other| {
-                other.relations.priority < config.relations.priority && !needs(state, config, &other.name)
+                other.relations.priority < config.relations.priority
+                    && !needs(state, config, &other.name)
+                    && state.hold_of(&other.name).is_none()
             });
         (all_lower && missing_clients(state, view, config, node).is_none()).then_some(node)
     })
@@ -253,7 +255,7 @@ fn needs(state: &State, config: &GroupConfig, other: &GroupName) -> bool {
 /// What is not as it should be with a group that runs, and moves nothing.
 #[must_use]
 pub fn warnings(state: &State, view: &View, name: &GroupName) -> Vec<String> {
-    let (Some(config), Some(o)) = (state.config.group(name), state.ownership(name)) else {
+    let (Some(config), Some(o)) = (state.definition(name), state.ownership(name)) else {
         return Vec::new();
     };
     let here = state.name_of(o.owner.node);

@@ -157,7 +157,7 @@ pub(crate) fn carried(state: &State, config: &GroupConfig, node: NodeId) -> Opti
     let other = state.config.groups.iter().find(|other| {
         other.name != config.name
             && other.policy.startup == Startup::Distribute
-            && !other.networks().is_disjoint(&networks)
+            && !state.definition(&other.name).is_some_and(|held| held.networks().is_disjoint(&networks))
             && state.ownership(&other.name).is_some_and(|o| o.owner.node == node)
     });
     other.map(|other| other.name.clone())

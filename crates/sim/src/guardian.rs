@@ -350,7 +350,8 @@ impl Sim {
     fn is_kept(&self, act: &Act) -> bool {
         let Act::Mount { device, .. } = act else { return false };
         let reboots = |g: &&std::sync::Arc<GroupConfig>| g.release == ReleaseEnd::Reboot;
-        self.config.groups.iter().filter(reboots).any(|g| g.filesystems.iter().any(|f| &f.device == device))
+        let mut groups = self.known.iter().flat_map(|config| &config.groups).filter(reboots);
+        groups.any(|g| g.filesystems.iter().any(|f| &f.device == device))
     }
 
     /// Mostly it is quick. Sometimes it takes as much of the release budget as it likes, or more: then the machine

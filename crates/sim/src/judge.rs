@@ -77,21 +77,8 @@ pub(crate) struct Judge {
 
 impl Judge {
     pub(crate) fn new(config: &Config) -> Self {
-        let mut shared = Vec::new();
-        for group in &config.groups {
-            let fenced = !group.needs.contains(&Need::LeaseEnded);
-            let devices =
-                group.filesystems.iter().filter(|f| f.is_shared()).map(|f| What::Device(f.device.clone()));
-            let addresses = group.addresses.iter().map(|a| What::Address(a.address));
-            let apps = group.applications.iter().map(|a| What::App((group.name.clone(), a.name.clone())));
-            let instances =
-                group.instances.iter().map(|i| What::App((group.name.clone(), i.resource.clone())));
-            shared.extend(
-                devices.chain(addresses).chain(apps).chain(instances).map(|what| Shared { what, fenced }),
-            );
-        }
-        Self {
-            shared,
+        let mut judge = Self {
+            shared: Vec::new(),
             violations: Vec::new(),
             hunts: false,
             truth: None,
@@ -100,6 +87,27 @@ impl Judge {
             epochs: BTreeMap::new(),
             applied: BTreeMap::new(),
             leaders: BTreeMap::new(),
+        };
+        judge.watch(config);
+        judge
+    }
+
+    /// Watches everything that this configuration describes, beside what was watched before.
+    pub(crate) fn watch(&mut self, config: &Config) {
+        for group in &config.groups {
+            let fenced = !group.needs.contains(&Need::LeaseEnded);
+            let devices =
+                group.filesystems.iter().filter(|f| f.is_shared()).map(|f| What::Device(f.device.clone()));
+            let addresses = group.addresses.iter().map(|a| What::Address(a.address));
+            let apps = group.applications.iter().map(|a| What::App((group.name.clone(), a.name.clone())));
+            let instances =
+                group.instances.iter().map(|i| What::App((group.name.clone(), i.resource.clone())));
+            for what in devices.chain(addresses).chain(apps).chain(instances) {
+                match self.shared.iter_mut().find(|s| s.what == what) {
+                    Some(known) => known.fenced &= fenced,
+                    None => self.shared.push(Shared { what, fenced }),
+                }
+            }
         }
     }
 

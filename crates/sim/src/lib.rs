@@ -16,6 +16,7 @@
 //! reach all.
 
 mod body;
+mod changes;
 mod clients;
 pub mod command;
 mod commands;

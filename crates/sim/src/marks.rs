@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regent_model::journal::Entry;
 
 /// Words of journal entries, and the marks that they stand for.
-const TOLD: [(&str, &str, &str); 45] = [
+const TOLD: [(&str, &str, &str); 50] = [
     ("assigned", "proof: lease ended", "takeover by lease-ended"),
     ("assigned", "proof: fenced", "takeover by fenced"),
     ("assigned", "proof: rebooted", "takeover by rebooted"),
@@ -38,6 +38,11 @@ const TOLD: [(&str, &str, &str); 45] = [
     ("release_begins", "an operator moved it", "an operator moved a group"),
     ("release_begins", "asked for a restart", "an operator restarted a group"),
     ("release_begins", "was disabled", "an operator disabled a group"),
+    ("blocked", "nothing brings it up by itself", "a held group stayed down"),
+    ("blocked", "nothing is done about it", "the owner of a held group was silent"),
+    ("failed_held", "", "a failure of a held group was only told"),
+    ("resumed", "", "a held group was resumed"),
+    ("release_begins", "taken out of the configuration", "a group that was taken out was taken down"),
     ("release_begins", "is on standby", "a group left a node on standby"),
     ("blocked", "nothing proves yet", "a group was blocked for want of proof"),
     ("blocked", "that is no proof for this group", "the end of a lease was no proof for a group"),
@@ -62,7 +67,7 @@ const REFUSALS: [(&str, &str); 4] = [
 ];
 
 /// Marks that the simulator sets itself.
-const SEEN: [&str; 32] = [
+const SEEN: [&str; 34] = [
     "a channel delivered what it had held back through a partition",
     "a configuration was put in force",
     "a fence device confirmed before the lease had ended",
@@ -93,7 +98,9 @@ const SEEN: [&str; 32] = [
     "an instance was started by hand",
     "an agent answered only because its time was over",
     "an election was won inside the lease wait",
+    "what a definition in force holds was not given away",
     "what a forced stop left running was adopted",
+    "what was acquired before a change of the file ran on",
     "nodes were parted",
 ];
 

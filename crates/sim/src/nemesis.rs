@@ -58,11 +58,13 @@ pub enum Plot {
     VotersJoinTogether,
     /// A node that hardly anybody hears is given a group, while witnesses join.
     GivenToTheUnheard,
+    /// What one group has is another's in the next configuration, and both run.
+    HandedOver,
 }
 
 impl Plot {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::SilenceGoesRound,
         Self::LateHands,
         Self::LateAcknowledgements,
@@ -85,6 +87,7 @@ impl Plot {
         Self::VotersJoin,
         Self::VotersJoinTogether,
         Self::GivenToTheUnheard,
+        Self::HandedOver,
     ];
 }
 
@@ -136,6 +139,7 @@ impl Sim {
             Plot::VotersJoin => self.voters_join(&cast, false),
             Plot::VotersJoinTogether => self.voters_join(&cast, true),
             Plot::GivenToTheUnheard => self.given_to_the_unheard(&cast),
+            Plot::HandedOver => self.handed_over(&cast),
         }
     }
 

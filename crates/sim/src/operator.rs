@@ -49,6 +49,9 @@ impl Sim {
             Answer::Done(words) => words.clone(),
             Answer::Refused(refusal) => {
                 self.marks.hit("a request was refused");
+                if refusal.reason.contains("which would be given to") {
+                    self.marks.hit("what a definition in force holds was not given away");
+                }
                 if refusal.reason.contains("no majority of the") {
                     self.marks.hit("a request was given up for want of a majority");
                 }
@@ -102,7 +105,7 @@ impl Sim {
         let name = self.rng.pick(&names).clone();
         let group_verb = |verb| Request::Group { group: group.clone(), verb };
         let node_verb = |verb| Request::Node { node: Some(name.clone()), verb };
-        match self.rng.below(21) {
+        match self.rng.below(27) {
             0..=5 => group_verb(GroupVerb::Move { to: name.clone() }),
             6..=7 => group_verb(GroupVerb::Restart),
             8 => group_verb(GroupVerb::Disable),
@@ -114,6 +117,9 @@ impl Sim {
             17 => Request::Node { node: None, verb: NodeVerb::Stop(StopMode::Forced) },
             18 => self.word_about_the_dead().unwrap_or(Request::Status),
             19 => Request::Apply { text: self.other_timers(), dry_run: false },
+            20..=22 => self.any_change(),
+            23..=24 => group_verb(GroupVerb::Hold { who: "operator".into(), why: "to see".into() }),
+            25 => group_verb(GroupVerb::Resume),
             _ => Request::Events { after: 0, limit: 20 },
         }
     }
@@ -154,6 +160,8 @@ fn words_of(request: &Request) -> String {
         Request::Group { group, verb: GroupVerb::Enable } => format!("group enable {group}"),
         Request::Group { group, verb: GroupVerb::Disable } => format!("group disable {group}"),
         Request::Group { group, verb: GroupVerb::Restart } => format!("group restart {group}"),
+        Request::Group { group, verb: GroupVerb::Hold { .. } } => format!("group hold {group}"),
+        Request::Group { group, verb: GroupVerb::Resume } => format!("group resume {group}"),
         Request::Node { node, verb } => {
             let node = node.as_ref().map_or(String::new(), |n| format!(" {n}"));
             match verb {
@@ -168,6 +176,7 @@ fn words_of(request: &Request) -> String {
             let takeover = text.lines().find(|line| line.starts_with("takeover")).unwrap_or_default();
             format!("apply, {takeover}")
         }
+        Request::ApplyLater { .. } => "apply, for later".into(),
         Request::Status => "status".into(),
         Request::Events { .. } => "events".into(),
         other => format!("{other:?}"),

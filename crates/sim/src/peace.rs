@@ -1,13 +1,18 @@
 //! After the faults: everything is put right, and everything must run within a bound.
 
+use std::collections::BTreeSet;
+
 use regent_api::{GroupVerb, NodeVerb, Request};
 use regent_lease::holder::Right;
-use regent_model::config::Failback;
+use regent_model::GroupName;
+use regent_model::config::{Failback, GroupConfig, ReleaseEnd};
 use regent_model::ids::NodeId;
-use regent_model::state::{NodeMode, Phase, State, Tenure};
+use regent_model::state::{NodeMode, Ownership, Phase, State, Tenure};
 
+use crate::body::AppKey;
 use crate::event::Event;
 use crate::guardian::nanoseconds;
+use crate::machine::Machine;
 use crate::net::Manners;
 use crate::operator::ANSWER_MAX;
 use crate::sim::{PEACE_MAX, Sim, Weather};
@@ -28,6 +33,11 @@ impl Sim {
         self.trace.world(self.now, "faults are over; everything is put right");
         self.peace = true;
         self.peace_began = self.now;
+        // What depends on a group that is held and down could not run either.
+        let alone = |g: &std::sync::Arc<GroupConfig>| {
+            g.relations.parent.is_none() && g.clients().next().is_none() && g.release == ReleaseEnd::Down
+        };
+        self.keeps_held = self.rng.chance(500) && self.config.groups.iter().all(alone);
         self.net.heal();
         self.net.manners = Manners::calm();
         self.weather = Weather::calm();
@@ -64,12 +74,33 @@ impl Sim {
             self.marks.hit("a newcomer votes");
         }
         self.restore_members(asks, &truth);
+        let text = self.founding.0.config_text.clone();
+        if truth.config_text != text {
+            // What was given to somebody meanwhile is free only when nobody runs.
+            self.tries += 1;
+            let down: Vec<String> =
+                truth.groups.keys().filter(|_| self.tries > 2).map(ToString::to_string).collect();
+            for group in down {
+                self.ask(asks, Request::Group { group, verb: GroupVerb::Disable });
+            }
+            if self.tries > 3 {
+                self.reboot_what_waits_for_it(&truth);
+            }
+            self.ask(asks, Request::Apply { text, dry_run: false });
+            return;
+        }
         for (name, group) in &truth.groups {
+            if group.held.is_some() && !self.keeps_held {
+                self.ask(asks, Request::Group { group: name.to_string(), verb: GroupVerb::Resume });
+                continue;
+            }
             let stuck = matches!(&group.tenure, Tenure::Owned(o) if matches!(o.phase, Phase::Stuck(_)));
             let verb = if stuck {
                 GroupVerb::Restart
             } else if !group.enabled || !group.failed_on.is_empty() || group.parked_on.is_some() {
                 GroupVerb::Enable
+            } else if group.in_force.is_some() {
+                self.acquired_anew(&truth, name)
             } else {
                 continue;
             };
@@ -80,6 +111,28 @@ impl Sim {
                 let request = Request::Node { node: Some(self.name(*node)), verb: NodeVerb::Start };
                 self.ask(asks, request);
             }
+        }
+    }
+
+    /// What is down but for a reboot gets one.
+    fn reboot_what_waits_for_it(&mut self, truth: &State) {
+        let waits = |o: &Ownership| o.phase == Phase::AwaitsReboot;
+        let owners = truth.groups.keys().filter_map(|g| truth.ownership(g)).filter(|o| waits(o));
+        let nodes: BTreeSet<NodeId> = owners.map(|o| o.owner.node).collect();
+        for node in nodes {
+            self.power_off(node);
+            self.after(100 * MS, Event::PowerOn(node));
+        }
+    }
+
+    /// What makes a group be acquired as it is configured: another node must have what only a reboot ends.
+    fn acquired_anew(&mut self, truth: &State, name: &GroupName) -> GroupVerb {
+        self.marks.hit("what was acquired before a change of the file ran on");
+        let owner = truth.ownership(name).map(|o| self.name(o.owner.node)).unwrap_or_default();
+        let others = truth.config.group(name).map(|g| g.nodes.clone()).unwrap_or_default();
+        match others.iter().find(|n| n.as_str() != owner) {
+            Some(to) if truth.ends_by_reboot(name) => GroupVerb::Move { to: to.to_string() },
+            _ => GroupVerb::Restart,
         }
     }
 
@@ -136,12 +189,39 @@ impl Sim {
         if leaders != 1 {
             return Some(format!("{leaders} nodes lead"));
         }
-        self.config.groups.iter().find_map(|group| self.group_problem(truth, group))
+        let group = self.config.groups.iter().find_map(|group| self.group_problem(truth, group));
+        group.or_else(|| self.machines.values().find_map(|machine| self.left_over(machine)))
     }
 
-    fn group_problem(&self, truth: &State, config: &regent_model::config::GroupConfig) -> Option<String> {
+    /// What is up on a machine, and no group that is configured has it.
+    fn left_over(&self, machine: &Machine) -> Option<String> {
+        let body = &machine.body;
+        // An instance is there from its acquire to its release, whether it runs or not.
+        let of_group = |g: &GroupConfig| {
+            let names = g.instances.iter().map(|i| (g.name.clone(), i.resource.clone()));
+            names.collect::<Vec<_>>()
+        };
+        let instances: Vec<AppKey> = self.config.groups.iter().flat_map(|g| of_group(g)).collect();
+        let apps = body.apps.iter().filter(|key| !instances.contains(key)).count();
+        let held = body.folders.iter().filter(|key| instances.contains(key)).count();
+        let there = body.addresses.len() + body.mounts.len() + apps + held;
+        let ours: usize = self.config.groups.iter().map(|g| self.parts_there(machine.id, g)).sum();
+        (there != ours).then(|| {
+            let name = &machine.name;
+            format!("{name} has {there} things up, and {ours} are configured: {body:?}")
+        })
+    }
+
+    fn group_problem(&self, truth: &State, config: &GroupConfig) -> Option<String> {
         let name = &config.name;
-        let group = &truth.groups[name];
+        let Some(group) = truth.groups.get(name) else { return Some(format!("{name} is not configured")) };
+        // What is held may be down, and stay so; it is up nowhere else all the same.
+        if group.held.is_some() {
+            let owner = truth.ownership(name).map(|o| o.owner.node);
+            let others = self.machines.values().filter(|m| Some(m.id) != owner);
+            let up = others.into_iter().find(|m| self.parts_there(m.id, config) != 0);
+            return up.map(|m| format!("{name} is held, and something of it is up on {}", m.name));
+        }
         let Tenure::Owned(o) = &group.tenure else {
             return Some(format!("{name} has no owner: {:?}; the log has {group:?}", group.tenure));
         };
@@ -170,9 +250,10 @@ impl Sim {
         })
     }
 
-    fn parts_there(&self, node: NodeId, config: &regent_model::config::GroupConfig) -> usize {
+    fn parts_there(&self, node: NodeId, config: &GroupConfig) -> usize {
         let body = &self.machines[&node].body;
-        let mounts = config.filesystems.iter().filter(|f| body.mounts.contains_key(&f.mount)).count();
+        let mounts =
+            config.filesystems.iter().filter(|f| body.mounts.get(&f.mount) == Some(&f.device)).count();
         let addresses = config.addresses.iter().filter(|a| body.addresses.contains(&a.address)).count();
         let key = |app: &regent_model::ResourceName| (config.name.clone(), app.clone());
         let apps = config.applications.iter().filter(|a| body.apps.contains(&key(&a.name))).count();

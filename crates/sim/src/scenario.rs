@@ -43,7 +43,8 @@ impl Scenario {
     /// - `clients N`: so many connect to every service address that is up
     /// - `events-fail WORD`: commands of events with this word in them fail, until one mends it
     /// - `ask NODE event resume [NODE]`
-    /// - `ask NODE group enable|disable|restart|move GROUP [NODE]`
+    /// - `ask NODE group enable|disable|restart|move|hold|resume GROUP [NODE | WHY]`
+    /// - `ask NODE apply FROM TO...`: the file with every FROM in it replaced by TO
     /// - `ask NODE node start|standby|stop [graceful|takeover|forced]] [NODE`, `ask NODE confirm-dead NODE`
     /// - `start NODE`: the service, after a stop
     /// - `mute NODE... | NODE...`, `deafen NODE... | NODE...`: channels, or keepalives, do not pass
@@ -210,12 +211,24 @@ impl Sim {
                 }
             }
             "ask" => {
-                let (node, request) = (node(self, 1)?, request_of(&words[2..])?);
+                let (node, request) = (node(self, 1)?, self.request(&words[2..])?);
                 really.then(|| self.ask(node, request));
             }
             _ => return None,
         }
         Some(())
+    }
+
+    /// What is asked; a configuration is the first one with every first word of a pair replaced by the second.
+    fn request(&self, words: &[&str]) -> Option<Request> {
+        if words.first() != Some(&"apply") {
+            return request_of(words);
+        }
+        let mut text = self.founding.0.config_text.clone();
+        for pair in words[1..].chunks(2) {
+            text = text.replace(pair.first()?, pair.get(1)?);
+        }
+        Some(Request::Apply { text, dry_run: false })
     }
 
     /// All ways between the nodes on one side of the bar and those on the other.
@@ -248,6 +261,8 @@ fn request_of(words: &[&str]) -> Option<Request> {
                 "disable" => GroupVerb::Disable,
                 "restart" => GroupVerb::Restart,
                 "move" => GroupVerb::Move { to: text(3)? },
+                "hold" => GroupVerb::Hold { who: "root".into(), why: words.get(3..)?.join(" ") },
+                "resume" => GroupVerb::Resume,
                 _ => return None,
             };
             Request::Group { group: text(2)?, verb }

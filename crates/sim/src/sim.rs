@@ -82,6 +82,8 @@ pub(crate) struct Sim {
     pub(crate) net: Net,
     pub(crate) weather: Weather,
     pub(crate) config: Config,
+    /// Every configuration that was ever asked for.
+    pub(crate) known: Vec<Config>,
     pub(crate) founding: (State, BTreeSet<NodeId>),
     pub(crate) judge: Judge,
     pub(crate) trace: Trace,
@@ -107,6 +109,10 @@ pub(crate) struct Sim {
     pub(crate) peace: bool,
     pub(crate) peace_began: Ns,
     pub(crate) settled_since: Option<Ns>,
+    /// How often the first configuration was applied again since.
+    pub(crate) tries: u32,
+    /// What an operator holds stays held to the end.
+    pub(crate) keeps_held: bool,
     pub(crate) over: bool,
     pub(crate) script: Vec<crate::scenario::Act>,
     /// The addresses whose clients each node records, and whether there are clients at all.
@@ -155,6 +161,7 @@ impl Sim {
             machines,
             net: Net::new(manners),
             weather,
+            known: vec![config.clone()],
             config,
             trace,
             marks: Marks::default(),
@@ -172,6 +179,8 @@ impl Sim {
             peace: false,
             peace_began: 0,
             settled_since: None,
+            tries: 0,
+            keeps_held: false,
             over: false,
             script: Vec::new(),
             recorded: BTreeMap::new(),

@@ -174,6 +174,19 @@ impl Sim {
         told_nothing + lasts
     }
 
+    /// The addresses of two groups change places in the file; then one of them is brought up anew.
+    pub(crate) fn handed_over(&mut self, cast: &Cast) -> Ns {
+        let Some(request) = self.addresses_handed_over() else { return 0 };
+        self.ask(cast.v, request);
+        let groups: Vec<String> = self.config.groups.iter().map(|g| g.name.to_string()).collect();
+        let group = self.rng.pick(&groups).clone();
+        let at = self.rng.between(100, 400) * MS;
+        self.ask_at(at, cast.w, Request::Group { group, verb: GroupVerb::Restart });
+        let text = self.founding.0.config_text.clone();
+        self.ask_at(3 * S, cast.v, Request::Apply { text, dry_run: false });
+        4 * S
+    }
+
     pub(crate) fn forced_stop(&mut self, cast: &Cast) -> Ns {
         self.ask(cast.owner, Request::Node { node: None, verb: NodeVerb::Stop(StopMode::Forced) });
         5 * S

@@ -90,6 +90,46 @@ fn a_cascading_group_goes_home_when_its_node_returns() {
 }
 
 #[test]
+fn a_change_under_a_running_group_waits_for_its_restart_also_when_its_daemon_begins_anew() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 5000\nuntil 9000\n5000 ask lx4 apply 10.77.0.100 10.77.0.110\n5500 kill lx4 300\n\
+         7000 ask lx5 group restart web"
+    ));
+}
+
+#[test]
+fn what_a_group_was_acquired_with_is_not_given_to_another_one() {
+    insta::assert_snapshot!(check(
+        "cluster mutual\nfrom 5000\nuntil 7000\n5000 ask lx4 apply 10.77.0.100 10.77.0.110\n\
+         5500 ask lx4 apply 10.77.0.100 10.77.0.110 10.77.0.101 10.77.0.100\n6000 ask lx5 group restart east\n\
+         6500 ask lx4 apply 10.77.0.100 10.77.0.110 10.77.0.101 10.77.0.100"
+    ));
+}
+
+#[test]
+fn a_group_that_is_taken_out_is_taken_down_as_it_was_acquired() {
+    insta::assert_snapshot!(check(
+        "cluster mutual\nfrom 5000\nuntil 6500\n5000 ask lx4 apply east away 10.77.0.100 10.77.0.110"
+    ));
+}
+
+#[test]
+fn a_held_group_stays_down_when_its_owner_is_lost_until_it_is_resumed() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 5000\nuntil 9000\n5000 ask lx4 group hold web upgrade in place\n5500 off lx4\n\
+         8000 ask lx5 group resume web"
+    ));
+}
+
+#[test]
+fn what_fails_in_a_held_group_is_told_and_mended_when_it_is_resumed() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 5000\nuntil 12000\n5000 ask lx4 group hold web\n5500 apps-die lx4\n7000 kill lx4 300\n\
+         9000 ask lx5 group resume web\n12000 settled"
+    ));
+}
+
+#[test]
 fn a_rotating_group_stays_when_its_last_node_returns() {
     insta::assert_snapshot!(check(
         "cluster rotating\nfrom 5000\nuntil 12000\n5000 off lx4\n8000 on lx4\n12000 settled"

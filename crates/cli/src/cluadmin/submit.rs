@@ -121,7 +121,7 @@ impl Shell<'_> {
         client::accepted(self.asks.ask(&Request::Apply { text: text.clone(), dry_run: true })?)?;
         let before = client::status(self.asks)?;
         let lock = self.ticket.borrow().clone();
-        let order = Request::Change { text, serial, lock, disabled: disabled.to_vec() };
+        let order = Request::Change { text, serial, lock, disabled: disabled.to_vec(), later: true };
         let wait = settling(serial, &before, PATIENCE);
         let mut steps = Steps::from_now(self.asks, manner(&Screen::silent(), false))?;
         let began = Instant::now();

@@ -197,7 +197,7 @@ fn apply(asks: &dyn Asks, text: String, serial: u64) -> Result<()> {
         let trouble = Trouble::refused(first.message.clone()).next(first.help.clone());
         return Err(errors.fold(trouble, |t, more| t.next(format!("also: {}", more.message))));
     }
-    let change = Request::Change { text, serial, lock: None, disabled: Vec::new() };
+    let change = Request::Change { text, serial, lock: None, disabled: Vec::new(), later: false };
     client::order(asks, &change).map(drop)
 }
 

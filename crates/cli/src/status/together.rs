@@ -48,6 +48,13 @@ pub(super) fn block(status: &Status, first: &GroupStatus, paint: Paint) -> Strin
             let tone = if group_tone(&group.state) == Tone::Bad { Tone::Bad } else { Tone::Plain };
             let _ = writeln!(out, "  {node}: {}", paint.tone(tone, &wrapped(reason, WIDTH, "  ")));
         }
+        if let Some(hold) = &group.held {
+            let words = super::hold_words(hold, &jiff::tz::TimeZone::system());
+            let _ = writeln!(out, "  {node}: {}", paint.tone(Tone::Warning, &wrapped(&words, WIDTH, "  ")));
+        }
+        if let Some(pending) = &group.pending {
+            let _ = writeln!(out, "  {node}: {}", paint.tone(Tone::Warning, &wrapped(pending, WIDTH, "  ")));
+        }
         if let Some(advice) = &group.advice {
             let _ = writeln!(out, "    next: {}", paint.tone(Tone::Strong, &printable(advice)));
         }

@@ -28,7 +28,13 @@ impl File {
     }
 
     fn args(&self) -> ApplyArgs {
-        ApplyArgs { file: self.0.clone(), dry_run: false, no_undo: false, wait: Duration::from_millis(900) }
+        ApplyArgs {
+            file: self.0.clone(),
+            dry_run: false,
+            later: false,
+            no_undo: false,
+            wait: Duration::from_millis(900),
+        }
     }
 }
 

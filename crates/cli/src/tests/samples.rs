@@ -70,6 +70,8 @@ fn group() -> GroupStatus {
         blocked: None,
         advice: None,
         warnings: Vec::new(),
+        pending: None,
+        held: None,
         nodes: vec![(node_name("lx4"), "owns it".into()), (node_name("lx5"), "could have it".into())],
         resources: resources("running"),
         guarantee: "the next node acts only after power has confirmed that the owner is off".into(),

@@ -4,9 +4,10 @@
 use regent_api::GroupStatus;
 
 use crate::cluster::{Cluster, SERVICE, find, head, told};
-use crate::machine::sh;
+use crate::machine::{DAEMON, process_of, sh};
 
 const START: &str = "/opt/cell/bin/start";
+const OTHER_SERVICE: &str = "10.77.0.111";
 
 /// A group of storage and an address; the applications are `more`.
 fn cell(more: &str) -> String {
@@ -98,7 +99,50 @@ fn software_is_set_up_on_a_group_without_application_which_is_added_later_and_di
     cluster.order("lx4", &["group", "move", "cell", "lx5"]);
     cluster.online_on("cell", "lx5");
     assert_eq!(sh(&cluster, "lx5", "cat /krb5/conf").trim(), "configured");
+    edited(&cluster);
+    held(&cluster);
     cluster.one_writer();
+}
+
+/// What is changed under the group waits for its restart, also when the daemon begins anew meanwhile.
+fn edited(cluster: &Cluster) {
+    let epoch = group(cluster).epoch;
+    let next = cell(&format!("{}  monitor = {{ interval = \"1s\" }}\n", application()))
+        .replace("/krb5/conf\"", "/krb5/next\"")
+        .replace(SERVICE, OTHER_SERVICE);
+    sh(cluster, "lx5", "cp /krb5/conf /krb5/next");
+    let waits = "takes effect when cell is next enabled, moved or restarted: ";
+    let said = cluster.apply("lx4", &next);
+    assert!(said.contains(waits) && said.contains("application cell changes"), "{said}");
+    let daemon = process_of(cluster, "lx5", DAEMON).unwrap();
+    sh(cluster, "lx5", &format!("kill -9 {daemon}"));
+    cluster.wait_for("the daemon that begins anew", |s| {
+        let group = find(s, "cell");
+        group.epoch == epoch && group.resources.iter().all(|r| r.state == "running")
+    });
+    let status = group(cluster);
+    assert!(status.pending.is_some_and(|text| text.contains(waits)));
+    let there = |address: &str| sh(cluster, "lx5", &format!("ip -o addr | grep -c {address}/ || true"));
+    assert_eq!((there(SERVICE).trim(), there(OTHER_SERVICE).trim()), ("1", "0"));
+    cluster.order("lx4", &["group", "restart", "cell"]);
+    cluster.online_on("cell", "lx5");
+    assert_eq!((there(SERVICE).trim(), there(OTHER_SERVICE).trim()), ("0", "1"));
+    assert_eq!(group(cluster).pending, None);
+}
+
+/// What ends in a held group is told, and left to whoever works on it.
+fn held(cluster: &Cluster) {
+    let epoch = group(cluster).epoch;
+    cluster.order("lx4", &["group", "hold", "cell", "--why", "upgrade in place"]);
+    sh(cluster, "lx5", "pkill -x -f 'sleep 4711'");
+    let state = |s: &regent_api::Status| find(s, "cell").resources.last().map(|r| r.state.clone());
+    cluster.wait_for("the failure", |s| state(s).as_deref() == Some("failed"));
+    let said = cluster.order("lx4", &["status"]);
+    assert!(said.contains("cell held") && said.contains(": upgrade in place"), "{said}");
+    assert_eq!(group(cluster).epoch, epoch, "nothing was done");
+    cluster.order("lx4", &["group", "resume", "cell"]);
+    cluster.wait_for("what was mended", |s| state(s).as_deref() == Some("running"));
+    assert_eq!(group(cluster).held, None);
 }
 
 /// Every way in which the standby does not fit is said, with what to type, and a silent node is said too.

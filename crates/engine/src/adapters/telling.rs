@@ -70,7 +70,7 @@ impl Engine {
             _ => Vec::new(),
         };
         let address = |(group, resource): &(GroupName, ResourceName)| {
-            let config = self.state.config.group(group)?;
+            let config = self.state.definition(group)?;
             config.addresses.iter().find(|a| a.name == *resource).map(|a| a.address)
         };
         let one = |adapter: &AdapterConfig| {

@@ -178,7 +178,7 @@ impl Engine {
             .iter()
             .filter(|(group, claim)| claim.way == way && is_ours(group))
             .filter(|(group, _)| {
-                let config = self.state.config.group(group);
+                let config = self.state.definition(group);
                 config.is_some_and(|g| g.resources().iter().any(|r| r.tier() == tier))
             })
             .map(|(group, _)| group.clone())
@@ -186,7 +186,7 @@ impl Engine {
     }
 
     fn resources_of(&self, groups: &[GroupName], tier: Tier) -> Vec<String> {
-        let configs = groups.iter().filter_map(|g| self.state.config.group(g));
+        let configs = groups.iter().filter_map(|g| self.state.definition(g));
         let all = configs.flat_map(|g| g.resources());
         all.filter(|r| r.tier() == tier).map(|r| r.name().to_string()).collect()
     }

@@ -105,6 +105,7 @@ mod tests {
                 serial: 1,
                 inherits: false,
                 ends_by_reboot: false,
+                ran_before: false,
             };
             let sequencer = Sequencer::acquire(task, Moment(0));
             Self { sequencer, numbers: RunNumbers::default(), now: 0, told: Vec::new() }

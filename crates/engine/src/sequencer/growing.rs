@@ -26,8 +26,8 @@ impl Sequencer {
         let wanted = std::mem::take(&mut self.wanted);
         let is_new = |r: &Resource| !self.slots.iter().any(|s| s.resource.is_the_same_thing_as(r));
         let Some(first) = wanted.iter().position(is_new) else { return };
-        // A configuration that leaves out or changes what is held is refused before it gets here: were one taken all
-        // the same, nothing may be lost sight of.
+        // Where a configuration leaves out or changes what is held, what was acquired stays in force, and is what gets
+        // here: were anything else to come, nothing may be lost sight of.
         let kept = |slot: &Slot| wanted.iter().any(|r| r.is_the_same_thing_as(&slot.resource));
         if !self.slots.iter().all(kept) {
             return;
@@ -92,6 +92,7 @@ mod tests {
                 serial: 1,
                 inherits: true,
                 ends_by_reboot: false,
+                ran_before: false,
             };
             Self { sequencer: Sequencer::acquire(task, Moment(0)), numbers: RunNumbers::default(), now: 0 }
         }

@@ -98,7 +98,9 @@ impl Sequencer {
         let busy =
             |at, watch| by_hand(at) || self.monitors.values().any(|a| (a.slot, a.watch) == (at, watch));
         let all = self.slots.iter().enumerate().filter(|(_, slot)| !slot.suspended).flat_map(|(at, slot)| {
-            let on = slot.watches.iter().enumerate().filter(|(_, w)| !w.times.interval.is_zero());
+            let recheck = slot.recheck;
+            let watches = slot.watches.iter().enumerate();
+            let on = watches.filter(move |(at, w)| !w.times.interval.is_zero() || (recheck && *at == 0));
             on.map(move |(watch, _)| (at, watch))
         });
         all.filter(|(at, watch)| !busy(*at, *watch)).collect()
@@ -113,6 +115,7 @@ impl Sequencer {
         if self.stage != Stage::Online || self.slots[at].suspended {
             return;
         }
+        let recheck = watch == 0 && std::mem::take(&mut self.slots[at].recheck);
         let interval = self.slots[at].watches[watch].times.interval;
         self.slots[at].watches[watch].next = now + interval;
         if outcome == Outcome::Running {
@@ -134,7 +137,7 @@ impl Sequencer {
         };
         let text = format!("{what} is not well ({counted}): {}", failure.reason);
         wishes.push(self.tell_slot(Level::Warning, "monitor", at, text, Duration::ZERO, &failure.evidence));
-        if count >= limit {
+        if count >= limit || recheck {
             self.failed(now, at, watch, &failure.reason, wishes);
         }
     }
@@ -152,6 +155,7 @@ impl Sequencer {
         let well_again = was_unwell || slot.left_failed == Some(watch);
         if slot.left_failed == Some(watch) {
             slot.left_failed = None;
+            slot.spared = None;
         }
         if slot.left_failed.is_none() {
             slot.stands();
@@ -216,6 +220,9 @@ impl Sequencer {
         slot.evidence_due = slot.diagnose.map(|_| why.to_owned());
         if slot.watches[watch].observes {
             self.observed(at, watch, wishes);
+            return;
+        }
+        if self.is_spared(at, watch, why, wishes) {
             return;
         }
         let what = self.described(at);

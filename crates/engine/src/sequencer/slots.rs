@@ -47,6 +47,10 @@ pub(super) struct Slot {
     pub(super) left_failed: Option<usize>,
     /// It is held, and does not run: nobody started it, or it was taken down by hand.
     pub(super) idle: bool,
+    /// It failed while its group was held, and why.
+    pub(super) spared: Option<String>,
+    /// It is looked at once more, whether it is monitored or not: what it did while its group was held decides.
+    pub(super) recheck: bool,
     /// It is being taken down and brought up again because it failed here.
     pub(super) after_failure: bool,
     restarts: VecDeque<Moment>,
@@ -132,6 +136,8 @@ impl Slot {
             evidence_due: None,
             left_failed: None,
             idle: false,
+            spared: None,
+            recheck: false,
             after_failure: false,
             restarts: VecDeque::new(),
         }
@@ -157,6 +163,8 @@ impl Slot {
         self.stays = false;
         self.probed = true;
         self.left_failed = None;
+        self.spared = None;
+        self.recheck = false;
         for watch in &mut self.watches {
             watch.answers.clear();
             watch.slow = false;

@@ -40,6 +40,7 @@ fn play(lines: &str) -> Play {
         serial: 1,
         inherits: false,
         ends_by_reboot: false,
+        ran_before: false,
     };
     let now = Moment(1);
     let sequencer = Sequencer::acquire(task, now);

@@ -58,13 +58,24 @@ pub(super) fn check(draft: &Draft, now: Option<LocalTime>, findings: &mut Findin
 }
 
 fn decides_nothing(group: &GroupDraft, findings: &mut Findings) {
-    let Some(policy) = group.policy.as_ref().filter(|p| p.value.failback == Failback::Never) else { return };
+    let Some(policy) = &group.policy else { return };
     let after = group.failback.after.as_ref().map(|a| ("failback_after", &a.span));
     let at = group.failback.at.as_ref().map(|a| ("failback_at", &a.span));
-    for (key, span) in after.into_iter().chain(at) {
+    let (idle, why, help) = match policy.value.failback {
+        Failback::Home => return,
+        Failback::Never => {
+            ([after, at], "never fails back", "write failback = \"home\" in the policy, or delete the line")
+        }
+        Failback::Join => (
+            [None, at],
+            "goes home only when its home node joins",
+            "delete the line, or write failback = \"home\" to go back by the calendar",
+        ),
+    };
+    for (key, span) in idle.into_iter().flatten() {
         findings.add(
-            Finding::warning(span, format!("`{key}` decides nothing: `{}` never fails back", group.title()))
-                .help("write failback = \"home\" in the policy, or delete the line")
+            Finding::warning(span, format!("`{key}` decides nothing: `{}` {why}", group.title()))
+                .help(help)
                 .related(&policy.span, "its policy"),
         );
     }

@@ -44,6 +44,9 @@ pub enum Failback {
     Home,
     /// The group stays; the node that returned becomes the standby.
     Never,
+    /// The group goes to its home node at the moment when that node joins, wherever it is and whoever moved it there;
+    /// at no other moment.
+    Join,
 }
 
 /// The triple under every policy.
@@ -125,7 +128,8 @@ impl Failover {
 
 impl Failback {
     /// The words of a configuration.
-    pub const WORDS: [(&'static str, Self); 2] = [("home", Self::Home), ("never", Self::Never)];
+    pub const WORDS: [(&'static str, Self); 3] =
+        [("home", Self::Home), ("never", Self::Never), ("join", Self::Join)];
 
     /// The word of a configuration.
     #[must_use]

@@ -6,7 +6,7 @@ use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
 use crate::mutants::{Condition, off};
 use crate::proof::Proof;
 use crate::state::command::{Command, NewConfig, NodeMode, Proposal, ReleaseReason, StopMode};
-use crate::state::{Change, Life, Member, Ownership, PROPOSALS_REMEMBERED, Phase, State, Tenure};
+use crate::state::{Change, Group, Life, Member, Ownership, PROPOSALS_REMEMBERED, Phase, State, Tenure};
 
 pub(super) type Changes = Vec<Change>;
 
@@ -69,6 +69,8 @@ impl State {
             Command::InstanceVersion { instance, version, who, at_ms } => {
                 self.instance_version(instance, version, who, *at_ms)
             }
+            Command::Hold { group, who, why, since_ms } => self.hold(group, who, why, *since_ms),
+            Command::Resume(group) => self.resume(group),
         }
     }
 
@@ -76,7 +78,7 @@ impl State {
         if new.replaces != self.config_serial {
             return void("another configuration was put in force meanwhile; look at it and apply again");
         }
-        if let Err(why) = self.keeps_what_is_held(&new.config) {
+        if let Err(why) = self.keeps_what_is_held(&new.config, new.later) {
             return void(why);
         }
         if let Err(why) = self.still_locked(new.lock.as_deref()) {
@@ -85,6 +87,11 @@ impl State {
         let new_groups = new.disabled.iter().filter(|name| !self.groups.contains_key(*name));
         let disabled: Vec<GroupName> = new_groups.cloned().collect();
         self.instances_follow(&new.config);
+        let mut in_force = self.in_force_under(&new.config, new.later);
+        for (name, group) in &mut self.groups {
+            group.in_force = in_force.remove(name);
+        }
+        self.keep_joined_homes(&new.config);
         self.config_serial += 1;
         self.config = new.config.clone();
         self.config_text.clone_from(&new.text);
@@ -97,9 +104,11 @@ impl State {
             }
         }
         // A group that was taken out stays known until its owner has released it.
-        let config = &self.config;
-        self.groups
-            .retain(|name, group| config.group(name).is_some() || matches!(group.tenure, Tenure::Owned(_)));
+        let gone = |(name, group): &(&GroupName, &Group)| {
+            self.config.group(name).is_none() && matches!(group.tenure, Tenure::Vacant(_))
+        };
+        let gone: Vec<GroupName> = self.groups.iter().filter(gone).map(|(name, _)| name.clone()).collect();
+        gone.iter().for_each(|name| self.forget_group(name));
         vec![Change::ConfigChanged]
     }
 
@@ -160,6 +169,7 @@ impl State {
             }
         }
         self.end_moves_to(about.node);
+        self.home_has_joined(about);
         for (name, group) in &mut self.groups {
             if group.failed_on.remove(&about.node).is_some() {
                 changes.push(Change::Wished(name.clone()));
@@ -203,10 +213,18 @@ impl State {
         let known = self.config.group(name).is_some();
         let Some(group) = self.groups.get_mut(name) else { return Vec::new() };
         group.tenure = Tenure::Vacant(proof.clone());
+        group.in_force = None;
         if !known {
-            self.groups.remove(name);
+            self.forget_group(name);
         }
         vec![Change::Vacated(name.clone(), proof)]
+    }
+
+    /// A group that is not configured and nobody's any more: of it only the last epoch is kept.
+    fn forget_group(&mut self, name: &GroupName) {
+        if let Some(group) = self.groups.remove(name) {
+            self.last_epochs.insert(name.clone(), group.epoch);
+        }
     }
 
     fn node_down(
@@ -253,6 +271,9 @@ impl State {
             Ok(epoch) => epoch,
             Err(why) => return void(why),
         };
+        if let Some(why) = self.is_kept_down(name) {
+            return void(why);
+        }
         let Some(group) = self.groups.get_mut(name) else {
             return void(format!("there is no group {name}"));
         };
@@ -280,6 +301,10 @@ impl State {
         group.started = true;
         group.moved |= group.moved_to == Some(to.node);
         group.suspended.clear();
+        group.joined_home = None;
+        if let Some(hold) = &mut group.held {
+            hold.ordered = false;
+        }
         vec![Change::Assigned(name.clone(), ownership)]
     }
 
@@ -367,6 +392,9 @@ impl State {
     }
 
     pub(super) fn release(&mut self, name: &GroupName, epoch: Epoch, reason: &ReleaseReason) -> Changes {
+        if let Some(hold) = self.hold_of(name).filter(|_| reason.is_by_itself()) {
+            return void(format!("{name} is {hold}"));
+        }
         let changes = self.phase(name, epoch, |phase| match phase {
             Phase::Releasing(_) => Err("it is being released already".into()),
             Phase::AwaitsReboot => Err("it is down already, as far as that is possible".into()),

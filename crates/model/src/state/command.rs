@@ -304,6 +304,19 @@ pub enum Command {
         /// The newest format that it reads.
         newest: Format,
     },
+    /// Nothing is to be done with a group by itself.
+    Hold {
+        /// The group.
+        group: GroupName,
+        /// Who wants it.
+        who: String,
+        /// Why.
+        why: String,
+        /// The time of the node that was asked, in milliseconds since 1970.
+        since_ms: u64,
+    },
+    /// A group is not held any more.
+    Resume(GroupName),
 }
 
 /// A configuration to put in force.
@@ -321,13 +334,15 @@ pub struct NewConfig {
     pub lock: Option<String>,
     /// The groups that are disabled when they are new.
     pub disabled: BTreeSet<GroupName>,
+    /// Running groups are not even added to: whatever is new to them waits for their next acquisition.
+    pub later: bool,
 }
 
 impl NewConfig {
     /// One that holds on no terms.
     #[must_use]
     pub fn replacing(replaces: u64, text: String, config: Config, past_dates: BTreeSet<GroupName>) -> Self {
-        Self { replaces, text, config, past_dates, lock: None, disabled: BTreeSet::new() }
+        Self { replaces, text, config, past_dates, lock: None, disabled: BTreeSet::new(), later: false }
     }
 }
 

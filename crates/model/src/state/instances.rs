@@ -300,7 +300,7 @@ port = 1972
         put(&mut log, &CLUSTER.replace("port = 1972", "port = 1973"));
         assert!(log.state.instance(&name()).is_some());
         let elsewhere = CLUSTER.replace("/storage2/c", "/storage2/d");
-        let held = log.state.keeps_what_is_held(&parse(&elsewhere).config.unwrap());
+        let held = log.state.keeps_what_is_held(&parse(&elsewhere).config.unwrap(), false);
         assert!(held.is_err_and(|why| why.contains("regent group disable ward")), "under its owner");
         log.release(1);
         put(&mut log, &elsewhere);

@@ -28,7 +28,7 @@ impl State {
     /// Whether a release of this group is complete only after a reboot.
     #[must_use]
     pub fn ends_by_reboot(&self, group: &GroupName) -> bool {
-        self.config.group(group).is_some_and(|g| g.release == ReleaseEnd::Reboot)
+        self.definition(group).is_some_and(|g| g.release == ReleaseEnd::Reboot)
     }
 
     /// Orders a reboot, if something on the node waits for one.
@@ -38,6 +38,11 @@ impl State {
         }
         if !self.owned_by(about).any(|(_, o)| o.phase == Phase::AwaitsReboot) {
             return void(format!("nothing on {} waits for a reboot (any more)", self.name_of(about.node)));
+        }
+        let runs = |o: &crate::state::Ownership| o.phase != Phase::AwaitsReboot;
+        let held = self.owned_by(about).find(|(name, o)| runs(o) && self.hold_of(name).is_some());
+        if let Some(name) = held.map(|(name, _)| name.clone()) {
+            return void(format!("{name} is held, and runs on {}", self.name_of(about.node)));
         }
         match self.lives.get_mut(&about.node) {
             Some(life) if !life.reboots => life.reboots = true,
@@ -56,6 +61,9 @@ impl State {
         if !stays {
             return void(format!("{owner} gets nothing more"));
         }
+        if let Some(why) = self.is_kept_down(name) {
+            return void(why);
+        }
         let parent_epoch = match self.parents_epoch(name) {
             Ok(epoch) => epoch,
             Err(why) => return void(why),
@@ -68,6 +76,9 @@ impl State {
             (changes.as_mut_slice(), self.groups.get_mut(name))
         {
             group.parked_on = None;
+            if let Some(hold) = &mut group.held {
+                hold.ordered = false;
+            }
             if let Tenure::Owned(o) = &mut group.tenure {
                 o.parent_epoch = parent_epoch;
                 told.parent_epoch = parent_epoch;

@@ -1,5 +1,6 @@
 //! What operators wish for: modes of nodes, groups on, off, moved and restarted, and their word that a node is dead.
 
+use crate::config::{Config, Failback, GroupConfig};
 use crate::ids::{GroupName, IncarnationOf, NodeId, ResourceName};
 use crate::proof::Proof;
 use crate::state::apply::{Changes, void};
@@ -33,6 +34,7 @@ impl State {
         group.enabled = true;
         group.parked_on = None;
         group.failed_on.clear();
+        self.orders_up(name);
         vec![Change::Wished(name.clone())]
     }
 
@@ -42,6 +44,10 @@ impl State {
         };
         group.enabled = false;
         group.moved_to = None;
+        group.joined_home = None;
+        if let Some(hold) = &mut group.held {
+            hold.ordered = false;
+        }
         if matches!(group.tenure, Tenure::Vacant(_)) {
             group.started = false;
         }
@@ -62,7 +68,9 @@ impl State {
         group.moved_to = Some(to);
         group.moved = matches!(&group.tenure, Tenure::Owned(o) if o.owner.node == to);
         group.parked_on = None;
+        group.joined_home = None;
         group.failed_on.remove(&to);
+        self.orders_up(name);
         vec![Change::Wished(name.clone())]
     }
 
@@ -85,6 +93,36 @@ impl State {
             if by_calendar && group.moved && group.moved_to == Some(node) {
                 group.moved_to = None;
                 group.moved = false;
+            }
+        }
+    }
+
+    /// A node has joined the cluster. What is at home there and fails back at that moment alone is to go there, wherever
+    /// an operator has moved it; not what is held, and not if the node is not to own anything.
+    pub(super) fn home_has_joined(&mut self, about: IncarnationOf) {
+        let is_active = self.lives.get(&about.node).is_some_and(|l| l.mode == NodeMode::Active);
+        for (name, group) in &mut self.groups {
+            let Some(config) = self.config.group(name) else { continue };
+            let home = config.nodes.first();
+            let is_home = self.members.get(&about.node).is_some_and(|m| Some(&m.name) == home);
+            let joins = config.policy.failback == Failback::Join && is_home && is_active;
+            if joins && group.held.is_none() && group.enabled {
+                group.joined_home = Some(about);
+                group.moved_to = None;
+                group.moved = false;
+            }
+        }
+    }
+
+    /// A policy that does not fail back so, or another home node, has nothing to do with a node that joined before.
+    pub(super) fn keep_joined_homes(&mut self, new: &Config) {
+        for (name, group) in &mut self.groups {
+            let stays = |config: &GroupConfig| {
+                let home = group.joined_home.and_then(|about| self.members.get(&about.node)).map(|m| &m.name);
+                config.policy.failback == Failback::Join && home == config.nodes.first()
+            };
+            if !new.group(name).is_some_and(|config| stays(config)) {
+                group.joined_home = None;
             }
         }
     }
@@ -118,17 +156,21 @@ impl State {
             if self.owned_children(name).next().is_some() {
                 if let Some(group) = self.groups.get_mut(name) {
                     group.restarts = Some(ownership.epoch);
+                    if let Some(hold) = &mut group.held {
+                        hold.ordered = true;
+                    }
                 }
                 return changes;
             }
             changes.extend(self.release(name, ownership.epoch, &ReleaseReason::Restart));
+            self.orders_up(name);
         }
         changes
     }
 
     pub(super) fn watch(&mut self, name: &GroupName, application: &ResourceName, on: bool) -> Changes {
         let known =
-            self.config.group(name).is_some_and(|g| g.applications.iter().any(|a| &a.name == application));
+            self.definition(name).is_some_and(|g| g.applications.iter().any(|a| &a.name == application));
         if !known {
             return void(format!("{name} has no application {application}"));
         }

@@ -6,6 +6,7 @@
 mod failback;
 mod figures;
 mod fixed_point;
+mod held;
 mod networks;
 mod reboot;
 mod relations;

@@ -11,7 +11,7 @@ use regent_model::figure::Figure;
 use regent_model::ids::{GroupName, Incarnation, IncarnationOf, NodeId, NodeName, Round};
 use regent_model::proof::Promise;
 use regent_model::state::{
-    Change, Command, Member, NodeMode, Phase, Proposal, ProposalId, State, StopMode, Tenure,
+    Change, Command, Member, NewConfig, NodeMode, Phase, Proposal, ProposalId, State, StopMode, Tenure,
 };
 use regent_planner::{Intent, View, decide, place};
 
@@ -170,9 +170,15 @@ impl Story {
         self.settle();
     }
 
-    /// What the leader knows beside the log.
+    /// What the leader knows beside the log, and what else an operator wants.
     fn learns(&mut self, words: &[&str]) {
         match words {
+            ["hold", group, why @ ..] => {
+                let (who, why) = ("root".to_owned(), why.join(" "));
+                self.commit(Command::Hold { group: name(group), who, why, since_ms: 0 });
+            }
+            ["resume", group] => self.commit(Command::Resume(name(group))),
+            ["apply", from, to] => self.apply(from, to),
             ["met", node] => {
                 self.view.met.insert(self.life(node));
             }
@@ -208,6 +214,18 @@ impl Story {
         self.commit(Command::NodeUp { about, boot, clean: how == "clean" });
         self.view.heard.retain(|h| h.node != id);
         self.view.heard.insert(about);
+    }
+
+    /// The file with every `from` in it replaced; what follows from that is told.
+    fn apply(&mut self, from: &str, to: &str) {
+        let text = self.state.config_text.replace(from, to);
+        let config = parse(&text).config.unwrap();
+        for line in self.state.effects_of(&config, false) {
+            let _ = writeln!(self.told, "    plan: {line}");
+        }
+        let replaces = self.state.config_serial;
+        let new = NewConfig::replacing(replaces, text, config, BTreeSet::new());
+        self.commit(Command::SetConfig(Box::new(new)));
     }
 
     fn mode(&mut self, node: &str, mode: NodeMode) {

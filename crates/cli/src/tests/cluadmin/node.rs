@@ -209,7 +209,7 @@ impl Asks for Node {
                 Some((reason, advice)) => Answer::refused(reason, advice),
                 None => Answer::Done("it can be applied".into()),
             },
-            Request::Change { text, serial, lock, disabled } => {
+            Request::Change { text, serial, lock, disabled, .. } => {
                 self.change(text, *serial, lock.as_ref(), disabled)
             }
             Request::LockConfig { lock, over } => {
