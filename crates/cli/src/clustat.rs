@@ -242,6 +242,7 @@ pub fn as_json(view: &View, only: Option<&str>) -> Value {
             "state": group.state,
             "why": group.blocked,
             "next": group.advice,
+            "pending": group.pending,
         })
     });
     json!({

@@ -1,7 +1,7 @@
 //! What Regent says, in the words of this shell: the same commands by the names that they have here.
 
 /// Each command of `regent` with the one of this shell that does the same.
-const COMMANDS: [(&str, &str); 8] = [
+const COMMANDS: [(&str, &str); 9] = [
     ("regent group enable ", "service enable "),
     ("regent group disable ", "service disable "),
     ("regent group move ", "service relocate "),
@@ -12,6 +12,7 @@ const COMMANDS: [(&str, &str); 8] = [
         "Add a [[fence]] with",
         "Power switches stand in the text (cluster saveas FILE, cluster restorefrom FILE): a [[fence]] with",
     ),
+    ("is next enabled, moved or restarted", "is next enabled or relocated"),
     ("the group failed there", "the service failed there"),
 ];
 

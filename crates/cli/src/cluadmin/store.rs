@@ -56,7 +56,8 @@ fn placement(group: &mut Table, config: &Config, old: Option<&Service>, new: &Se
     }
     set(group, "nodes", Array::from_iter(nodes));
     let startup = if new.preferred.is_some() { Startup::Home } else { Startup::FirstAvailable };
-    let failback = if new.relocate && new.preferred.is_some() { returning() } else { Failback::Never.word() };
+    let failback =
+        if new.relocate && new.preferred.is_some() { Failback::Join.word() } else { Failback::Never.word() };
     let failover = group.get("policy").and_then(|p| p.as_inline_table()?.get("failover").cloned());
     let failover = failover.unwrap_or_else(|| known.map_or("next", |g| g.policy.failover.word()).into());
     let mut policy = InlineTable::new();
@@ -65,15 +66,6 @@ fn placement(group: &mut Table, config: &Config, old: Option<&Service>, new: &Se
     policy.insert("failback", failback.into());
     policy.fmt();
     set(group, "policy", policy);
-}
-
-/// The word for: goes to its preferred member when that one joins.
-fn returning() -> &'static str {
-    Failback::WORDS
-        .iter()
-        .map(|(word, _)| *word)
-        .find(|word| *word == "join")
-        .unwrap_or(Failback::Home.word())
 }
 
 fn addresses(group: &mut Table, old: Option<&Service>, new: &Service) -> Result<()> {

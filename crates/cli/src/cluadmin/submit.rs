@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use regent_api::{Request, Status};
+use regent_api::Request;
 use regent_model::config::{Config, Finding, Severity, parse, parse_at};
 
 use super::dialog::{Asked, Flow};
@@ -13,7 +13,6 @@ use super::store::store;
 use super::{PATIENCE, Shell, state_of};
 use crate::apply::settling;
 use crate::client;
-use crate::clustat::word;
 use crate::edit::Editor;
 use crate::follow::{Settled, Steps, Wait, until};
 use crate::look::{local_now, manner};
@@ -25,7 +24,6 @@ use crate::trouble::{Result, Trouble};
 impl Shell<'_> {
     /// Puts a definition in force: a new one, or one that takes the place of `old`.
     pub(super) fn put(&self, old: Option<&Service>, new: &Service, disabled: bool) -> Asked<()> {
-        let before = client::status(self.asks)?;
         let edit = |editor: &mut Editor, config: &Config| {
             let now = Service::read(editor, config, &new.name);
             if now.as_ref() != old {
@@ -40,7 +38,7 @@ impl Shell<'_> {
         let name = &new.name;
         if old.is_some() {
             self.console.say(&format!("Modified {name}.\n"))?;
-            return Ok(self.remark_on_a_running_one(&before, name)?);
+            return Ok(self.remark_on_a_running_one(name)?);
         }
         if disabled {
             return Ok(self
@@ -57,20 +55,14 @@ impl Shell<'_> {
     }
 
     /// What runs goes on as it was started.
-    fn remark_on_a_running_one(&self, before: &Status, name: &str) -> Result<()> {
+    fn remark_on_a_running_one(&self, name: &str) -> Result<()> {
         let now = client::status(self.asks)?;
-        let held = |status: &Status| {
-            state_of(status, name).filter(|g| g.owner.is_some()).map(|g| (g.owner.clone(), g.epoch, word(g)))
-        };
-        let Some((Some(owner), epoch, "running")) = held(&now) else { return Ok(()) };
-        if held(before).is_none_or(|(_, old, _)| old != epoch) {
-            return Ok(());
-        }
+        let Some(pending) = state_of(&now, name).and_then(|g| g.pending.as_ref()) else { return Ok(()) };
         let text = format!(
-            "{name} goes on on {owner} without a break. To start it anew as it is defined now: \
-             service disable and service enable, or service relocate."
+            "{}. For that: service disable {name} and service enable {name}, or service relocate {name}.",
+            in_its_words(pending)
         );
-        self.console.say(&format!("{}\n", wrapped(&text, 78, "")))
+        self.console.say(&format!("{}\n", wrapped(&text, 90, "  ")))
     }
 
     /// Changes the text of the configuration and puts it in force; groups of `disabled` that are new are not started.
@@ -118,7 +110,7 @@ impl Shell<'_> {
         settles: bool,
     ) -> Asked<()> {
         // Refused is refused before anything is committed.
-        client::accepted(self.asks.ask(&Request::Apply { text: text.clone(), dry_run: true })?)?;
+        client::plan(self.asks, &text, true)?;
         let before = client::status(self.asks)?;
         let lock = self.ticket.borrow().clone();
         let order = Request::Change { text, serial, lock, disabled: disabled.to_vec(), later: true };

@@ -80,6 +80,9 @@ pub fn services(view: &View, only: Option<&str>) -> String {
             let text = in_its_words(&format!("{}: {why}{next}", group.name));
             let _ = writeln!(remarks, "  {}", wrapped(&text, WIDTH - 2, "    "));
         }
+        if let Some(pending) = &group.pending {
+            let _ = writeln!(remarks, "  {}", wrapped(&in_its_words(pending), WIDTH - 2, "    "));
+        }
     }
     remarks = if remarks.is_empty() { remarks } else { format!("\n{remarks}") };
     format!("{}\n{}{remarks}", ruler("Service Status"), table.text)

@@ -50,6 +50,8 @@ fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide(
         said.contains("Modified hall.") && find(&cluster.status().unwrap(), "hall").epoch.0 == 1,
         "{said}"
     );
+    assert!(said.contains("this takes effect when hall is next enabled or relocated"), "{said}");
+    sh(&cluster, "lx5", "test ! -e /run/hall");
     sh(&cluster, "lx4", "cluadmin -- service relocate hall");
     cluster.online_on("hall", "lx4");
     sh(&cluster, "lx4", "test -e /run/hall");

@@ -74,6 +74,8 @@ pub(super) struct Node {
     pub(super) serial: Cell<u64>,
     pub(super) lock: RefCell<Option<ConfigLock>>,
     pub(super) groups: RefCell<BTreeMap<String, Doing>>,
+    /// What runs as it was acquired.
+    pub(super) pending: RefCell<Vec<String>>,
     /// Members that are not there.
     pub(super) down: RefCell<Vec<String>>,
     /// What keeps groups from running.
@@ -92,6 +94,7 @@ impl Node {
             serial: Cell::new(4),
             lock: RefCell::default(),
             groups: RefCell::default(),
+            pending: RefCell::default(),
             down: RefCell::default(),
             fails: None,
             refuses: None,
@@ -139,6 +142,10 @@ impl Node {
             state: state.clone(),
             owner: owner.as_deref().map(node_name),
             epoch: Epoch(*epoch),
+            pending: self.pending.borrow().iter().any(|n| n == name).then(|| {
+                let when = format!("{name} is next enabled, moved or restarted");
+                format!("{name} runs on lx4 as it was acquired; this takes effect when {when}: what changed")
+            }),
             blocked: unwell.clone(),
             advice: unwell.map(|_| format!("mend the cause, then: regent group enable {name}")),
             ..healthy().groups.remove(0)
@@ -161,6 +168,7 @@ impl Node {
     }
 
     fn order(&self, name: &str, verb: &GroupVerb) {
+        self.pending.borrow_mut().retain(|n| n != name);
         let mut groups = self.groups.borrow_mut();
         let (state, owner, epoch) = groups.get_mut(name).expect("a group of the configuration");
         let home = "lx4".to_owned();
@@ -192,6 +200,15 @@ impl Node {
         if serial != self.serial.get() {
             return Answer::refused("configuration 9 was put in force meanwhile", "make the change again");
         }
+        let resources = |text: &str| {
+            let config = parse(text).config.expect("a valid configuration is applied");
+            config.groups.iter().map(|g| (g.name.to_string(), g.resources())).collect::<Vec<_>>()
+        };
+        let new = resources(text);
+        let changed = |(name, old): &(String, Vec<_>)| new.iter().any(|(n, now)| n == name && now != old);
+        let held = resources(&self.text.borrow()).into_iter().filter(changed).map(|(name, _)| name);
+        let online = |name: &String| self.groups.borrow()[name].0 == "online";
+        self.pending.borrow_mut().extend(held.filter(online));
         self.text.replace(text.to_owned());
         self.serial.set(serial + 1);
         self.begin_new_ones(disabled);
@@ -205,9 +222,9 @@ impl Asks for Node {
             Request::Status => Answer::Status(Box::new(self.status())),
             Request::Config => Answer::Config { text: self.text.borrow().clone(), serial: self.serial.get() },
             Request::Events { .. } => Answer::Events { entries: Vec::new(), last: 0 },
-            Request::Apply { dry_run: true, .. } => match &self.refuses {
+            Request::ApplyLater { dry_run: true, .. } => match &self.refuses {
                 Some((reason, advice)) => Answer::refused(reason, advice),
-                None => Answer::Done("it can be applied".into()),
+                None => Answer::Plan(Vec::new()),
             },
             Request::Change { text, serial, lock, disabled, .. } => {
                 self.change(text, *serial, lock.as_ref(), disabled)
