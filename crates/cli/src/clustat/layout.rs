@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use super::{View, heartbeats, is_meant, is_up, word};
 use crate::cluadmin::phrases::in_its_words;
 use crate::paint::{printable, wrapped};
+use crate::status::hold_words;
 
 /// The width of the screen.
 const WIDTH: usize = 77;
@@ -78,6 +79,11 @@ pub fn services(view: &View, only: Option<&str>) -> String {
         {
             let next = group.advice.as_ref().map_or_else(String::new, |a| format!("; next: {a}"));
             let text = in_its_words(&format!("{}: {why}{next}", group.name));
+            let _ = writeln!(remarks, "  {}", wrapped(&text, WIDTH - 2, "    "));
+        }
+        if let Some(hold) = &group.held {
+            let text =
+                format!("{} {}; next: regent group resume {0}", group.name, hold_words(hold, &view.zone));
             let _ = writeln!(remarks, "  {}", wrapped(&text, WIDTH - 2, "    "));
         }
         if let Some(pending) = &group.pending {

@@ -2,7 +2,7 @@
 
 use insta::assert_snapshot;
 use jiff::tz::TimeZone;
-use regent_api::Status;
+use regent_api::{HoldStatus, Status};
 use regent_model::Epoch;
 use regent_model::config::parse;
 use regent_model::journal::Level;
@@ -57,6 +57,17 @@ fn the_member_that_is_asked_is_cut_off() {
 #[test]
 fn a_service_runs_nowhere() {
     assert_snapshot!(services(&view(failed()), Some("cacheha1")));
+}
+
+#[test]
+fn a_service_that_is_held_and_one_that_waits_for_its_next_start_say_so() {
+    let mut status = healthy();
+    status.groups[0].held = Some(HoldStatus { who: "maria".into(), why: "upgrade".into(), since_ms: noon() });
+    status.groups[0].pending = Some(
+        "cacheha1 runs as it was acquired; this waits until cacheha1 is next enabled, moved or restarted"
+            .into(),
+    );
+    assert_snapshot!(services(&view(status), None));
 }
 
 #[test]
