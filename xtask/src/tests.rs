@@ -55,7 +55,9 @@ pub(crate) fn all(quick: bool) -> Result<(), String> {
     let lab = ["test", "-p", "regent-cli", "--test", "lab", "--", "--test-threads", "1"];
     step("whole clusters in the lab, with real services", &cargo, &lab)?;
     let hacmp = ["test", "-p", "regent-cli", "--test", "hacmp", "--", "--test-threads", "1"];
-    step("the HACMP guide's four configurations, with real services", &cargo, &hacmp)
+    step("the HACMP guide's four configurations, with real services", &cargo, &hacmp)?;
+    let cache = ["test", "-p", "regent-cli", "--test", "cache", "--", "--test-threads", "1"];
+    step("the Caché guide's clusters, on GT.M", &cargo, &cache)
 }
 
 /// The simulator.

@@ -112,8 +112,9 @@ impl Cluster {
         }
         let lab = Lab::attach(&name).unwrap();
         let cluster = Self { name, lab, folder };
+        let groups = config.lines().any(|line| line == "[[group]]");
         cluster.wait_for("every group online", |s| {
-            !s.groups.is_empty() && s.groups.iter().all(|g| g.state == "online")
+            s.groups.is_empty() != groups && s.groups.iter().all(|g| g.state == "online")
         });
         cluster
     }

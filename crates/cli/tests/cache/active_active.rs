@@ -1,0 +1,64 @@
+//! Two instances on two nodes that use each other's data, before, during and after a takeover, and the guide's test
+//! procedure.
+
+use std::time::{Duration, Instant};
+
+use crate::cluster::{Cluster, regent, told};
+use crate::examples::{equipment, example};
+use crate::hot_standby::m;
+use crate::machine::sh;
+
+/// A line of M on whichever node has the instance, tried until it is no error.
+fn insists(cluster: &Cluster, instance: &str, line: &str) -> String {
+    let (began, mut said) = (Instant::now(), String::new());
+    while began.elapsed() < Duration::from_secs(40) {
+        let owner = cluster.status().and_then(|s| crate::cluster::find(&s, instance).owner.clone());
+        if let Some(owner) = owner.filter(|o| cluster.status_of(o.as_str()).is_some()) {
+            said = m(cluster, owner.as_str(), instance, line);
+            if !said.is_empty() && !said.contains("%GTM") && !said.contains("regent") {
+                return said;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    panic!("{line} at {instance}: {said}\n{}", cluster.evidence())
+}
+
+/// Each sets a global of the other's, and both see both.
+fn each_uses_the_others_data(cluster: &Cluster, round: u32) {
+    insists(cluster, "cacheha1", &format!("set ^XA={round} write ^XA"));
+    insists(cluster, "cacheha2", &format!("set ^YA={round} write ^YA"));
+    assert_eq!(insists(cluster, "cacheha1", "write ^YA"), round.to_string());
+    assert_eq!(insists(cluster, "cacheha2", "write ^XA"), round.to_string());
+    assert_eq!(insists(cluster, "cacheha1", &format!("set ^YB={round} write ^YB")), round.to_string());
+    assert_eq!(insists(cluster, "cacheha2", "write ^YB"), round.to_string(), "written by the other one");
+}
+
+#[test]
+fn two_data_servers_use_each_others_data_through_a_takeover_and_pass_the_guides_test_procedure() {
+    let names = std::env::temp_dir().join(format!("regent-test-names-aa-{}", std::process::id()));
+    let equipment = equipment(&names);
+    let words: Vec<&str> = equipment.iter().map(String::as_str).collect();
+    let cluster = Cluster::up_with("cacheaa", &example("active-active"), &words);
+    std::fs::remove_dir_all(&names).unwrap();
+    cluster.online_on("cacheha1", "lx4");
+    cluster.online_on("cacheha2", "lx5");
+    each_uses_the_others_data(&cluster, 1);
+    // An instance whose node is lost: the other one's processes wait, and go on with the same data.
+    cluster.lab.off("lx5").unwrap();
+    cluster.online_on("cacheha2", "lx4");
+    each_uses_the_others_data(&cluster, 2);
+    let both = sh(&cluster, "lx4", "ccontrol all | awk '$1 == \"up\" { print $2 }' | sort | tr '\\n' ' '");
+    assert_eq!(both, "CACHEHA1 CACHEHA2", "both on one node, each at its port");
+    cluster.lab.on("lx5").unwrap();
+    cluster.is_up("lx5");
+    cluster.order("wit", &["group", "move", "cacheha2", "lx5"]);
+    cluster.online_on("cacheha2", "lx5");
+    each_uses_the_others_data(&cluster, 3);
+
+    let lab = format!("--lab={}", cluster.name);
+    let output = regent(&["drill", &lab]);
+    assert!(output.status.success(), "{}\n{}", told(&output), cluster.evidence());
+    each_uses_the_others_data(&cluster, 4);
+    cluster.one_writer();
+}

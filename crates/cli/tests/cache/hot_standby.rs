@@ -1,0 +1,212 @@
+//! The hot standby, set up by typing what the guide has typed.
+
+use std::time::Duration;
+
+use regent_lab::Power;
+
+use crate::cluster::{Cluster, told};
+use crate::examples::{equipment, example};
+use crate::far::{Data, Far};
+use crate::machine::sh;
+use crate::terminal::Terminal;
+
+const DATA: Data<'_> =
+    Data { name: "cachehal", address: "10.77.0.100", port: 1972, file: "/storage2/c52ha/mumps.dat" };
+
+/// What stands in the first column of `ccontrol all` for an instance, as the guide's script looks for it.
+fn word(cluster: &Cluster, node: &str, instance: &str) -> String {
+    sh(cluster, node, &format!("ccontrol all | grep -i {instance} | awk '{{print $1}}'"))
+}
+
+/// A line of M on the node that has the instance.
+pub(crate) fn m(cluster: &Cluster, node: &str, instance: &str, line: &str) -> String {
+    let mumps = "exec $gtm_dist/mumps -run %XCMD \"$0\"";
+    told(&cluster.on(node, &["env", instance, "--", "sh", "-c", mumps, line])).trim().to_owned()
+}
+
+#[test]
+fn the_hot_standby_is_set_up_by_typing_and_loses_nothing_that_was_flushed() {
+    let names = std::env::temp_dir().join(format!("regent-test-names-{}", std::process::id()));
+    let equipment = equipment(&names);
+    let mut words: Vec<&str> = equipment.iter().map(String::as_str).collect();
+    words.extend(["--disk", "/dev/san0", "--disk", "/dev/san1"]);
+    let cluster = Cluster::up_with("cachehs", &example("nodes"), &words);
+    std::fs::remove_dir_all(&names).unwrap();
+    the_service_is_defined(&cluster);
+    the_instance_is_installed_on_both_nodes(&cluster);
+    the_script_is_added(&cluster);
+    typed_is_what_the_example_says(&cluster);
+    takeover(&cluster);
+    cluster.one_writer();
+}
+
+/// Section 2.1: a service with address and storage, and no script yet.
+fn the_service_is_defined(cluster: &Cluster) {
+    let mut cluadmin = Terminal::open(&cluster.lab, "lx4", "cluadmin");
+    cluadmin.answers(&[
+        ("cluadmin>", "service add"),
+        ("Service name:", "cachehal"),
+        ("Preferred member", "lx4"),
+        ("Relocate when", "?"),
+        ("Relocate when", "no"),
+        ("User script", "None"),
+        ("interval [0]:", ""),
+        ("add an IP address", "yes"),
+        ("IP address:", "10.77.0.100"),
+        ("Netmask", "255.255.255.0"),
+        ("Broadcast", ""),
+        ("finished adding IP addresses [f]:", ""),
+        ("add a device", "yes"),
+        ("Device special file", "/dev/san0"),
+        ("Filesystem type", "ext4"),
+        ("Mount point", "/storage2"),
+        ("Mount options", ""),
+        ("Forced unmount support", ""),
+        ("Windows clients", ""),
+        ("finished adding devices [f]:", ""),
+        ("Disable service", ""),
+        ("Add cachehal service as shown?", "yes"),
+    ]);
+    cluadmin.sees("Added cachehal.");
+    cluadmin.types("service show config cachehal");
+    cluadmin.sees("name: cachehal");
+    let shown = cluadmin.sees("samba share, device 0: None");
+    for line in [
+        "preferred node: lx4",
+        "relocate: no",
+        "user script: None",
+        "monitor interval: 0",
+        "IP address 0: 10.77.0.100",
+        "  netmask 0: 255.255.255.0",
+        "  broadcast 0: 10.77.0.255",
+        "device 0: /dev/san0",
+        "  mount point, device 0: /storage2",
+        "  mount fstype, device 0: ext4",
+        "  force unmount, device 0: yes",
+    ] {
+        assert!(shown.lines().any(|l| l.trim_end() == line), "{line:?} in\n{shown}");
+    }
+    cluadmin.answers(&[("cluadmin>", "service show state"), ("running  lx4", "exit")]);
+    assert_eq!(cluadmin.ends(), 0);
+}
+
+/// Sections 2.2 and 3: installed where the service is; then relocated, and registered on the second node, too.
+fn the_instance_is_installed_on_both_nodes(cluster: &Cluster) {
+    let mut shell = Terminal::open(&cluster.lab, "lx4", "env PS1='typed> ' sh -i");
+    shell.answers(&[
+        ("typed>", "ccontrol create cachehal directory=/storage2/c52ha kind=gtm"),
+        ("typed>", "ccontrol update cachehal license_servers=10.77.0.4,10.77.0.5"),
+        ("typed>", "ccontrol start cachehal quietly; echo started with $?"),
+        ("started with 0", "ccontrol list cachehal"),
+        ("running, since", "exit"),
+    ]);
+    assert_eq!(word(cluster, "lx4", "cachehal"), "up");
+    assert_eq!(m(cluster, "lx4", "cachehal", "set ^Made=\"on lx4\" write ^Made"), "on lx4");
+    sh(cluster, "lx4", "ccontrol stop cachehal quietly");
+    assert_eq!(word(cluster, "lx4", "cachehal"), "dn");
+
+    sh(cluster, "lx4", "cluadmin -- service relocate cachehal");
+    cluster.online_on("cachehal", "lx5");
+    // The same again, as by an installation over what is there; something else is refused, with both.
+    sh(cluster, "lx5", "ccontrol create cachehal directory=/storage2/c52ha kind=gtm");
+    let other = cluster.lab.output("lx5", &["ccontrol", "create", "CACHEHAL", "directory=/storage2/other"]);
+    let other = other.unwrap();
+    let (code, said) = (other.status.code(), told(&other));
+    assert!(
+        code == Some(1) && said.contains("/storage2/c52ha") && said.contains("/storage2/other"),
+        "{said}"
+    );
+    let wrong = cluster.lab.output("lx4", &["ccontrol", "start", "cachehal", "quietly"]).unwrap();
+    assert_eq!(wrong.status.code(), Some(1), "{}", told(&wrong));
+    sh(cluster, "lx5", "ccontrol start cachehal quietly");
+    assert_eq!(m(cluster, "lx5", "cachehal", "write ^Made"), "on lx4", "what was installed was kept");
+    let versions = ["lx4", "lx5"].map(|node| sh(cluster, node, "ccontrol qlist cachehal | cut -d^ -f3"));
+    assert!(versions[0] == versions[1] && versions[0].contains("7."), "{versions:?}");
+    sh(cluster, "lx5", "ccontrol stop cachehal quietly");
+}
+
+/// Section 4: the script is added to the service that runs, and counts from its next enable on.
+fn the_script_is_added(cluster: &Cluster) {
+    let epoch = || crate::cluster::find(&cluster.status().unwrap(), "cachehal").epoch;
+    let before = epoch();
+    let mut cluadmin = Terminal::open(&cluster.lab, "lx5", "cluadmin");
+    cluadmin.answers(&[
+        ("cluadmin>", "service modify cachehal"),
+        ("Preferred member", ""),
+        ("Relocate when", ""),
+        ("User script", "/usr/local/etc/cachesys/cache-cachehal"),
+        ("interval [0]:", ""),
+        ("finished adding IP addresses [f]:", "f"),
+        ("finished adding devices [f]:", "f"),
+        ("Modify cachehal service as shown?", "yes"),
+    ]);
+    cluadmin.sees("cluadmin>");
+    assert_eq!(epoch(), before, "nothing was interrupted");
+    assert_eq!(word(cluster, "lx5", "cachehal"), "dn", "nor was the script called");
+    cluadmin.types("service disable cachehal");
+    cluadmin.answers(&[("cluadmin>", "service enable cachehal"), ("cluadmin>", "exit")]);
+    assert_eq!(cluadmin.ends(), 0);
+    sh(cluster, "lx5", "cluadmin -- service relocate cachehal lx4");
+    cluster.online_on("cachehal", "lx4");
+    assert_eq!(word(cluster, "lx4", "cachehal"), "up", "{}", cluster.evidence());
+    let clustat = sh(cluster, "lx5", "clustat");
+    assert!(clustat.contains("cachehal") && clustat.contains("running  lx4"), "{clustat}");
+}
+
+/// What was typed means what the example says.
+fn typed_is_what_the_example_says(cluster: &Cluster) {
+    let parsed = |text: &str| {
+        let parsed = regent_model::config::parse(text);
+        parsed.config.unwrap_or_else(|| panic!("{:#?}\n{text}", parsed.findings))
+    };
+    let typed = parsed(&cluster.order("wit", &["config", "show"]));
+    let meant = parsed(&example("hot-standby"));
+    assert_eq!(typed.instances, meant.instances);
+    let (typed, meant) = (&typed.groups[0], &meant.groups[0]);
+    assert_eq!((&typed.nodes, &typed.policy, &typed.needs), (&meant.nodes, &meant.policy, &meant.needs));
+    assert_eq!(typed.filesystems, meant.filesystems);
+    assert_eq!(typed.addresses, meant.addresses);
+    let script = |group: &regent_model::config::GroupConfig| group.applications[0].start.clone();
+    assert_eq!(script(typed), script(meant));
+}
+
+/// The owner's power is cut, with a process at work over the network and one on the owner.
+fn takeover(cluster: &Cluster) {
+    let mut far = Far::start(cluster, &DATA);
+    let mut flushed = 0;
+    for batch in 1..=10 {
+        for i in (batch - 1) * 20 + 1..=batch * 20 {
+            assert_eq!(far.does(&format!("set ^F({i})={i} write {i},!")), i.to_string());
+        }
+        // A SET that was answered is not on the disk: what counts is what stood before a flush in the server's place.
+        assert_eq!(m(cluster, "lx4", "cachehal", "view \"JNLFLUSH\" write \"flushed\""), "flushed");
+        flushed = batch * 20;
+    }
+    let committed =
+        m(cluster, "lx4", "cachehal", "for i=1:1:500 tstart ():serial set ^T(i)=i tcommit  write:i=500 i");
+    assert_eq!(committed, "500");
+    cluster.lab.off("lx4").unwrap();
+    // Held in the middle of a request: nobody answers it, and nobody refuses it.
+    far.begins("set ^F(0)=\"held\" write ^F(0),!");
+    cluster.online_on("cachehal", "lx5");
+    let answer = far.answers(Duration::from_secs(5));
+    assert!(answer.is_some(), "the process hangs on a connection that nobody has\n{}", cluster.evidence());
+    assert_eq!(far.insists("set ^F(0)=\"back\" write ^F(0),!"), "back");
+    let count = "set n=0,i=0 for  set i=$order(^X(i)) quit:i=\"\"  set n=n+1";
+    let counted =
+        |global: &str| m(cluster, "lx5", "cachehal", &format!("{} write n", count.replace("^X", global)));
+    assert_eq!(counted("^T"), "500", "every transaction that was committed");
+    assert!(counted("^F").parse::<u32>().unwrap() >= flushed, "every SET before the last flush");
+    far.ends();
+    assert_eq!(word(cluster, "lx5", "cachehal"), "up");
+    cluster.lab.on("lx4").unwrap();
+    cluster.is_up("lx4");
+    cluster.online_on("cachehal", "lx5");
+    assert!(cluster.lab.status().unwrap().machine("lx4").unwrap().power == Power::On);
+    assert_eq!(
+        sh(cluster, "lx4", "ccontrol list cachehal | grep -i directory | awk '{print $2}'"),
+        "/storage2/c52ha"
+    );
+    let license = cluster.order("lx5", &["instance", "license", "cachehal"]);
+    assert!(license.contains("10.77.0.4") && license.contains("10.77.0.5"), "{license}");
+}
