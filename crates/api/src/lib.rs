@@ -92,10 +92,12 @@ pub enum Request {
         /// Only verify and show what would change.
         dry_run: bool,
     },
-    /// What a group's commands are told on this node.
+    /// What the commands of a group, or the processes of an instance, are told on this node.
     Environment {
         /// Which.
         group: String,
+        /// The instance of that name is meant; otherwise the group, or, if there is none, the instance.
+        instance: bool,
     },
     /// An application is to be watched, or left alone.
     Application {

@@ -35,11 +35,19 @@ struct Environment {
 /// # Errors
 /// When it is refused, the file cannot be written, or the command cannot be run.
 pub fn env(asks: &dyn Asks, screen: &Screen, args: &EnvArgs) -> Result<()> {
+    of(asks, screen, args, false)
+}
+
+/// `regent env`, and with `instance` `regent instance env`.
+///
+/// # Errors
+/// See [`env`].
+pub fn of(asks: &dyn Asks, screen: &Screen, args: &EnvArgs, instance: bool) -> Result<()> {
     // What is taken out needs neither the daemon nor the group, which may be gone.
     if let Some(path) = args.write.as_ref().filter(|_| args.remove) {
         return write(screen, &args.group, None, path);
     }
-    let request = Request::Environment { group: args.group.clone() };
+    let request = Request::Environment { group: args.group.clone(), instance };
     let found = match client::accepted(asks.ask(&request)?)? {
         Answer::Environment { node, owner, variables, remarks } => {
             Environment { node, owner, variables, remarks }

@@ -36,7 +36,7 @@ impl Engine {
                 self.change_config(id, text, serial, terms, &disabled)
             }
             Request::LockConfig { lock, over } => self.lock_config(id, lock, over),
-            Request::Environment { group } => Some(match self.known_group(&group) {
+            Request::Environment { group, .. } => Some(match self.known_group(&group) {
                 Ok(name) => self.environment_asked(&name),
                 Err(refusal) => refusal,
             }),

@@ -47,7 +47,9 @@ impl Reception {
     fn answer(&self, request: Request) -> Answer {
         match request {
             Request::Token { witness } => self.token(witness),
-            Request::Environment { group } => surroundings::answer(&self.desk, self.side.registrar(), &group),
+            Request::Environment { group, instance } => {
+                surroundings::answer(&self.desk, self.side.registrar(), &group, instance)
+            }
             Request::Nodes(NodesAsk::Survey) => {
                 let answer = self.nodes(&NodesAsk::Survey);
                 // What was told at night is over when somebody sees that it is.

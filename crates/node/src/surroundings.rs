@@ -12,17 +12,26 @@ use crate::registry::Registrar;
 /// Says whether an instance runs here.
 const STATE: &str = "REGENT_INSTANCE_STATE";
 
-/// The answer to somebody who asks for the environment of `name`: a group, or else an instance.
-pub(crate) fn answer(desk: &Desk, registrar: Option<&Registrar>, name: &str) -> Answer {
+/// The answer to somebody who asks for the environment of `name`: a group, or else an instance; with `only_instance` the
+/// instance, though a group be named so too.
+pub(crate) fn answer(
+    desk: &Desk,
+    registrar: Option<&Registrar>,
+    name: &str,
+    only_instance: bool,
+) -> Answer {
     let found = match desk.ask(Request::Config) {
         Answer::Config { text, .. } => config::parse(&text).config,
         other => return other,
     };
-    let config = found.filter(|c| c.groups_named(name).next().is_none());
+    let config = found.filter(|c| only_instance || c.groups_named(name).next().is_none());
     let wanted = InstanceName::new(name).ok();
     let instance = config.as_ref().zip(wanted.as_ref()).and_then(|(config, name)| config.instance(name));
+    if only_instance && instance.is_none() {
+        return Answer::refused(format!("no instance is named {name}"), "regent instance list");
+    }
     let group = instance.map_or(name.to_owned(), |(group, _)| group.name.to_string());
-    let answer = with_real_addresses(desk.ask(Request::Environment { group }));
+    let answer = with_real_addresses(desk.ask(Request::Environment { group, instance: false }));
     let (Some((_, instance)), Answer::Environment { node, owner, mut variables, remarks }) =
         (instance, answer.clone())
     else {

@@ -27,7 +27,7 @@ pub fn instance(asks: &dyn Asks, screen: &Screen, verb: &InstanceCommand) -> Res
         InstanceCommand::List => return show::list(asks, screen),
         InstanceCommand::Status { name } => return show::status(asks, screen, name),
         InstanceCommand::Env(args) => {
-            environment::env(asks, screen, args)?;
+            environment::of(asks, screen, args, true)?;
             return Ok(Exit::Done as u8);
         }
         InstanceCommand::Check => return check::check(asks, screen),

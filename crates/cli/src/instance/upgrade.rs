@@ -74,8 +74,8 @@ fn run(asks: &dyn Asks, instance: &InstanceStatus, command: &[OsString]) -> Resu
     let Some((program, arguments)) = command.split_first() else {
         return Err(Trouble::usage("which command upgrades it?"));
     };
-    let group = instance.group.to_string();
-    let variables = match client::accepted(asks.ask(&Request::Environment { group })?)? {
+    let asked = Request::Environment { group: instance.name.to_string(), instance: true };
+    let variables = match client::accepted(asks.ask(&asked)?)? {
         Answer::Environment { variables, .. } => variables,
         other => return Err(client::mismatch(&other)),
     };

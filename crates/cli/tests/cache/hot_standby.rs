@@ -21,7 +21,7 @@ fn word(cluster: &Cluster, node: &str, instance: &str) -> String {
 /// A line of M on the node that has the instance.
 pub(crate) fn m(cluster: &Cluster, node: &str, instance: &str, line: &str) -> String {
     let mumps = "exec $gtm_dist/mumps -run %XCMD \"$0\"";
-    told(&cluster.on(node, &["env", instance, "--", "sh", "-c", mumps, line])).trim().to_owned()
+    told(&cluster.on(node, &["instance", "env", instance, "--", "sh", "-c", mumps, line])).trim().to_owned()
 }
 
 #[test]
@@ -55,7 +55,7 @@ fn the_service_is_defined(cluster: &Cluster) {
         ("IP address:", "10.77.0.100"),
         ("Netmask", "255.255.255.0"),
         ("Broadcast", ""),
-        ("finished adding IP addresses [f]:", ""),
+        ("inished adding IP addresses [f]:", ""),
         ("add a device", "yes"),
         ("Device special file", "/dev/san0"),
         ("Filesystem type", "ext4"),
@@ -63,7 +63,7 @@ fn the_service_is_defined(cluster: &Cluster) {
         ("Mount options", ""),
         ("Forced unmount support", ""),
         ("Windows clients", ""),
-        ("finished adding devices [f]:", ""),
+        ("inished adding devices [f]:", ""),
         ("Disable service", ""),
         ("Add cachehal service as shown?", "yes"),
     ]);
@@ -136,8 +136,8 @@ fn the_script_is_added(cluster: &Cluster) {
         ("Relocate when", ""),
         ("User script", "/usr/local/etc/cachesys/cache-cachehal"),
         ("interval [0]:", ""),
-        ("finished adding IP addresses [f]:", "f"),
-        ("finished adding devices [f]:", "f"),
+        ("inished adding IP addresses [f]:", "f"),
+        ("inished adding devices [f]:", "f"),
         ("Modify cachehal service as shown?", "yes"),
     ]);
     cluadmin.sees("cluadmin>");
@@ -161,11 +161,11 @@ fn typed_is_what_the_example_says(cluster: &Cluster) {
     };
     let typed = parsed(&cluster.order("wit", &["config", "show"]));
     let meant = parsed(&example("hot-standby"));
-    assert_eq!(typed.instances, meant.instances);
     let (typed, meant) = (&typed.groups[0], &meant.groups[0]);
     assert_eq!((&typed.nodes, &typed.policy, &typed.needs), (&meant.nodes, &meant.policy, &meant.needs));
     assert_eq!(typed.filesystems, meant.filesystems);
     assert_eq!(typed.addresses, meant.addresses);
+    assert_eq!(typed.instances, meant.instances);
     let script = |group: &regent_model::config::GroupConfig| group.applications[0].start.clone();
     assert_eq!(script(typed), script(meant));
 }
