@@ -206,7 +206,8 @@ fn tell_version(asks: &dyn Asks, name: &InstanceName, version: String) -> Result
 }
 
 /// Who is at the keyboard, for the journal.
-fn who() -> String {
+#[must_use]
+pub fn who() -> String {
     let of = |name| std::env::var(name).ok().filter(|who| !who.is_empty());
     of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME")).unwrap_or_else(|| "root".to_owned())
 }

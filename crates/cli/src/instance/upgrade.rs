@@ -1,12 +1,15 @@
-//! `regent instance upgrade NAME -- COMMAND`: in place, on the node that has it.
+//! `regent instance upgrade NAME -- COMMAND`: in place, on the node that has it, while nothing is done with its group by
+//! itself. Afterwards every node knows the version that is installed, or the group stays held.
 
 use std::ffi::OsString;
 use std::process::Command;
 
-use regent_api::{Answer, InstanceStatus, InstanceVerb, Request};
+use regent_api::{Answer, GroupVerb, InstanceStatus, InstanceVerb, NodesAsk, Request};
+use regent_model::config::parse;
 use serde_json::json;
 
 use super::ask::{find, order, registry};
+use super::change::who;
 use super::check::found;
 use super::layout;
 use crate::client::{self, Asks};
@@ -14,10 +17,12 @@ use crate::nodes;
 use crate::screen::Screen;
 use crate::trouble::{Exit, Result, Trouble};
 
-/// Runs the command with the instance's environment, reads its version again, and shows that every node has it right.
+/// Holds the group, runs the command with the instance's environment, has the version read again, and lets the group go
+/// on when every node fits the registry.
 ///
 /// # Errors
-/// The instance's group is not on this node, the command fails, or the nodes do not fit the registry afterwards.
+/// The instance's group is not on this node, the command fails, or the nodes do not fit the registry afterwards. Once it
+/// is held, the group stays so.
 pub fn upgrade(
     asks: &dyn Asks,
     screen: &Screen,
@@ -30,32 +35,28 @@ pub fn upgrade(
     if instance.owner.as_ref() != Some(&before.node) || !instance.online {
         return Err(not_here(instance, before.node.as_str()));
     }
+    let (name, group) = (&instance.name, &instance.group);
     let had = layout::version(&before, instance);
-    run(asks, instance, command)?;
-    if let Some(version) = versionid {
-        let who = "upgrade".to_owned();
-        order(asks, &instance.name, InstanceVerb::Version { version: version.to_owned(), who })?;
+    // Whoever held it before lets it go on himself.
+    let held_before = client::status(asks)?.groups.iter().any(|g| &g.name == group && g.held.is_some());
+    if !held_before {
+        let why = format!("{name} is upgraded");
+        group_order(asks, instance, GroupVerb::Hold { who: who(), why })?;
+        screen.say(&format!("{group} is held: nothing is done with it by itself\n"))?;
     }
-    let after = registry(asks)?;
-    let has = layout::version(&after, find(&after, name)?);
-    let (text, _) = client::config(asks)?;
-    let answer = nodes::ask(asks, regent_api::NodesAsk::Instances)?;
-    let left = regent_model::config::parse(&text)
-        .config
-        .map(|config| found(&config, &registry(asks).map(|r| r.instances).unwrap_or_default(), &answer))
-        .unwrap_or_default();
-    screen
-        .value(&json!({ "instance": instance.name, "before": had, "version": has, "misfits": left.len() }))?;
-    screen
-        .say(&format!("{} is version {has} in the registry of every node (it was {had})\n", instance.name))?;
-    if left.is_empty() {
-        return Ok(Exit::Done as u8);
+    let has = in_place(asks, instance, versionid, command).map_err(|trouble| {
+        let next = if held_before { String::new() } else { format!("then: regent group resume {group}") };
+        Trouble { what: format!("{}; {group} stays held", trouble.what), ..trouble }.next(next)
+    })?;
+    if !held_before {
+        group_order(asks, instance, GroupVerb::Resume)?;
     }
-    let mut trouble = Trouble::refused("not everything fits the registry now");
-    for (_, misfit) in left {
-        trouble = trouble.next(format!("{}: {}", misfit.text, misfit.advice));
-    }
-    Err(trouble)
+    screen.value(&json!({ "instance": name, "before": had, "version": has }))?;
+    let end = if held_before { "stays held, as it was before" } else { "goes on" };
+    screen.say(&format!(
+        "{name} is version {has} in the registry of every node (it was {had}); {group} {end}\n"
+    ))?;
+    Ok(Exit::Done as u8)
 }
 
 fn not_here(instance: &InstanceStatus, me: &str) -> Trouble {
@@ -70,28 +71,76 @@ fn not_here(instance: &InstanceStatus, me: &str) -> Trouble {
     }
 }
 
+fn group_order(asks: &dyn Asks, instance: &InstanceStatus, verb: GroupVerb) -> Result<String> {
+    client::order(asks, &Request::Group { group: instance.group.to_string(), verb })
+}
+
+/// What is done while the group is held; the version that every node knows afterwards.
+fn in_place(
+    asks: &dyn Asks,
+    instance: &InstanceStatus,
+    versionid: Option<&str>,
+    command: &[OsString],
+) -> Result<String> {
+    let name = &instance.name;
+    run(asks, instance, command)?;
+    // It is looked at by its agent, which reads its version too; one that is down is no failure of the upgrade.
+    order(asks, name, InstanceVerb::Status)?;
+    if let Some(version) = versionid {
+        let version = version.to_owned();
+        order(asks, name, InstanceVerb::Version { version, who: who() })?;
+    }
+    let (text, _) = client::config(asks)?;
+    let looks = nodes::ask(asks, NodesAsk::Instances)?;
+    let after = registry(asks)?;
+    let config = parse(&text).config;
+    let left = config.map(|config| found(&config, &after.instances, &looks)).unwrap_or_default();
+    let left: Vec<_> = left.into_iter().filter(|(_, m)| m.text.contains(name.as_str())).collect();
+    if left.is_empty() && looks.silent.is_empty() {
+        return Ok(layout::version(&after, find(&after, name.as_str())?));
+    }
+    let mut trouble = Trouble::refused(format!("{name} is upgraded, and not everything fits the registry"));
+    for line in nodes::silence(&looks) {
+        trouble = trouble.next(line);
+    }
+    for (_, misfit) in left {
+        trouble = trouble.next(format!("{}: {}", misfit.text, misfit.advice));
+    }
+    Err(trouble)
+}
+
+/// Runs the command here, with the environment of the instance and of its group.
 fn run(asks: &dyn Asks, instance: &InstanceStatus, command: &[OsString]) -> Result<()> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Trouble::usage("which command upgrades it?"));
     };
-    let asked = Request::Environment { group: instance.name.to_string(), instance: true };
-    let variables = match client::accepted(asks.ask(&asked)?)? {
-        Answer::Environment { variables, .. } => variables,
-        other => return Err(client::mismatch(&other)),
-    };
     let shown = program.to_string_lossy();
     let mut child = Command::new(program);
-    child.args(arguments).envs(variables);
-    child.env("REGENT_INSTANCE", instance.name.as_str());
-    child.env("REGENT_INSTANCE_DIRECTORY", &instance.directory);
-    child.env("REGENT_INSTANCE_PORT", instance.port.to_string());
+    child.args(arguments).envs(environment(asks, instance)?);
     let status = child.status().map_err(|e| Trouble::refused(format!("{shown} cannot be run: {e}")))?;
     if status.success() {
         return Ok(());
     }
-    Err(Trouble::refused(format!("{shown} ended with {status}; {} may be half upgraded", instance.name))
-        .next(format!(
-            "when it is whole: regent instance start {}, then regent instance check",
-            instance.name
-        )))
+    let name = &instance.name;
+    Err(Trouble::refused(format!("{shown} ended with {status}, and {name} may be half upgraded"))
+        .next(format!("when it is whole: regent instance start {name}, and regent instance check")))
+}
+
+/// What the instance's own processes are told; at the least where it is.
+///
+/// # Errors
+/// When the daemon does not answer, or refuses.
+fn environment(asks: &dyn Asks, instance: &InstanceStatus) -> Result<Vec<(String, String)>> {
+    let request = Request::Environment { group: instance.name.to_string(), instance: true };
+    let mut all = match client::accepted(asks.ask(&request)?)? {
+        Answer::Environment { variables, .. } => variables,
+        other => return Err(client::mismatch(&other)),
+    };
+    let own = [
+        ("REGENT_INSTANCE", instance.name.to_string()),
+        ("REGENT_INSTANCE_DIRECTORY", instance.directory.display().to_string()),
+        ("REGENT_INSTANCE_PORT", instance.port.to_string()),
+    ];
+    all.extend(own.map(|(key, value)| (key.to_owned(), value)));
+    Ok(all)
 }

@@ -55,11 +55,11 @@ type = "ext4"
 address = "10.77.0.101/24"
 "#;
 
-fn name(text: &str) -> InstanceName {
+pub(super) fn name(text: &str) -> InstanceName {
     InstanceName::new(text).unwrap()
 }
 
-fn look(node: &str) -> InstanceLook {
+pub(super) fn look(node: &str) -> InstanceLook {
     let file = LockFile { node: node.into(), epoch: 7, boot: "b0b0".into() };
     InstanceLook {
         mounted: true,
@@ -107,7 +107,7 @@ fn running(text: &str, port: u16, directory: &str) -> InstanceStatus {
 }
 
 /// As lx4 shows it: the first runs there, the second on lx5.
-fn registry() -> Registry {
+pub(super) fn registry() -> Registry {
     let second = InstanceStatus {
         owner: Some(node_name("lx5")),
         seen: Some(SeenStatus {
@@ -207,12 +207,15 @@ fn instances_are_read_at_a_glance_and_one_in_full() {
 }
 
 /// [`CONFIG`] with the instances of [`registry`].
-fn with_two() -> regent_model::config::Config {
-    let text = format!(
+pub(super) fn with_two_text() -> String {
+    format!(
         "{CONFIG}[[instance]]\nname = \"cacheha1\"\nkind = \"cache\"\ndirectory = \"/store1/c52ha\"\nport = 1973\n\
          [[instance]]\nname = \"cacheha2\"\nkind = \"cache\"\ndirectory = \"/store2/c52ha2\"\nport = 1972\n"
-    );
-    parse(&text).config.unwrap()
+    )
+}
+
+fn with_two() -> regent_model::config::Config {
+    parse(&with_two_text()).config.unwrap()
 }
 
 #[test]

@@ -9,4 +9,5 @@ mod lab;
 mod order;
 pub(crate) mod samples;
 mod status;
+mod upgrade;
 mod words;
