@@ -14,12 +14,7 @@ const STATE: &str = "REGENT_INSTANCE_STATE";
 
 /// The answer to somebody who asks for the environment of `name`: a group, or else an instance; with `only_instance` the
 /// instance, though a group be named so too.
-pub(crate) fn answer(
-    desk: &Desk,
-    registrar: Option<&Registrar>,
-    name: &str,
-    only_instance: bool,
-) -> Answer {
+pub(crate) fn answer(desk: &Desk, registrar: Option<&Registrar>, name: &str, only_instance: bool) -> Answer {
     let found = match desk.ask(Request::Config) {
         Answer::Config { text, .. } => config::parse(&text).config,
         other => return other,

@@ -103,15 +103,13 @@ impl Instance<'_> {
 
     /// What somebody asks for. Everything but a look needs that it is held under this very ownership.
     fn by_hand(&self, hand: Hand) -> Result<Outcome, Failure> {
+        let run = self.context.run;
+        let is_held = self.context.inner.instances.is_held(&slot::key(run), run.epoch);
         if hand == Hand::Status {
-            return Ok(match self.look()? {
-                Seen::Up => Outcome::Running,
-                Seen::Down => Outcome::Stopped,
-                Seen::Unwell(why) => Outcome::Failed(Failure::because(why)),
-            });
+            return self.status_by_hand(is_held);
         }
         let gone = || Failure::because(format!("{} is not held on this node any more", self.name()));
-        if !self.context.inner.instances.is_held(&slot::key(self.context.run), self.context.run.epoch) {
+        if !is_held {
             return Err(gone());
         }
         let folder = Folder::open(&self.path()).map_err(Failure::because)?.ok_or_else(gone)?;
@@ -120,6 +118,21 @@ impl Instance<'_> {
             Hand::Stop => stopping::stop(self, &folder).map(|()| Outcome::Stopped),
             Hand::Force | Hand::Status => stopping::force(self, &folder).map(|()| Outcome::Stopped),
         }
+    }
+
+    /// Looks at it for somebody, who may just have installed another version: where it is held that is told too, also of
+    /// one that was stopped. Of an unexpected end its monitor tells.
+    fn status_by_hand(&self, is_held: bool) -> Result<Outcome, Failure> {
+        let seen = self.look()?;
+        let is_up = !matches!(seen, Seen::Down);
+        if is_held && (is_up || !self.is_locked_here()) {
+            self.tell_version(is_up, self.version());
+        }
+        Ok(match seen {
+            Seen::Up => Outcome::Running,
+            Seen::Down => Outcome::Stopped,
+            Seen::Unwell(why) => Outcome::Failed(Failure::because(why)),
+        })
     }
 
     /// Looks at it, and changes nothing.
@@ -151,14 +164,18 @@ impl Instance<'_> {
 
     /// Says how it is, for `status` and the registry.
     fn tell(&self, runs: bool) {
+        // While it is down, what is installed may be about to change.
+        self.tell_version(runs, if runs { self.version() } else { None });
+    }
+
+    fn tell_version(&self, runs: bool, version: Option<String>) {
         let run = self.context.run;
         (self.context.inner.report)(Report::Notice(Notice::Instance {
             group: run.group.clone(),
             epoch: run.epoch,
             resource: self.config.resource.clone(),
             runs,
-            // While it is down, what is installed may be about to change.
-            version: if runs { self.version() } else { None },
+            version,
         }));
     }
 

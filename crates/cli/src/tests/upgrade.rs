@@ -43,8 +43,8 @@ impl Asks for Daemon {
             Request::Instances => Answer::Instances(Box::new(self.registry.borrow().clone())),
             Request::Status => Answer::Status(Box::new(healthy())),
             Request::Config => Answer::Config { text: with_two_text(), serial: 1 },
-            Request::Environment { group } => {
-                assert_eq!(group, "CACHEHA1");
+            Request::Environment { group, instance } => {
+                assert_eq!((group.as_str(), *instance), ("CACHEHA1", true));
                 let variables = vec![("REGENT_GROUP".to_owned(), "cacheha1".to_owned())];
                 Answer::Environment { node: node_name("lx4"), owner: None, variables, remarks: Vec::new() }
             }
