@@ -49,21 +49,29 @@ pub(super) struct LabStage<'a> {
     broken: BTreeSet<(NodeName, Option<String>)>,
 }
 
-/// What somebody in the lab says about the cluster who is in touch with a majority.
+/// What somebody in the lab says about the cluster who is in touch with a majority. One that has no lease has perhaps
+/// just begun and has not heard the others yet: it is believed only when nobody else is there.
 pub(super) fn status(lab: &Lab) -> Result<Status> {
     let machines = lab.status()?;
     let members = machines.machines.iter().filter(|m| m.role != Role::Client);
     let mut why = None;
+    let mut without_lease = None;
     for machine in members.filter(|m| m.power == Power::On && !m.paused) {
         match reach::in_lab(&machines, Some(&machine.name)).and_then(|c| client::status(&c)) {
-            Ok(status) if status.quorate => return Ok(status),
+            Ok(status) if status.quorate && has_lease(&status) => return Ok(status),
+            Ok(status) if status.quorate => without_lease = without_lease.or(Some(status)),
             Ok(status) => {
                 why = Some(Trouble::unreachable(format!("{} is in touch with no majority", status.node)));
             }
             Err(trouble) => why = why.or(Some(trouble)),
         }
     }
-    Err(why.unwrap_or_else(|| Trouble::unreachable("no node of the lab runs")))
+    let why = || why.unwrap_or_else(|| Trouble::unreachable("no node of the lab runs"));
+    without_lease.ok_or_else(why)
+}
+
+fn has_lease(status: &Status) -> bool {
+    status.nodes.iter().any(|n| n.name == status.node && n.lease_valid == Some(true))
 }
 
 impl<'a> LabStage<'a> {

@@ -56,9 +56,18 @@ fn two_data_servers_use_each_others_data_through_a_takeover_and_pass_the_guides_
     cluster.online_on("cacheha2", "lx5");
     each_uses_the_others_data(&cluster, 3);
 
-    let lab = format!("--lab={}", cluster.name);
-    let output = regent(&["drill", &lab]);
-    assert!(output.status.success(), "{}\n{}", told(&output), cluster.evidence());
+    drill_passes(&cluster);
     each_uses_the_others_data(&cluster, 4);
     cluster.one_writer();
+}
+
+/// The guide's test procedure, as made for this cluster.
+pub(crate) fn drill_passes(cluster: &Cluster) {
+    let saved = std::env::temp_dir().join(format!("regent-test-{}", cluster.name));
+    let lab = format!("--lab={}", cluster.name);
+    let output = regent(&["drill", &lab, "--report", saved.to_str().unwrap()]);
+    for end in ["txt", "json"] {
+        std::fs::remove_file(saved.with_extension(end)).unwrap();
+    }
+    assert!(output.status.success(), "{}\n{}", told(&output), cluster.evidence());
 }

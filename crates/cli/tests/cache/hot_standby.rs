@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use regent_lab::Power;
 
+use crate::active_active::drill_passes;
 use crate::cluster::{Cluster, told};
 use crate::examples::{equipment, example};
 use crate::far::{Data, Far};
@@ -37,6 +38,9 @@ fn the_hot_standby_is_set_up_by_typing_and_loses_nothing_that_was_flushed() {
     the_script_is_added(&cluster);
     typed_is_what_the_example_says(&cluster);
     takeover(&cluster);
+    cluster.order("lx5", &["group", "move", "cachehal", "lx4"]);
+    cluster.online_on("cachehal", "lx4");
+    drill_passes(&cluster);
     cluster.one_writer();
 }
 
@@ -185,6 +189,7 @@ fn takeover(cluster: &Cluster) {
     let committed =
         m(cluster, "lx4", "cachehal", "for i=1:1:500 tstart ():serial set ^T(i)=i tcommit  write:i=500 i");
     assert_eq!(committed, "500");
+    license_servers_run(cluster);
     cluster.lab.off("lx4").unwrap();
     // Held in the middle of a request: nobody answers it, and nobody refuses it.
     far.begins("set ^F(0)=\"held\" write ^F(0),!");
@@ -192,12 +197,14 @@ fn takeover(cluster: &Cluster) {
     let answer = far.answers(Duration::from_secs(5));
     assert!(answer.is_some(), "the process hangs on a connection that nobody has\n{}", cluster.evidence());
     assert_eq!(far.insists("set ^F(0)=\"back\" write ^F(0),!"), "back");
-    let count = "set n=0,i=0 for  set i=$order(^X(i)) quit:i=\"\"  set n=n+1";
-    let counted =
-        |global: &str| m(cluster, "lx5", "cachehal", &format!("{} write n", count.replace("^X", global)));
+    // What follows a loop on its line belongs to the loop; so the loop is a line of its own.
+    let count = "set n=0,i=0 xecute \"for  set i=$order(^X(i)) quit:i=\"\"\"\"  set n=n+1\" write n";
+    let counted = |global: &str| m(cluster, "lx5", "cachehal", &count.replace("^X", global));
     assert_eq!(counted("^T"), "500", "every transaction that was committed");
     assert!(counted("^F").parse::<u32>().unwrap() >= flushed, "every SET before the last flush");
     far.ends();
+    let license = cluster.order("lx5", &["instance", "license", "cachehal"]);
+    assert_eq!(license.matches("  answers").count(), 1, "the other node's is enough:\n{license}");
     assert_eq!(word(cluster, "lx5", "cachehal"), "up");
     cluster.lab.on("lx4").unwrap();
     cluster.is_up("lx4");
@@ -207,6 +214,21 @@ fn takeover(cluster: &Cluster) {
         sh(cluster, "lx4", "ccontrol list cachehal | grep -i directory | awk '{print $2}'"),
         "/storage2/c52ha"
     );
-    let license = cluster.order("lx5", &["instance", "license", "cachehal"]);
-    assert!(license.contains("10.77.0.4") && license.contains("10.77.0.5"), "{license}");
+}
+
+/// A license server on each node, at the node's own address.
+fn license_servers_run(cluster: &Cluster) {
+    for (node, address) in [("lx4", "10.77.0.4:4001"), ("lx5", "10.77.0.5:4001")] {
+        let (ready, is_ready) = std::sync::mpsc::channel();
+        let serve = move || {
+            let listener = std::net::TcpListener::bind(address).unwrap();
+            ready.send(()).unwrap();
+            // As long as the test takes.
+            drop(listener.incoming().map_while(Result::ok).collect::<Vec<_>>());
+        };
+        drop(cluster.lab.thread_on(node, "license", serve).unwrap());
+        is_ready.recv_timeout(Duration::from_secs(10)).expect("it listens");
+    }
+    let license = cluster.order("lx4", &["instance", "license", "cachehal"]);
+    assert_eq!(license.matches("  answers").count(), 4, "both from both:\n{license}");
 }
