@@ -47,7 +47,8 @@ Examples:
     Up {
         /// The configuration to build a lab for
         file: Option<PathBuf>,
-        /// A file of this machine, or the files of a folder, that every machine of the lab finds there after each boot
+        /// A file of this machine, or the files of a folder, that every machine of the lab finds there after each boot. A
+        /// link to a file by its absolute path is one there too
         #[arg(long, value_name = "FROM:TO", value_parser = put)]
         put: Vec<(PathBuf, PathBuf)>,
         /// A shared disk, with ext4 on it, that the configuration does not speak of yet

@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// Each name with the command that it stands for.
-pub const PERSONALITIES: [(&str, &str); 2] = [("cluadmin", "cluadmin"), ("clustat", "clustat")];
+pub const PERSONALITIES: [(&str, &str); 3] =
+    [("cluadmin", "cluadmin"), ("clustat", "clustat"), ("ccontrol", "ccontrol")];
 
 /// The words as if `regent` had been called.
 #[must_use]
@@ -30,6 +31,8 @@ mod tests {
     fn a_link_of_that_name_is_the_command() {
         assert_eq!(read(&["/usr/sbin/cluadmin", "-V"]), ["regent", "cluadmin", "-V"]);
         assert_eq!(read(&["clustat", "-i", "2"]), ["regent", "clustat", "-i", "2"]);
+        assert_eq!(read(&["/usr/bin/ccontrol", "list", "x"]), ["regent", "ccontrol", "list", "x"]);
+        assert_eq!(read(&["ccontrol"]), ["regent", "ccontrol"]);
         assert_eq!(read(&["/usr/local/bin/regent", "status"]), ["/usr/local/bin/regent", "status"]);
         assert_eq!(read(&[]), Vec::<OsString>::new());
     }

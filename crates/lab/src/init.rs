@@ -1,7 +1,9 @@
 //! A machine's first process: makes the machine out of its namespaces, starts its command, and reaps.
 
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -288,10 +290,18 @@ fn own_files(root: &Path, order: &BootOrder, folder: &Folder) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file with its permissions at `path`.
+/// Writes a file with its permissions at `path`, or the link that it is. A link that is there already is replaced: what it
+/// points to may lie outside of the machine.
 pub(crate) fn write_seed(path: &Path, file: &SeedFile) -> Result<()> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).doing(|| format!("make {}", parent.display()))?;
+    }
+    let is_link = fs::symlink_metadata(path).map(|there| there.is_symlink()).unwrap_or(false);
+    if is_link || (file.mode == SeedFile::LINK && path.exists()) {
+        fs::remove_file(path).doing(|| format!("replace {}", path.display()))?;
+    }
+    if file.mode == SeedFile::LINK {
+        return symlink(OsStr::from_bytes(&file.content), path).doing(|| format!("link {}", path.display()));
     }
     fs::write(path, &file.content)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(file.mode)))
@@ -351,5 +361,23 @@ mod tests {
     fn mount_points_with_spaces_are_read_back() {
         assert_eq!(unescape(r"/mnt/two\040words\134"), Path::new(r"/mnt/two words\"));
         assert_eq!(unescape(r"/plain\9"), Path::new(r"/plain\9"));
+    }
+
+    #[test]
+    fn a_link_that_is_there_is_replaced_and_what_it_points_to_stays() {
+        let folder = std::env::temp_dir().join(format!("regent-test-seed-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let (outside, path) = (folder.join("outside"), folder.join("bin/ccontrol"));
+        fs::write(&outside, "the host's").unwrap();
+        write_seed(&path, &SeedFile::link(&path, &outside)).unwrap();
+        let first = fs::read_link(&path).unwrap();
+        write_seed(&path, &SeedFile { path: path.clone(), mode: 0o755, content: b"own".to_vec() }).unwrap();
+        let (there, own) = (fs::read_to_string(&outside).unwrap(), fs::read_to_string(&path).unwrap());
+        write_seed(&path, &SeedFile::link(&path, Path::new("/nowhere"))).unwrap();
+        let last = fs::read_link(&path).unwrap();
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(first, outside);
+        assert_eq!((there.as_str(), own.as_str()), ("the host's", "own"));
+        assert_eq!(last, Path::new("/nowhere"));
     }
 }

@@ -102,10 +102,22 @@ pub struct SeedFile {
     /// Where, in the machine. Below a persistent folder it is written once, when the lab is made; elsewhere at
     /// every boot.
     pub path: PathBuf,
-    /// Its permissions, such as `0o644`.
+    /// Its permissions, such as `0o644`; [`SeedFile::LINK`] for a symbolic link.
     pub mode: u32,
-    /// What it holds.
+    /// What it holds; of a link, where it points to.
     pub content: Vec<u8>,
+}
+
+impl SeedFile {
+    /// The mode of a symbolic link.
+    pub const LINK: u32 = 0o120_777;
+
+    /// A symbolic link at `path` to `target`, as the machine shall find it.
+    #[must_use]
+    pub fn link(path: impl Into<PathBuf>, target: &Path) -> Self {
+        let content = target.as_os_str().as_encoded_bytes().to_vec();
+        Self { path: path.into(), mode: Self::LINK, content }
+    }
 }
 
 /// A disk that the nodes can reach over the lab's SAN.

@@ -68,7 +68,8 @@ pub(super) fn up(screen: &Screen, name: Option<&str>, file: Option<&Path>, more:
     screen.say(&what_to_type(name, &option, file.is_none(), &plan, screen.paint))
 }
 
-/// A file, or the files of a folder and of those in it, as the machines shall find them at `to`.
+/// A file, or the files of a folder and of those in it, as the machines shall find them at `to`. A link to a file by
+/// its absolute path is one there too.
 fn seeds(from: &Path, to: &Path) -> std::io::Result<Vec<SeedFile>> {
     if from.is_dir() {
         let mut all = Vec::new();
@@ -77,6 +78,9 @@ fn seeds(from: &Path, to: &Path) -> std::io::Result<Vec<SeedFile>> {
             all.extend(seeds(&entry.path(), &to.join(entry.file_name()))?);
         }
         return Ok(all);
+    }
+    if let Some(target) = std::fs::read_link(from).ok().filter(|target| target.is_absolute()) {
+        return Ok(vec![SeedFile::link(to, &target)]);
     }
     let mode = std::fs::metadata(from)?.permissions().mode() & 0o7777;
     Ok(vec![SeedFile { path: to.to_owned(), mode, content: std::fs::read(from)? }])
@@ -130,4 +134,27 @@ fn what_to_type(name: &str, option: &str, default: bool, plan: &Plan, paint: Pai
     let row = |(command, what): &(String, String)| vec![Cell::new(Tone::Strong, command), Cell::plain(what)];
     let rows: Vec<Vec<Cell>> = lines.iter().map(row).collect();
     format!("\nThe lab {name} is up. What to type next:\n{}", table(&rows, "  ", paint))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_link_by_an_absolute_path_is_one_in_the_machines_too() {
+        let folder = std::env::temp_dir().join(format!("regent-test-put-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("inner")).unwrap();
+        std::fs::write(folder.join("inner/script"), "exit 0\n").unwrap();
+        symlink("/usr/local/bin/regent", folder.join("ccontrol")).unwrap();
+        symlink("inner/script", folder.join("short")).unwrap();
+        let mut all = seeds(&folder, Path::new("/usr/bin")).unwrap();
+        std::fs::remove_dir_all(&folder).unwrap();
+        all.sort_by(|a, b| a.path.cmp(&b.path));
+        assert_eq!(all[0], SeedFile::link("/usr/bin/ccontrol", Path::new("/usr/local/bin/regent")));
+        let held = |seed: &SeedFile| (seed.path.display().to_string(), seed.content.clone());
+        assert_eq!(held(&all[1]), ("/usr/bin/inner/script".into(), b"exit 0\n".to_vec()));
+        assert_eq!(held(&all[2]), ("/usr/bin/short".into(), b"exit 0\n".to_vec()));
+    }
 }
