@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 #[command(after_help = "Examples:
   regent instance list
   regent instance create cacheha1 directory=/store1/c52ha
+  regent instance update cacheha1 data_servers=cacheha2=10.77.0.102:1973/Y*+ORDERS
   regent instance start cacheha1
   regent instance check
 The same registry in the words of ccontrol: regent ccontrol help, or a link named ccontrol to this program.")]
@@ -50,7 +51,15 @@ Examples:
     #[command(after_help = "Examples:
   regent instance update cacheha1 versionid=5.2.0.400
   regent instance update cacheha1 port=1975
-  regent instance update cacheha1 license_servers=10.77.0.4,10.77.0.5")]
+  regent instance update cacheha1 license_servers=10.77.0.4,10.77.0.5
+  regent instance update cacheha1 data_servers=cacheha2=10.77.0.102:1973/Y*+ORDERS
+  regent instance update cacheha1 monitor=interval=10s,failures=3
+  regent instance update cacheha1 user=
+
+Data servers are NAME=ADDRESS:PORT/GLOBAL+GLOBAL@FILE with commas between them: the other instance and its service
+address, the globals that live there (Y* for all that begin with Y), and the file of its database where it is of another
+cluster. Of one that is there already, globals and file stay where they are left out; a / or @ with nothing behind it
+takes them away. KEY= takes a key out.")]
     Update(ChangeArgs),
     /// Take an instance out of the registry; its files stay
     Delete {

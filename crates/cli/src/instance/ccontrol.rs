@@ -28,6 +28,12 @@ ccontrol FUNCTION [INSTANCE] [ARGUMENTS]      case does not matter in names
   stopstart INSTANCE [quietly]
   help
 
+A KEY is one of [[instance]]: kind, address, autostart, license_servers, data_servers, ...; KEY= takes it out.
+  data_servers=cacheha2=10.77.0.102:1973/Y*+ORDERS,far=192.9.202.8:1972/Z*@/store/mumps.dat
+                            whose data it uses: name, service address and port; behind / the globals that live there;
+                            behind @ the file they are in, where it is of another cluster. What is left out of one that
+                            is there already stays.
+
 The registry is the cluster's: what is created or updated here is so on every node. An instance is started and stopped
 on the node that has its group.
 ";

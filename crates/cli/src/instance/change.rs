@@ -26,7 +26,7 @@ pub fn create(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
     let (name, given) = (named(name)?, Given::read(words)?);
     let (text, serial, config) = in_force(asks)?;
     if let Some((_, has)) = config.instance(&name) {
-        return again(asks, &name, has, &given);
+        return again(asks, &name, has, &given, &text);
     }
     if !given.has("directory") {
         return Err(Trouble::usage(format!("where is {name} installed?"))
@@ -55,8 +55,15 @@ pub fn create(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
 }
 
 /// It is registered already: right, if it is with the same values.
-fn again(asks: &dyn Asks, name: &InstanceName, has: &InstanceConfig, given: &Given) -> Result<String> {
-    let mut differences = given.differences(has);
+fn again(
+    asks: &dyn Asks,
+    name: &InstanceName,
+    has: &InstanceConfig,
+    given: &Given,
+    text: &str,
+) -> Result<String> {
+    let would = with(text, name, given)?;
+    let mut differences = given.differences(has, instance_of(&would, name).as_ref());
     let registry = registry(asks)?;
     let known = find(&registry, name.as_str())?.version.as_ref().map(|v| v.version.clone());
     if let (Some(known), Some(typed)) = (&known, &given.version)
@@ -83,6 +90,18 @@ fn again(asks: &dyn Asks, name: &InstanceName, has: &InstanceConfig, given: &Giv
     Err(trouble)
 }
 
+/// The text with what was typed of an instance.
+fn with(text: &str, name: &InstanceName, given: &Given) -> Result<String> {
+    let mut editor = Editor::read(text)?;
+    given.write(table_of(&mut editor, name)?);
+    Ok(editor.text())
+}
+
+/// What an instance is according to a text, if that is a configuration.
+fn instance_of(text: &str, name: &InstanceName) -> Option<InstanceConfig> {
+    parse(text).config?.instance(name).map(|(_, i)| InstanceConfig::clone(i))
+}
+
 fn shown(value: &str) -> &str {
     if value.is_empty() { "not set" } else { value }
 }
@@ -100,10 +119,10 @@ pub fn update(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
     let (text, serial, config) = in_force(asks)?;
     let has = config.instance(&name).map(|(_, has)| has.clone()).ok_or_else(|| unknown(&name))?;
     let mut done = Vec::new();
-    if !given.differences(&has).is_empty() {
-        let mut editor = Editor::read(&text)?;
-        given.write(table_of(&mut editor, &name)?);
-        apply(asks, editor.text(), serial)?;
+    let new = with(&text, &name, &given)?;
+    let would = instance_of(&new, &name);
+    if would.is_none() || !given.differences(&has, would.as_ref()).is_empty() {
+        apply(asks, new, serial)?;
         done.push(format!("{name} is changed in the registry of every node"));
     }
     if let Some(version) = given.version {

@@ -5,6 +5,7 @@ pub mod ccontrol;
 pub mod change;
 pub mod check;
 pub mod layout;
+mod servers;
 pub mod show;
 pub mod upgrade;
 pub mod values;

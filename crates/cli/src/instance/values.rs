@@ -1,8 +1,11 @@
 //! What is typed of an instance: `directory=/store1/c port=1973`, and how it stands in the configuration.
 
-use regent_model::config::InstanceConfig;
-use toml_edit::{Array, InlineTable, Table, Value};
+use std::path::Path;
 
+use regent_model::config::{InstanceConfig, MonitorTimes, duration_text};
+use toml_edit::{Array, InlineTable, Item, Table, Value};
+
+use super::servers::{self, Server};
 use crate::edit;
 use crate::trouble::{Result, Trouble};
 
@@ -14,12 +17,27 @@ enum Shape {
     Flag,
     /// A list, typed with commas.
     List,
-    /// Names with values, typed `name=value,name=value`.
-    Table,
+    /// Other instances, with what is used of them.
+    Servers,
+    /// How it is monitored, typed `interval=10s,failures=2`, or the interval alone.
+    Monitor,
+}
+
+/// What was typed for a key.
+#[derive(Debug, Clone)]
+enum Typed {
+    /// A value.
+    Value(Value),
+    /// Nothing behind the `=`: the key is taken out.
+    Nothing,
+    /// Data servers.
+    Servers(Vec<Server>),
+    /// Parts of a table; what is not named of it stays.
+    Parts(Vec<(String, Value)>),
 }
 
 /// The keys of `[[instance]]` that can be typed.
-const KEYS: [(&str, Shape); 20] = [
+const KEYS: [(&str, Shape); 24] = [
     ("directory", Shape::Text),
     ("kind", Shape::Text),
     ("port", Shape::Number),
@@ -27,7 +45,7 @@ const KEYS: [(&str, Shape); 20] = [
     ("autostart", Shape::Flag),
     ("default", Shape::Flag),
     ("networked", Shape::Flag),
-    ("data_servers", Shape::Table),
+    ("data_servers", Shape::Servers),
     ("max_data_servers", Shape::Number),
     ("max_application_servers", Shape::Number),
     ("license_servers", Shape::List),
@@ -40,6 +58,10 @@ const KEYS: [(&str, Shape); 20] = [
     ("version", Shape::Text),
     ("start_timeout", Shape::Text),
     ("stop_timeout", Shape::Text),
+    ("monitor", Shape::Monitor),
+    ("retries", Shape::Number),
+    ("restarts", Shape::Number),
+    ("window", Shape::Text),
 ];
 
 /// The word for the version: it is no key of the configuration, but a fact.
@@ -52,7 +74,7 @@ const IGNORED: [&str; 3] = ["quietly", "nostu", "bypass"];
 #[derive(Debug, Clone, Default)]
 pub struct Given {
     /// Keys with their values as they are written, in the order in which they were typed.
-    keys: Vec<(&'static str, String, Value)>,
+    keys: Vec<(&'static str, String, Typed)>,
     /// The version.
     pub version: Option<String>,
 }
@@ -106,20 +128,49 @@ impl Given {
 
     /// Writes all of it into the table of the instance.
     pub fn write(&self, table: &mut Table) {
-        for (key, _, value) in &self.keys {
-            edit::set(table, key, value.clone());
+        for (key, _, typed) in &self.keys {
+            match typed {
+                Typed::Value(value) => edit::set(table, key, value.clone()),
+                Typed::Nothing => edit::unset(table, key),
+                Typed::Servers(all) => {
+                    let value = servers::written(all, table.get(key));
+                    edit::set(table, key, value);
+                }
+                Typed::Parts(parts) => {
+                    let value = merged(table.get(key), parts);
+                    edit::set(table, key, value);
+                }
+            }
         }
     }
 
-    /// What of it is not what the instance has: the key, what it has, and what was typed.
+    /// What of it is not what the instance has: the key, what it has, and what was typed. `would` is what it would have
+    /// with what was typed; without it, that is no instance at all.
     #[must_use]
-    pub fn differences(&self, has: &InstanceConfig) -> Vec<(&'static str, String, String)> {
-        let differs = |(key, typed, _): &(&'static str, String, Value)| {
+    pub fn differences(
+        &self,
+        has: &InstanceConfig,
+        would: Option<&InstanceConfig>,
+    ) -> Vec<(&'static str, String, String)> {
+        let differs = |(key, typed, _): &(&'static str, String, Typed)| {
             let known = value_of(has, key);
-            (!same(key, &known, typed)).then(|| (*key, known, typed.clone()))
+            let new = would.map_or_else(|| typed.clone(), |would| value_of(would, key));
+            (known != new).then(|| (*key, known, typed.clone()))
         };
         self.keys.iter().filter_map(differs).collect()
     }
+}
+
+/// A table with some parts of it changed.
+fn merged(was: Option<&Item>, parts: &[(String, Value)]) -> Value {
+    let mut table = match was.and_then(|was| was.clone().into_value().ok()) {
+        Some(Value::InlineTable(table)) => table,
+        _ => InlineTable::new(),
+    };
+    for (key, value) in parts {
+        table.insert(key, value.clone());
+    }
+    Value::InlineTable(table)
 }
 
 fn usage(what: String) -> Trouble {
@@ -128,21 +179,23 @@ fn usage(what: String) -> Trouble {
 }
 
 impl Shape {
-    fn written(self, text: &str) -> Option<Value> {
-        match self {
-            Self::Text => Some(text.into()),
-            Self::Number => text.parse::<i64>().ok().map(Value::from),
-            Self::Flag => match text.to_ascii_lowercase().as_str() {
-                "true" | "yes" | "1" => Some(true.into()),
-                "false" | "no" | "0" => Some(false.into()),
-                _ => None,
-            },
-            Self::List => Some(Value::from(parts(text).collect::<Array>())),
-            Self::Table => {
-                let pairs: Option<Vec<_>> = parts(text).map(|pair| pair.split_once('=')).collect();
-                Some(Value::from(pairs?.into_iter().collect::<InlineTable>()))
-            }
+    fn written(self, text: &str) -> Option<Typed> {
+        if text.is_empty() {
+            return Some(Typed::Nothing);
         }
+        let value = match self {
+            Self::Text => text.into(),
+            Self::Number => text.parse::<i64>().ok()?.into(),
+            Self::Flag => match text.to_ascii_lowercase().as_str() {
+                "true" | "yes" | "1" => true.into(),
+                "false" | "no" | "0" => false.into(),
+                _ => return None,
+            },
+            Self::List => Value::from(parts(text).collect::<Array>()),
+            Self::Servers => return servers::read(text).map(Typed::Servers),
+            Self::Monitor => return monitor(text).map(Typed::Parts),
+        };
+        Some(Typed::Value(value))
     }
 
     fn wanted(self) -> &'static str {
@@ -151,59 +204,79 @@ impl Shape {
             Self::Number => "a whole number",
             Self::Flag => "true or false",
             Self::List => "a list with commas",
-            Self::Table => "NAME=ADDRESS:PORT, with commas between them",
+            Self::Servers => servers::WANTED,
+            Self::Monitor => "its interval, or interval=10s,timeout=20s,failures=2",
         }
     }
 }
 
-fn parts(text: &str) -> impl Iterator<Item = &str> {
+/// The parts of something, with commas between them.
+pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// `10s`, or `interval=10s,failures=2`.
+fn monitor(text: &str) -> Option<Vec<(String, Value)>> {
+    if !text.contains(['=', ',']) {
+        return Some(vec![("interval".to_owned(), text.into())]);
+    }
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=')?;
+        let (key, value) = (key.trim().to_ascii_lowercase(), value.trim());
+        let number = value.parse::<i64>().ok().filter(|_| matches!(key.as_str(), "failures" | "of"));
+        Some((key, number.map_or_else(|| value.into(), Value::from)))
+    };
+    parts(text).map(pair).collect()
 }
 
 /// What an instance has for a key, as it would be typed.
 fn value_of(has: &InstanceConfig, key: &str) -> String {
     let text = |value: &Option<String>| value.clone().unwrap_or_default();
     let shown = |value: Option<String>| value.unwrap_or_default();
+    // Without a `/` too many.
+    let path = |path: &Path| path.components().as_path().display().to_string();
     match key {
-        "directory" => has.directory.display().to_string(),
+        "directory" => path(&has.directory),
         "kind" => has.kind.word().to_owned(),
         "port" => has.port.to_string(),
         "address" => shown(has.address.map(|a| a.to_string())),
         "autostart" => has.autostart.to_string(),
         "default" => has.default.to_string(),
         "networked" => has.networked.to_string(),
-        "data_servers" => {
-            let all: Vec<_> = has.data_servers.iter().map(|d| format!("{}={}", d.name, d.address)).collect();
-            all.join(",")
-        }
+        "data_servers" => servers::shown(&has.data_servers),
         "max_data_servers" => has.max_data_servers.to_string(),
         "max_application_servers" => has.max_application_servers.to_string(),
         "license_servers" => {
             has.license_servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
         }
-        "vendor" => shown(has.vendor.as_ref().map(|v| v.display().to_string())),
+        "vendor" => shown(has.vendor.as_deref().map(path)),
         "user" => text(&has.user),
         "start" => text(&has.commands.start),
         "stop" => text(&has.commands.stop),
         "force" => text(&has.commands.force),
         "status" => text(&has.commands.status),
         "version" => text(&has.commands.version),
-        "start_timeout" => regent_model::config::duration_text(has.start_timeout),
-        _ => regent_model::config::duration_text(has.stop_timeout),
+        "monitor" => monitor_text(&has.monitor),
+        "retries" => has.limits.retries.to_string(),
+        "restarts" => has.limits.restarts.to_string(),
+        "window" => duration_text(has.limits.window),
+        "start_timeout" => duration_text(has.start_timeout),
+        _ => duration_text(has.stop_timeout),
     }
 }
 
-/// Whether both mean the same: a path with a `/` more at its end, `yes` for true.
-fn same(key: &str, known: &str, typed: &str) -> bool {
-    let plain = |text: &str| {
-        let text = if text.len() > 1 { text.trim_end_matches('/') } else { text };
-        text.to_ascii_lowercase().replace([' ', '"'], "")
-    };
-    match key {
-        "directory" | "vendor" => known == if typed.len() > 1 { typed.trim_end_matches('/') } else { typed },
-        "autostart" | "default" | "networked" => {
-            Shape::Flag.written(typed).is_some_and(|v| v.as_bool() == Some(known == "true"))
-        }
-        _ => plain(known) == plain(typed),
+fn monitor_text(times: &MonitorTimes) -> String {
+    let mut text = format!(
+        "interval={},timeout={},failures={}",
+        duration_text(times.interval),
+        duration_text(times.timeout),
+        times.failures
+    );
+    if times.of != times.failures {
+        text += &format!(",of={}", times.of);
     }
+    if let Some(slow) = times.slow_after {
+        text += &format!(",slow_after={}", duration_text(slow));
+    }
+    text
 }

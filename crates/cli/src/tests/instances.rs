@@ -413,6 +413,110 @@ fn an_update_changes_the_version_everywhere_or_the_configuration_in_its_place() 
     assert!(daemon.change(change::update, &["cacheha1"]).is_err());
 }
 
+/// The data servers of an instance as they stand in the text.
+fn servers_line(daemon: &Daemon) -> String {
+    let text = daemon.text.borrow();
+    text.lines().find(|l| l.starts_with("data_servers")).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn data_servers_are_typed_with_the_globals_that_live_there() {
+    let daemon = Daemon::new();
+    let one = ["cacheha1", "directory=/store1/c52ha", "kind=gtm"];
+    daemon.change(change::create, &one).unwrap();
+    daemon.change(change::create, &["cacheha2", "directory=/store2/c52ha2", "kind=gtm"]).unwrap();
+    let at = |rest: &str| format!("data_servers=cacheha2=10.77.0.101:1973{rest}");
+    let both = format!("{},far=192.9.202.8:1972/Z*@/store/mumps.dat", at("/Y*+ORDERS"));
+    daemon.change(change::update, &["cacheha1", &both]).unwrap();
+    let config = parse(&daemon.text.borrow()).config.unwrap();
+    let servers = config.instance(&name("cacheha1")).unwrap().1.data_servers.clone();
+    assert_eq!(servers[0].globals, ["Y*", "ORDERS"]);
+    assert_eq!(servers[0].database, Some("/store2/c52ha2/mumps.dat".into()), "known of this cluster's own");
+    assert_eq!((servers[1].globals.len(), &servers[1].database), (1, &Some("/store/mumps.dat".into())));
+
+    // What is left out stays, and a server that is not named goes.
+    daemon
+        .change(change::update, &["cacheha1", "data_servers=FAR=192.9.202.9:1972,cacheha2=10.77.0.101"])
+        .unwrap();
+    assert_eq!(
+        servers_line(&daemon),
+        "data_servers = { far = { address = \"192.9.202.9:1972\", globals = [\"Z*\"], database = \
+         \"/store/mumps.dat\" }, cacheha2 = { address = \"10.77.0.101\", globals = [\"Y*\", \"ORDERS\"] } }"
+    );
+    daemon.change(change::update, &["cacheha1", &at("")]).unwrap();
+    let own =
+        "data_servers = { cacheha2 = { address = \"10.77.0.101:1973\", globals = [\"Y*\", \"ORDERS\"] } }";
+    assert_eq!(servers_line(&daemon), own);
+    let same = daemon.change(change::update, &["cacheha1", &at("/Y*+ORDERS")]).unwrap();
+    assert!(same.contains("nothing changes"), "{same}");
+
+    // Once more on the other node: with the same globals it is the same, with others it is not.
+    let create = |servers: &str| daemon.change(change::create, &[one[0], one[1], one[2], servers]);
+    assert!(create(&at("/Y*+ORDERS")).unwrap().contains("the same values"));
+    let other = create(&at("/Y*")).unwrap_err();
+    assert!(
+        other
+            .what
+            .contains("data_servers is CACHEHA2=10.77.0.101:1973/Y*+ORDERS@/store2/c52ha2/mumps.dat, and")
+            && other.what.contains("cacheha2=10.77.0.101:1973/Y* was typed"),
+        "{other}"
+    );
+    daemon.change(change::update, &["cacheha1", &at("/")]).unwrap();
+    assert_eq!(servers_line(&daemon), "data_servers = { cacheha2 = \"10.77.0.101:1973\" }");
+    daemon.change(change::update, &["cacheha1", "data_servers="]).unwrap();
+    assert_eq!(servers_line(&daemon), "");
+    for wrong in ["data_servers=cacheha2", "data_servers=cacheha2=/Y*", "data_servers=10.77.0.101:1973"] {
+        let trouble = daemon.change(change::update, &["cacheha1", wrong]).unwrap_err();
+        assert!(
+            trouble.exit == Exit::Usage && trouble.what.contains("NAME=ADDRESS:PORT/GLOBAL"),
+            "{trouble}"
+        );
+    }
+    let odd = daemon.change(change::update, &["cacheha1", &at("/^Y")]).unwrap_err();
+    assert!(odd.to_string().contains("without ^"), "{odd}");
+}
+
+#[test]
+fn every_key_of_an_instance_can_be_typed_and_taken_out() {
+    let daemon = Daemon::new();
+    daemon
+        .change(change::create, &["cacheha1", "directory=/store1/c52ha", "monitor=30s", "user=cacheusr"])
+        .unwrap();
+    let words = [
+        "cacheha1",
+        "monitor=failures=3,of=5,slow_after=5s",
+        "retries=3",
+        "restarts=1",
+        "window=5m",
+        "user=",
+    ];
+    daemon.change(change::update, &words).unwrap();
+    let config = parse(&daemon.text.borrow()).config.unwrap();
+    let (_, instance) = config.instance(&name("cacheha1")).unwrap();
+    let monitor = &instance.monitor;
+    assert_eq!((monitor.interval.as_secs(), monitor.failures, monitor.of), (30, 3, 5), "the interval stays");
+    assert_eq!(
+        (instance.limits.retries, instance.limits.restarts, instance.limits.window.as_secs()),
+        (3, 1, 300)
+    );
+    assert_eq!(instance.user, None);
+    let same = daemon
+        .change(change::update, &["cacheha1", "window=300s", "monitor=30s", "directory=/store1/c52ha/"]);
+    assert!(same.unwrap().contains("nothing changes"));
+    let licensed = ["cacheha1", "license_servers=10.77.0.4,10.77.0.5"];
+    daemon.change(change::update, &licensed).unwrap();
+    let again = ["cacheha1", "directory=/store1/c52ha", "license_servers=10.77.0.4,10.77.0.5:4001"];
+    assert!(daemon.change(change::create, &again).unwrap().contains("the same values"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/every-key.toml");
+    let every: toml_edit::DocumentMut = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let told = daemon.change(change::update, &["cacheha1", "unknown=1"]).unwrap_err().to_string();
+    for table in every["instance"].as_array_of_tables().unwrap() {
+        for (key, _) in table.iter().filter(|(key, _)| *key != "name") {
+            assert!(told.contains(&format!(" {key}")), "{key} cannot be typed: {told}");
+        }
+    }
+}
+
 #[test]
 fn what_is_deleted_leaves_nothing_in_the_configuration() {
     let daemon = Daemon::new();
