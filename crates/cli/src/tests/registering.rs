@@ -1,0 +1,282 @@
+//! Registering instances by what is typed.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use regent_api::{Answer, InstanceStatus, InstanceVerb, Registry, Request, VersionStatus};
+use regent_model::NodeName;
+use regent_model::config::parse;
+use regent_model::ids::InstanceName;
+use regent_model::instance::InstanceLook;
+
+use super::instances::{CONFIG, name, running};
+use crate::client::Asks;
+use crate::instance::{ccontrol, change, layout};
+use crate::screen::Screen;
+use crate::trouble::{Exit, Result};
+
+/// A daemon with a configuration, and what it knows of versions.
+pub(super) struct Daemon {
+    pub(super) text: RefCell<String>,
+    pub(super) versions: RefCell<BTreeMap<InstanceName, String>>,
+    pub(super) orders: RefCell<Vec<Request>>,
+}
+
+impl Daemon {
+    pub(super) fn new() -> Self {
+        Self { text: CONFIG.to_owned().into(), versions: RefCell::default(), orders: RefCell::default() }
+    }
+
+    pub(super) fn registry(&self) -> Registry {
+        let config = parse(&self.text.borrow()).config.unwrap();
+        let versions = self.versions.borrow();
+        let status = |(_, i): (_, &std::sync::Arc<regent_model::config::InstanceConfig>)| InstanceStatus {
+            version: versions.get(&i.name).map(|v| VersionStatus {
+                version: v.clone(),
+                by: "told by root".into(),
+                at_ms: 0,
+            }),
+            seen: None,
+            default: i.default,
+            here: Some(InstanceLook::default()),
+            ..running(i.name.as_str(), i.port, &i.directory.display().to_string())
+        };
+        let instances = config.instances().map(status).collect();
+        Registry { node: NodeName::new("lx4").unwrap(), quorate: true, instances }
+    }
+
+    pub(super) fn say(&self, words: &[&str]) -> u8 {
+        let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
+        ccontrol::run(self, &Screen::silent(), &words)
+    }
+
+    pub(super) fn change(
+        &self,
+        what: fn(&dyn Asks, &str, &[String]) -> Result<String>,
+        words: &[&str],
+    ) -> Result<String> {
+        let values: Vec<String> = words[1..].iter().map(|w| (*w).to_owned()).collect();
+        what(self, words[0], &values)
+    }
+}
+
+impl Asks for Daemon {
+    fn ask(&self, request: &Request) -> Result<Answer> {
+        self.orders.borrow_mut().push(request.clone());
+        Ok(match request {
+            Request::Config => Answer::Config { text: self.text.borrow().clone(), serial: 1 },
+            Request::Instances => Answer::Instances(Box::new(self.registry())),
+            Request::Change { text, serial: 1, .. } => {
+                *self.text.borrow_mut() = text.clone();
+                Answer::Done("done".into())
+            }
+            Request::Instance { name, verb: InstanceVerb::Version { version, .. } } => {
+                self.versions.borrow_mut().insert(InstanceName::new(name).unwrap(), version.clone());
+                Answer::Done("done".into())
+            }
+            Request::Instance { name, verb: InstanceVerb::Stop } => {
+                Answer::refused(format!("{name} hangs"), "force")
+            }
+            _ => Answer::Done("done".into()),
+        })
+    }
+}
+
+#[test]
+fn the_guides_own_create_registers_an_instance_for_every_node_with_a_free_port() {
+    let daemon = Daemon::new();
+    let directory = "directory=/store1/c52ha";
+    assert_eq!(daemon.say(&["create", "cacheha1", directory, "versionid=5.2.0.400"]), 0);
+    assert_eq!(daemon.say(&["create", "cacheha2", "directory=/store2/c52ha2", "versionid=5.2.0.400"]), 0);
+    let text = daemon.text.borrow().clone();
+    assert!(text.starts_with(CONFIG.trim_end()), "comments and all stay:\n{text}");
+    let config = parse(&text).config.unwrap();
+    let ports: Vec<u16> = config.instances().map(|(_, i)| i.port).collect();
+    assert_eq!(ports, [1972, 1973]);
+    assert_eq!(daemon.versions.borrow()[&name("CacheHa2")], "5.2.0.400");
+    // On the second node, or once more.
+    let again =
+        daemon.change(change::create, &["CACHEHA1", "directory=/store1/c52ha/", "versionid=5.2.0.400"]);
+    assert!(again.unwrap().contains("already, with the same values"));
+    assert_eq!(*daemon.text.borrow(), text);
+}
+
+#[test]
+fn other_values_for_a_registered_name_are_refused_with_both_shown() {
+    let daemon = Daemon::new();
+    daemon.change(change::create, &["cacheha1", "directory=/store1/c52ha", "versionid=5.2.0.400"]).unwrap();
+    let words = ["cacheha1", "directory=/store1/other", "versionid=5.3", "port=1980"];
+    let refused = daemon.change(change::create, &words).unwrap_err();
+    assert_eq!(refused.exit, Exit::Refused);
+    assert_eq!(
+        refused.what,
+        "CACHEHA1 is registered already, with other values: directory is /store1/c52ha, and /store1/other was \
+         typed; port is 1972, and 1980 was typed; versionid is 5.2.0.400, and 5.3 was typed"
+    );
+    assert_eq!(
+        refused.next,
+        ["to change it: regent instance update CACHEHA1 directory=/store1/other port=1980 versionid=5.3"]
+    );
+}
+
+#[test]
+fn what_would_be_no_valid_configuration_is_not_put_in_force() {
+    let daemon = Daemon::new();
+    let refused = daemon.change(change::create, &["one", "directory=/srv/one"]).unwrap_err();
+    assert!(refused.what.contains("lies on no file system of a group"), "{refused}");
+    let node =
+        daemon.change(change::create, &["one", "directory=/store1/one", "address=10.77.0.4"]).unwrap_err();
+    assert!(node.what.contains("stays with that node"), "{node}");
+    assert_eq!(*daemon.text.borrow(), CONFIG);
+    for (words, what) in [
+        (vec!["one"], "where is ONE installed?"),
+        (vec!["one", "directory"], "is no KEY=VALUE"),
+        (vec!["one", "dir=/store1/one"], "nothing that an instance has"),
+        (vec!["one", "directory=/store1/one", "port=x"], "a whole number"),
+        (vec!["one", "directory=/store1/one", "autostart=maybe"], "true or false"),
+        (vec!["o e", "directory=/store1/one"], "no name of an instance"),
+    ] {
+        let trouble = daemon.change(change::create, &words).unwrap_err();
+        assert!(trouble.exit == Exit::Usage && trouble.what.contains(what), "{trouble}");
+    }
+}
+
+#[test]
+fn an_update_changes_the_version_everywhere_or_the_configuration_in_its_place() {
+    let daemon = Daemon::new();
+    daemon.change(change::create, &["cacheha1", "directory=/store1/c52ha"]).unwrap();
+    let before = daemon.text.borrow().clone();
+    assert_eq!(daemon.say(&["update", "CacheHA1", "versionid=5.2.0.400"]), 0);
+    assert_eq!(
+        (daemon.versions.borrow()[&name("cacheha1")].as_str(), &*daemon.text.borrow()),
+        ("5.2.0.400", &before)
+    );
+    let servers = "license_servers=10.77.0.4,10.77.0.5";
+    let data = "data_servers=cacheha2=10.77.0.101:1973";
+    daemon.change(change::update, &["cacheha1", "port=1975", "autostart=yes", servers, data]).unwrap();
+    let config = parse(&daemon.text.borrow()).config.unwrap();
+    let (_, instance) = config.instance(&name("cacheha1")).unwrap();
+    assert_eq!((instance.port, instance.autostart, instance.license_servers.len()), (1975, true, 2));
+    assert_eq!(instance.data_servers[0].name, name("CACHEHA2"));
+    let same = daemon.change(change::update, &["cacheha1", "port=1975"]).unwrap();
+    assert!(same.contains("nothing changes"), "{same}");
+    assert!(daemon.change(change::update, &["none", "port=1"]).is_err());
+    assert!(daemon.change(change::update, &["cacheha1"]).is_err());
+}
+
+/// The data servers of an instance as they stand in the text.
+fn servers_line(daemon: &Daemon) -> String {
+    let text = daemon.text.borrow();
+    text.lines().find(|l| l.starts_with("data_servers")).unwrap_or_default().to_owned()
+}
+
+#[test]
+fn data_servers_are_typed_with_the_globals_that_live_there() {
+    let daemon = Daemon::new();
+    let one = ["cacheha1", "directory=/store1/c52ha", "kind=gtm"];
+    daemon.change(change::create, &one).unwrap();
+    daemon.change(change::create, &["cacheha2", "directory=/store2/c52ha2", "kind=gtm"]).unwrap();
+    let at = |rest: &str| format!("data_servers=cacheha2=10.77.0.101:1973{rest}");
+    let both = format!("{},far=192.9.202.8:1972/Z*@/store/mumps.dat", at("/Y*+ORDERS"));
+    daemon.change(change::update, &["cacheha1", &both]).unwrap();
+    let config = parse(&daemon.text.borrow()).config.unwrap();
+    let servers = config.instance(&name("cacheha1")).unwrap().1.data_servers.clone();
+    assert_eq!(servers[0].globals, ["Y*", "ORDERS"]);
+    assert_eq!(servers[0].database, Some("/store2/c52ha2/mumps.dat".into()), "known of this cluster's own");
+    assert_eq!((servers[1].globals.len(), &servers[1].database), (1, &Some("/store/mumps.dat".into())));
+
+    // What is left out stays, and a server that is not named goes.
+    daemon
+        .change(change::update, &["cacheha1", "data_servers=FAR=192.9.202.9:1972,cacheha2=10.77.0.101"])
+        .unwrap();
+    assert_eq!(
+        servers_line(&daemon),
+        "data_servers = { far = { address = \"192.9.202.9:1972\", globals = [\"Z*\"], database = \
+         \"/store/mumps.dat\" }, cacheha2 = { address = \"10.77.0.101\", globals = [\"Y*\", \"ORDERS\"] } }"
+    );
+    daemon.change(change::update, &["cacheha1", &at("")]).unwrap();
+    let own =
+        "data_servers = { cacheha2 = { address = \"10.77.0.101:1973\", globals = [\"Y*\", \"ORDERS\"] } }";
+    assert_eq!(servers_line(&daemon), own);
+    let same = daemon.change(change::update, &["cacheha1", &at("/Y*+ORDERS")]).unwrap();
+    assert!(same.contains("nothing changes"), "{same}");
+
+    // Once more on the other node: with the same globals it is the same, with others it is not.
+    let create = |servers: &str| daemon.change(change::create, &[one[0], one[1], one[2], servers]);
+    assert!(create(&at("/Y*+ORDERS")).unwrap().contains("the same values"));
+    let other = create(&at("/Y*")).unwrap_err();
+    assert!(
+        other
+            .what
+            .contains("data_servers is CACHEHA2=10.77.0.101:1973/Y*+ORDERS@/store2/c52ha2/mumps.dat, and")
+            && other.what.contains("cacheha2=10.77.0.101:1973/Y* was typed"),
+        "{other}"
+    );
+    daemon.change(change::update, &["cacheha1", &at("/")]).unwrap();
+    assert_eq!(servers_line(&daemon), "data_servers = { cacheha2 = \"10.77.0.101:1973\" }");
+    daemon.change(change::update, &["cacheha1", "data_servers="]).unwrap();
+    assert_eq!(servers_line(&daemon), "");
+    for wrong in ["data_servers=cacheha2", "data_servers=cacheha2=/Y*", "data_servers=10.77.0.101:1973"] {
+        let trouble = daemon.change(change::update, &["cacheha1", wrong]).unwrap_err();
+        assert!(
+            trouble.exit == Exit::Usage && trouble.what.contains("NAME=ADDRESS:PORT/GLOBAL"),
+            "{trouble}"
+        );
+    }
+    let odd = daemon.change(change::update, &["cacheha1", &at("/^Y")]).unwrap_err();
+    assert!(odd.to_string().contains("without ^"), "{odd}");
+}
+
+#[test]
+fn every_key_of_an_instance_can_be_typed_and_taken_out() {
+    let daemon = Daemon::new();
+    daemon
+        .change(change::create, &["cacheha1", "directory=/store1/c52ha", "monitor=30s", "user=cacheusr"])
+        .unwrap();
+    let words = [
+        "cacheha1",
+        "monitor=failures=3,of=5,slow_after=5s",
+        "retries=3",
+        "restarts=1",
+        "window=5m",
+        "user=",
+    ];
+    daemon.change(change::update, &words).unwrap();
+    let config = parse(&daemon.text.borrow()).config.unwrap();
+    let (_, instance) = config.instance(&name("cacheha1")).unwrap();
+    let monitor = &instance.monitor;
+    assert_eq!((monitor.interval.as_secs(), monitor.failures, monitor.of), (30, 3, 5), "the interval stays");
+    assert_eq!(
+        (instance.limits.retries, instance.limits.restarts, instance.limits.window.as_secs()),
+        (3, 1, 300)
+    );
+    assert_eq!(instance.user, None);
+    let same = daemon
+        .change(change::update, &["cacheha1", "window=300s", "monitor=30s", "directory=/store1/c52ha/"]);
+    assert!(same.unwrap().contains("nothing changes"));
+    let licensed = ["cacheha1", "license_servers=10.77.0.4,10.77.0.5"];
+    daemon.change(change::update, &licensed).unwrap();
+    let again = ["cacheha1", "directory=/store1/c52ha", "license_servers=10.77.0.4,10.77.0.5:4001"];
+    assert!(daemon.change(change::create, &again).unwrap().contains("the same values"));
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/every-key.toml");
+    let every: toml_edit::DocumentMut = std::fs::read_to_string(path).unwrap().parse().unwrap();
+    let told = daemon.change(change::update, &["cacheha1", "unknown=1"]).unwrap_err().to_string();
+    for table in every["instance"].as_array_of_tables().unwrap() {
+        for (key, _) in table.iter().filter(|(key, _)| *key != "name") {
+            assert!(told.contains(&format!(" {key}")), "{key} cannot be typed: {told}");
+        }
+    }
+}
+
+#[test]
+fn what_is_deleted_leaves_nothing_in_the_configuration() {
+    let daemon = Daemon::new();
+    daemon.change(change::create, &["cacheha1", "directory=/store1/c52ha"]).unwrap();
+    daemon.change(change::create, &["cacheha2", "directory=/store2/c"]).unwrap();
+    assert_eq!(daemon.say(&["default", "CACHEHA2"]), 0);
+    assert_eq!(daemon.say(&["default", "cacheha1"]), 0, "only one is");
+    assert!(layout::is_default(&daemon.registry(), &daemon.registry().instances[0]));
+    assert_eq!((daemon.say(&["delete", "CACHEHA2"]), daemon.say(&["delete", "cacheha1"])), (0, 0));
+    assert_eq!(parse(&daemon.text.borrow()).config.unwrap().instances().count(), 0);
+    assert_eq!(daemon.say(&["delete", "cacheha1"]), 1, "it is gone");
+}
