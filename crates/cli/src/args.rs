@@ -244,7 +244,7 @@ Examples:
         version,
         after_help = "Without a command it asks for one: help shows them all. From a file or a pipe it reads one a line.
 Examples:
-  ln -s regent /usr/local/bin/cluadmin
+  ln -s regent /usr/bin/cluadmin
   cluadmin
   cluadmin -- service relocate cachehal
   cluadmin -- service show config cachehal"

@@ -20,7 +20,7 @@ pub struct InstanceArgs {
 /// The words of ccontrol.
 #[derive(Debug, Clone, Args)]
 #[command(after_help = "A link named ccontrol to this program is the same. Example:
-  ln -s $(command -v regent) /usr/local/bin/ccontrol
+  ln -s regent /usr/bin/ccontrol
   ccontrol help")]
 pub struct CcontrolArgs {
     /// What to do, and with which instance
