@@ -1,5 +1,5 @@
-//! An application server: a process of GT.M on the client's machine whose globals are an instance's, by its service
-//! address. It keeps its connection, as a user's process does.
+//! An application server: a process of GT.M whose globals are an instance's, by its service address. It keeps its
+//! connection, as a user's process does.
 
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
@@ -47,16 +47,31 @@ pub(crate) struct Far {
 }
 
 impl Far {
-    /// Starts it.
+    /// Starts it on the client's machine.
     pub(crate) fn start(cluster: &Cluster, data: &Data<'_>) -> Self {
         let prepare = SCRIPT.replace("NAME", data.name).replace("FILE", data.file);
         let prepare = prepare.replace("cat > far.m", &format!("cat > far.m <<'END'\n{ROUTINE}END"));
         let Data { name, address, port, .. } = data;
         let script =
             format!("{prepare}export GTCM_{name}='[{address}]:{port}'\nexec $gtm_dist/mumps -run far");
+        Self::run(cluster, "client", &script)
+    }
+
+    /// Starts one beside an instance, whose own globals and projected ones it uses.
+    pub(crate) fn start_beside(cluster: &Cluster, node: &str, instance: &str) -> Self {
+        let folder = "/tmp/beside";
+        let inside = format!("gtmroutines=\"{folder} $gtmroutines\" exec $gtm_dist/mumps -run far");
+        let script = format!(
+            "set -e; mkdir -p {folder}; cat > {folder}/far.m <<'END'\n{ROUTINE}END\n\
+             exec regent instance env {instance} -- sh -c '{inside}'"
+        );
+        Self::run(cluster, node, &script)
+    }
+
+    fn run(cluster: &Cluster, machine: &str, script: &str) -> Self {
         let mut command = Command::new("sh");
-        command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut running = cluster.lab.spawn("client", command).unwrap();
+        command.args(["-c", script]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut running = cluster.lab.spawn(machine, command).unwrap();
         let (say, said) = channel();
         let output = BufReader::new(running.stdout.take().unwrap());
         std::thread::spawn(move || {
@@ -84,7 +99,12 @@ impl Far {
         self.answers(Duration::from_secs(30)).unwrap_or_else(|| panic!("no answer to {line}"))
     }
 
-    /// The same, tried until it is no error: that is all a user's program has to do.
+    /// Whether a line of M writes this number.
+    pub(crate) fn tries(&mut self, line: &str, number: u32) -> bool {
+        self.does(line) == number.to_string()
+    }
+
+    /// What a line of M writes, tried until it is no error: that is all a user's program has to do.
     pub(crate) fn insists(&mut self, line: &str) -> String {
         let mut answer = String::new();
         for _ in 0..200 {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use regent_lab::Power;
-
 use crate::active_active::drill_passes;
 use crate::cluster::{Cluster, told};
 use crate::examples::{equipment, example};
 use crate::far::{Data, Far};
+use crate::held::hears_of_a_power_cut;
 use crate::machine::sh;
 use crate::terminal::Terminal;
+use crate::writers::nothing_is_lost_while;
 
 const DATA: Data<'_> =
     Data { name: "cachehal", address: "10.77.0.100", port: 1972, file: "/storage2/c52ha/mumps.dat" };
@@ -38,9 +38,8 @@ fn the_hot_standby_is_set_up_by_typing_and_loses_nothing_that_was_flushed() {
     the_script_is_added(&cluster);
     typed_is_what_the_example_says(&cluster);
     takeover(&cluster);
-    cluster.order("lx5", &["group", "move", "cachehal", "lx4"]);
-    cluster.online_on("cachehal", "lx4");
-    drill_passes(&cluster);
+    held(&cluster);
+    nothing_is_lost_while(&cluster, &DATA, |_| drill_passes(&cluster));
     cluster.one_writer();
 }
 
@@ -111,8 +110,14 @@ fn the_instance_is_installed_on_both_nodes(cluster: &Cluster) {
 
     sh(cluster, "lx4", "cluadmin -- service relocate cachehal");
     cluster.online_on("cachehal", "lx5");
-    // The same again, as by an installation over what is there; something else is refused, with both.
-    sh(cluster, "lx5", "ccontrol create cachehal directory=/storage2/c52ha kind=gtm");
+    // The same again, as by an installation over what is there, which brings the node's own web server its files;
+    // something else is refused, with both.
+    let web = "/etc/httpd/conf.d/cache.conf";
+    let install = format!("mkdir -p $(dirname {web}) && echo mine > {web}");
+    sh(cluster, "lx5", &format!("{install} && ccontrol create cachehal directory=/storage2/c52ha kind=gtm"));
+    let kept = sh(cluster, "lx5", "regent instance status cachehal");
+    assert!(kept.contains("10.77.0.4") && kept.contains("10.77.0.5"), "the configuration is kept:\n{kept}");
+    assert_eq!(sh(cluster, "lx5", &format!("cat {web}")), "mine");
     let other = cluster.lab.output("lx5", &["ccontrol", "create", "CACHEHAL", "directory=/storage2/other"]);
     let other = other.unwrap();
     let (code, said) = (other.status.code(), told(&other));
@@ -174,46 +179,37 @@ fn typed_is_what_the_example_says(cluster: &Cluster) {
     assert_eq!(script(typed), script(meant));
 }
 
-/// The owner's power is cut, with a process at work over the network and one on the owner.
+/// The owner's power is cut while one writes over the network and one beside the server.
 fn takeover(cluster: &Cluster) {
-    let mut far = Far::start(cluster, &DATA);
-    let mut flushed = 0;
-    for batch in 1..=10 {
-        for i in (batch - 1) * 20 + 1..=batch * 20 {
-            assert_eq!(far.does(&format!("set ^F({i})={i} write {i},!")), i.to_string());
-        }
-        // A SET that was answered is not on the disk: what counts is what stood before a flush in the server's place.
-        assert_eq!(m(cluster, "lx4", "cachehal", "view \"JNLFLUSH\" write \"flushed\""), "flushed");
-        flushed = batch * 20;
-    }
-    let committed =
-        m(cluster, "lx4", "cachehal", "for i=1:1:500 tstart ():serial set ^T(i)=i tcommit  write:i=500 i");
-    assert_eq!(committed, "500");
     license_servers_run(cluster);
-    cluster.lab.off("lx4").unwrap();
-    // Held in the middle of a request: nobody answers it, and nobody refuses it.
-    far.begins("set ^F(0)=\"held\" write ^F(0),!");
-    cluster.online_on("cachehal", "lx5");
-    let answer = far.answers(Duration::from_secs(5));
-    assert!(answer.is_some(), "the process hangs on a connection that nobody has\n{}", cluster.evidence());
-    assert_eq!(far.insists("set ^F(0)=\"back\" write ^F(0),!"), "back");
-    // What follows a loop on its line belongs to the loop; so the loop is a line of its own.
-    let count = "set n=0,i=0 xecute \"for  set i=$order(^X(i)) quit:i=\"\"\"\"  set n=n+1\" write n";
-    let counted = |global: &str| m(cluster, "lx5", "cachehal", &count.replace("^X", global));
-    assert_eq!(counted("^T"), "500", "every transaction that was committed");
-    assert!(counted("^F").parse::<u32>().unwrap() >= flushed, "every SET before the last flush");
-    far.ends();
+    nothing_is_lost_while(cluster, &DATA, |_| {
+        cluster.lab.off("lx4").unwrap();
+        cluster.online_on("cachehal", "lx5");
+    });
     let license = cluster.order("lx5", &["instance", "license", "cachehal"]);
     assert_eq!(license.matches("  answers").count(), 1, "the other node's is enough:\n{license}");
     assert_eq!(word(cluster, "lx5", "cachehal"), "up");
     cluster.lab.on("lx4").unwrap();
     cluster.is_up("lx4");
     cluster.online_on("cachehal", "lx5");
-    assert!(cluster.lab.status().unwrap().machine("lx4").unwrap().power == Power::On);
     assert_eq!(
         sh(cluster, "lx4", "ccontrol list cachehal | grep -i directory | awk '{print $2}'"),
         "/storage2/c52ha"
     );
+}
+
+/// Back again by another power cut, with a process in the middle of a request.
+fn held(cluster: &Cluster) {
+    let mut far = Far::start(cluster, &DATA);
+    assert_eq!(far.insists("set ^H=1 write ^H,!"), "1");
+    let at = (DATA.address, DATA.port);
+    let heard = hears_of_a_power_cut(cluster, &mut far, "client", at, ("lx5", "lx4"));
+    assert!(heard < Duration::from_secs(1), "{heard:?} after the address was up\n{}", cluster.evidence());
+    assert_eq!(far.insists("set ^H=\"back\" write ^H,!"), "back");
+    far.ends();
+    cluster.online_on("cachehal", "lx4");
+    cluster.lab.on("lx5").unwrap();
+    cluster.is_up("lx5");
 }
 
 /// A license server on each node, at the node's own address.

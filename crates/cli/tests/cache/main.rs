@@ -19,6 +19,8 @@ mod machine;
 mod active_active;
 mod examples;
 mod far;
+mod held;
 mod hot_standby;
 mod init_script;
 mod terminal;
+mod writers;
