@@ -119,6 +119,25 @@ fn it_says_who_has_the_address_as_a_page_and_as_json() {
 }
 
 #[test]
+fn the_page_and_its_twin_for_programs() {
+    let mut page = page("lx4");
+    page.instances = vec![
+        PortalInstance { name: "HAL".into(), directory: "/storage2/hal".into(), configuration: None },
+        PortalInstance {
+            name: "<DOS>".into(),
+            directory: "/storage2/c&d".into(),
+            configuration: Some("/storage2/c&d/cache.cpf".into()),
+        },
+    ];
+    let address = ResourceName::new("10.77.0.100").unwrap();
+    page.resources.insert(0, (address, "address".into(), "up".into()));
+    let pages = page::answer_for(&page, "/var/lib/regent/configuration.toml".as_ref());
+    insta::assert_snapshot!("page", pages.html);
+    let value: serde_json::Value = serde_json::from_str(&pages.json).unwrap();
+    insta::assert_snapshot!("programs", serde_json::to_string_pretty(&value).unwrap());
+}
+
+#[test]
 fn only_get_and_head_are_answered_and_everything_else_is_told_why() {
     let house = house(page("lx4"));
     let head = house.ask(b"HEAD / HTTP/1.1\r\n\r\n");
