@@ -247,6 +247,7 @@ Examples:
   ln -s regent /usr/bin/cluadmin
   cluadmin
   cluadmin -- service relocate cachehal
+  cluadmin --debug -- service enable cachehal
   cluadmin -- service show config cachehal"
     )]
     Cluadmin(CluadminArgs),

@@ -73,7 +73,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Instance(args) => return instance::instance(&Anybody::of(client()?), screen, &args.verb),
         Command::Ccontrol(args) => return Ok(ccontrol(client(), screen, &args.words)),
         Command::Node { verb } => return node(cli, screen, verb),
-        Command::Cluadmin(args) => return Ok(cluadmin::run(&client()?, args)),
+        Command::Cluadmin(args) => return Ok(cluadmin::run(client, args)),
         Command::Clustat(args) => clustat::run(&client()?, screen, args)?,
         Command::Drill(args) => return drill::drill(screen, &cli.global, args),
         Command::Lab(args) => return lab::run(screen, &cli.global, args),

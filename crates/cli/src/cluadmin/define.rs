@@ -111,7 +111,7 @@ impl Shell<'_> {
             members.join(", ")
         );
         let question =
-            Question { prompt: "Preferred member", default: Some(&default), help: &help, choices: &members };
+            Question { choices: &members, ..Question::new("Preferred member", Some(&default), &help) };
         draft.preferred = self.ask(&question, |text| match members.iter().find(|m| *m == text) {
             _ if is_none(text) => Ok(None),
             Some(member) => Ok(Some(member.clone())),
@@ -139,8 +139,8 @@ impl Shell<'_> {
             text if text.starts_with('/') => Ok(Some(text.to_owned())),
             text => Err(format!("{text:?} is no path; it begins with /, or type None")),
         })?;
-        let help = "How often the script is called with status, in seconds. 0: never; then only the loss of its member \
-                    moves the service.";
+        let help = "How often the script is called with status, in seconds. Evidence is gathered before anything is done \
+                    about a failure. 0: never; then only the loss of its member moves the service.";
         let question = Question::new("Status check interval", Some(&draft.interval), help);
         let kept = draft.interval.clone();
         draft.interval = self.ask(&question, |text| match text.parse::<u32>() {

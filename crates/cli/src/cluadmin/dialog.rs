@@ -31,17 +31,22 @@ pub(super) struct Question<'a> {
     pub prompt: &'a str,
     /// What nothing at all means; without it an answer is needed.
     pub default: Option<&'a str>,
+    /// Whether that is not shown.
+    pub tacit: bool,
     /// What `?` says.
     pub help: &'a str,
     /// Answers to choose from by Tab.
     pub choices: &'a [String],
 }
 
+/// What stands behind a question that yes and no answer.
+const YES_NO: &str = " (yes/no/?)";
+
 impl<'a> Question<'a> {
     /// A prompt without choices.
     #[must_use]
     pub(super) fn new(prompt: &'a str, default: Option<&'a str>, help: &'a str) -> Self {
-        Self { prompt, default, help, choices: &[] }
+        Self { prompt, default, tacit: false, help, choices: &[] }
     }
 }
 
@@ -55,8 +60,11 @@ impl Shell<'_> {
         question: &Question<'_>,
         take: impl Fn(&str) -> Result<T, String>,
     ) -> Asked<T> {
-        let default = question.default.map_or_else(String::new, |d| format!(" [{d}]"));
-        let prompt = format!("{}{default}: ", question.prompt);
+        let shown = question.default.filter(|_| !question.tacit);
+        let default = shown.map_or_else(String::new, |d| format!(" [{d}]"));
+        // What ends in a question mark is a question as it is.
+        let end = if question.prompt.trim_end_matches(YES_NO).ends_with('?') { "" } else { ":" };
+        let prompt = format!("{}{default}{end} ", question.prompt);
         loop {
             let Some(line) = self.console.ask(&prompt, Wants::Answer(question.choices))? else {
                 return Err(Flow::Cancel);
@@ -88,7 +96,7 @@ impl Shell<'_> {
     /// # Errors
     /// When the person leaves, or the console fails.
     pub(super) fn ask_yes(&self, prompt: &str, default: Option<bool>, help: &str) -> Asked<bool> {
-        let prompt = format!("{prompt} (yes/no/?)");
+        let prompt = format!("{prompt}{YES_NO}");
         let default = default.map(super::layout::yes_no);
         self.ask(&Question::new(&prompt, default, help), |answer| match answer.to_lowercase().as_str() {
             "yes" | "y" => Ok(true),
@@ -106,7 +114,7 @@ impl Shell<'_> {
         self.console.say(&format!("{}  c) cancel\n\n", lines.collect::<String>()))?;
         let help = format!("Type the number of the {what}, or its name; c cancels.");
         let prompt = format!("Choose {what}");
-        let question = Question { prompt: &prompt, default: None, help: &help, choices: options };
+        let question = Question { choices: options, ..Question::new(&prompt, None, &help) };
         self.ask(&question, |answer| {
             let by_number = answer.parse().ok().filter(|at| *at < options.len());
             let by_name = || options.iter().position(|o| o == answer);

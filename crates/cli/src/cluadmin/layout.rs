@@ -25,7 +25,8 @@ pub(super) fn render(service: &Service) -> String {
     }
     if !service.also.is_empty() {
         let text = format!("({})", service.also.join("; "));
-        let _ = writeln!(out, "also: {}", wrapped(&text, 90, "  "));
+        // What the guide's listing does not have stands apart from it.
+        let _ = writeln!(out, "\nalso: {}", wrapped(&text, 90, "  "));
     }
     out
 }

@@ -7,6 +7,8 @@ use super::dialog::{Asked, Question};
 pub(super) trait Listed: Sized + Clone {
     /// What one is called, with its article.
     const ONE: &'static str;
+    /// What is added, modified, deleted or shown, as the guide's question has it.
+    const ANY: &'static str;
     /// The same without it.
     const NAME: &'static str;
     /// What several are called.
@@ -20,11 +22,11 @@ pub(super) trait Listed: Sized + Clone {
     /// Its lines of the definition.
     fn lines(&self, number: usize) -> String;
 
-    /// Asks for everything of it.
+    /// Asks for everything of it. None is one that needs no entry, which has been said.
     ///
     /// # Errors
     /// When the person leaves, or the console fails.
-    fn ask(shell: &Shell<'_>, old: Option<&Self>) -> Asked<Self>;
+    fn ask(shell: &Shell<'_>, old: Option<&Self>) -> Asked<Option<Self>>;
 }
 
 impl Shell<'_> {
@@ -38,11 +40,11 @@ impl Shell<'_> {
             if !self.ask_yes(&prompt, Some(false), T::HELP)? {
                 return Ok(());
             }
-            items.push(T::ask(self, None)?);
+            items.extend(T::ask(self, None)?);
         }
         let prompt = format!(
             "Do you want to (a)dd, (m)odify, (d)elete or (s)how {}, or\nare you (f)inished adding {}",
-            T::ONE,
+            T::ANY,
             T::MANY
         );
         let help = format!("{} Type a, m, d, s or f.", T::HELP);
@@ -55,11 +57,11 @@ impl Shell<'_> {
             })?;
             match what {
                 'f' => return Ok(()),
-                'a' => items.push(T::ask(self, None)?),
+                'a' => items.extend(T::ask(self, None)?),
                 _ if items.is_empty() => self.console.say(&format!("  the service has no {}\n", T::NAME))?,
                 'm' => {
                     if let Some(at) = self.which(items)? {
-                        items[at] = T::ask(self, Some(&items[at]))?;
+                        items[at] = T::ask(self, Some(&items[at]))?.unwrap_or_else(|| items[at].clone());
                     }
                 }
                 'd' => {

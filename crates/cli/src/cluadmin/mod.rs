@@ -1,6 +1,7 @@
 //! `cluadmin`: the administration shell of Red Hat Cluster Manager, on this cluster. Nothing is stored beside the
 //! configuration: a service is a group, and every change goes the way of `regent apply`.
 
+mod aloud;
 mod cluster;
 mod console;
 mod define;
@@ -25,7 +26,7 @@ use regent_model::config::{Config, parse};
 use regent_model::journal::{Entry, Level};
 
 use crate::args::CluadminArgs;
-use crate::client::{self, Asks};
+use crate::client::{self, Asks, Client};
 use crate::clustat::{History, View};
 use crate::edit::Editor;
 use crate::follow::{Steps, Watches, wall_ms};
@@ -36,6 +37,7 @@ use crate::trouble::{Exit, Result, Trouble};
 use dialog::{Asked, ended};
 use words::Verb;
 
+pub(crate) use aloud::Aloud;
 pub use console::{Console, Vocabulary, Wants};
 
 /// The prompt of the shell.
@@ -67,14 +69,20 @@ pub struct Setting {
     pub clock: fn() -> u64,
     /// Whether he takes the lock over without being asked.
     pub take_lock: bool,
+    /// Whether he wants to see every step with all that was seen.
+    pub debug: bool,
 }
 
 /// `cluadmin`, with one command or as a shell. The exit code is that of the first command that failed.
 #[must_use]
-pub fn run(asks: &dyn Asks, args: &CluadminArgs) -> u8 {
-    let begun = console::of_this_process().and_then(|console| {
+pub fn run(client: impl FnOnce() -> Result<Client>, args: &CluadminArgs) -> u8 {
+    let begun = without_tcl(args).and_then(|()| {
+        let (client, console) = (client()?, console::of_this_process()?);
         let who = orders::who(|variable| std::env::var(variable).ok());
-        let setting = Setting { who, zone: TimeZone::system(), clock: wall_ms, take_lock: args.take_lock };
+        let (zone, take_lock, debug) = (TimeZone::system(), args.take_lock, args.debug);
+        let setting = Setting { who, zone, clock: wall_ms, take_lock, debug };
+        let aloud = Aloud::new(&client, console.as_ref(), setting.clock);
+        let asks: &dyn Asks = if debug { &aloud } else { &client };
         let shell = Shell::new(asks, console.as_ref(), setting)?;
         Ok(shell.run(args))
     });
@@ -82,6 +90,18 @@ pub fn run(asks: &dyn Asks, args: &CluadminArgs) -> u8 {
         complain(&format!("cluadmin: {}\n", phrases::in_its_words(&trouble.to_string())));
         trouble.exit as u8
     })
+}
+
+/// Of the options that were once known, the one that means nothing here.
+fn without_tcl(args: &CluadminArgs) -> Result<()> {
+    if args.tcl {
+        let what =
+            "--tcl: this shell has no Tcl interpreter; scripts give it commands, one a line or one a call";
+        return Err(Trouble::usage(what)
+            .next("cluadmin < FILE, with one command a line")
+            .next("cluadmin -- service relocate NAME"));
+    }
+    Ok(())
 }
 
 impl<'a> Shell<'a> {
@@ -220,7 +240,8 @@ impl<'a> Shell<'a> {
         match name {
             Some(name) if known.iter().any(|k| k == name) => Ok(name.to_owned()),
             Some(name) => Err(self.unknown(name, known).into()),
-            None => self.choose_service(known, "there is no service"),
+            None if known.is_empty() => Err(no_service().into()),
+            None => self.choose_service(known, ""),
         }
     }
 
@@ -234,6 +255,11 @@ impl<'a> Shell<'a> {
     }
 }
 
+/// What is said where there is none.
+fn no_service() -> Trouble {
+    Trouble::refused("there is no service").next("service add NAME")
+}
+
 /// The group of a service, or the one of its instances that is furthest from running.
 fn state_of<'s>(status: &'s Status, name: &str) -> Option<&'s GroupStatus> {
     let of = |g: &&GroupStatus| g.name.as_str() == name || g.name.base() == name;
@@ -242,7 +268,8 @@ fn state_of<'s>(status: &'s Status, name: &str) -> Option<&'s GroupStatus> {
 
 impl Watches for Shell<'_> {
     fn step(&self, _: &mut Steps, entry: &Entry) -> Result<()> {
-        if entry.level == Level::Step && entry.event.is_some() {
+        let debug = self.setting.debug;
+        if entry.level == Level::Step && entry.event.is_some() && !debug {
             // How far a cluster event is: that guide knows none.
             return Ok(());
         }
@@ -253,7 +280,7 @@ impl Watches for Shell<'_> {
             Level::Error => "error",
         };
         let evidence = crate::paint::block(&entry.evidence, "    | ");
-        let evidence = if entry.level >= Level::Warning { evidence } else { String::new() };
+        let evidence = if debug || entry.level >= Level::Warning { evidence } else { String::new() };
         let text = format!("{level}: {}: {}\n{evidence}", entry.node, printable(&entry.text));
         self.console.say(&phrases::in_its_words(&text))
     }

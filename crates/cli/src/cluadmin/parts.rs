@@ -12,6 +12,7 @@ use super::service::{Address, Device, NONE, mask};
 
 impl Listed for Address {
     const ONE: &'static str = "an IP address";
+    const ANY: &'static str = Self::ONE;
     const NAME: &'static str = "IP address";
     const MANY: &'static str = "IP addresses";
     const HELP: &'static str =
@@ -25,7 +26,7 @@ impl Listed for Address {
         layout::address_lines(number, self)
     }
 
-    fn ask(shell: &Shell<'_>, old: Option<&Self>) -> Asked<Self> {
+    fn ask(shell: &Shell<'_>, old: Option<&Self>) -> Asked<Option<Self>> {
         shell.console.say("\nIP Address Information\n\n")?;
         let default = old.map(Self::title);
         let help = "The address of the service itself, not one of a member: 192.9.202.197.";
@@ -33,7 +34,7 @@ impl Listed for Address {
         let address: IpAddr = shell.ask(&question, |text| {
             text.parse().map_err(|_| format!("{text:?} is no address; type for example 192.9.202.197"))
         })?;
-        let IpAddr::V4(v4) = address else { return of_ipv6(shell, old, address) };
+        let IpAddr::V4(v4) = address else { return of_ipv6(shell, old, address).map(Some) };
         let default = old.map_or_else(|| NONE.to_owned(), Self::netmask);
         let help = "The netmask of its network. None takes the one that goes with the class of the address.";
         let question = Question::new("Netmask (e.g. 255.255.255.0 or None)", Some(&default), help);
@@ -50,7 +51,7 @@ impl Listed for Address {
             Ok(given) => Ok(Some(given)),
             Err(_) => Err(format!("{text:?} is no address; type for example {follows}, or None")),
         })?;
-        Ok(Self { broadcast, ..fresh })
+        Ok(Some(Self { broadcast, ..fresh }))
     }
 }
 
@@ -104,7 +105,8 @@ fn netmask(text: &str, address: Ipv4Addr) -> Result<u8, String> {
 }
 
 impl Listed for Device {
-    const ONE: &'static str = "a device";
+    const ONE: &'static str = "a disk device";
+    const ANY: &'static str = "devices";
     const NAME: &'static str = "device";
     const MANY: &'static str = "devices";
     const HELP: &'static str =
@@ -118,7 +120,7 @@ impl Listed for Device {
         layout::device_lines(number, self)
     }
 
-    fn ask(shell: &Shell<'_>, old: Option<&Self>) -> Asked<Self> {
+    fn ask(shell: &Shell<'_>, old: Option<&Self>) -> Asked<Option<Self>> {
         shell.console.say("\nDisk Device Information\n\n")?;
         let path = |text: &str| {
             let good = text.starts_with('/') && !text.contains(char::is_whitespace);
@@ -128,19 +130,18 @@ impl Listed for Device {
         let help = "The special file of the partition; it has the same path on every member.";
         let question = Question::new("Device special file (e.g., /dev/sdb4)", default.as_deref(), help);
         let device = shell.ask(&question, path)?;
-        let default = old.map(|o| o.fstype.clone());
-        let help = "The type of the file system that is on it, as mount -t takes it.";
-        let question = Question::new("Filesystem type (e.g., ext2, ext3)", default.as_deref(), help);
-        let fstype = shell
-            .ask(&question, |text| if is_none(text) { Err(RAW.to_owned()) } else { Ok(text.to_owned()) })?;
+        let Some(fstype) = fstype(shell, old)? else { return Ok(None) };
         let default = old.map(|o| o.mount.clone());
         let help = "The directory where it is mounted; it has to be there on every member.";
         let question = Question::new("Mount point (e.g., /usr/mnt/service1)", default.as_deref(), help);
-        let mount =
-            shell.ask(&question, |text| if is_none(text) { Err(RAW.to_owned()) } else { path(text) })?;
-        let default = old.and_then(|o| o.options.clone()).unwrap_or_else(|| NONE.to_owned());
-        let help = "Options as mount -o takes them, with commas and without blanks, or None.";
-        let question = Question::new("Mount options (e.g., rw,nosuid,sync)", Some(&default), help);
+        let mount = shell
+            .ask(&question, |text| if is_none(text) { Err(UNMOUNTED.to_owned()) } else { path(text) })?;
+        let kept = old.and_then(|o| o.options.clone());
+        let default = kept.as_deref().unwrap_or(NONE);
+        let help =
+            "Options as mount -o takes them, with commas and without blanks. None, or nothing: no options.";
+        let question = Question::new("Mount options (e.g., rw,nosuid,sync)", Some(default), help);
+        let question = Question { tacit: kept.is_none(), ..question };
         let options = shell.ask(&question, |text| match text {
             text if is_none(text) => Ok(None),
             text if text.contains(char::is_whitespace) => {
@@ -151,14 +152,52 @@ impl Listed for Device {
         let help = "Whether processes that keep it busy are killed when the service stops. With no, the service cannot \
                     be stopped while one has a file open on it.";
         let force = shell.ask_yes("Forced unmount support", Some(old.is_none_or(|o| o.force)), help)?;
+        no_nfs(shell)?;
         let share = samba(shell, old)?;
-        Ok(Self { at: old.and_then(|o| o.at), device, mount, fstype, options, force, share })
+        Ok(Some(Self { at: old.and_then(|o| o.at), device, mount, fstype, options, force, share }))
     }
 }
 
 /// What is said to a device without a file system.
 const RAW: &str = "a device without a file system needs no entry here: all members see it, and the user script \
                    of the service uses it where the service runs";
+/// What is said to a file system without a mount point.
+const UNMOUNTED: &str =
+    "a file system has to be mounted somewhere; a device without one has None as its file system type";
+/// What is said to a directory of another machine.
+const NOT_ONE_OF_NFS: &str = "a directory of an NFS server is on no device: mount it on every member by /etc/fstab, \
+                              or let the user script mount it where the service runs";
+/// What is said to the wish for NFS.
+const NO_NFS: &str = "NFS access is not offered: type no. A user script may export the directory where the service \
+                      runs (exportfs), and has to take that back when it stops";
+
+/// The type of the file system; None where there is none on the device, so that it needs no entry.
+fn fstype(shell: &Shell<'_>, old: Option<&Device>) -> Asked<Option<String>> {
+    let default = old.map(|o| o.fstype.as_str());
+    let help = "The type of the file system that is on it, as mount -t takes it. None: there is none on it.";
+    let question = Question::new("Filesystem type (e.g., ext2, ext3 or None)", default, help);
+    let fstype = shell.ask(&question, |text| match text {
+        "nfs" | "nfs4" => Err(NOT_ONE_OF_NFS.to_owned()),
+        text if !is_none(text) => Ok(Some(text.to_owned())),
+        _ if old.is_some() => Err(format!("{RAW}; d takes it out of the list")),
+        _ => Ok(None),
+    })?;
+    if fstype.is_none() {
+        shell.console.say(&format!("  {RAW}\n"))?;
+    }
+    Ok(fstype)
+}
+
+/// The guide asks for it here, and a person or a script that follows the guide answers no.
+fn no_nfs(shell: &Shell<'_>) -> Asked<()> {
+    let help = "Regent does not export to NFS clients: no. Windows clients, and others with cifs, are asked for next.";
+    let prompt = "Would you like to allow NFS access to this filesystem (yes/no/?)";
+    shell.ask(&Question::new(prompt, Some("no"), help), |text| match text.to_lowercase().as_str() {
+        "no" | "n" => Ok(()),
+        "yes" | "y" => Err(NO_NFS.to_owned()),
+        _ => Err("type no".to_owned()),
+    })
+}
 
 fn samba(shell: &Shell<'_>, old: Option<&Device>) -> Asked<Option<String>> {
     let before = old.and_then(|o| o.share.clone());

@@ -249,6 +249,11 @@ fn also(table: &Table, group: &GroupConfig, script: Option<usize>) -> Vec<String
             None => out.push(format!("application {name}")),
         }
     }
+    for kind in ["address", "filesystem", "share"] {
+        if let Some(value) = table.get(kind).and_then(Item::as_value) {
+            out.push(format!("{kind} = {}", in_short(&value.clone().decorated("", "").to_string())));
+        }
+    }
     for address in &group.addresses {
         out.extend(address.interface.as_ref().map(|i| format!("{} on interface {i}", address.address)));
     }

@@ -5,7 +5,7 @@ use regent_model::GroupName;
 use regent_model::config::{Config, Startup};
 
 use super::dialog::{Asked, Flow};
-use super::{Shell, layout, state_of};
+use super::{Shell, layout, no_service, state_of};
 use crate::client;
 use crate::clustat::{self, word};
 use crate::edit::Editor;
@@ -58,6 +58,9 @@ impl Shell<'_> {
             self.some_state(status, name)?;
             return Ok(name.to_owned());
         }
+        if status.groups.is_empty() {
+            return Err(no_service().into());
+        }
         let mut names: Vec<String> =
             status.groups.iter().filter(|g| fits(word(g))).map(|g| g.name.base().to_owned()).collect();
         names.dedup();
@@ -90,7 +93,7 @@ impl Shell<'_> {
             [one] => online(one),
             several => Wish::Every(several.iter().map(online).collect()),
         };
-        self.console.say(&format!("notice: starting service {name} ...\n"))?;
+        self.console.say(&format!("notice: Starting service {name} ...\n"))?;
         let mut orders: Vec<Request> = verb.map(order).into_iter().collect();
         if let Some((preferred, other)) = stand_in(&status, &config, name) {
             self.console.say(&format!(
@@ -105,7 +108,7 @@ impl Shell<'_> {
     fn started(&self, name: &str, settled: &Settled) -> Result<()> {
         let owners = settled.status.iter().flat_map(|s| &s.groups).filter(|g| g.name.base() == name);
         let owners: Vec<&str> = owners.filter_map(|g| Some(g.owner.as_ref()?.as_str())).collect();
-        self.console.say(&format!("notice: started service {name} on {}\n", owners.join(", ")))
+        self.console.say(&format!("notice: Started service {name} on {}\n", owners.join(", ")))
     }
 
     /// `service disable`.
@@ -120,13 +123,13 @@ impl Shell<'_> {
     }
 
     fn take_down(&self, status: &Status, name: &str) -> Result<()> {
-        self.console.say(&format!("notice: stopping service {name} ...\n"))?;
+        self.console.say(&format!("notice: Stopping service {name} ...\n"))?;
         let meant = status.groups.iter().filter(|g| g.name.as_str() == name || g.name.base() == name);
         let wishes: Vec<Wish> = meant.map(|g| Wish::Disabled { group: g.name.clone() }).collect();
         let wish = if let [one] = wishes.as_slice() { one.clone() } else { Wish::Every(wishes) };
         let order = Request::Group { group: name.to_owned(), verb: GroupVerb::Disable };
         self.carry_out(&[order], wish)?;
-        self.console.say(&format!("notice: stopped service {name}\n"))
+        self.console.say(&format!("notice: Stopped service {name}\n"))
     }
 
     /// `service relocate`.
@@ -155,7 +158,7 @@ impl Shell<'_> {
             }
             (None, several) => several[self.choose("member", several)?.ok_or(Flow::Cancel)?].clone(),
         };
-        self.console.say(&format!("notice: relocating service {name} from {owner} to {to} ...\n"))?;
+        self.console.say(&format!("notice: Relocating service {name} from {owner} to {to} ...\n"))?;
         let group = state.name.clone();
         let on = regent_model::NodeName::new(&to).ok();
         let order = Request::Group { group: name.clone(), verb: GroupVerb::Move { to } };

@@ -38,20 +38,39 @@ impl Shell<'_> {
         let name = &new.name;
         if old.is_some() {
             self.console.say(&format!("Modified {name}.\n"))?;
-            return Ok(self.remark_on_a_running_one(name)?);
+            self.remark_on_a_running_one(name)?;
+            return Ok(self.say_who_gets_in(old, new)?);
         }
         if disabled {
-            return Ok(self
-                .console
-                .say(&format!("Added {name}. It is disabled: service enable {name} starts it.\n"))?);
+            let text = format!("Added {name}. It is disabled: service enable {name} starts it.\n");
+            self.console.say(&text)?;
+            return Ok(self.say_who_gets_in(old, new)?);
         }
         match self.bring_up(name, None) {
-            Ok(()) => Ok(self.console.say(&format!("Added {name}.\n"))?),
+            Ok(()) => {
+                self.console.say(&format!("Added {name}.\n"))?;
+                Ok(self.say_who_gets_in(old, new)?)
+            }
             Err(trouble) => {
                 let what = format!("{name} was added, but it does not run: {}", trouble.what);
                 Err(Trouble { what, ..trouble }.next(format!("service modify {name}")).into())
             }
         }
+    }
+
+    /// Of folders that were not shared before: nobody has a password yet.
+    fn say_who_gets_in(&self, old: Option<&Service>, new: &Service) -> Result<()> {
+        let name = &new.name;
+        let shares = |service: &Service| service.devices.iter().filter(|d| d.share.is_some()).count();
+        if shares(new) == 0 || old.is_some_and(|old| shares(old) > 0) {
+            return Ok(());
+        }
+        let text = format!(
+            "Nobody has a password for what {name} shares with Windows clients yet. Set one on the member where {name} \
+             runs, for a user whom every member knows by the same number:"
+        );
+        let conf = format!("/run/regent/samba/{name}/smb.conf");
+        self.console.say(&format!("{}\n  smbpasswd -c {conf} -a USER\n", wrapped(&text, 90, "")))
     }
 
     /// What runs goes on as it was started.

@@ -59,12 +59,13 @@ fn the_service_is_defined(cluster: &Cluster) {
         ("Netmask", "255.255.255.0"),
         ("Broadcast", ""),
         ("inished adding IP addresses [f]:", ""),
-        ("add a device", "yes"),
+        ("add a disk device", "yes"),
         ("Device special file", "/dev/san0"),
         ("Filesystem type", "ext4"),
         ("Mount point", "/storage2"),
         ("Mount options", ""),
         ("Forced unmount support", ""),
+        ("NFS access", ""),
         ("Windows clients", ""),
         ("inished adding devices [f]:", ""),
         ("Disable service", ""),
@@ -110,14 +111,8 @@ fn the_instance_is_installed_on_both_nodes(cluster: &Cluster) {
 
     sh(cluster, "lx4", "cluadmin -- service relocate cachehal");
     cluster.online_on("cachehal", "lx5");
-    // The same again, as by an installation over what is there, which brings the node's own web server its files;
-    // something else is refused, with both.
-    let web = "/etc/httpd/conf.d/cache.conf";
-    let install = format!("mkdir -p $(dirname {web}) && echo mine > {web}");
-    sh(cluster, "lx5", &format!("{install} && ccontrol create cachehal directory=/storage2/c52ha kind=gtm"));
-    let kept = sh(cluster, "lx5", "regent instance status cachehal");
-    assert!(kept.contains("10.77.0.4") && kept.contains("10.77.0.5"), "the configuration is kept:\n{kept}");
-    assert_eq!(sh(cluster, "lx5", &format!("cat {web}")), "mine");
+    installed_again(cluster);
+    // Something else than before is refused, with both.
     let other = cluster.lab.output("lx5", &["ccontrol", "create", "CACHEHAL", "directory=/storage2/other"]);
     let other = other.unwrap();
     let (code, said) = (other.status.code(), told(&other));
@@ -132,6 +127,27 @@ fn the_instance_is_installed_on_both_nodes(cluster: &Cluster) {
     let versions = ["lx4", "lx5"].map(|node| sh(cluster, node, "ccontrol qlist cachehal | cut -d^ -f3"));
     assert!(versions[0] == versions[1] && versions[0].contains("7."), "{versions:?}");
     sh(cluster, "lx5", "ccontrol stop cachehal quietly");
+}
+
+/// A vendor's installation: what it finds in the directory is kept, what belongs to the node is made on it, and the
+/// instance is registered.
+const INSTALLATION: &str = "cd /storage2/c52ha && { test -e own.cfg || echo made on $(uname -n) > own.cfg; } && \
+                            echo web server of $(uname -n) > /etc/web-cachehal.conf && \
+                            ccontrol create cachehal directory=$PWD kind=gtm";
+
+/// The guide's first way for the second node; the second one is its last line alone.
+fn installed_again(cluster: &Cluster) {
+    sh(cluster, "lx5", "echo changed since > /storage2/c52ha/own.cfg");
+    sh(cluster, "lx4", "echo changed on lx4 > /etc/web-cachehal.conf");
+    let registered =
+        || ["lx4", "lx5"].map(|node| sh(cluster, node, "ccontrol qlist cachehal | cut -d^ -f1-3,6"));
+    let before = registered();
+    sh(cluster, "lx5", INSTALLATION);
+    assert_eq!(sh(cluster, "lx5", "cat /storage2/c52ha/own.cfg"), "changed since");
+    let web = ["lx4", "lx5"].map(|node| sh(cluster, node, "cat /etc/web-cachehal.conf"));
+    assert_eq!(web, ["changed on lx4", "web server of lx5"], "each node has its own");
+    assert_eq!(registered(), before);
+    assert!(cluster.order("lx5", &["config", "show"]).contains("10.77.0.5\"]"), "license servers are kept");
 }
 
 /// Section 4: the script is added to the service that runs, and counts from its next enable on.

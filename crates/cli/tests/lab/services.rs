@@ -39,7 +39,7 @@ fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide(
     let said = typed(&cluster, "lx4", &add);
     assert!(said.contains("Added hall. It is disabled"), "{said}");
     assert_eq!(find(&cluster.status().unwrap(), "hall").epoch.0, 0, "it was never begun");
-    assert!(typed(&cluster, "lx4", &["service enable hall"]).contains("notice: started service hall on lx5"));
+    assert!(typed(&cluster, "lx4", &["service enable hall"]).contains("notice: Started service hall on lx5"));
     let config = cluster.order("lx4", &["config", "show"]);
     assert!(config.contains("# kept by hand"), "{config}");
 

@@ -1,6 +1,8 @@
 //! Talks with the shell: what is typed, what is seen, and what then stands in the configuration.
 
 mod node;
+mod options;
+mod screens;
 mod services;
 mod sharing;
 mod states;

@@ -8,12 +8,13 @@ use jiff::tz::TimeZone;
 use regent_api::{Answer, GroupStatus, GroupVerb, Request, Status};
 use regent_model::Epoch;
 use regent_model::config::parse;
+use regent_model::journal::Entry;
 use regent_model::state::ConfigLock;
 
 use super::super::samples::{group_name, healthy, node_name};
 use crate::args::CluadminArgs;
 use crate::client::Asks;
-use crate::cluadmin::{Console, Setting, Shell, Wants};
+use crate::cluadmin::{Aloud, Console, Setting, Shell, Wants};
 use crate::trouble::Result;
 
 /// A Sunday noon.
@@ -83,8 +84,13 @@ pub(super) struct Node {
     /// What an apply is answered with.
     pub(super) refuses: Option<(String, String)>,
     pub(super) quorate: Cell<bool>,
+    /// Members beside the two of the guide.
+    pub(super) more: Vec<String>,
     /// What is done right before a change is committed.
     pub(super) before_change: RefCell<Option<Quick>>,
+    /// What its journal says once an order was given.
+    pub(super) then_tells: RefCell<Vec<Entry>>,
+    pub(super) journal: RefCell<Vec<Entry>>,
 }
 
 impl Node {
@@ -99,7 +105,10 @@ impl Node {
             fails: None,
             refuses: None,
             quorate: Cell::new(true),
+            more: Vec::new(),
             before_change: RefCell::default(),
+            then_tells: RefCell::default(),
+            journal: RefCell::default(),
         };
         node.begin_new_ones(&[]);
         node
@@ -159,6 +168,13 @@ impl Node {
         status.config_serial = self.serial.get();
         status.config_lock.clone_from(&self.lock.borrow());
         status.groups = self.groups.borrow().iter().map(|(name, doing)| self.group(name, doing)).collect();
+        for name in self.more.iter().map(|name| node_name(name)) {
+            for group in &mut status.groups {
+                let like = group.nodes[0].1.clone();
+                group.nodes.push((name.clone(), like));
+            }
+            status.nodes.push(regent_api::NodeStatus { name, ..status.nodes[1].clone() });
+        }
         for node in &mut status.nodes {
             if self.down.borrow().iter().any(|down| *down == node.name.as_str()) {
                 node.state = "down".into();
@@ -169,6 +185,7 @@ impl Node {
 
     fn order(&self, name: &str, verb: &GroupVerb) {
         self.pending.borrow_mut().retain(|n| n != name);
+        self.journal.borrow_mut().append(&mut self.then_tells.borrow_mut());
         let mut groups = self.groups.borrow_mut();
         let (state, owner, epoch) = groups.get_mut(name).expect("a group of the configuration");
         let home = "lx4".to_owned();
@@ -221,7 +238,11 @@ impl Asks for Node {
         Ok(match request {
             Request::Status => Answer::Status(Box::new(self.status())),
             Request::Config => Answer::Config { text: self.text.borrow().clone(), serial: self.serial.get() },
-            Request::Events { .. } => Answer::Events { entries: Vec::new(), last: 0 },
+            Request::Events { after, limit } => {
+                let journal = self.journal.borrow();
+                let new = (1_u64..).zip(journal.iter().cloned()).filter(|(at, _)| at > after).take(*limit);
+                Answer::Events { entries: new.collect(), last: journal.len() as u64 }
+            }
             Request::ApplyLater { dry_run: true, .. } => match &self.refuses {
                 Some((reason, advice)) => Answer::refused(reason, advice),
                 None => Answer::Plan(Vec::new()),
@@ -271,6 +292,11 @@ impl<'a> Person<'a> {
         Self { acts: RefCell::new(acts), screen: RefCell::default() }
     }
 
+    /// Somebody who has typed nothing yet.
+    pub(super) fn who_waits() -> Self {
+        Self { acts: RefCell::default(), screen: RefCell::default() }
+    }
+
     /// Meanwhile something happens.
     pub(super) fn while_(self, happens: impl Fn() + 'a) -> Self {
         self.acts.borrow_mut().push_back(Act::Sees(Box::new(happens)));
@@ -310,14 +336,19 @@ impl Console for Person<'_> {
 
 /// What the person sees, and the exit code.
 pub(super) fn talk(node: &Node, person: &Person<'_>, words: &[&str]) -> (String, u8) {
-    let setting = Setting { who: "maria".into(), zone: TimeZone::UTC, clock: noon, take_lock: false };
-    let shell = Shell::new(node, person, setting).expect("the node answers");
-    let args = CluadminArgs {
-        nointeractive: false,
-        take_lock: false,
-        words: words.iter().map(|w| (*w).to_owned()).collect(),
-    };
-    let code = shell.run(&args);
+    let args =
+        CluadminArgs { words: words.iter().map(|w| (*w).to_owned()).collect(), ..CluadminArgs::default() };
+    called(node, person, &args)
+}
+
+/// The same, of a shell that was called with options.
+pub(super) fn called(node: &Node, person: &Person<'_>, args: &CluadminArgs) -> (String, u8) {
+    let (zone, take_lock, debug) = (TimeZone::UTC, args.take_lock, args.debug);
+    let setting = Setting { who: "maria".into(), zone, clock: noon, take_lock, debug };
+    let aloud = Aloud::new(node, person, noon);
+    let asks: &dyn Asks = if debug { &aloud } else { node };
+    let shell = Shell::new(asks, person, setting).expect("the node answers");
+    let code = shell.run(args);
     assert!(person.acts.borrow().is_empty(), "not everything was asked for:\n{}", person.screen.borrow());
     let screen = person.screen.borrow().clone();
     (screen, code)

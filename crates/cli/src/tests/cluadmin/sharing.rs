@@ -42,11 +42,8 @@ fn who_loses_the_lock_at_the_last_moment_changes_nothing_either() {
     };
     let node = Node { before_change: Some(Box::new(taken) as Quick).into(), ..Node::with(CACHEHAL) };
     let (screen, code) = once(&node, "service modify cachehal", "(Enter)\nyes\n(Enter)\n(Enter)\nf\nf\nyes");
-    assert!(
-        screen
-            .ends_with("jonas on lx4 has taken over the lock of the configuration\n  next: cluster status\n"),
-        "{screen}"
-    );
+    let (_, end) = screen.split_once("service as shown").unwrap();
+    assert_snapshot!(end);
     assert_eq!((code, node.serial.get()), (1, 4));
 }
 
@@ -71,11 +68,23 @@ fn what_was_put_in_force_by_somebody_else_is_told_once() {
         .while_(|| node.serial.set(5))
         .then_types("cluster name\ncluster name\nexit");
     let (screen, _) = talk(&node, &person, &[]);
-    assert_eq!(
-        screen.matches("note: configuration 5 was put in force by somebody else\n").count(),
-        1,
-        "{screen}"
-    );
+    assert_snapshot!(screen);
+}
+
+#[test]
+fn who_had_the_lock_that_was_given_up_for_him_is_told() {
+    let node = Node::with(CACHEHAL);
+    let given_up = || drop(node.lock.take());
+    let person = Person::who_types("cluster name").while_(given_up).then_types("cluster name\nexit");
+    assert_snapshot!(talk(&node, &person, &[]).0);
+}
+
+#[test]
+fn who_wants_a_lock_that_somebody_else_has_just_taken_is_told() {
+    let node = Node::with(CACHEHAL).locked_by("jonas");
+    let gone = || node.lock.replace(Node::with("").locked_by("berta").lock.take());
+    let person = Person::who_waits().while_(|| drop(gone())).then_types("yes\ncluster name\nexit");
+    assert_snapshot!(talk(&node, &person, &[]).0);
 }
 
 #[test]
@@ -83,6 +92,6 @@ fn without_a_majority_nothing_is_locked_and_everything_is_shown() {
     let node = Node::with(CACHEHAL);
     node.quorate.set(false);
     let screen = types(&node, "cluster name\nexit");
-    assert!(screen.contains("no majority of the members is heard"), "{screen}");
+    assert_snapshot!(screen);
     assert_eq!(*node.lock.borrow(), None);
 }
