@@ -8,16 +8,66 @@ fn typed(cluster: &Cluster, node: &str, lines: &[&str]) -> String {
     sh(cluster, node, &format!("cluadmin <<'END'\n{}\nEND", lines.join("\n")))
 }
 
+/// What every machine has, also after it was off: the names that people know, and the script of the service.
+fn equip(tools: &std::path::Path) {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let script = "#!/bin/sh\ncase $1 in\nstart) sleep 3600 > /dev/null 2>&1 & echo $! > /run/hall;;\n\
+                  stop) kill $(cat /run/hall); rm -f /run/hall;;\nstatus) kill -0 $(cat /run/hall);;\nesac\n";
+    std::fs::create_dir_all(tools).unwrap();
+    for name in ["cluadmin", "clustat"] {
+        symlink("/usr/local/bin/regent", tools.join(name)).unwrap();
+    }
+    std::fs::write(tools.join("hall"), script).unwrap();
+    std::fs::set_permissions(tools.join("hall"), PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// Relocate yes, typed while the service is away from its preferred member lx5.
+fn it_goes_home_when_its_member_joins_and_at_no_other_time(cluster: &Cluster) {
+    let hall = || {
+        let status = cluster.status().unwrap();
+        let hall = find(&status, "hall");
+        (hall.owner.as_ref().map(ToString::to_string), hall.epoch.0)
+    };
+    let on = |node: &str, epoch| (Some(node.to_owned()), epoch);
+    let (_, epoch) = hall();
+    let said = typed(cluster, "lx4", &["service modify hall", "", "yes", "", "", "f", "", "yes"]);
+    assert!(said.contains("Modified hall."), "{said}");
+    let shown = sh(cluster, "lx5", "cluadmin -- service show config hall");
+    assert!(shown.contains("preferred node: lx5\nrelocate: yes\n"), "{shown}");
+    is_looked_at_again(cluster);
+    assert_eq!(hall(), on("lx4", epoch), "lx5 was there before: it does not join");
+
+    cluster.lab.off("lx5").unwrap();
+    cluster
+        .wait_for("lx5 is gone", |s| s.nodes.iter().any(|n| n.name.as_str() == "lx5" && n.state == "down"));
+    assert_eq!(hall(), on("lx4", epoch));
+    cluster.lab.on("lx5").unwrap();
+    cluster.online_on("hall", "lx5");
+    sh(cluster, "lx5", "test -e /run/hall");
+    assert_eq!(hall().1, epoch + 1, "{}", cluster.evidence());
+
+    // Somebody has it elsewhere: there it stays, whatever else is put in force.
+    sh(cluster, "lx4", "cluadmin -- service relocate hall lx4");
+    cluster.online_on("hall", "lx4");
+    cluster.apply("lx4", &(cluster.order("lx4", &["config", "show"]) + "\n# nothing that matters\n"));
+    is_looked_at_again(cluster);
+    assert_eq!(hall(), on("lx4", epoch + 2), "{}", cluster.evidence());
+}
+
+/// Something is decided that has nothing to do with the service: whatever was due to happen to it is decided, too.
+fn is_looked_at_again(cluster: &Cluster) {
+    cluster.order("lx4", &["group", "disable", "front"]);
+    cluster.order("lx4", &["group", "enable", "front"]);
+}
+
 #[test]
 fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide() {
-    let cluster =
-        Cluster::up("cluadm", &(head("normal") + "\n# kept by hand\n" + &address_group("cascading")));
-    for node in ["lx4", "lx5"] {
-        sh(&cluster, node, "cd /usr/local/bin && ln -s regent cluadmin && ln -s regent clustat");
-        let script = "#!/bin/sh\ncase $1 in\nstart) sleep 3600 > /dev/null 2>&1 & echo $! > /run/hall;;\n\
-                      stop) kill $(cat /run/hall); rm -f /run/hall;;\nstatus) kill -0 $(cat /run/hall);;\nesac";
-        sh(&cluster, node, &format!("printf '%s\\n' '{script}' > /etc/hall && chmod 755 /etc/hall"));
-    }
+    let config = head("normal") + "\n# kept by hand\n" + &address_group("cascading");
+    let tools = std::env::temp_dir().join(format!("regent-test-tools-{}", std::process::id()));
+    equip(&tools);
+    let put = format!("{}:/usr/bin", tools.display());
+    let cluster = Cluster::up_with("cluadm", &config, &["--put", &put]);
+    std::fs::remove_dir_all(&tools).unwrap();
     sh(&cluster, "lx4", "cluadmin -- cluster backup");
     // Defined as the guide does it, first without its script, disabled, then enabled.
     let address = SERVICE.replace(".100", ".101");
@@ -44,7 +94,7 @@ fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide(
     assert!(config.contains("# kept by hand"), "{config}");
 
     // The script is added while it runs; the address does not go away for it.
-    let modify = ["service modify hall", "", "", "/etc/hall", "0", "f", "", "yes"];
+    let modify = ["service modify hall", "", "", "/usr/bin/hall", "0", "f", "", "yes"];
     let said = typed(&cluster, "lx5", &modify);
     assert!(
         said.contains("Modified hall.") && find(&cluster.status().unwrap(), "hall").epoch.0 == 1,
@@ -56,6 +106,8 @@ fn a_service_is_defined_changed_relocated_and_deleted_in_the_shell_of_the_guide(
     cluster.online_on("hall", "lx4");
     sh(&cluster, "lx4", "test -e /run/hall");
     assert!(sh(&cluster, "wit", "regent clustat -s hall").contains("hall           running  lx4"));
+
+    it_goes_home_when_its_member_joins_and_at_no_other_time(&cluster);
 
     // Who has the lock is seen on the other node; when its shell has died there, only there nobody asks.
     let holds = "mkfifo /tmp/types; (cluadmin < /tmp/types > /tmp/said & echo $! > /tmp/shell); exec 3> /tmp/types; \
