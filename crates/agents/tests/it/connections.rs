@@ -1,13 +1,14 @@
 //! Clients that wait in the middle of a request, when the address that they wait for moves away.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use regent_model::action::{Notice, Op, Resource};
 use regent_model::connection::{Change, Connection, ServiceAddress, TickleRun, Tickled};
 use regent_model::{GroupName, action::Outcome};
+use rustix::net::{AddressFamily, SocketType};
 
 use crate::support::{Namespaces, Node, PATIENCE, address, carrier, sh};
 
@@ -50,22 +51,8 @@ impl Net {
 
     /// A client that has sent a request to `service`, knows that it arrived, and waits for the answer. What becomes of
     /// its wait, and when, comes later.
-    fn waits_in_a_request(&self, service: SocketAddr) -> (SocketAddr, mpsc::Receiver<(ErrorKind, Instant)>) {
-        let (tell, told) = mpsc::channel();
-        let peer = self.client.run(move || {
-            let mut client = TcpStream::connect(service).unwrap();
-            client.write_all(b"a request").unwrap();
-            let peer = client.local_addr().unwrap();
-            std::thread::spawn(move || {
-                let kind = match client.read(&mut [0; 16]) {
-                    Ok(_) => ErrorKind::UnexpectedEof,
-                    Err(error) => error.kind(),
-                };
-                let _the_test_has_ended = tell.send((kind, Instant::now()));
-            });
-            peer
-        });
-        (peer, told)
+    fn waits_in_a_request(&self, service: SocketAddr) -> Waiting {
+        waits_on(&self.client, service)
     }
 
     /// Nothing goes between the first node and the others any more; its kernel cannot say goodbye either.
@@ -74,6 +61,42 @@ impl Net {
             sh("ip link del port0");
         });
     }
+}
+
+/// The client's own address, and what becomes of its wait, and when.
+type Waiting = (SocketAddr, mpsc::Receiver<(ErrorKind, Instant)>);
+
+/// A client as [`Net::waits_in_a_request`] has it, on a machine of the net.
+fn waits_on(machine: &Namespaces, service: SocketAddr) -> Waiting {
+    waits_from(machine, None, service)
+}
+
+/// The same from one of the machine's addresses, or from the one that its kernel chooses.
+fn waits_from(machine: &Namespaces, own: Option<IpAddr>, service: SocketAddr) -> Waiting {
+    let (tell, told) = mpsc::channel();
+    let peer = machine.run(move || {
+        let mut client = connected(own, service);
+        client.write_all(b"a request").unwrap();
+        let peer = client.local_addr().unwrap();
+        std::thread::spawn(move || {
+            let kind = match client.read(&mut [0; 16]) {
+                Ok(_) => ErrorKind::UnexpectedEof,
+                Err(error) => error.kind(),
+            };
+            let _the_test_has_ended = tell.send((kind, Instant::now()));
+        });
+        peer
+    });
+    (peer, told)
+}
+
+fn connected(own: Option<IpAddr>, service: SocketAddr) -> TcpStream {
+    let Some(own) = own else { return TcpStream::connect(service).unwrap() };
+    let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None).unwrap();
+    rustix::net::bind(&socket, &SocketAddr::new(own, 0)).unwrap();
+    rustix::net::connect(&socket, &service).unwrap();
+    socket.into()
 }
 
 fn resource(service: SocketAddr, tickle: bool) -> Resource {
@@ -134,10 +157,20 @@ fn tickled(node: &mut Node) -> Tickled {
     }
 }
 
-/// Power cut, takeover; gives how long after the address was up the client's wait ended.
-fn taken_over(service: &str, wild: bool) {
+/// Where a client runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum On {
+    /// On a machine of its own.
+    Itself,
+    /// On the node that is to have the address next.
+    NextOwner,
+}
+
+/// Power cut, takeover: the client's wait ends when the new owner speaks, and not before.
+fn taken_over(service: &str, wild: bool, on: On) {
     let service: SocketAddr = service.parse().unwrap();
     let net = Net::new();
+    let client = if on == On::Itself { &net.client } else { &net.nodes[1] };
     let (first, requests) = serve(&net, service, wild);
     let recorded = of(service);
     let mut first = net.nodes[0].run(move || {
@@ -146,7 +179,7 @@ fn taken_over(service: &str, wild: bool) {
     });
     let change = next_change(&mut first);
     assert!(change.whole && change.opened.is_empty(), "{change:?}");
-    let (peer, wait) = net.waits_in_a_request(service);
+    let (peer, wait) = waits_on(client, service);
     let _request = requests.recv().unwrap();
     let change = next_change(&mut first);
     assert_eq!(change.opened, [Connection { peer, port: service.port() }]);
@@ -174,17 +207,46 @@ fn taken_over(service: &str, wild: bool) {
 
 #[test]
 fn a_client_that_waits_is_back_at_once_after_the_new_owner_has_spoken() {
-    taken_over("10.0.0.99:7", false);
+    taken_over("10.0.0.99:7", false, On::Itself);
 }
 
 #[test]
 fn the_same_over_the_newer_protocol() {
-    taken_over("[fd00::99]:7", false);
+    taken_over("[fd00::99]:7", false, On::Itself);
 }
 
 #[test]
 fn the_same_with_a_server_that_listens_everywhere_for_both() {
-    taken_over("10.0.0.99:7", true);
+    taken_over("10.0.0.99:7", true, On::Itself);
+}
+
+#[test]
+fn a_client_on_the_very_node_that_takes_the_address_over_is_back_at_once_too() {
+    taken_over("10.0.0.99:7", false, On::NextOwner);
+    taken_over("[fd00::99]:7", false, On::NextOwner);
+}
+
+#[test]
+fn a_release_resets_a_client_on_the_node_itself_whichever_of_its_addresses_it_has() {
+    for (service, own) in [("10.0.0.99:7", "10.0.0.4"), ("[fd00::99]:7", "fd00::4")] {
+        let service: SocketAddr = service.parse().unwrap();
+        let net = Net::new();
+        let (mut node, requests) = serve(&net, service, false);
+        // From the service address itself both ends are the address's; the node's own is not.
+        let (_, wait) = waits_from(&net.nodes[0], Some(service.ip()), service);
+        let (_, other) = waits_from(&net.nodes[0], Some(own.parse().unwrap()), service);
+        let _requests = [requests.recv().unwrap(), requests.recv().unwrap()];
+        let story = net.nodes[0].run(move || {
+            let released = node.run(Op::Release, &resource(service, true)).stopped();
+            assert!(node.guard.holds_nothing());
+            released.story()
+        });
+        assert!(story.contains(&format!("of {}", service.ip())) && story.contains("reset "), "{story}");
+        for wait in [wait, other] {
+            let (kind, _) = wait.recv_timeout(LONG).expect("the client hears of it");
+            assert!(matches!(kind, ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted), "{kind:?}");
+        }
+    }
 }
 
 #[test]
