@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use regent_model::config::{Config, Finding, GroupConfig, Severity};
+use regent_model::ids::InstanceName;
 use regent_model::{GroupName, NodeName};
 
 use super::parse::finding;
@@ -159,6 +160,7 @@ impl Check<'_> {
             What::Lost(node) => {
                 self.member(step, node);
             }
+            What::Instance { name, on } => self.instance(step, name, on.as_ref()),
         }
     }
 
@@ -229,6 +231,22 @@ impl Check<'_> {
             self.error(step, format!("there is no group {group}"), help);
         }
         self.config.group(group).cloned()
+    }
+
+    fn instance(&mut self, step: &Step, name: &InstanceName, on: Option<&NodeName>) {
+        match (self.config.instance(name).map(|(group, _)| group.name.clone()), on) {
+            (Some(group), Some(node)) => self.can_be_on(step, &group, node),
+            (Some(_), None) => {}
+            (None, _) => {
+                let has = listed(self.config.instances().map(|(_, i)| &i.name));
+                let help = if has.is_empty() {
+                    "the cluster has none".to_owned()
+                } else {
+                    format!("the instances are {has}")
+                };
+                self.error(step, format!("there is no instance {name}"), help);
+            }
+        }
     }
 
     fn can_be_on(&mut self, step: &Step, group: &GroupName, node: &NodeName) {

@@ -2,19 +2,25 @@
 //! nothing moves back that is not told to; lose the other, both move; it returns; move one back; ask every service
 //! address which node answers. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::net::SocketAddr;
 
 use regent_api::Status;
-use regent_model::config::{Config, Failback, Failover, GroupConfig};
+use regent_model::config::{Config, Failback, Failover, GroupConfig, InstanceConfig};
+use regent_model::ids::InstanceName;
 use regent_model::{GroupName, NodeName};
 
-/// The plan's text, or why there is none for this cluster.
+/// The plan's text, or why there is none for this cluster. `running` are the instances that run.
 ///
 /// # Errors
 /// What the cluster lacks, and what to do about it.
-pub(super) fn plan(config: &Config, status: &Status) -> Result<String, (String, String)> {
-    let mut guide = Guide::begin(config, status)?;
+pub(super) fn plan(
+    config: &Config,
+    status: &Status,
+    running: &BTreeSet<InstanceName>,
+) -> Result<String, (String, String)> {
+    let mut guide = Guide::begin(config, status, running)?;
     guide.write();
     Ok(guide.text)
 }
@@ -24,6 +30,8 @@ struct Followed<'a> {
     config: &'a GroupConfig,
     /// Where it is at this line of the plan, if that can be foretold.
     on: Option<NodeName>,
+    /// Its instances that run, and that something of the group brings up.
+    instances: Vec<&'a InstanceConfig>,
 }
 
 struct Guide<'a> {
@@ -36,7 +44,11 @@ struct Guide<'a> {
 }
 
 impl<'a> Guide<'a> {
-    fn begin(config: &'a Config, status: &Status) -> Result<Self, (String, String)> {
+    fn begin(
+        config: &'a Config,
+        status: &Status,
+        running: &BTreeSet<InstanceName>,
+    ) -> Result<Self, (String, String)> {
         let mut groups = BTreeMap::new();
         let mut left_out = Vec::new();
         for group in &config.groups {
@@ -53,7 +65,15 @@ impl<'a> Guide<'a> {
                 Some(why) => left_out.push(format!("{}: {why}", group.name)),
                 None => {
                     let on = is.and_then(|g| g.owner.clone());
-                    groups.insert(group.name.clone(), Followed { config: group, on });
+                    let (up, not): (Vec<_>, Vec<_>) = group.instances.iter().map(|i| &**i).partition(|i| {
+                        running.contains(&i.name) && (i.autostart || !group.applications.is_empty())
+                    });
+                    let why = |i: &&InstanceConfig| match running.contains(&i.name) {
+                        true => format!("instance {}: nothing of {} starts it", i.name, group.name),
+                        false => format!("instance {}: it does not run", i.name),
+                    };
+                    left_out.extend(not.iter().map(why));
+                    groups.insert(group.name.clone(), Followed { config: group, on, instances: up });
                 }
             }
         }
@@ -78,12 +98,44 @@ impl<'a> Guide<'a> {
         for group in &self.left_out {
             let _ = writeln!(self.text, "#   {group}");
         }
+        self.probe();
         self.lose(1, &first);
         self.come_back(3, &first);
         self.lose(4, &second);
         self.come_back(5, &second);
         self.move_one(&second);
         self.connect();
+    }
+
+    /// Where each service is asked: its portal, which names its node, or else an instance.
+    fn probe(&mut self) {
+        let mut lines = String::new();
+        for (name, group) in &self.groups {
+            for address in &group.config.addresses {
+                let is_there =
+                    |i: &&&InstanceConfig| i.networked && i.address.is_none_or(|at| at == address.address);
+                let (port, what) = match (address.portal, group.instances.iter().find(is_there)) {
+                    (Some(port), _) => (port, format!("the portal of {name}")),
+                    (None, Some(instance)) => (instance.port, format!("{} of {name}", instance.name)),
+                    (None, None) => continue,
+                };
+                let at = SocketAddr::new(address.address, port);
+                let _ = writeln!(lines, "PROBE {at}    # {what}");
+            }
+        }
+        if !lines.is_empty() {
+            let _ = write!(self.text, "\n# Where the services are asked.\n{lines}");
+        }
+    }
+
+    /// The instances of the groups where they are at this line.
+    fn instances(&mut self, within: &str) {
+        for group in self.groups.values() {
+            let on = group.on.as_ref().map(|n| format!(" ON {n}")).unwrap_or_default();
+            for instance in &group.instances {
+                let _ = writeln!(self.text, "EXPECT INSTANCE {} UP{on} WITHIN {within}", instance.name);
+            }
+        }
     }
 
     fn lose(&mut self, number: usize, node: &NodeName) {
@@ -108,6 +160,7 @@ impl<'a> Guide<'a> {
                     writeln!(self.text, "EXPECT {} ANSWERS{from} WITHIN 30s    # {name}", address.address);
             }
         }
+        self.instances("60s");
     }
 
     fn come_back(&mut self, number: usize, node: &NodeName) {
@@ -162,5 +215,6 @@ impl<'a> Guide<'a> {
                 let _ = writeln!(self.text, "EXPECT {} ANSWERS{from} WITHIN 10s", address.address);
             }
         }
+        self.instances("30s");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use regent_api::{GroupVerb, Request, Status};
+use regent_api::{GroupVerb, Registry, Request, Status};
 use regent_lab::{CLIENT, Lab, Power, Role};
 use regent_model::NodeName;
 use regent_model::config::Config;
@@ -70,6 +70,12 @@ pub(super) fn status(lab: &Lab) -> Result<Status> {
     without_lease.ok_or_else(why)
 }
 
+/// Whoever says so.
+pub(super) fn client(lab: &Lab) -> Result<Client> {
+    let status = status(lab)?;
+    reach::in_lab(&lab.status()?, Some(status.node.as_str()))
+}
+
 fn has_lease(status: &Status) -> bool {
     status.nodes.iter().any(|n| n.name == status.node && n.lease_valid == Some(true))
 }
@@ -83,11 +89,6 @@ impl<'a> LabStage<'a> {
         wish: Arc<AtomicBool>,
     ) -> Self {
         Self { lab, config, began, probes, wish, broken: BTreeSet::new() }
-    }
-
-    fn client(&self) -> Result<Client> {
-        let status = status(self.lab)?;
-        reach::in_lab(&self.lab.status()?, Some(status.node.as_str()))
     }
 
     fn power(&self, node: &NodeName) -> Result<Power> {
@@ -204,6 +205,10 @@ impl Stage for LabStage<'_> {
         status(self.lab)
     }
 
+    fn registry(&mut self) -> Result<Registry> {
+        crate::instance::ask::registry(&client(self.lab)?)
+    }
+
     fn heard(&mut self, address: IpAddr) -> Series {
         self.probes.heard(address)
     }
@@ -220,7 +225,7 @@ impl Stage for LabStage<'_> {
             Act::NetworkDown { node, network } => self.network(node, network, false),
             Act::NetworkUp { node, network } => self.network(node, network, true),
             Act::Kill { group, application } => self.kill(group.as_str(), application.as_str()),
-            Act::Move { group, node } => move_group(&self.client()?, group.as_str(), node),
+            Act::Move { group, node } => move_group(&client(self.lab)?, group.as_str(), node),
             Act::Probe(target) => Ok(format!("asked at {} from {CLIENT}", target)),
             Act::Wait(_) | Act::Expect { .. } => Ok(String::new()),
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use regent_api::Status;
+use regent_api::{Registry, Status};
 use regent_model::NodeName;
 use regent_model::config::{Config, Finding, Severity};
 
@@ -180,6 +180,10 @@ impl Stage for LiveStage<'_> {
 
     fn status(&mut self) -> Result<Status> {
         client::status(self.client)
+    }
+
+    fn registry(&mut self) -> Result<Registry> {
+        crate::instance::ask::registry(self.client)
     }
 
     fn heard(&mut self, address: IpAddr) -> Series {

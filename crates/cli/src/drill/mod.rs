@@ -4,6 +4,7 @@ mod check;
 mod device;
 mod guide;
 mod in_lab;
+mod instance;
 mod live;
 mod parse;
 mod plan;
@@ -14,6 +15,7 @@ mod series;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -22,7 +24,8 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use regent_api::Status;
 use regent_lab::{CLIENT, Lab};
-use regent_model::config::{self, Config, Finding, Severity};
+use regent_model::config::{self, AddressConfig, Config, Finding, GroupConfig, Severity};
+use regent_model::ids::InstanceName;
 use serde_json::{Value, json};
 
 use crate::args::Global;
@@ -55,6 +58,7 @@ A plan has one step a line (# begins a comment):
   EXPECT cacheha1 STAYS ON lx5 FOR 5s
   EXPECT cacheha1 DOWN | 10.77.0.100 ANSWERS FROM lx5 | 10.77.0.100 SILENT | lx4 UP | lx4 LOST  [WITHIN 10s]
   EXPECT 10.77.0.100 AWAY AT_MOST 3s
+  EXPECT INSTANCE cacheha1 UP ON lx5 [WITHIN 60s]
 On a live cluster a node fails by its fence device, and every step that hurts is consented to by itself. The exit code
 is 0 only when every expectation held. docs/drill.md has more.
 Examples:
@@ -106,17 +110,19 @@ pub fn drill(screen: &Screen, global: &Global, args: &DrillArgs) -> Result<u8> {
         Where::Live(client) => client::status(client)?,
     };
     let (_, config) = in_force(&ground)?;
-    let made =
-        |config| guide::plan(config, &status).map_err(|(what, next)| Trouble::refused(what).next(next));
+    let made = || {
+        let running = running(&ground, &config)?;
+        guide::plan(&config, &status, &running).map_err(|(what, next)| Trouble::refused(what).next(next))
+    };
     if args.print {
-        let text = made(&config)?;
+        let text = made()?;
         screen.value(&json!({ "plan": text }))?;
         screen.say(&text)?;
         return Ok(Exit::Done as u8);
     }
     let (name, text) = match &args.plan {
         Some(path) => (path.display().to_string(), look::read(path)?),
-        None => ("the guide's procedure".to_owned(), made(&config)?),
+        None => ("the guide's procedure".to_owned(), made()?),
     };
     let steps = usable(screen, &name, &text, &config, &ground, &status)?;
     let unwell = runner::unwell(&status);
@@ -138,16 +144,25 @@ fn place(global: &Global) -> Result<Where> {
 fn in_force(ground: &Where) -> Result<(String, Config)> {
     let text = match ground {
         Where::Live(client) => client::config(client)?.0,
-        Where::Lab(lab) => {
-            let node = in_lab::status(lab)?.node;
-            client::config(&reach::in_lab(&lab.status()?, Some(node.as_str()))?)?.0
-        }
+        Where::Lab(lab) => client::config(&in_lab::client(lab)?)?.0,
     };
     match config::parse(&text).config {
         Some(config) => Ok((text, config)),
         None => Err(Trouble::refused("this command cannot read the configuration in force")
             .next("is it of another version than the daemons? regent --version, and regent status")),
     }
+}
+
+/// The instances that run.
+fn running(ground: &Where, config: &Config) -> Result<BTreeSet<InstanceName>> {
+    if config.instances().next().is_none() {
+        return Ok(BTreeSet::new());
+    }
+    let registry = match ground {
+        Where::Live(client) => crate::instance::ask::registry(client)?,
+        Where::Lab(lab) => crate::instance::ask::registry(&in_lab::client(lab)?)?,
+    };
+    Ok(instance::running(&registry))
 }
 
 /// `regent drill --check`.
@@ -410,8 +425,13 @@ impl Drill<'_> {
                 _ => None,
             })
         };
-        let all = self.config.groups.iter().flat_map(|g| g.addresses.iter().map(move |a| (g, a.address)));
-        all.map(|(g, address)| Target { address, port: port(address), group: g.name.to_string() }).collect()
+        let all = self.config.groups.iter().flat_map(|g| g.addresses.iter().map(move |a| (g, a)));
+        let target = |g: &GroupConfig, a: &AddressConfig| {
+            let port = port(a.address);
+            let portal = port.is_some() && port == a.portal;
+            Target { address: a.address, port, portal, group: g.name.to_string() }
+        };
+        all.map(|(g, a)| target(g, a)).collect()
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use regent_model::config::{Finding, Severity, Span};
+use regent_model::ids::InstanceName;
 use regent_model::{GroupName, NodeName, ResourceName};
 
 use super::plan::{Act, Step, Way, What};
@@ -27,7 +28,7 @@ pub(super) const LANGUAGE: [(&str, &str); 9] = [
 ];
 
 /// Everything that can be expected, as the help shows it.
-pub(super) const EXPECTATIONS: [&str; 8] = [
+pub(super) const EXPECTATIONS: [&str; 9] = [
     "EXPECT cacheha1 [cacheha2 ...] ONLINE [ON lx5] [WITHIN 10s]",
     "EXPECT cacheha1 [cacheha2 ...] STAYS [ON lx5] [FOR 10s]",
     "EXPECT cacheha1 [cacheha2 ...] DOWN [WITHIN 10s]",
@@ -36,6 +37,7 @@ pub(super) const EXPECTATIONS: [&str; 8] = [
     "EXPECT 10.77.0.100 AWAY AT_MOST 3s",
     "EXPECT lx4 UP [WITHIN 2m]",
     "EXPECT lx4 LOST [WITHIN 10s]",
+    "EXPECT INSTANCE cacheha1 UP [ON lx5] [WITHIN 60s]",
 ];
 
 /// A plan's text, read.
@@ -240,6 +242,9 @@ fn expectation(line: &mut Line<'_>) -> Parsed<Act> {
         }
         named.push(word);
     };
+    if let [Word { text: "INSTANCE", .. }, name, more @ ..] = named.as_slice() {
+        return an_instance(line, *name, more.first().copied().or((key.text != "UP").then_some(key)));
+    }
     if let [_, second, ..] = named.as_slice()
         && !["ONLINE", "STAYS", "DOWN"].contains(&key.text)
     {
@@ -278,6 +283,21 @@ fn expectation(line: &mut Line<'_>) -> Parsed<Act> {
         _ => (What::Lost(node(named[0])?), line.time("WITHIN", WITHIN, EXAMPLE)?),
     };
     Ok(Act::Expect { what, limit })
+}
+
+/// What follows `EXPECT INSTANCE NAME`; `odd` is the first word that should not stand there.
+fn an_instance(line: &mut Line<'_>, name: Word<'_>, odd: Option<Word<'_>>) -> Parsed<Act> {
+    const EXAMPLE: &str = "EXPECT INSTANCE cacheha1 UP ON lx5";
+    if let Some(word) = odd {
+        let message = format!("`{}`: one instance at a time is expected, and only to be UP", word.text);
+        return Err(word.wrong(message, format!("write {EXAMPLE}, a line for each")));
+    }
+    let name = InstanceName::new(name.text).map_err(|e| {
+        let message = format!("`{}` cannot be an instance: {e}", name.text);
+        name.wrong(message, "write an instance's name, as regent instance list shows it")
+    })?;
+    let on = line.after("ON", "a node", EXAMPLE)?.map(node).transpose()?;
+    Ok(Act::Expect { what: What::Instance { name, on }, limit: line.time("WITHIN", WITHIN, EXAMPLE)? })
 }
 
 fn address(word: Word<'_>) -> Parsed<IpAddr> {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use regent_model::config::Span;
+use regent_model::ids::InstanceName;
 use regent_model::{GroupName, NodeName, ResourceName};
 
 /// How a node is made to fail.
@@ -124,6 +125,13 @@ pub(super) enum What {
     Up(NodeName),
     /// The cluster knows that it has lost a node.
     Lost(NodeName),
+    /// A database instance runs, in the version that it had when the drill began.
+    Instance {
+        /// Which.
+        name: InstanceName,
+        /// On this node, if one is given.
+        on: Option<NodeName>,
+    },
 }
 
 /// One line of a plan.
@@ -183,6 +191,7 @@ impl fmt::Display for What {
             Self::Away(address) => write!(f, "{address} AWAY"),
             Self::Up(node) => write!(f, "{node} UP"),
             Self::Lost(node) => write!(f, "{node} LOST"),
+            Self::Instance { name, on: node } => write!(f, "INSTANCE {name} UP{}", on(node)),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Asks service addresses again and again, as a client would, and tells which node answered.
 //!
 //! A question is a TCP connection: to the port that the plan names, or else to one where nobody is expected to listen,
-//! whose refusal shows as well that the address is there. Which node that was follows from the hardware address behind
-//! the service address: it is compared with those behind the nodes' own addresses.
+//! whose refusal shows as well that the address is there. Which node that was a portal says itself, in its status
+//! document. Otherwise it follows from the hardware address behind the service address: it is compared with those behind
+//! the nodes' own addresses.
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,6 +24,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const ASKERS: u32 = 3;
 /// A time without an answer that counts: longer than any pause between two answers.
 pub(super) const WORTH: Duration = Duration::from_millis(300);
+/// No portal's status document is longer, in bytes.
+const DOCUMENT_MAX: usize = 256 << 10;
 /// The port that is asked where none is named: nobody should listen there, and the refusal is the answer.
 const CLOSED_PORT: u16 = 9;
 /// How often the hardware addresses of nodes are looked up.
@@ -38,6 +41,8 @@ pub(super) struct Target {
     pub(super) address: IpAddr,
     /// The port, if one is known.
     pub(super) port: Option<u16>,
+    /// Whether its portal is open there.
+    pub(super) portal: bool,
     /// Its group.
     pub(super) group: String,
 }
@@ -47,6 +52,7 @@ impl Target {
     #[must_use]
     pub(super) fn how(&self) -> String {
         match self.port {
+            Some(port) if self.portal => format!("its portal, TCP port {port}"),
             Some(port) => format!("TCP port {port}"),
             None => "the address itself".to_owned(),
         }
@@ -99,9 +105,11 @@ impl Probes {
                     std::thread::sleep((PATIENCE / ASKERS) * number);
                     while !ending.load(Ordering::Relaxed) {
                         let began_at = Instant::now();
-                        if ask(&target) {
-                            let from = who(target.address, &lock(&known), here.as_ref());
-                            lock(&series).push(Answer { at: began.elapsed(), from });
+                        if let Some(named) = ask(&target) {
+                            let at = began.elapsed();
+                            let from = named.and_then(|portal| says(portal, target.address));
+                            let from = from.or_else(|| who(target.address, &lock(&known), here.as_ref()));
+                            lock(&series).push(Answer { at, from });
                         }
                         std::thread::sleep(PAUSE.max(PATIENCE.saturating_sub(began_at.elapsed())));
                     }
@@ -132,12 +140,43 @@ impl Drop for Probes {
     }
 }
 
-fn ask(target: &Target) -> bool {
+/// Nothing where nobody answers; otherwise the portal, if that is who answers.
+fn ask(target: &Target) -> Option<Option<TcpStream>> {
     let to = SocketAddr::new(target.address, target.port.unwrap_or(CLOSED_PORT));
     match TcpStream::connect_timeout(&to, PATIENCE) {
-        Ok(_) => true,
-        Err(error) => target.port.is_none() && error.kind() == io::ErrorKind::ConnectionRefused,
+        Ok(stream) => Some(target.portal.then_some(stream)),
+        Err(error) => {
+            (target.port.is_none() && error.kind() == io::ErrorKind::ConnectionRefused).then_some(None)
+        }
     }
+}
+
+/// The node that a portal names, if it says so in time.
+fn says(mut portal: TcpStream, address: IpAddr) -> Option<NodeName> {
+    let until = Instant::now() + PATIENCE;
+    let left = || Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
+    portal.set_write_timeout(left()).ok()?;
+    write!(portal, "GET /status.json HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
+    let (mut said, mut chunk) = (Vec::new(), [0; 4096]);
+    while said.len() < DOCUMENT_MAX {
+        portal.set_read_timeout(Some(left()?)).ok()?;
+        match portal.read(&mut chunk) {
+            Ok(0) => break,
+            Ok(bytes) => said.extend_from_slice(chunk.get(..bytes)?),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(_) => return None,
+        }
+    }
+    named(&said)
+}
+
+fn named(answer: &[u8]) -> Option<NodeName> {
+    let (head, body) = std::str::from_utf8(answer).ok()?.split_once("\r\n\r\n")?;
+    if head.split_ascii_whitespace().nth(1) != Some("200") {
+        return None;
+    }
+    let document: serde_json::Value = serde_json::from_str(body).ok()?;
+    NodeName::new(document.get("node")?.as_str()?).ok()
 }
 
 /// Which node is behind a service address that has just answered.
@@ -207,10 +246,42 @@ mod tests {
     fn a_listener_answers_and_a_refusal_is_an_answer_of_the_address_alone() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let target = |port| Target { address: address.ip(), port, group: "g".into() };
-        assert!(ask(&target(Some(address.port()))));
+        let target = |port| Target { address: address.ip(), port, portal: false, group: "g".into() };
+        assert!(ask(&target(Some(address.port()))).is_some());
         drop(listener);
-        assert!(!ask(&target(Some(address.port()))), "nobody listens there any more");
-        assert!(ask(&target(None)), "but the address is there");
+        assert!(ask(&target(Some(address.port()))).is_none(), "nobody listens there any more");
+        assert!(ask(&target(None)).is_some(), "but the address is there");
+    }
+
+    /// Answers one request with `answer`; whom a question to it names.
+    fn told_by_a_portal(answer: &'static str) -> Option<NodeName> {
+        // Over IPv6: there is no hardware address to go by.
+        let listener = std::net::TcpListener::bind("[::1]:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let portal = std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = [0; 1024];
+            let bytes = stream.read(&mut request).unwrap();
+            assert!(request[..bytes].starts_with(b"GET /status.json HTTP/1.0\r\n"));
+            stream.write_all(answer.as_bytes()).unwrap();
+        });
+        let target =
+            Target { address: address.ip(), port: Some(address.port()), portal: true, group: "g".into() };
+        let stream = ask(&target).expect("it answers").expect("it is a portal");
+        let named = says(stream, target.address);
+        portal.join().unwrap();
+        named
+    }
+
+    #[test]
+    fn a_portal_names_its_node_itself_and_what_it_does_not_say_is_not_made_up() {
+        let lx5 = NodeName::new("lx5").unwrap();
+        let told =
+            told_by_a_portal("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"node\":\"lx5\",\"epoch\":7}\n");
+        assert_eq!(told, Some(lx5));
+        assert_eq!(told_by_a_portal("HTTP/1.1 503 Service Unavailable\r\n\r\n{\"node\":\"lx5\"}"), None);
+        assert_eq!(told_by_a_portal("HTTP/1.1 200 OK\r\n\r\n<html>lx5</html>"), None);
+        assert_eq!(told_by_a_portal("SSH-2.0-OpenSSH\r\n"), None);
+        assert_eq!(told_by_a_portal(""), None);
     }
 }

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use regent_api::{GroupStatus, Status};
+use regent_api::{GroupStatus, Registry, Status};
 use regent_model::{Epoch, GroupName, NodeName};
 
+use super::instance::{self, Versions};
 use super::plan::{Act, Step, What};
 use super::report::{Outcome, StepReport, seconds};
 use super::series::Series;
@@ -29,6 +30,11 @@ pub(super) trait Stage {
     /// # Errors
     /// When nobody is.
     fn status(&mut self) -> Result<Status>;
+    /// The registry of instances, as whoever gives the status has it.
+    ///
+    /// # Errors
+    /// When nobody is in touch with a majority.
+    fn registry(&mut self) -> Result<Registry>;
     /// What a service address answered so far.
     fn heard(&mut self, address: IpAddr) -> Series;
     /// Asks whoever has to consent to a step that hurts.
@@ -56,7 +62,7 @@ pub(super) struct Run {
 /// begins and after it has ended.
 ///
 /// # Errors
-/// When nobody can be told.
+/// When nobody can be told, or the registry of instances cannot be had in the beginning where the plan needs it.
 pub(super) fn run(
     stage: &mut dyn Stage,
     steps: &[Step],
@@ -64,6 +70,9 @@ pub(super) fn run(
 ) -> Result<Run> {
     let mut run = Run::default();
     let mut so = So::default();
+    if steps.iter().any(|s| matches!(s.act, Act::Expect { what: What::Instance { .. }, .. })) {
+        so.versions = instance::versions(&stage.registry()?);
+    }
     for (number, step) in steps.iter().enumerate() {
         let mut report = StepReport {
             line: step.line,
@@ -102,6 +111,8 @@ struct So {
     hurt_at: Duration,
     /// The nodes that have failed: what the cluster still says of them is old.
     failed: BTreeSet<NodeName>,
+    /// What versions the instances had when the drill began.
+    versions: Versions,
 }
 
 impl So {
@@ -185,6 +196,13 @@ fn expect(stage: &mut dyn Stage, what: &What, limit: Duration, so: &So) -> (Outc
             What::Lost(node) => node_is(stage, node, false),
             What::Online { groups, on } => every(stage, groups, |g| online(g, on.as_ref(), so)),
             What::Down { groups } => every(stage, groups, down),
+            What::Instance { name, on } => match stage.registry() {
+                Ok(registry) => {
+                    let is = instance::up(&registry, name, on.as_ref(), &so.failed, &so.versions);
+                    is.map_or_else(Seen::NotYet, Seen::So)
+                }
+                Err(trouble) => Seen::NotYet(trouble.what),
+            },
         };
         let passed = stage.now().saturating_sub(began);
         let lasts = matches!(what, What::Stay { .. });

@@ -1,11 +1,13 @@
 //! Plans as they are read, checked and made; a plan run on a scripted cluster; the report.
 
-use std::collections::{BTreeMap, VecDeque};
+mod instances;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::time::Duration;
 
 use proptest::prelude::*;
-use regent_api::Status;
+use regent_api::{Registry, Status};
 use regent_model::config::{Config, parse as parse_config};
 use regent_model::{Epoch, NodeName};
 
@@ -109,6 +111,9 @@ fn every_mistake_of_a_plan_is_shown_at_its_line_with_what_to_write() {
                 EXPECT cacheha1 ANSWERS\n\
                 EXPECT cacheha1 cacheha2 UP\n\
                 EXPECT 10.77.0.100 AWAY\n\
+                EXPECT INSTANCE cacheha1 ONLINE\n\
+                EXPECT INSTANCE cacheha1 cacheha2 UP\n\
+                EXPECT INSTANCE b\u{e4}d! UP\n\
                 EXPECT cacheha1 STAYS ON lx5 WITHIN 5s   # FOR is meant\n\
                 SERVICE_KILL cacheha1 b\u{e4}d!\n";
     let read = parse(text);
@@ -134,6 +139,7 @@ fn what_does_not_fit_the_cluster_is_shown_at_its_line() {
                 NETWORK_DOWN lx5 2\n\
                 NETWORK_UP lx5 1\n\
                 EXPECT 10.77.0.101 ANSWERS FROM wit\n\
+                EXPECT INSTANCE cacheha1 UP\n\
                 FAIL_NODE lx5\n";
     let read = parse(text);
     assert_eq!(read.findings, []);
@@ -185,14 +191,14 @@ proptest! {
 
 #[test]
 fn the_guides_plan_is_made_for_the_groups_and_policies_of_the_cluster_and_is_a_valid_plan() {
-    let plan = guide::plan(&config(), &status()).unwrap();
+    let plan = guide::plan(&config(), &status(), &BTreeSet::new()).unwrap();
     insta::assert_snapshot!(plan);
     let read = parse(&plan);
     assert_eq!(read.findings, []);
     assert_eq!(check(&read.steps, &config(), Ground::Lab), []);
     let mut nothing = status();
     nothing.groups.truncate(0);
-    assert!(guide::plan(&config(), &nothing).is_err());
+    assert!(guide::plan(&config(), &nothing, &BTreeSet::new()).is_err());
 }
 
 /// What becomes of a cluster.
@@ -209,6 +215,8 @@ struct Scripted {
     done: Vec<String>,
     end_at: Option<Duration>,
     refuse: Option<&'static str>,
+    /// What the registry says while the cluster is like this; nothing while nobody can say it.
+    registry: fn(&Status) -> Option<Registry>,
 }
 
 impl Scripted {
@@ -222,6 +230,7 @@ impl Scripted {
             done: Vec::new(),
             end_at: None,
             refuse: None,
+            registry: |_| None,
         }
     }
 
@@ -278,6 +287,10 @@ impl Stage for Scripted {
 
     fn status(&mut self) -> Result<Status> {
         Ok(self.status.clone())
+    }
+
+    fn registry(&mut self) -> Result<Registry> {
+        (self.registry)(&self.status).ok_or_else(|| Trouble::unreachable("nobody knows of instances"))
     }
 
     fn heard(&mut self, _address: IpAddr) -> Series {

@@ -101,7 +101,7 @@ pub(super) fn running(text: &str, port: u16, directory: &str) -> InstanceStatus 
 }
 
 /// As lx4 shows it: the first runs there, the second on lx5.
-pub(super) fn registry() -> Registry {
+pub(crate) fn registry() -> Registry {
     let second = InstanceStatus {
         owner: Some(node_name("lx5")),
         seen: Some(SeenStatus {

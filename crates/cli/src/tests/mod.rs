@@ -5,7 +5,7 @@ mod ccontrol;
 mod cluadmin;
 mod clustat;
 mod events;
-mod instances;
+pub(crate) mod instances;
 mod lab;
 mod order;
 mod registering;

@@ -68,18 +68,32 @@ fn two_data_servers_use_each_others_data_through_a_takeover_and_pass_the_guides_
 
     let cacheha2 =
         Data { name: "cacheha2", address: "10.77.0.102", port: 1973, file: "/store2/c52ha2/mumps.dat" };
-    nothing_is_lost_while(&cluster, &cacheha2, |_| drill_passes(&cluster));
+    nothing_is_lost_while(&cluster, &cacheha2, |_| {
+        // Portals and instances are asked without being told to.
+        let said = drill_passes(&cluster);
+        let steps = [
+            "PROBE 10.77.0.101:8080",
+            "EXPECT INSTANCE CACHEHA1 UP ON lx4",
+            "EXPECT INSTANCE CACHEHA2 UP ON lx5",
+        ];
+        for step in steps {
+            assert!(said.contains(step), "{step}: {said}");
+        }
+        assert!(said.contains("CACHEHA2 is running on lx4, version "), "{said}");
+    });
     each_uses_the_others_data(&cluster, 4);
     cluster.one_writer();
 }
 
-/// The guide's test procedure, as made for this cluster.
-pub(crate) fn drill_passes(cluster: &Cluster) {
+/// The guide's test procedure, as made for this cluster; what it says.
+pub(crate) fn drill_passes(cluster: &Cluster) -> String {
     let saved = std::env::temp_dir().join(format!("regent-test-{}", cluster.name));
     let lab = format!("--lab={}", cluster.name);
     let output = regent(&["drill", &lab, "--report", saved.to_str().unwrap()]);
     for end in ["txt", "json"] {
         std::fs::remove_file(saved.with_extension(end)).unwrap();
     }
-    assert!(output.status.success(), "{}\n{}", told(&output), cluster.evidence());
+    let said = told(&output);
+    assert!(output.status.success(), "{said}\n{}", cluster.evidence());
+    said
 }

@@ -12,8 +12,9 @@ use crate::cluster::{Cluster, head, regent, told};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two services, each at home on one node with an address, a disk and a ledger of its own; neither moves back by itself.
+/// The first one's address has a portal.
 pub(crate) fn active_active() -> String {
-    let group = |name: &str, nodes: &str, number: u8| {
+    let group = |name: &str, nodes: &str, number: u8, portal: &str| {
         format!(
             r#"
 [[group]]
@@ -27,7 +28,7 @@ policy = {{ startup = "home", failover = "next", failback = "never" }}
   type   = "ext4"
 
   [[group.address]]
-  address = "10.77.0.10{number}/24"
+  address = "10.77.0.10{number}/24"{portal}
 
   [[group.application]]
   name       = "ledger"
@@ -38,7 +39,9 @@ policy = {{ startup = "home", failover = "next", failback = "never" }}
         )
     };
     // Not the fastest: a time away that is too short to be told from a slow answer is not reported.
-    head("normal") + &group("one", "\"lx4\", \"lx5\"", 1) + &group("two", "\"lx5\", \"lx4\"", 2)
+    head("normal")
+        + &group("one", "\"lx4\", \"lx5\"", 1, "\n  portal = 8080")
+        + &group("two", "\"lx5\", \"lx4\"", 2, "")
 }
 
 pub(crate) fn at(number: u8) -> SocketAddr {
@@ -118,6 +121,8 @@ fn the_guides_procedure(cluster: &Cluster) {
     let both = [told("10.77.0.101", "lx5", "lx4"), told("10.77.0.102", "lx5", "lx4")];
     assert_eq!(taken_over("FAIL_NODE lx5 power"), both, "{said}");
     assert_eq!(step("EXPECT 10.77.0.102 ANSWERS FROM lx5 WITHIN 10s")["outcome"], "ok");
+    assert_eq!(step("PROBE 10.77.0.101:8080")["outcome"], "ok", "the portal is asked by itself");
+    assert!(said.contains("10.77.0.101 (one, its portal, TCP port 8080)"), "{said}");
     cluster.online_on("one", "lx4");
     cluster.online_on("two", "lx5");
 }
