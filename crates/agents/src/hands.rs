@@ -17,7 +17,7 @@ use crate::application::{self, Applications};
 use crate::clock::{Asked, Clock, Reporter};
 use crate::connections::Connections;
 use crate::hostname::HostName;
-use crate::instance::Instances;
+use crate::instance::{Installed, Instances};
 use crate::job::Job;
 use crate::report::{Gate, Report};
 use crate::slot::{Slots, key};
@@ -66,6 +66,8 @@ pub(crate) struct Inner {
     /// Where evidence is kept.
     pub(crate) evidence: PathBuf,
     pub(crate) instances: Instances,
+    /// Which versions would open them here.
+    pub(crate) installed: Installed,
     pub(crate) host_name: HostName,
     /// What was said already and need not be said again.
     pub(crate) said: Mutex<BTreeSet<String>>,
@@ -113,6 +115,7 @@ impl Hands {
             answers: application::Answers::default(),
             evidence: config.evidence,
             instances: Instances::default(),
+            installed: Installed::default(),
             host_name,
             said: Mutex::default(),
             slots: Slots::default(),

@@ -28,6 +28,11 @@ impl Hands {
 }
 
 impl Inspector {
+    /// What the hands share.
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
+    }
+
     /// The control group under which those of all groups are.
     pub(crate) fn cgroups(&self) -> &Path {
         &self.inner.cgroups

@@ -11,7 +11,7 @@ use regent_model::instance::{InstanceLook, LOCK_FILE, Lock, LockFile};
 
 use crate::cgroup::Folder;
 use crate::inspection::Inspector;
-use crate::instance::MAIN_FOLDER;
+use crate::instance::{Found, MAIN_FOLDER};
 use crate::mountinfo::{self, Mount};
 
 /// A longer lock file is none.
@@ -32,7 +32,13 @@ impl Inspector {
             let folder = self.folder_of(group, instance);
             (instance.name.clone(), look(group, instance, &folder, &mounts, &listeners))
         };
-        config.instances().map(look).collect()
+        let mut looks: BTreeMap<InstanceName, InstanceLook> = config.instances().map(look).collect();
+        // At last, so that nothing older is told than what an agent has told meanwhile.
+        for (name, look) in &mut looks {
+            let Found { version, listed } = self.inner().installed.found(name);
+            (look.version, look.listed) = (version, listed);
+        }
+        looks
     }
 
     /// The control group of an instance.
@@ -62,6 +68,7 @@ fn look(
         running: processes || is_quiet && lock.is_some() && folder.is_dir(),
         listening: listeners.iter().any(|l| l.answers(instance.address, instance.port)),
         version: None,
+        listed: None,
         lock,
     }
 }

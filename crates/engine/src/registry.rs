@@ -7,7 +7,7 @@ use regent_api::{Answer, InstanceStatus, InstanceVerb, Registry, SeenStatus, Ver
 use regent_model::action::{Hand, Notice, RunId};
 use regent_model::config::{GroupConfig, InstanceConfig};
 use regent_model::ids::{Epoch, InstanceName};
-use regent_model::instance::{Condition, Holder, InstanceLook, Misfit, misfits};
+use regent_model::instance::{Condition, Holder, InstanceLook, Misfit, Versions, misfits};
 use regent_model::journal::Level;
 use regent_model::state::{Command, Phase, Seen, Tenure, VersionBy};
 
@@ -115,8 +115,11 @@ impl Engine {
         if owner.is_some_and(|o| o.owner.node == self.me.id) && look.directory && look.version.is_none() {
             look.version = known.and_then(|k| k.read.clone());
         }
-        let registered = known.and_then(|k| k.version.as_ref()).map(|v| v.version.as_str());
-        misfits(instance, registered, holder, &self.me.name, &look)
+        let versions = Versions {
+            registered: known.and_then(|k| k.version.as_ref()).map(|v| v.version.as_str()),
+            read: known.and_then(|k| k.read.as_deref()),
+        };
+        misfits(group, instance, versions, holder, &self.me.name, &look)
     }
 
     /// Tells what does not fit for the second time running, once; and that it fits again.

@@ -1,8 +1,10 @@
 //! What a node sees of an instance on itself, and what of it does not fit what the cluster knows.
 
+use std::path::{Path, PathBuf};
+
 use serde::{Deserialize, Serialize};
 
-use crate::config::InstanceConfig;
+use crate::config::{GroupConfig, InstanceConfig, InstanceKind};
 use crate::ids::NodeName;
 
 /// The lock file of an instance, in its directory: written at a start, removed at a clean stop.
@@ -50,10 +52,27 @@ pub struct InstanceLook {
     pub running: bool,
     /// Whether something listens on its port here.
     pub listening: bool,
-    /// The version that is installed in its directory, where that can be told.
+    /// The version that would open it here, where that can be told: of GT.M on every node, of any other where it is held.
     pub version: Option<String>,
+    /// What its vendor's registry, which each node has for itself, says of it, where its kind has one that answers.
+    pub listed: Option<Listed>,
     /// Its lock file, if there is one.
     pub lock: Option<Lock>,
+}
+
+/// What a vendor's registry on a node says of an instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listed {
+    /// It does not know it.
+    Nowhere,
+    /// It knows it.
+    At {
+        /// Its directory.
+        directory: PathBuf,
+        /// Its version; empty where none is told.
+        version: String,
+    },
 }
 
 /// What was found of a lock file.
@@ -113,6 +132,15 @@ pub struct Holder<'a> {
     pub online: bool,
 }
 
+/// What the cluster knows of an instance's version.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Versions<'a> {
+    /// The one that is registered: read by an owner, or told by an operator.
+    pub registered: Option<&'a str>,
+    /// The one that an owner has read last.
+    pub read: Option<&'a str>,
+}
+
 /// Something that is not as the cluster knows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Misfit {
@@ -126,18 +154,25 @@ fn misfit(text: String, advice: impl Into<String>) -> Misfit {
     Misfit { text, advice: advice.into() }
 }
 
-/// What `me` sees of an instance and what the cluster knows of it, side by side; `registered` is its version.
+/// What `me` sees of an instance and what the cluster knows of it, side by side.
 #[must_use]
 pub fn misfits(
+    group: &GroupConfig,
     config: &InstanceConfig,
-    registered: Option<&str>,
+    versions: Versions<'_>,
     holder: Option<Holder<'_>>,
     me: &NodeName,
     look: &InstanceLook,
 ) -> Vec<Misfit> {
     match holder.filter(|h| h.node == me.as_str()) {
-        Some(holder) => at_home(config, registered, holder, me, look),
-        None => elsewhere(config, holder, me, look),
+        Some(holder) => at_home(config, versions.registered, holder, me, look),
+        None => {
+            let mut found = elsewhere(config, holder, me, look);
+            if group.nodes.contains(me) {
+                found.extend(before_it_comes(config, versions, me, look));
+            }
+            found
+        }
     }
 }
 
@@ -169,6 +204,9 @@ fn at_home(
             format!("{name} is registered as version {registered}, and {version} is installed"),
             format!("regent instance update {name} versionid={version}"),
         ));
+    }
+    if let Some(Listed::At { directory, .. }) = &look.listed {
+        found.extend(lies_elsewhere(config, me, directory));
     }
     if !holder.online {
         return found;
@@ -239,6 +277,68 @@ fn elsewhere(
     found
 }
 
+/// What `me` would bring it up with is not what it was last opened with, or does not know it.
+fn before_it_comes(
+    config: &InstanceConfig,
+    versions: Versions<'_>,
+    me: &NodeName,
+    look: &InstanceLook,
+) -> Vec<Misfit> {
+    let (name, registered) = (&config.name, versions.registered);
+    let mut found = Vec::new();
+    if let (InstanceKind::Gtm, Some(here), Some(known)) = (config.kind, &look.version, versions.read)
+        && here != known
+    {
+        found.push(misfit(
+            format!("{me} has GT.M {here}, and {name} was last opened by {known}"),
+            format!("install {known} on {me} before {name} comes there: it would be opened by {here}"),
+        ));
+    }
+    match &look.listed {
+        None => {}
+        Some(Listed::Nowhere) => found.push(misfit(
+            format!("{name} is not in its vendor's registry on {me}: it could not start there"),
+            vendors(config, me, "create", registered),
+        )),
+        Some(Listed::At { directory, version }) => {
+            found.extend(lies_elsewhere(config, me, directory));
+            if let Some(known) = registered.filter(|known| !version.is_empty() && known != version) {
+                found.push(misfit(
+                    format!(
+                        "{name} is version {version} in its vendor's registry on {me}, and it is {known}"
+                    ),
+                    vendors(config, me, "update", registered),
+                ));
+            }
+        }
+    }
+    found
+}
+
+fn lies_elsewhere(config: &InstanceConfig, me: &NodeName, listed: &Path) -> Option<Misfit> {
+    // A vendor may write a `/` at the end.
+    let differs = listed.components().ne(config.directory.components());
+    differs.then(|| {
+        let (name, registered) = (&config.name, config.directory.display());
+        misfit(
+            format!(
+                "{name} is in {} in its vendor's registry on {me}, and registered in {registered}",
+                listed.display()
+            ),
+            vendors(config, me, "update", None),
+        )
+    })
+}
+
+/// What to type into the vendor's own registry on `me`.
+fn vendors(config: &InstanceConfig, me: &NodeName, verb: &str, version: Option<&str>) -> String {
+    let usual = if config.kind == InstanceKind::Iris { "iris" } else { "ccontrol" };
+    let command = config.vendor.as_ref().map_or(usual.to_owned(), |path| path.display().to_string());
+    let (name, directory) = (&config.name, config.directory.display());
+    let version = version.map(|v| format!(" versionid={v}")).unwrap_or_default();
+    format!("with the vendor's command on {me}: {command} {verb} {name} directory={directory}{version}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,6 +368,8 @@ directory = "/storage2/c"
 port = 1972
 "#;
 
+    const VERSIONS: Versions<'static> = Versions { registered: Some("5.2"), read: Some("5.2") };
+
     fn lock(node: &str) -> Option<Lock> {
         Some(Lock::Of(LockFile { node: node.into(), epoch: 3, boot: "b".into() }))
     }
@@ -280,16 +382,22 @@ port = 1972
             running: true,
             listening: true,
             version,
+            listed: None,
             lock: lock("lx4"),
         }
     }
 
     /// What `node` says while lx4 has the group online.
     fn told(node: &str, look: &InstanceLook) -> Vec<String> {
-        let config = parse(CLUSTER).config.unwrap();
+        told_in(CLUSTER, node, look)
+    }
+
+    fn told_in(cluster: &str, node: &str, look: &InstanceLook) -> Vec<String> {
+        let config = parse(cluster).config.unwrap();
         let holder = Holder { node: "lx4", epoch: 3, online: true };
-        let (_, instance) = config.instances().next().unwrap();
-        let found = misfits(instance, Some("5.2"), Some(holder), &NodeName::new(node).unwrap(), look);
+        let (group, instance) = config.instances().next().unwrap();
+        let me = NodeName::new(node).unwrap();
+        let found = misfits(group, instance, VERSIONS, Some(holder), &me, look);
         assert!(found.iter().all(|m| !m.advice.is_empty()), "{found:?}");
         found.into_iter().map(|m| m.text).collect()
     }
@@ -335,6 +443,46 @@ port = 1972
             let told = told(node, &look);
             assert!(told.len() == 1 && told[0].contains(words), "{words}: {told:?}");
         }
+    }
+
+    #[test]
+    fn what_a_standby_would_bring_it_up_with_is_compared_before_it_comes() {
+        let with = |version: &str| InstanceLook { version: Some(version.into()), ..InstanceLook::default() };
+        assert!(told("lx5", &with("5.2")).is_empty());
+        assert_eq!(told("lx5", &with("5.1")), ["lx5 has GT.M 5.1, and C was last opened by 5.2"]);
+        assert!(
+            told("lx6", &with("5.1")).is_empty(),
+            "it never comes to a node that its group does not have"
+        );
+
+        let cache = CLUSTER.replace("\"gtm\"", "\"cache\"\nvendor = \"/opt/ccontrol\"");
+        let at = |directory: &str, version: &str| {
+            let listed = Listed::At { directory: directory.into(), version: version.into() };
+            InstanceLook { listed: Some(listed), ..InstanceLook::default() }
+        };
+        assert!(told_in(&cache, "lx5", &at("/storage2/c/", "5.2")).is_empty());
+        assert!(told_in(&cache, "lx5", &InstanceLook::default()).is_empty(), "it could not be asked");
+        let nowhere = InstanceLook { listed: Some(Listed::Nowhere), ..InstanceLook::default() };
+        for (look, words) in [
+            (nowhere.clone(), "is not in its vendor's registry on lx5"),
+            (at("/storage2/old", "5.2"), "is in /storage2/old in its vendor's registry on lx5"),
+            (at("/storage2/c", "5.1"), "is version 5.1 in its vendor's registry on lx5, and it is 5.2"),
+        ] {
+            let told = told_in(&cache, "lx5", &look);
+            assert!(told.len() == 1 && told[0].contains(words), "{words}: {told:?}");
+            assert!(told_in(&cache, "lx6", &look).is_empty());
+        }
+        let config = parse(&cache).config.unwrap();
+        let (group, instance) = config.instances().next().unwrap();
+        let lx5 = NodeName::new("lx5").unwrap();
+        let next = misfits(group, instance, VERSIONS, None, &lx5, &nowhere).remove(0).advice;
+        assert!(
+            next.ends_with("on lx5: /opt/ccontrol create C directory=/storage2/c versionid=5.2"),
+            "{next}"
+        );
+        // Where it is, the owner's own look says which version it is.
+        let owner = InstanceLook { listed: at("/storage2/old", "5.1").listed, ..well() };
+        assert_eq!(told_in(&cache, "lx4", &owner).len(), 1);
     }
 
     #[test]

@@ -273,7 +273,8 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         .map(|hands| inspection::start(hands.inspector(), identity.name.clone(), inbox.clone()))
         .transpose()
         .doing(threads)?;
-    let registrar = hands.as_ref().map(|hands| Registrar::new(hands.inspector(), inbox.clone()));
+    let registrar =
+        hands.as_ref().map(|hands| Registrar::new(identity.name.clone(), hands.inspector(), inbox.clone()));
     if let Some(registrar) = &registrar {
         side.use_registrar(registrar.clone());
     }

@@ -27,10 +27,7 @@ pub(crate) fn word(
             NodeWord::Surveyed(Box::new(survey))
         }
         NodesAsk::Instances => match registrar {
-            Some(registrar) => {
-                registrar.look_now();
-                NodeWord::Instances(registrar.inspector().instances(config))
-            }
+            Some(registrar) => NodeWord::Instances(registrar.asked(config)),
             None => NodeWord::Unable("it can hold nothing".to_owned()),
         },
         NodesAsk::License { instance } => {

@@ -15,15 +15,26 @@ use crate::sync::lock;
 /// The instances that are held here, each with the ownership under which it is. Changed only by whoever has the
 /// instance's slot.
 #[derive(Default)]
-pub(crate) struct Instances(Mutex<HashMap<Key, Epoch>>);
+pub(crate) struct Instances(Mutex<HashMap<Key, Held>>);
+
+/// The ownership under which an instance is held, and what its commands are told under it.
+#[derive(Debug, Clone)]
+pub(super) struct Held {
+    pub(super) epoch: Epoch,
+    pub(super) environment: Vec<(String, String)>,
+}
 
 impl Instances {
-    pub(super) fn hold(&self, key: Key, epoch: Epoch) {
-        lock(&self.0).insert(key, epoch);
+    fn hold(&self, key: Key, held: Held) {
+        lock(&self.0).insert(key, held);
+    }
+
+    pub(super) fn held(&self, key: &Key) -> Option<Held> {
+        lock(&self.0).get(key).cloned()
     }
 
     pub(super) fn is_held(&self, key: &Key, epoch: Epoch) -> bool {
-        lock(&self.0).get(key) == Some(&epoch)
+        lock(&self.0).get(key).is_some_and(|held| held.epoch == epoch)
     }
 
     pub(super) fn forget(&self, key: &Key) {
@@ -53,7 +64,8 @@ impl Instance<'_> {
     pub(super) fn begin(&self) -> Result<(), Failure> {
         let run = self.context.run;
         write_text(&self.note_path(), run.epoch.0.to_string().as_bytes()).map_err(Failure::because)?;
-        self.context.inner.instances.hold(slot::key(run), run.epoch);
+        let held = Held { epoch: run.epoch, environment: run.environment.clone() };
+        self.context.inner.instances.hold(slot::key(run), held);
         Ok(())
     }
 }

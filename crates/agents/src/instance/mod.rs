@@ -8,6 +8,7 @@ mod acquire;
 mod commands;
 mod environment;
 mod gtm;
+mod installed;
 mod known;
 mod lock;
 mod running;
@@ -37,6 +38,7 @@ use crate::user::User;
 
 pub(crate) use environment::doubts;
 pub use environment::of_instance;
+pub(crate) use installed::{Found, Installed};
 pub(crate) use known::Instances;
 
 /// The folder of what an instance leaves running.
@@ -49,6 +51,8 @@ struct Instance<'a> {
     user: Option<User>,
     /// The lock that was found at the start was another's, or there was none.
     found_other_owner: Cell<bool>,
+    /// It is looked at beside whatever its agent does: nothing that the agent writes is touched.
+    beside: bool,
 }
 
 /// How an instance was found.
@@ -74,7 +78,7 @@ pub(crate) fn work(context: &Context<'_>, config: &InstanceConfig) -> Result<Out
         }
         Err(why) => return Err(Failure::because(why)),
     };
-    let instance = Instance { context, config, user, found_other_owner: Cell::new(false) };
+    let instance = Instance { beside: false, ..Instance::beside(context, config, user) };
     match (op, context.run.how) {
         (_, How::ByHand(hand)) => instance.by_hand(hand),
         (Op::Probe, _) => acquire::probe(&instance),
@@ -82,6 +86,13 @@ pub(crate) fn work(context: &Context<'_>, config: &InstanceConfig) -> Result<Out
         (Op::Release, _) => stopping::release(&instance),
         (Op::Monitor, _) => acquire::monitor(&instance),
         (Op::Swap, _) => Err(Failure::because("an instance has no interface to move from")),
+    }
+}
+
+impl<'a> Instance<'a> {
+    /// For a look beside whatever its agent does.
+    fn beside(context: &'a Context<'a>, config: &'a InstanceConfig, user: Option<User>) -> Self {
+        Self { context, config, user, found_other_owner: Cell::new(false), beside: true }
     }
 }
 
@@ -170,6 +181,9 @@ impl Instance<'_> {
 
     fn tell_version(&self, runs: bool, version: Option<String>) {
         let run = self.context.run;
+        if let Some(version) = &version {
+            self.context.inner.installed.told(&self.config.name, version);
+        }
         (self.context.inner.report)(Report::Notice(Notice::Instance {
             group: run.group.clone(),
             epoch: run.epoch,
@@ -191,7 +205,8 @@ impl Instance<'_> {
 
     fn output_path(&self, action: &str) -> PathBuf {
         let folder = self.context.inner.run_dir.join("output").join(self.context.run.group.as_str());
-        folder.join(self.config.resource.as_str()).join(action)
+        let folder = folder.join(self.config.resource.as_str());
+        if self.beside { folder.join(LOOKS).join(action) } else { folder.join(action) }
     }
 
     /// Gives the node the group's name, if it has one, until the result is dropped. Not by hand: whoever called may
@@ -288,6 +303,9 @@ impl Instance<'_> {
 
 /// Commands that look before anything is held run under this folder. No group can have its name.
 const LOOK_FOLDER: &str = ".instance";
+
+/// What those print that look beside the agent is kept in this folder.
+const LOOKS: &str = "looks";
 
 /// A command to run.
 struct Call<'a> {

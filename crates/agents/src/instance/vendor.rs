@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use regent_model::action::Failure;
 use regent_model::config::{InstanceConfig, InstanceKind};
+use regent_model::instance as model;
 
 use super::{Call, Instance, Seen};
 use crate::cgroup::Folder;
-use crate::command::Program;
+use crate::command::{Ended, Finished, Program};
 use crate::hands::failure;
 
 /// Where the vendors' commands are, unless the configuration says so.
@@ -22,6 +23,7 @@ const LOOK_WITHIN: Duration = Duration::from_secs(30);
 /// What the vendor's list says of the instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Listed {
+    directory: String,
     version: String,
     status: String,
 }
@@ -74,16 +76,7 @@ fn judge(status: &str) -> Seen {
 }
 
 fn listed(instance: &Instance<'_>) -> Result<Listed, Failure> {
-    let program = program(instance)?;
-    let environment = instance.environment("status");
-    let words = ["qlist", instance.name()];
-    let call = Call {
-        what: "qlist",
-        program: Program::File(&program, &words),
-        environment: &environment,
-        input: None,
-    };
-    let answer = instance.run(&call, instance.context.job.until(LOOK_WITHIN))?;
+    let (program, answer) = ask(instance)?;
     parse(&answer.output, instance.name()).ok_or_else(|| {
         let (path, directory) = (program.display(), instance.config.directory.display());
         let reason = format!(
@@ -94,12 +87,39 @@ fn listed(instance: &Instance<'_>) -> Result<Listed, Failure> {
     })
 }
 
+/// What its registry says of it on this node, whether it is held here or not.
+pub(super) fn listed_here(instance: &Instance<'_>) -> Result<model::Listed, Failure> {
+    let (_, answer) = ask(instance)?;
+    match parse(&answer.output, instance.name()) {
+        Some(listed) => Ok(model::Listed::At { directory: listed.directory.into(), version: listed.version }),
+        // One that was killed, or could not do its work, has said nothing.
+        None if answer.ended == Ended::TimedOut || answer.ended.found_nothing_to_run() => {
+            Err(failure("its vendor's list cannot be read", answer.output))
+        }
+        None => Ok(model::Listed::Nowhere),
+    }
+}
+
+fn ask(instance: &Instance<'_>) -> Result<(PathBuf, Finished), Failure> {
+    let program = program(instance)?;
+    let environment = instance.environment("status");
+    let words = ["qlist", instance.name()];
+    let call = Call {
+        what: "qlist",
+        program: Program::File(&program, &words),
+        environment: &environment,
+        input: None,
+    };
+    let answer = instance.run(&call, instance.context.job.until(LOOK_WITHIN))?;
+    Ok((program, answer))
+}
+
 /// The line of an instance, whatever the case of its name.
 fn parse(text: &str, name: &str) -> Option<Listed> {
     let line =
         text.lines().find(|l| l.split('^').next().is_some_and(|n| n.trim().eq_ignore_ascii_case(name)))?;
-    let mut pieces = line.split('^').skip(2);
-    Some(Listed { version: pieces.next()?.trim().to_owned(), status: pieces.next()?.trim().to_owned() })
+    let mut pieces = line.split('^').skip(1).map(|piece| piece.trim().to_owned());
+    Some(Listed { directory: pieces.next()?, version: pieces.next()?, status: pieces.next()? })
 }
 
 /// Starts it without a dialogue.
@@ -148,6 +168,7 @@ mod tests {
         let text = "OTHER^/o^2015.1^running, since Sat Jun  7 10:00:00 2014^cache.cpf^1972^57772^0^ok^\n\
                     CACHEHA1^/store1/c52ha^5.2.0.400^down, last used Fri Nov 10 2006^cache.cpf^1973^57773^0^^\n";
         let listed = parse(text, "cacheha1").unwrap();
+        assert_eq!(listed.directory, "/store1/c52ha");
         assert_eq!((listed.version.as_str(), judge(&listed.status)), ("5.2.0.400", Seen::Down));
         assert_eq!(parse(text, "cacheha"), None, "a part of a name is another name");
         for (status, seen) in [

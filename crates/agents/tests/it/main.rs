@@ -29,4 +29,5 @@ mod script;
 mod stale;
 mod support;
 mod sys;
+mod versions;
 mod volume;

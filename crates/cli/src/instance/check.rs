@@ -7,8 +7,9 @@ use std::fmt::Write as _;
 use regent_api::{InstanceStatus, NodeWord, NodesAnswer, NodesAsk};
 use regent_model::NodeName;
 use regent_model::config::{Config, parse};
-use regent_model::instance::{Holder, Misfit, misfits};
-use serde_json::json;
+use regent_model::ids::InstanceName;
+use regent_model::instance::{Holder, Misfit, Versions, misfits};
+use serde_json::{Value, json};
 
 use super::ask::{find, registry};
 use crate::client::{self, Asks};
@@ -28,7 +29,7 @@ pub fn check(asks: &dyn Asks, screen: &Screen) -> Result<u8> {
     let answer = ask(asks, NodesAsk::Instances)?;
     let found = found(&config, &registry.instances, &answer);
     screen.value(&json!({
-        "misfits": found.iter().map(|(node, m)| json!({ "node": node, "text": m.text, "next": m.advice })).collect::<Vec<_>>(),
+        "misfits": found.iter().map(as_json).collect::<Vec<_>>(),
         "silent": answer.silent,
         "nodes": answer.told,
     }))?;
@@ -37,60 +38,81 @@ pub fn check(asks: &dyn Asks, screen: &Screen) -> Result<u8> {
     Ok(if fits { Exit::Done as u8 } else { Exit::Refused as u8 })
 }
 
+fn as_json(found: &Found) -> Value {
+    let Found { node, instance, misfit } = found;
+    json!({ "node": node, "instance": instance, "text": misfit.text, "next": misfit.advice })
+}
+
 fn unreadable() -> Trouble {
     Trouble::refused("this version of Regent cannot read the configuration in force")
         .next("regent config show")
 }
 
+/// Something that does not fit, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The node.
+    pub node: NodeName,
+    /// The instance; without one, nothing is known of any of them there.
+    pub instance: Option<InstanceName>,
+    /// What.
+    pub misfit: Misfit,
+}
+
 /// What does not fit, and on which node.
 #[must_use]
-pub fn found(config: &Config, known: &[InstanceStatus], answer: &NodesAnswer) -> Vec<(NodeName, Misfit)> {
+pub fn found(config: &Config, known: &[InstanceStatus], answer: &NodesAnswer) -> Vec<Found> {
     let mut found = Vec::new();
     for (node, word) in &answer.told {
         let looks = match word {
             NodeWord::Instances(looks) => looks,
             NodeWord::Unable(why) => {
-                let text = format!("{node} could not look: {why}");
-                found.push((
-                    node.clone(),
-                    Misfit { text, advice: format!("regent status shows how {node} is") },
-                ));
+                let advice = format!("regent status shows how {node} is");
+                found.push(unknown(node, format!("{node} could not look: {why}"), advice));
                 continue;
             }
             _ => {
                 let text = format!("{node} answered something else; is it of another version?");
-                found.push((
-                    node.clone(),
-                    Misfit { text, advice: "regent status shows the versions".to_owned() },
-                ));
+                found.push(unknown(node, text, "regent status shows the versions".to_owned()));
                 continue;
             }
         };
         for instance in known {
-            let Some((_, its)) = config.instance(&instance.name) else { continue };
+            let Some((group, its)) = config.instance(&instance.name) else { continue };
             let Some(look) = looks.get(&instance.name) else { continue };
             let holder = instance.owner.as_ref().map(|owner| Holder {
                 node: owner.as_str(),
                 epoch: instance.epoch.0,
                 online: instance.online,
             });
-            let registered = instance.version.as_ref().map(|v| v.version.as_str());
+            let versions = Versions {
+                registered: instance.version.as_ref().map(|v| v.version.as_str()),
+                read: instance.installed.as_deref(),
+            };
             let look = instance.as_installed(node, look);
-            found
-                .extend(misfits(its, registered, holder, node, &look).into_iter().map(|m| (node.clone(), m)));
+            let misfits = misfits(group, its, versions, holder, node, &look);
+            found.extend(misfits.into_iter().map(|misfit| Found {
+                node: node.clone(),
+                instance: Some(instance.name.clone()),
+                misfit,
+            }));
         }
     }
     found
 }
 
-fn report(answer: &NodesAnswer, count: usize, found: &[(NodeName, Misfit)], paint: Paint) -> String {
+fn unknown(node: &NodeName, text: String, advice: String) -> Found {
+    Found { node: node.clone(), instance: None, misfit: Misfit { text, advice } }
+}
+
+fn report(answer: &NodesAnswer, count: usize, found: &[Found], paint: Paint) -> String {
     let mut out = String::new();
     let asked: Vec<&str> = answer.told.keys().map(NodeName::as_str).collect();
     let _ = writeln!(out, "asked: {}", asked.join(", "));
     for line in silence(answer) {
         let _ = writeln!(out, "{}", paint.tone(Tone::Bad, &line));
     }
-    for (_, misfit) in found {
+    for Found { misfit, .. } in found {
         let _ =
             writeln!(out, "{}\n  next: {}", paint.tone(Tone::Bad, &printable(&misfit.text)), misfit.advice);
     }

@@ -92,11 +92,12 @@ fn word(instance: &InstanceStatus) -> &'static str {
     }
 }
 
-/// Its version. A node that has lost touch says only what it sees installed: what it remembers may be old.
+/// Its version. A node that has lost touch says only what it sees installed where the instance is: what it remembers may
+/// be old.
 #[must_use]
 pub fn version(registry: &Registry, instance: &InstanceStatus) -> String {
     let known = instance.version.as_ref().map(|v| &v.version).filter(|_| registry.quorate);
-    let installed = instance.here.as_ref().and_then(|look| look.version.as_ref());
+    let installed = instance.here.as_ref().filter(|look| look.directory).and_then(|l| l.version.as_ref());
     let text = known.or(installed).map_or(NO_VERSION, String::as_str);
     if text.contains(char::is_whitespace) {
         text.split_whitespace().collect::<Vec<_>>().join("-")

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::ask::{find, order, registry};
 use super::change::who;
-use super::check::found;
+use super::check::{Found, found};
 use super::layout;
 use crate::client::{self, Asks};
 use crate::nodes;
@@ -95,7 +95,9 @@ fn in_place(
     let after = registry(asks)?;
     let config = parse(&text).config;
     let left = config.map(|config| found(&config, &after.instances, &looks)).unwrap_or_default();
-    let left: Vec<_> = left.into_iter().filter(|(_, m)| m.text.contains(name.as_str())).collect();
+    // What does not fit of another instance is none of its business.
+    let is_its = |found: &Found| found.instance.as_ref().is_none_or(|other| other == name);
+    let left: Vec<_> = left.into_iter().filter(is_its).collect();
     if left.is_empty() && looks.silent.is_empty() {
         return Ok(layout::version(&after, find(&after, name.as_str())?));
     }
@@ -103,7 +105,7 @@ fn in_place(
     for line in nodes::silence(&looks) {
         trouble = trouble.next(line);
     }
-    for (_, misfit) in left {
+    for Found { misfit, .. } in left {
         trouble = trouble.next(format!("{}: {}", misfit.text, misfit.advice));
     }
     Err(trouble)

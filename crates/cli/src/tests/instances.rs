@@ -61,6 +61,7 @@ pub(super) fn look(node: &str) -> InstanceLook {
         running: true,
         listening: true,
         version: None,
+        listed: None,
         lock: Some(Lock::Of(file)),
     }
 }
@@ -178,6 +179,10 @@ fn a_node_that_lost_touch_shows_no_version_that_may_be_old() {
     assert_eq!(layout::version(&registry, &registry.instances[0]), "?");
     registry.instances[0].here = Some(InstanceLook { version: Some("5.3".into()), ..look("lx4") });
     assert_eq!(layout::version(&registry, &registry.instances[0]), "5.3", "it sees this one itself");
+    // What it would open it with, were it there, says nothing of what it is.
+    let away = InstanceLook { version: Some("5.1".into()), ..InstanceLook::default() };
+    registry.instances[0].here = Some(away);
+    assert_eq!(layout::version(&registry, &registry.instances[0]), "?");
 }
 
 #[test]
@@ -187,11 +192,12 @@ fn instances_are_read_at_a_glance_and_one_in_full() {
     let instance = &mut registry.instances[0];
     instance.here = Some(InstanceLook { listening: false, ..look("lx4") });
     let config = with_two();
-    let (_, its) = config.instance(&instance.name).unwrap();
+    let (group, its) = config.instance(&instance.name).unwrap();
     let holder = regent_model::instance::Holder { node: "lx4", epoch: 7, online: true };
     instance.misfits = regent_model::instance::misfits(
+        group,
         its,
-        Some("5.2.0.400"),
+        regent_model::instance::Versions { registered: Some("5.2.0.400"), read: None },
         Some(holder),
         &node_name("lx4"),
         instance.here.as_ref().unwrap(),
@@ -230,13 +236,17 @@ fn every_node_is_asked_what_it_sees_and_what_does_not_fit_is_told() {
     let mut told_otherwise = registry.clone();
     told_otherwise.instances[0].version.as_mut().unwrap().version = "6".into();
     let found = check::found(&with_two(), &told_otherwise.instances, &well);
-    assert!(found[0].1.text.contains("registered as version 6, and 5.2.0.400 is installed"), "{found:?}");
+    assert!(
+        found[0].misfit.text.contains("registered as version 6, and 5.2.0.400 is installed"),
+        "{found:?}"
+    );
     let taken = InstanceLook { listening: true, ..away() };
     let mut odd = well.clone();
     odd.told.insert(node_name("lx5"), looks(taken, look("lx5")));
     odd.told.insert(node_name("lx6"), NodeWord::Unable("it can hold nothing".into()));
     let found = check::found(&with_two(), &registry.instances, &odd);
-    let told: Vec<&str> = found.iter().map(|(_, m)| m.text.as_str()).collect();
+    let told: Vec<&str> = found.iter().map(|f| f.misfit.text.as_str()).collect();
+    assert_eq!((found[0].instance.clone(), found[1].instance.clone()), (Some(name("cacheha1")), None));
     assert!(told[0].contains("the port 1973 of CACHEHA1 is taken on lx5"), "{told:?}");
     assert!(told[1].contains("lx6 could not look"), "{told:?}");
 }

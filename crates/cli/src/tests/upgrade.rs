@@ -20,11 +20,14 @@ struct Daemon {
     installed: &'static str,
     orders: RefCell<Vec<&'static str>>,
     silent: bool,
+    /// Whose name begins with the name of the one that is upgraded, and which does not fit.
+    misfit: Option<&'static str>,
 }
 
 impl Daemon {
     fn new(installed: &'static str) -> Self {
-        Self { registry: registry().into(), installed, orders: RefCell::default(), silent: false }
+        let orders = RefCell::default();
+        Self { registry: registry().into(), installed, orders, silent: false, misfit: None }
     }
 
     fn upgrade(&self, words: &[&str]) -> Result<u8> {
@@ -42,7 +45,12 @@ impl Asks for Daemon {
         Ok(match request {
             Request::Instances => Answer::Instances(Box::new(self.registry.borrow().clone())),
             Request::Status => Answer::Status(Box::new(healthy())),
-            Request::Config => Answer::Config { text: with_two_text(), serial: 1 },
+            Request::Config => {
+                let named = |other: &str| {
+                    with_two_text().replace("name = \"cacheha2\"\nkind", &format!("name = \"{other}\"\nkind"))
+                };
+                Answer::Config { text: self.misfit.map_or_else(with_two_text, named), serial: 1 }
+            }
             Request::Environment { group, instance } => {
                 assert_eq!((group.as_str(), *instance), ("CACHEHA1", true));
                 let variables = vec![("REGENT_GROUP".to_owned(), "cacheha1".to_owned())];
@@ -58,11 +66,13 @@ impl Asks for Daemon {
                 done("look")
             }
             Request::Nodes(_) => {
+                let second = name(self.misfit.unwrap_or("cacheha2"));
                 let looks = |one, two| {
-                    NodeWord::Instances(BTreeMap::from([(name("cacheha1"), one), (name("cacheha2"), two)]))
+                    NodeWord::Instances(BTreeMap::from([(name("cacheha1"), one), (second.clone(), two)]))
                 };
                 let away = InstanceLook::default;
-                let mut told = BTreeMap::from([(node_name("lx4"), looks(look("lx4"), away()))]);
+                let taken = InstanceLook { listening: self.misfit.is_some(), ..away() };
+                let mut told = BTreeMap::from([(node_name("lx4"), looks(look("lx4"), taken))]);
                 let silent = if self.silent { vec![node_name("lx5")] } else { Vec::new() };
                 if !self.silent {
                     told.insert(node_name("lx5"), looks(away(), look("lx5")));
@@ -98,6 +108,14 @@ fn what_fails_leaves_the_group_held_and_says_what_to_type() {
     let failed: Trouble = quiet.upgrade(&["true"]).unwrap_err();
     assert!(failed.next[0].contains("lx5 said nothing") && failed.what.contains("stays held"), "{failed}");
     assert_eq!(*quiet.orders.borrow(), ["hold", "look"]);
+}
+
+#[test]
+fn what_does_not_fit_of_another_instance_keeps_no_group_held() {
+    let daemon = Daemon { misfit: Some("cacheha10"), ..Daemon::new("5.2.0.500") };
+    daemon.registry.borrow_mut().instances[1].name = name("cacheha10");
+    assert_eq!(daemon.upgrade(&["true"]).unwrap(), 0);
+    assert_eq!(*daemon.orders.borrow(), ["hold", "look", "resume"]);
 }
 
 #[test]

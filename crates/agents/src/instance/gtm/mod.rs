@@ -169,15 +169,19 @@ fn processes(instance: &Instance<'_>) -> Result<Vec<Identity>, Failure> {
     Ok(all)
 }
 
-/// What GT.M says of itself: `V7.0-005`.
+/// What GT.M says of itself: `V7.0-005`. It needs nothing of the instance, which may lie on another node.
 pub(super) fn version(instance: &Instance<'_>) -> Result<Option<String>, Failure> {
-    let done = mumps(instance, "version", "write $zversion", instance.context.job.until(VERSION_WITHIN))?;
+    let dist = find(instance.config).map_err(Failure::because)?;
+    let mut environment = instance.environment("version");
+    let text = dist.display().to_string();
+    environment.retain(|(key, _)| !key.starts_with("gtm"));
+    environment.push(("gtmroutines".to_owned(), format!("{text}/libgtmutil.so {text}")));
+    environment.push(("gtm_dist".to_owned(), text));
+    let (path, words) = (dist.join("mumps"), ["-run", "%XCMD", "write $zversion"]);
+    let program = Program::File(&path, &words);
+    let call = Call { what: "version", program, environment: &environment, input: None };
+    let done = instance.run(&call, instance.context.job.until(VERSION_WITHIN))?;
     Ok(done.output.split_whitespace().find(|word| word.starts_with('V')).map(str::to_owned))
-}
-
-/// Runs one line of M. It opens no database unless the line names a global.
-fn mumps(instance: &Instance<'_>, what: &str, line: &str, until: Instant) -> Result<Finished, Failure> {
-    tool(instance, what, "mumps", &["-run", "%XCMD", line], None, until)
 }
 
 /// Runs one of GT.M's programs, on what the instance itself holds.
@@ -211,6 +215,6 @@ fn prepared(
 }
 
 /// The database's file.
-fn database(config: &InstanceConfig) -> PathBuf {
+pub(super) fn database(config: &InstanceConfig) -> PathBuf {
     config.directory.join(GTM_DATABASE)
 }
