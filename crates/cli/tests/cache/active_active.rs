@@ -9,6 +9,8 @@ use crate::far::{Data, Far};
 use crate::held::hears_of_a_power_cut;
 use crate::hot_standby::m;
 use crate::machine::sh;
+use crate::terminal::Terminal;
+use crate::typed::{self, Service};
 use crate::writers::nothing_is_lost_while;
 
 /// A line of M on whichever node has the instance, tried until it is no error.
@@ -37,13 +39,63 @@ fn each_uses_the_others_data(cluster: &Cluster, round: u32) {
     assert_eq!(insists(cluster, "cacheha2", "write ^YB"), round.to_string(), "written by the other one");
 }
 
+const SERVICES: [Service<'_>; 2] = [
+    Service {
+        name: "cacheha1",
+        preferred: "lx4",
+        address: "10.77.0.101",
+        device: "/dev/san0",
+        mount: "/store1",
+    },
+    Service {
+        name: "cacheha2",
+        preferred: "lx5",
+        address: "10.77.0.102",
+        device: "/dev/san1",
+        mount: "/store2",
+    },
+];
+
+/// The guide's two data servers, each installed on its own node and told of the other; then their scripts, and what of the
+/// example the guide's dialogue has no question for.
+fn two_services_with_an_instance_each_are_typed(cluster: &Cluster) {
+    let mut cluadmin = Terminal::open(&cluster.lab, "lx4", "cluadmin");
+    SERVICES.iter().for_each(|service| typed::service(&mut cluadmin, service));
+    for (service, port) in SERVICES.iter().zip([1972, 1973]) {
+        let Service { name, preferred, mount, .. } = service;
+        cluster.online_on(name, preferred);
+        let number = &name["cacheha".len()..];
+        let mut shell = Terminal::open(&cluster.lab, preferred, "env PS1='typed> ' sh -i");
+        shell.answers(&[
+            ("typed>", &format!("ccontrol create {name} directory={mount}/c52ha{number} kind=gtm")),
+            ("typed>", &format!("ccontrol update {name} license_servers=10.77.0.4,10.77.0.5")),
+            ("typed>", &format!("ccontrol list {name}")),
+            (&format!("SuperServer port = {port}"), "exit"),
+        ]);
+    }
+    sh(cluster, "lx4", "ccontrol update cacheha1 data_servers=cacheha2=10.77.0.102:1973/Y*");
+    sh(cluster, "lx5", "ccontrol update cacheha2 data_servers=cacheha1=10.77.0.101:1972/X*");
+    for Service { name, .. } in &SERVICES {
+        typed::script(&mut cluadmin, name, &format!("/usr/local/etc/cachesys/cache-{name}"));
+        // At the next prompt.
+        cluadmin.types(&format!("service disable {name}"));
+        cluadmin.answers(&[("cluadmin>", &format!("service enable {name}"))]);
+    }
+    cluadmin.answers(&[("cluadmin>", "exit")]);
+    assert_eq!(cluadmin.ends(), 0);
+    typed::is_what_the_example_says(cluster, "active-active");
+    cluster.apply("lx5", &example("active-active"));
+}
+
 #[test]
 fn two_data_servers_use_each_others_data_through_a_takeover_and_pass_the_guides_test_procedure() {
     let names = std::env::temp_dir().join(format!("regent-test-names-aa-{}", std::process::id()));
     let equipment = equipment(&names);
-    let words: Vec<&str> = equipment.iter().map(String::as_str).collect();
-    let cluster = Cluster::up_with("cacheaa", &example("active-active"), &words);
+    let mut words: Vec<&str> = equipment.iter().map(String::as_str).collect();
+    words.extend(["--disk", "/dev/san0", "--disk", "/dev/san1"]);
+    let cluster = Cluster::up_with("cacheaa", &example("nodes"), &words);
     std::fs::remove_dir_all(&names).unwrap();
+    two_services_with_an_instance_each_are_typed(&cluster);
     cluster.online_on("cacheha1", "lx4");
     cluster.online_on("cacheha2", "lx5");
     each_uses_the_others_data(&cluster, 1);

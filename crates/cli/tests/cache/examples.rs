@@ -19,10 +19,7 @@ pub(crate) fn example(name: &str) -> String {
 pub(crate) fn equipment(names: &std::path::Path) -> Vec<String> {
     std::fs::create_dir_all(names).unwrap();
     for name in ["cluadmin", "clustat", "ccontrol"] {
-        use std::os::unix::fs::PermissionsExt;
-        let path = names.join(name);
-        std::fs::write(&path, format!("#!/bin/sh\nexec regent {name} \"$@\"\n")).unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        std::os::unix::fs::symlink("/usr/local/bin/regent", names.join(name)).unwrap();
     }
     let scripts = folder().join("scripts");
     vec![

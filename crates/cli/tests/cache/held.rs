@@ -36,6 +36,12 @@ pub(crate) fn hears_of_a_power_cut(
     (address, port): (&str, u16),
     (node, next): (&str, &str),
 ) -> Duration {
+    let is_recorded = |status: Option<regent_api::Status>| {
+        let resources = status.map(|s| s.groups.into_iter().flat_map(|g| g.resources).collect::<Vec<_>>());
+        let of = |r: &regent_api::ResourceStatus| r.name.as_str() == address && r.connections == Some(1);
+        resources.is_some_and(|all| all.iter().any(of))
+    };
+    cluster.wait_for("its connection to be known", |_| is_recorded(cluster.status_of(next)));
     servers_stop(cluster, node);
     far.begins("set ^YF=\"held\" write ^YF,!");
     let arrived = || under_way(cluster, machine, address, port) == 0;

@@ -9,10 +9,19 @@ use crate::far::{Data, Far};
 use crate::held::hears_of_a_power_cut;
 use crate::machine::sh;
 use crate::terminal::Terminal;
+use crate::typed::{self, Service};
 use crate::writers::nothing_is_lost_while;
 
 const DATA: Data<'_> =
     Data { name: "cachehal", address: "10.77.0.100", port: 1972, file: "/storage2/c52ha/mumps.dat" };
+
+const SERVICE: Service<'_> = Service {
+    name: "cachehal",
+    preferred: "lx4",
+    address: "10.77.0.100",
+    device: "/dev/san0",
+    mount: "/storage2",
+};
 
 /// What stands in the first column of `ccontrol all` for an instance, as the guide's script looks for it.
 fn word(cluster: &Cluster, node: &str, instance: &str) -> String {
@@ -33,65 +42,17 @@ fn the_hot_standby_is_set_up_by_typing_and_loses_nothing_that_was_flushed() {
     words.extend(["--disk", "/dev/san0", "--disk", "/dev/san1"]);
     let cluster = Cluster::up_with("cachehs", &example("nodes"), &words);
     std::fs::remove_dir_all(&names).unwrap();
-    the_service_is_defined(&cluster);
+    let mut cluadmin = Terminal::open(&cluster.lab, "lx4", "cluadmin");
+    typed::service(&mut cluadmin, &SERVICE);
+    cluadmin.answers(&[("cluadmin>", "service show state"), ("running  lx4", "exit")]);
+    assert_eq!(cluadmin.ends(), 0);
     the_instance_is_installed_on_both_nodes(&cluster);
     the_script_is_added(&cluster);
-    typed_is_what_the_example_says(&cluster);
+    typed::is_what_the_example_says(&cluster, "hot-standby");
     takeover(&cluster);
     held(&cluster);
     nothing_is_lost_while(&cluster, &DATA, |_| drop(drill_passes(&cluster)));
     cluster.one_writer();
-}
-
-/// Section 2.1: a service with address and storage, and no script yet.
-fn the_service_is_defined(cluster: &Cluster) {
-    let mut cluadmin = Terminal::open(&cluster.lab, "lx4", "cluadmin");
-    cluadmin.answers(&[
-        ("cluadmin>", "service add"),
-        ("Service name:", "cachehal"),
-        ("Preferred member", "lx4"),
-        ("Relocate when", "?"),
-        ("Relocate when", "no"),
-        ("User script", "None"),
-        ("interval [0]:", ""),
-        ("add an IP address", "yes"),
-        ("IP address:", "10.77.0.100"),
-        ("Netmask", "255.255.255.0"),
-        ("Broadcast", ""),
-        ("inished adding IP addresses [f]:", ""),
-        ("add a disk device", "yes"),
-        ("Device special file", "/dev/san0"),
-        ("Filesystem type", "ext4"),
-        ("Mount point", "/storage2"),
-        ("Mount options", ""),
-        ("Forced unmount support", ""),
-        ("NFS access", ""),
-        ("Windows clients", ""),
-        ("inished adding devices [f]:", ""),
-        ("Disable service", ""),
-        ("Add cachehal service as shown?", "yes"),
-    ]);
-    cluadmin.sees("Added cachehal.");
-    cluadmin.types("service show config cachehal");
-    cluadmin.sees("name: cachehal");
-    let shown = cluadmin.sees("samba share, device 0: None");
-    for line in [
-        "preferred node: lx4",
-        "relocate: no",
-        "user script: None",
-        "monitor interval: 0",
-        "IP address 0: 10.77.0.100",
-        "  netmask 0: 255.255.255.0",
-        "  broadcast 0: 10.77.0.255",
-        "device 0: /dev/san0",
-        "  mount point, device 0: /storage2",
-        "  mount fstype, device 0: ext4",
-        "  force unmount, device 0: yes",
-    ] {
-        assert!(shown.lines().any(|l| l.trim_end() == line), "{line:?} in\n{shown}");
-    }
-    cluadmin.answers(&[("cluadmin>", "service show state"), ("running  lx4", "exit")]);
-    assert_eq!(cluadmin.ends(), 0);
 }
 
 /// Sections 2.2 and 3: installed where the service is; then relocated, and registered on the second node, too.
@@ -155,17 +116,7 @@ fn the_script_is_added(cluster: &Cluster) {
     let epoch = || crate::cluster::find(&cluster.status().unwrap(), "cachehal").epoch;
     let before = epoch();
     let mut cluadmin = Terminal::open(&cluster.lab, "lx5", "cluadmin");
-    cluadmin.answers(&[
-        ("cluadmin>", "service modify cachehal"),
-        ("Preferred member", ""),
-        ("Relocate when", ""),
-        ("User script", "/usr/local/etc/cachesys/cache-cachehal"),
-        ("interval [0]:", ""),
-        ("inished adding IP addresses [f]:", "f"),
-        ("inished adding devices [f]:", "f"),
-        ("Modify cachehal service as shown?", "yes"),
-    ]);
-    cluadmin.sees("cluadmin>");
+    typed::script(&mut cluadmin, "cachehal", "/usr/local/etc/cachesys/cache-cachehal");
     assert_eq!(epoch(), before, "nothing was interrupted");
     assert_eq!(word(cluster, "lx5", "cachehal"), "dn", "nor was the script called");
     cluadmin.types("service disable cachehal");
@@ -176,23 +127,6 @@ fn the_script_is_added(cluster: &Cluster) {
     assert_eq!(word(cluster, "lx4", "cachehal"), "up", "{}", cluster.evidence());
     let clustat = sh(cluster, "lx5", "clustat");
     assert!(clustat.contains("cachehal") && clustat.contains("running  lx4"), "{clustat}");
-}
-
-/// What was typed means what the example says.
-fn typed_is_what_the_example_says(cluster: &Cluster) {
-    let parsed = |text: &str| {
-        let parsed = regent_model::config::parse(text);
-        parsed.config.unwrap_or_else(|| panic!("{:#?}\n{text}", parsed.findings))
-    };
-    let typed = parsed(&cluster.order("wit", &["config", "show"]));
-    let meant = parsed(&example("hot-standby"));
-    let (typed, meant) = (&typed.groups[0], &meant.groups[0]);
-    assert_eq!((&typed.nodes, &typed.policy, &typed.needs), (&meant.nodes, &meant.policy, &meant.needs));
-    assert_eq!(typed.filesystems, meant.filesystems);
-    assert_eq!(typed.addresses, meant.addresses);
-    assert_eq!(typed.instances, meant.instances);
-    let script = |group: &regent_model::config::GroupConfig| group.applications[0].start.clone();
-    assert_eq!(script(typed), script(meant));
 }
 
 /// The owner's power is cut while one writes over the network and one beside the server.

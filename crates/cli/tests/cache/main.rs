@@ -23,4 +23,5 @@ mod held;
 mod hot_standby;
 mod init_script;
 mod terminal;
+mod typed;
 mod writers;
