@@ -33,3 +33,4 @@ mod setting_up;
 mod shares;
 mod stopping;
 mod upgrade;
+mod vendor;
