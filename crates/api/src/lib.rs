@@ -132,6 +132,9 @@ pub enum Request {
         name: String,
         /// How.
         verb: InstanceVerb,
+        /// What its vendor's command gets besides, of a start or stop.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        words: Vec<String>,
     },
     /// A node is to change.
     Node {

@@ -31,7 +31,13 @@ impl Engine {
     }
 
     /// Begins what somebody asks of an instance, or says why not.
-    pub(crate) fn hand_request(&mut self, id: RequestId, name: &InstanceName, hand: Hand) -> Option<Answer> {
+    pub(crate) fn hand_request(
+        &mut self,
+        id: RequestId,
+        name: &InstanceName,
+        hand: Hand,
+        words: Vec<String>,
+    ) -> Option<Answer> {
         let (group, epoch, configured) = match self.held_here(name, hand) {
             Ok(found) => found,
             Err(refusal) => return Some(refusal),
@@ -54,6 +60,7 @@ impl Engine {
         let ownership = self.state.ownership(&group).cloned();
         run.environment.splice(..0, self.environment(&group, ownership.as_ref()));
         self.add_identity(&mut run.environment);
+        run.words = words;
         let asked = Asked { id, name: name.clone(), group, epoch, hand, began: now };
         self.instances.by_hand.insert(run.id, asked);
         self.out.run.push(run);

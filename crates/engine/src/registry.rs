@@ -216,6 +216,7 @@ impl Engine {
         id: RequestId,
         name: &str,
         verb: InstanceVerb,
+        more: Vec<String>,
     ) -> Option<Answer> {
         let name = match self.known_instance(name) {
             Ok(name) => name,
@@ -238,10 +239,10 @@ impl Engine {
                 self.propose_for(command, Waiting::Request(id, words));
                 None
             }
-            InstanceVerb::Start => self.hand_request(id, &name, Hand::Start),
-            InstanceVerb::Stop => self.hand_request(id, &name, Hand::Stop),
-            InstanceVerb::Force => self.hand_request(id, &name, Hand::Force),
-            InstanceVerb::Status => self.hand_request(id, &name, Hand::Status),
+            InstanceVerb::Start => self.hand_request(id, &name, Hand::Start, more),
+            InstanceVerb::Stop => self.hand_request(id, &name, Hand::Stop, more),
+            InstanceVerb::Force => self.hand_request(id, &name, Hand::Force, more),
+            InstanceVerb::Status => self.hand_request(id, &name, Hand::Status, more),
         }
     }
 

@@ -44,7 +44,7 @@ impl Engine {
                 self.application_request(id, &group, &application, verb)
             }
             Request::Instances => Some(Answer::Instances(Box::new(self.registry()))),
-            Request::Instance { name, verb } => self.instance_request(id, &name, verb),
+            Request::Instance { name, verb, words } => self.instance_request(id, &name, verb, words),
             Request::Group { group, verb } => self.group_request(id, &group, verb),
             Request::Node { node, verb } => self.node_request(id, node.as_deref(), verb),
             Request::EventQueue => Some(self.event_queue()),

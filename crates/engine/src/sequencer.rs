@@ -303,8 +303,8 @@ impl Sequencer {
     fn order(&self, id: RunId, slot: usize, op: Op, how: How, deadline: Duration) -> Run {
         let resource = self.slots[slot].resource.clone();
         let environment = vec![("REGENT_RESOURCE".to_owned(), resource.name().to_string())];
-        let (group, places) = (self.group.clone(), Vec::new());
-        Run { id, group, epoch: self.epoch, resource, op, how, deadline, environment, places }
+        let (group, places, words) = (self.group.clone(), Vec::new(), Vec::new());
+        Run { id, group, epoch: self.epoch, resource, op, how, deadline, environment, places, words }
     }
 
     fn come_online(&mut self, now: Moment, wishes: &mut Vec<Wish>) {

@@ -182,6 +182,8 @@ pub struct Run {
     pub environment: Vec<(String, String)>,
     /// For an address: the interfaces that may carry it, the first choice first. Empty where none is configured.
     pub places: Vec<Place>,
+    /// For an instance that is started or stopped by hand: what its vendor's command gets besides.
+    pub words: Vec<String>,
 }
 
 /// An interface that may carry a service address.

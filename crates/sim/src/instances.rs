@@ -99,6 +99,6 @@ impl Sim {
             2 => InstanceVerb::Stop,
             _ => InstanceVerb::Force,
         };
-        Some(Request::Instance { name, verb })
+        Some(Request::Instance { name, verb, words: Vec::new() })
     }
 }

@@ -139,6 +139,7 @@ impl Inspector {
                 deadline: WITHIN,
                 environment: held.as_ref().map(|h| h.environment.clone()).unwrap_or_default(),
                 places: Vec::new(),
+                words: Vec::new(),
             };
             let found = self.read(instance, &run, held.as_ref());
             news |= installed.end(&instance.name, number, found);

@@ -112,6 +112,11 @@ impl Instance<'_> {
         Holding::Cgroup { path: self.path(), grace: Duration::ZERO }
     }
 
+    /// What its vendor's command gets besides, as somebody asked.
+    fn words(&self) -> impl Iterator<Item = &str> {
+        self.context.run.words.iter().map(String::as_str)
+    }
+
     /// What somebody asks for. Everything but a look needs that it is held under this very ownership.
     fn by_hand(&self, hand: Hand) -> Result<Outcome, Failure> {
         let run = self.context.run;

@@ -18,6 +18,8 @@ use crate::hands::failure;
 /// Where the vendors' commands are, unless the configuration says so.
 const CACHE: [&str; 3] = ["/usr/local/etc/cachesys/ccontrol", "/usr/bin/ccontrol", "/usr/local/bin/ccontrol"];
 const IRIS: [&str; 3] = ["/usr/local/etc/irissys/iris", "/usr/bin/iris", "/usr/local/bin/iris"];
+/// The function that stops without the shutdown routines of the users.
+const STOP_NO_SHUT: &str = "stopnoshut";
 const LOOK_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the vendor's list says of the instance.
@@ -126,7 +128,8 @@ fn parse(text: &str, name: &str) -> Option<Listed> {
 pub(super) fn start(instance: &Instance<'_>, main: &Folder, until: Instant) -> Result<(), Failure> {
     let program = program(instance)?;
     let environment = instance.environment("start");
-    let words = ["start", instance.name(), "quietly"];
+    let mut words = vec!["start", instance.name(), "quietly"];
+    words.extend(instance.words());
     let call = Call {
         what: "start",
         program: Program::File(&program, &words),
@@ -138,18 +141,28 @@ pub(super) fn start(instance: &Instance<'_>, main: &Folder, until: Instant) -> R
 
 /// Stops it without a dialogue.
 pub(super) fn stop(instance: &Instance<'_>, until: Instant) -> Result<(), Failure> {
-    order(instance, "stop", None, until)
+    // A stop of its own kind, when somebody asks for it: without the shutdown routines of the users.
+    let (without, more): (Vec<_>, _) = instance.words().partition(|word| *word == STOP_NO_SHUT);
+    let function = without.first().copied().unwrap_or("stop");
+    order(instance, function, &more, None, until)
 }
 
 /// Forces it down, and answers the question whether that is meant.
 pub(super) fn force(instance: &Instance<'_>, until: Instant) -> Result<(), Failure> {
-    order(instance, "force", Some("Y\n"), until)
+    order(instance, "force", &[], Some("Y\n"), until)
 }
 
-fn order(instance: &Instance<'_>, what: &str, input: Option<&str>, until: Instant) -> Result<(), Failure> {
+fn order(
+    instance: &Instance<'_>,
+    what: &str,
+    more: &[&str],
+    input: Option<&str>,
+    until: Instant,
+) -> Result<(), Failure> {
     let program = program(instance)?;
     let environment = instance.environment(what);
-    let words = [what, instance.name(), "quietly"];
+    let mut words = vec![what, instance.name(), "quietly"];
+    words.extend(more);
     let call = Call { what, program: Program::File(&program, &words), environment: &environment, input };
     instance.order(&call, until)
 }

@@ -215,7 +215,7 @@ case "$1" in
 qlist) if [ -e $dir/up ]; then s="running, since Sat Jun  7 10:00:00 2014"; else s="down, last used Fri"; fi
     echo "CACHEHA1^$dir^5.2.0.400^$s^cache.cpf^1972^57772^0^ok^" ;;
 start) echo "$@" >> $dir/log; [ -e $dir/broken ] && exit 0; setsid sleep 1000 & echo up > $dir/up; echo lx4 > $dir/mgr/cache.ids; exit 3 ;;
-stop) echo "$@" >> $dir/log; [ -e $dir/stubborn ] && exit 0; rm -f $dir/up $dir/mgr/cache.ids ;;
+stop|stopnoshut) echo "$@" >> $dir/log; [ -e $dir/stubborn ] && exit 0; rm -f $dir/up $dir/mgr/cache.ids ;;
 force) read answer; echo "$@ $answer" >> $dir/log; rm -f $dir/up ;;
 esac
 "#;
@@ -241,6 +241,15 @@ fn a_vendors_command_is_believed_for_what_it_shows_and_not_for_its_exit_code() {
     by_hand(&mut node, Hand::Start, &cache).runs();
     by_hand(&mut node, Hand::Stop, &cache).stopped();
     assert_eq!(said("log"), "start CACHEHA1 quietly\nstop CACHEHA1 quietly\n");
+    // What somebody says besides goes on to it.
+    let with = |node: &mut Node, words: &[&str]| node.words = words.iter().map(|w| (*w).to_owned()).collect();
+    with(&mut node, &["nostu", "/c/other.cpf"]);
+    by_hand(&mut node, Hand::Start, &cache).runs();
+    with(&mut node, &["stopnoshut", "bypass"]);
+    by_hand(&mut node, Hand::Stop, &cache).stopped();
+    with(&mut node, &[]);
+    let told = "start CACHEHA1 quietly nostu /c/other.cpf\nstopnoshut CACHEHA1 quietly bypass\n";
+    assert!(said("log").ends_with(told), "{}", said("log"));
     std::fs::write(folder.0.join("broken"), "").unwrap();
     let failed = by_hand(&mut node, Hand::Start, &cache).failed();
     assert!(failed.reason.contains("does not run"), "its exit code was 0: {failed:?}");

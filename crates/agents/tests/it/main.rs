@@ -10,6 +10,7 @@ mod adoption;
 mod application;
 mod bind_here;
 mod connections;
+mod disk;
 mod environment;
 mod event;
 mod evidence;

@@ -17,6 +17,7 @@ use regent_model::config::{
 use regent_model::holding::{Act, Held, Holding};
 use regent_model::{Epoch, GroupName, ResourceName};
 
+pub(crate) use crate::disk::Disk;
 pub(crate) use crate::process::Process;
 use crate::sys::enter_own_namespaces;
 
@@ -219,6 +220,8 @@ pub(crate) struct Node {
     pub(crate) guard: Arc<FakeGuard>,
     /// The interfaces that requests name for an address.
     pub(crate) places: Vec<Place>,
+    /// What requests have for a vendor's command besides.
+    pub(crate) words: Vec<String>,
     reports: mpsc::Receiver<Report>,
     early: Vec<Report>,
     answered: BTreeSet<RunId>,
@@ -278,6 +281,7 @@ impl Node {
             hands: Some(hands),
             guard,
             places: Vec::new(),
+            words: Vec::new(),
             reports,
             early: Vec::new(),
             answered: BTreeSet::new(),
@@ -342,6 +346,7 @@ impl Node {
             deadline,
             environment,
             places: self.places.clone(),
+            words: self.words.clone(),
         });
         id
     }
@@ -467,34 +472,4 @@ pub(crate) fn filesystem(device: &Path, mount: &Path) -> FilesystemConfig {
 
 pub(crate) fn fs(config: FilesystemConfig) -> Resource {
     Resource::Filesystem(Arc::new(config))
-}
-
-/// An ext4 file system on a loop device.
-pub(crate) struct Disk {
-    pub(crate) device: PathBuf,
-    pub(crate) folder: Folder,
-}
-
-impl Disk {
-    pub(crate) fn new() -> Self {
-        let folder = Folder::new();
-        let image = folder.0.join("image");
-        sh(&format!("truncate -s 16M {0} && mkfs.ext4 -q -b 4096 {0}", image.display()));
-        let device = sh(&format!("losetup -f --show {}", image.display()));
-        Self { device: PathBuf::from(device.trim()), folder }
-    }
-
-    pub(crate) fn mount_point(&self) -> PathBuf {
-        self.folder.0.join("mounted/here")
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // A test that failed, or that is about something else, leaves it mounted in its own namespace.
-        for point in [self.mount_point().as_path(), Path::new("/mnt")] {
-            let _ = rustix::mount::unmount(point, rustix::mount::UnmountFlags::DETACH);
-        }
-        let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
-    }
 }

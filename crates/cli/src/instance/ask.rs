@@ -45,7 +45,20 @@ pub fn named(name: &str) -> Result<InstanceName> {
 /// # Errors
 /// When it is refused or fails.
 pub fn order(asks: &dyn Asks, name: &InstanceName, verb: InstanceVerb) -> Result<String> {
-    client::order(asks, &Request::Instance { name: name.to_string(), verb })
+    order_with(asks, name, verb, Vec::new())
+}
+
+/// The same, with words for its vendor's command.
+///
+/// # Errors
+/// When it is refused or fails.
+pub fn order_with(
+    asks: &dyn Asks,
+    name: &InstanceName,
+    verb: InstanceVerb,
+    words: Vec<String>,
+) -> Result<String> {
+    client::order(asks, &Request::Instance { name: name.to_string(), verb, words })
 }
 
 /// The daemon of this node; for one who may not order, where anybody may ask for the registry.

@@ -1,31 +1,37 @@
 //! `ccontrol`: the functions of the vendor's command, its words and its screens, over the registry of the cluster.
 //! It ends with 0 or 1 and nothing else: scripts that know it ask for these two alone.
 
-use std::io::{IsTerminal, Write};
-
 use jiff::tz::TimeZone;
-use regent_api::{InstanceStatus, InstanceVerb, Registry};
+use regent_api::{InstanceStatus, Registry};
+use regent_model::config::InstanceKind;
 
-use super::ask::{find, named, order, registry};
-use super::{change, layout};
+use super::ask::{find, registry};
+use super::phrases::in_its_words;
+use super::switch::{Function, Words, meant, none, switch};
+use super::{change, layout, show};
 use crate::client::Asks;
+use crate::paint::Paint;
 use crate::screen::{Reader, Screen, complain};
 use crate::trouble::{Result, Trouble};
 
-const HELP: &str = "\
+/// What there is to be typed.
+pub const HELP: &str = "\
 ccontrol FUNCTION [INSTANCE] [ARGUMENTS]      case does not matter in names
 
-  list   [INSTANCE]         everything of an instance, or of all
-  qlist  [INSTANCE]         the same for programs: one line each, ^ between the fields
+  list    [INSTANCE]        everything of an instance, or of all
+  qlist   [INSTANCE]        the same for programs: one line each, ^ between the fields
   all                       one line each: up or dn on this node, name, version, port, directory
-  create INSTANCE directory=DIR [versionid=V] [port=N] [KEY=VALUE ...]
-  update INSTANCE [versionid=V] [KEY=VALUE ...]
-  delete INSTANCE           its files stay
+  stat    [INSTANCE]        how it is, and what does not fit
+  console [INSTANCE]        the path of its log
+  create  INSTANCE directory=DIR [kind=KIND] [versionid=V] [port=N] [KEY=VALUE ...]
+  update  INSTANCE [versionid=V] [KEY=VALUE ...]
+  delete  INSTANCE          its files stay
   default [INSTANCE]        show, or set, the one that is meant where none is named
-  start  INSTANCE [quietly]
-  stop   INSTANCE [quietly] [restart]
-  force  INSTANCE [quietly]
-  stopstart INSTANCE [quietly]
+  start      [INSTANCE] [quietly] [nostu] [nouser] [EmergencyId=USER,PASSWORD] [/PATH/OTHER.cpf]
+  stop       [INSTANCE] [quietly] [bypass] [nouser] [restart]
+  stopnoshut [INSTANCE]     the same, without the shutdown routines of its users
+  stopstart  [INSTANCE]     stops it, and starts it again
+  force      [INSTANCE] [quietly]
   help
 
 A KEY is one of [[instance]]: kind, address, autostart, license_servers, data_servers, ...; KEY= takes it out.
@@ -35,11 +41,9 @@ A KEY is one of [[instance]]: kind, address, autostart, license_servers, data_se
                             is there already stays.
 
 The registry is the cluster's: what is created or updated here is so on every node. An instance is started and stopped
-on the node that has its group.
+on the node that has its group. nostu, nouser, bypass, EmergencyId= and another file of settings are passed on to the
+vendor's command where the instance has one.
 ";
-
-/// Words that people and scripts give to a start or stop, and that change nothing here.
-const ACCEPTED: [&str; 6] = ["quietly", "nostu", "nouser", "bypass", "restart", "help"];
 
 /// Does what the words say, and gives the exit code.
 #[must_use]
@@ -48,7 +52,7 @@ pub fn run(asks: &dyn Asks, screen: &Screen, words: &[String]) -> u8 {
         Ok(()) => 0,
         Err(trouble) if trouble.what.is_empty() => 0,
         Err(trouble) => {
-            complain(&format!("ccontrol: {trouble}\n"));
+            complain(&format!("ccontrol: {}\n", in_its_words(&trouble.to_string())));
             1
         }
     }
@@ -60,23 +64,25 @@ fn act(asks: &dyn Asks, screen: &Screen, words: &[String]) -> Result<()> {
         return Err(Trouble::usage("what is to be done?").next("ccontrol help"));
     };
     let rest = &words[1..];
+    let order = |function| ordered(asks, screen, function, rest);
     match function.as_str() {
         "help" | "-h" | "--help" | "-?" => print(screen, HELP),
         "all" => print(screen, &layout::all(&known(asks)?)),
         "list" => each(asks, screen, rest, layout::list),
         "qlist" => each(asks, screen, rest, layout::qlist),
+        "stat" => one(asks, screen, rest, stat),
+        "console" => one(asks, screen, rest, |_, instance| console(instance)),
+        "view" | "load" => one(asks, screen, rest, |_, instance| Err(elsewhere(&function, instance))),
         "create" => told(screen, &change::create(asks, instance(rest)?, &rest[1..])?),
         "update" => told(screen, &change::update(asks, instance(rest)?, &rest[1..])?),
         "delete" => told(screen, &change::delete(asks, instance(rest)?)?),
-        "default" if rest.is_empty() => default(asks, screen),
+        "default" if rest.is_empty() => print(screen, &default(&known(asks)?)?),
         "default" => told(screen, &change::make_default(asks, instance(rest)?)?),
-        "start" => switch(asks, screen, rest, &[InstanceVerb::Start]),
-        "stop" | "stopnoshut" if says(rest, "restart") => {
-            switch(asks, screen, rest, &[InstanceVerb::Stop, InstanceVerb::Start])
-        }
-        "stop" | "stopnoshut" => switch(asks, screen, rest, &[InstanceVerb::Stop]),
-        "stopstart" => switch(asks, screen, rest, &[InstanceVerb::Stop, InstanceVerb::Start]),
-        "force" => switch(asks, screen, rest, &[InstanceVerb::Force]),
+        "start" => order(Function::Start),
+        "stop" => order(Function::Stop),
+        "stopnoshut" => order(Function::StopNoShut),
+        "stopstart" => order(Function::StopStart),
+        "force" => order(Function::Force),
         other => Err(Trouble::usage(format!("{other:?} is no function")).next("ccontrol help")),
     }
 }
@@ -109,18 +115,67 @@ fn each(
     }
 }
 
-fn default(asks: &dyn Asks, screen: &Screen) -> Result<()> {
+/// What is to be shown of one instance, the default one where none is named.
+fn one(
+    asks: &dyn Asks,
+    screen: &Screen,
+    words: &[String],
+    show: impl Fn(&Registry, &InstanceStatus) -> Result<String>,
+) -> Result<()> {
     let registry = known(asks)?;
-    match registry.instances.iter().find(|i| layout::is_default(&registry, i)) {
-        Some(default) => print(screen, &format!("{}\n", default.name)),
-        None => {
-            Err(Trouble::refused("no instance is registered").next("ccontrol create INSTANCE directory=DIR"))
+    let (instance, _) = meant(&registry, words)?;
+    print(screen, &show(&registry, instance)?)
+}
+
+fn stat(registry: &Registry, instance: &InstanceStatus) -> Result<String> {
+    Ok(in_its_words(&show::page(registry, instance, &TimeZone::system(), Paint(false))))
+}
+
+/// Where it writes what becomes of it.
+///
+/// # Errors
+/// Only those who wrote its commands know.
+pub fn console(instance: &InstanceStatus) -> Result<String> {
+    let directory = instance.directory.display();
+    let path = match instance.kind {
+        InstanceKind::Cache => format!("{directory}/mgr/cconsole.log"),
+        InstanceKind::Iris => format!("{directory}/mgr/messages.log"),
+        InstanceKind::Gtm => format!("/run/regent/gtm/{}.log", instance.name),
+        InstanceKind::Command => {
+            let what =
+                format!("{} is of the kind command: where it logs, its own commands know", instance.name);
+            return Err(Trouble::refused(what)
+                .next(format!("what they printed: regent events --verbose --group {}", instance.group)));
         }
-    }
+    };
+    Ok(format!("{path}\n"))
+}
+
+/// What only a vendor's command has.
+#[must_use]
+pub fn elsewhere(function: &str, instance: &InstanceStatus) -> Trouble {
+    let name = &instance.name;
+    let what =
+        format!("{function} looks into a vendor's own files and memory, and the cluster has no part in that");
+    Trouble::refused(what).next(match instance.kind {
+        InstanceKind::Cache | InstanceKind::Iris => format!(
+            "say {function} {name} to the vendor's own command, on the node that has it; how it is: ccontrol stat {name}"
+        ),
+        InstanceKind::Gtm | InstanceKind::Command => format!("ccontrol stat {name} says how it is"),
+    })
+}
+
+/// The instance that is meant where none is named.
+///
+/// # Errors
+/// There is none.
+pub fn default(registry: &Registry) -> Result<String> {
+    let (instance, _) = meant(registry, &[]).map_err(|_| none())?;
+    Ok(format!("{}\n", instance.name))
 }
 
 fn told(screen: &Screen, words: &str) -> Result<()> {
-    print(screen, &format!("{words}\n"))
+    print(screen, &in_its_words(&format!("{words}\n")))
 }
 
 /// Whoever reads gets the vendor's screens: nothing else is expected of this command.
@@ -133,46 +188,13 @@ fn instance(words: &[String]) -> Result<&str> {
     words.first().map(String::as_str).ok_or_else(none)
 }
 
-fn says(words: &[String], wanted: &str) -> bool {
-    words.iter().skip(1).any(|word| word.eq_ignore_ascii_case(wanted))
-}
-
 /// Starts or stops, one after the other.
-fn switch(asks: &dyn Asks, screen: &Screen, words: &[String], verbs: &[InstanceVerb]) -> Result<()> {
-    let name = named(instance(words)?)?;
-    if says(words, "help") {
+fn ordered(asks: &dyn Asks, screen: &Screen, function: Function, words: &[String]) -> Result<()> {
+    let registry = registry(asks)?;
+    let (instance, rest) = meant(&registry, words)?;
+    let read = Words::read(rest)?;
+    if read.help {
         return print(screen, HELP);
     }
-    let accepted = |word: &&String| {
-        let word = word.to_ascii_lowercase();
-        ACCEPTED.contains(&word.as_str()) || word.starts_with("emergencyid=")
-    };
-    if let Some(other) = words.iter().skip(1).find(|word| !accepted(word)) {
-        return Err(Trouble::usage(format!("{other:?} means nothing for {name}"))
-            .next("its settings are those of the cluster's configuration: regent config show"));
-    }
-    let quietly = says(words, "quietly");
-    for verb in verbs {
-        if *verb == InstanceVerb::Force && !quietly && !is_sure(&name.to_string()) {
-            return Err(Trouble::refused(format!("{name} is left as it is")));
-        }
-        let done = order(asks, &name, verb.clone())?;
-        if !quietly {
-            told(screen, &done)?;
-        }
-    }
-    Ok(())
-}
-
-/// Asks the person at the keyboard; without one, whoever typed it is sure.
-fn is_sure(name: &str) -> bool {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return true;
-    }
-    complain(&format!("Force {name} down? It is recovered at its next start. [y/N] "));
-    let _flushed_when_it_can_be = std::io::stderr().flush();
-    let mut answer = String::new();
-    let read = input.read_line(&mut answer);
-    read.is_ok() && matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+    switch(asks, instance, function, &read, |done| told(screen, done))
 }

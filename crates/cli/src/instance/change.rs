@@ -1,15 +1,16 @@
 //! Changing the registry: the configuration is edited, verified and put in force everywhere, and a version is told to
 //! all nodes. Nothing of it is kept anywhere else.
 
-use std::collections::BTreeSet;
+use std::path::Path;
 
 use regent_api::{InstanceVerb, Request};
-use regent_model::config::{Config, FIRST_INSTANCE_PORT, InstanceConfig, Severity, parse};
+use regent_model::config::{Config, InstanceConfig, Severity, parse};
 use regent_model::ids::InstanceName;
 use regent_model::instance::Condition;
 use toml_edit::Table;
 
 use super::ask::{find, named, order, registry};
+use super::ports;
 use super::values::Given;
 use crate::client::{self, Asks};
 use crate::edit::Editor;
@@ -32,8 +33,11 @@ pub fn create(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
         return Err(Trouble::usage(format!("where is {name} installed?"))
             .next(format!("regent instance create {name} directory=/storage2/{} ...", lower(&name))));
     }
-    let port = free_port(&config);
-    let kind = kind_of(given.text("directory").unwrap_or_default());
+    let kind = match given.text("kind") {
+        Some(kind) => kind,
+        None => kind_of(&name, Path::new(given.text("directory").unwrap_or_default()))?,
+    };
+    let port = ports::free(&config, ports::listening);
     let mut editor = Editor::read(&text)?;
     let table = editor.add(KIND, &lower(&name))?;
     if !given.has("kind") {
@@ -43,11 +47,12 @@ pub fn create(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
     if !given.has("port") {
         crate::edit::set(table, "port", i64::from(port));
     }
-    apply(asks, editor.text(), serial)?;
-    let mut done = format!("{name} is registered on every node");
+    let remark = apply(asks, editor.text(), serial)?;
+    let mut done = format!("{name} is registered on every node, as an instance of the kind {kind}");
     if !given.has("port") {
         done += &format!(", with the free port {port}");
     }
+    done += &remark;
     if let Some(version) = given.version {
         tell_version(asks, &name, version)?;
     }
@@ -118,11 +123,11 @@ pub fn update(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
     }
     let (text, serial, config) = in_force(asks)?;
     let has = config.instance(&name).map(|(_, has)| has.clone()).ok_or_else(|| unknown(&name))?;
-    let mut done = Vec::new();
+    let (mut done, mut remark) = (Vec::new(), String::new());
     let new = with(&text, &name, &given)?;
     let would = instance_of(&new, &name);
     if would.is_none() || !given.differences(&has, would.as_ref()).is_empty() {
-        apply(asks, new, serial)?;
+        remark = apply(asks, new, serial)?;
         done.push(format!("{name} is changed in the registry of every node"));
     }
     if let Some(version) = given.version {
@@ -131,7 +136,7 @@ pub fn update(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
     if done.is_empty() {
         done.push(format!("nothing changes: {name} has these values"));
     }
-    Ok(done.join("; "))
+    Ok(done.join("; ") + &remark)
 }
 
 /// `delete NAME`: its files stay.
@@ -151,8 +156,9 @@ pub fn delete(asks: &dyn Asks, name: &str) -> Result<String> {
     let mut editor = Editor::read(&text)?;
     let written = written(&editor, &name).ok_or_else(|| unknown(&name))?;
     editor.remove(KIND, &written);
-    apply(asks, editor.text(), serial)?;
-    Ok(format!("{name} is not registered any more; its files in {} stay", instance.directory.display()))
+    let remark = apply(asks, editor.text(), serial)?;
+    let directory = instance.directory.display();
+    Ok(format!("{name} is not registered any more; its files in {directory} stay{remark}"))
 }
 
 /// `default NAME`: which one is meant where none is named.
@@ -170,32 +176,27 @@ pub fn make_default(asks: &dyn Asks, name: &str) -> Result<String> {
         crate::edit::unset(table_of(&mut editor, &other.name)?, "default");
     }
     crate::edit::set(table_of(&mut editor, &name)?, "default", true);
-    if editor.text() != text {
-        apply(asks, editor.text(), serial)?;
+    let new = editor.text();
+    let remark = if new == text { String::new() } else { apply(asks, new, serial)? };
+    Ok(format!("{name} is the default instance{remark}"))
+}
+
+/// What is installed in a directory that is seen from here; an empty one is made a database in at the first start.
+fn kind_of(name: &InstanceName, directory: &Path) -> Result<&'static str> {
+    let has = |file: &str| directory.join(file).exists();
+    if !directory.is_dir() {
+        let what = format!("{} is not to be seen here: what is {name}?", directory.display());
+        return Err(Trouble::usage(what)
+            .next("say kind=gtm, kind=cache, kind=iris or kind=command")
+            .next("or type it on the node that has its storage"));
     }
-    Ok(format!("{name} is the default instance"))
-}
-
-/// The next free port for an instance, from the vendor's first one up: none that a node or another instance uses.
-#[must_use]
-pub fn free_port(config: &Config) -> u16 {
-    let instances = config.instances().flat_map(|(_, i)| [i.port].into_iter());
-    let applications = config.groups.iter().flat_map(|g| &g.applications);
-    let claimed = applications.flat_map(|a| a.claims.ports.iter().map(|p| p.number));
-    let taken: BTreeSet<u16> = instances.chain(claimed).chain([config.port]).collect();
-    (FIRST_INSTANCE_PORT..=u16::MAX).find(|port| !taken.contains(port)).unwrap_or(FIRST_INSTANCE_PORT)
-}
-
-/// What is installed in a directory, as far as it can be seen from here.
-fn kind_of(directory: &str) -> &'static str {
-    let has = |file: &str| std::path::Path::new(directory).join(file).exists();
-    if has("iris.cpf") || has("bin/iris") {
+    Ok(if has("iris.cpf") || has("bin/iris") {
         "iris"
     } else if has("cache.cpf") || has("bin/cache") {
         "cache"
     } else {
         "gtm"
-    }
+    })
 }
 
 /// The configuration in force: its text, its serial, and what it means.
@@ -208,8 +209,9 @@ fn in_force(asks: &dyn Asks) -> Result<(String, u64, Config)> {
     Ok((text, serial, config))
 }
 
-/// Verifies a text, and puts it in force, unless another one was since `serial`.
-fn apply(asks: &dyn Asks, text: String, serial: u64) -> Result<()> {
+/// Verifies a text, and puts it in force, unless another one was since `serial`. What is to be said of that besides, such
+/// as that somebody else is changing it: a line of its own, or nothing.
+fn apply(asks: &dyn Asks, text: String, serial: u64) -> Result<String> {
     let parsed = parse(&text);
     let mut errors = parsed.findings.iter().filter(|f| f.severity == Severity::Error);
     if let Some(first) = errors.next() {
@@ -217,7 +219,8 @@ fn apply(asks: &dyn Asks, text: String, serial: u64) -> Result<()> {
         return Err(errors.fold(trouble, |t, more| t.next(format!("also: {}", more.message))));
     }
     let change = Request::Change { text, serial, lock: None, disabled: Vec::new(), later: false };
-    client::order(asks, &change).map(drop)
+    let done = client::order(asks, &change)?;
+    Ok(if done.contains("; ") { format!("\nnote: {done}") } else { String::new() })
 }
 
 fn tell_version(asks: &dyn Asks, name: &InstanceName, version: String) -> Result<String> {

@@ -105,7 +105,9 @@ fn unknown(node: &NodeName, text: String, advice: String) -> Found {
     Found { node: node.clone(), instance: None, misfit: Misfit { text, advice } }
 }
 
-fn report(answer: &NodesAnswer, count: usize, found: &[Found], paint: Paint) -> String {
+/// What was found, for people.
+#[must_use]
+pub fn report(answer: &NodesAnswer, count: usize, found: &[Found], paint: Paint) -> String {
     let mut out = String::new();
     let asked: Vec<&str> = answer.told.keys().map(NodeName::as_str).collect();
     let _ = writeln!(out, "asked: {}", asked.join(", "));

@@ -5,8 +5,11 @@ pub mod ccontrol;
 pub mod change;
 pub mod check;
 pub mod layout;
+pub mod phrases;
+pub mod ports;
 mod servers;
 pub mod show;
+mod switch;
 pub mod upgrade;
 pub mod values;
 

@@ -233,6 +233,7 @@ fn every_node_is_asked_what_it_sees_and_what_does_not_fit_is_told() {
         ..NodesAnswer::default()
     };
     assert_eq!(check::found(&with_two(), &registry.instances, &well), []);
+    insta::assert_snapshot!("instance_check_well", check::report(&well, 2, &[], Paint(false)));
     let mut told_otherwise = registry.clone();
     told_otherwise.instances[0].version.as_mut().unwrap().version = "6".into();
     let found = check::found(&with_two(), &told_otherwise.instances, &well);
@@ -249,6 +250,8 @@ fn every_node_is_asked_what_it_sees_and_what_does_not_fit_is_told() {
     assert_eq!((found[0].instance.clone(), found[1].instance.clone()), (Some(name("cacheha1")), None));
     assert!(told[0].contains("the port 1973 of CACHEHA1 is taken on lx5"), "{told:?}");
     assert!(told[1].contains("lx6 could not look"), "{told:?}");
+    odd.silent = vec![node_name("lx7")];
+    insta::assert_snapshot!("instance_check_odd", check::report(&odd, 2, &found, Paint(false)));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Registering instances by what is typed.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use regent_api::{Answer, InstanceStatus, InstanceVerb, Registry, Request, VersionStatus};
 use regent_model::NodeName;
@@ -11,7 +11,7 @@ use regent_model::instance::InstanceLook;
 
 use super::instances::{CONFIG, name, running};
 use crate::client::Asks;
-use crate::instance::{ccontrol, change, layout};
+use crate::instance::{ccontrol, change, layout, ports};
 use crate::screen::Screen;
 use crate::trouble::{Exit, Result};
 
@@ -20,11 +20,18 @@ pub(super) struct Daemon {
     pub(super) text: RefCell<String>,
     pub(super) versions: RefCell<BTreeMap<InstanceName, String>>,
     pub(super) orders: RefCell<Vec<Request>>,
+    /// What it answers when a configuration is in force.
+    in_force: &'static str,
 }
 
 impl Daemon {
     pub(super) fn new() -> Self {
-        Self { text: CONFIG.to_owned().into(), versions: RefCell::default(), orders: RefCell::default() }
+        Self {
+            text: CONFIG.to_owned().into(),
+            versions: RefCell::default(),
+            orders: RefCell::default(),
+            in_force: "configuration 2 is in force",
+        }
     }
 
     pub(super) fn registry(&self) -> Registry {
@@ -38,6 +45,7 @@ impl Daemon {
             }),
             seen: None,
             default: i.default,
+            kind: i.kind,
             here: Some(InstanceLook::default()),
             ..running(i.name.as_str(), i.port, &i.directory.display().to_string())
         };
@@ -68,13 +76,13 @@ impl Asks for Daemon {
             Request::Instances => Answer::Instances(Box::new(self.registry())),
             Request::Change { text, serial: 1, .. } => {
                 *self.text.borrow_mut() = text.clone();
-                Answer::Done("done".into())
+                Answer::Done(self.in_force.into())
             }
-            Request::Instance { name, verb: InstanceVerb::Version { version, .. } } => {
+            Request::Instance { name, verb: InstanceVerb::Version { version, .. }, .. } => {
                 self.versions.borrow_mut().insert(InstanceName::new(name).unwrap(), version.clone());
                 Answer::Done("done".into())
             }
-            Request::Instance { name, verb: InstanceVerb::Stop } => {
+            Request::Instance { name, verb: InstanceVerb::Stop, .. } => {
                 Answer::refused(format!("{name} hangs"), "force")
             }
             _ => Answer::Done("done".into()),
@@ -82,30 +90,68 @@ impl Asks for Daemon {
     }
 }
 
+/// Folders as the storage of both groups, with a Caché in the first one and nothing in the other.
+fn installed() -> (std::path::PathBuf, Daemon) {
+    let folder = std::env::temp_dir().join(format!("regent-test-kinds-{}", std::process::id()));
+    std::fs::create_dir_all(folder.join("store1/c52ha")).unwrap();
+    std::fs::create_dir_all(folder.join("store2/c52ha2")).unwrap();
+    std::fs::write(folder.join("store1/c52ha/cache.cpf"), "[ConfigFile]\n").unwrap();
+    let daemon = Daemon::new();
+    *daemon.text.borrow_mut() = CONFIG.replace("\"/store", &format!("\"{}/store", folder.display()));
+    (folder, daemon)
+}
+
 #[test]
 fn the_guides_own_create_registers_an_instance_for_every_node_with_a_free_port() {
-    let daemon = Daemon::new();
-    let directory = "directory=/store1/c52ha";
-    assert_eq!(daemon.say(&["create", "cacheha1", directory, "versionid=5.2.0.400"]), 0);
-    assert_eq!(daemon.say(&["create", "cacheha2", "directory=/store2/c52ha2", "versionid=5.2.0.400"]), 0);
+    let (folder, daemon) = installed();
+    let begun = daemon.text.borrow().clone();
+    let (at, version) = (folder.display(), "versionid=5.2.0.400");
+    let (first, second) = (format!("directory={at}/store1/c52ha"), format!("directory={at}/store2/c52ha2"));
+    let done = daemon.change(change::create, &["cacheha1", &first, version]).unwrap();
+    assert_eq!(
+        done,
+        "CACHEHA1 is registered on every node, as an instance of the kind cache, with the free port 1972"
+    );
+    assert_eq!(daemon.say(&["create", "cacheha2", &second, version]), 0);
+    let away =
+        daemon.change(change::create, &["three", &format!("directory={at}/store1/three")]).unwrap_err();
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(away.what.contains("not to be seen here") && away.next[0].contains("kind=gtm"), "{away}");
     let text = daemon.text.borrow().clone();
-    assert!(text.starts_with(CONFIG.trim_end()), "comments and all stay:\n{text}");
+    assert!(text.starts_with(begun.trim_end()), "comments and all stay:\n{text}");
     let config = parse(&text).config.unwrap();
-    let ports: Vec<u16> = config.instances().map(|(_, i)| i.port).collect();
-    assert_eq!(ports, [1972, 1973]);
+    let ports: Vec<_> = config.instances().map(|(_, i)| (i.port, i.kind.word())).collect();
+    assert_eq!(ports, [(1972, "cache"), (1973, "gtm")]);
     assert_eq!(daemon.versions.borrow()[&name("CacheHa2")], "5.2.0.400");
-    // On the second node, or once more.
-    let again =
-        daemon.change(change::create, &["CACHEHA1", "directory=/store1/c52ha/", "versionid=5.2.0.400"]);
+    // On the second node, or once more: the storage need not be there.
+    let again = daemon.change(change::create, &["CACHEHA1", &format!("{first}/"), version]);
     assert!(again.unwrap().contains("already, with the same values"));
     assert_eq!(*daemon.text.borrow(), text);
 }
 
 #[test]
+fn a_port_is_free_that_nothing_claims_and_where_nobody_listens() {
+    let needs = "needs = [\"lease-ended\"]\n";
+    let text =
+        CONFIG.replacen(needs, &format!("{needs}requires = {{ ports = [\"1972/tcp\"] }}\n"), 1).replacen(
+            "address = \"10.77.0.100/24\"\n",
+            "address = \"10.77.0.100/24\"\nportal = 1975\n[[group.application]]\nname = \"web\"\n\
+             start = \"/usr/bin/web\"\nports = [\"1973/tcp\", \"1974/udp\"]\n",
+            1,
+        );
+    let parsed = parse(&text);
+    let config = parsed.config.unwrap_or_else(|| panic!("{:#?}", parsed.findings));
+    assert_eq!(ports::free(&config, BTreeSet::new), 1974, "UDP is something else");
+    assert_eq!(ports::free(&config, || [1974, 1976].into()), 1977);
+}
+
+#[test]
 fn other_values_for_a_registered_name_are_refused_with_both_shown() {
     let daemon = Daemon::new();
-    daemon.change(change::create, &["cacheha1", "directory=/store1/c52ha", "versionid=5.2.0.400"]).unwrap();
-    let words = ["cacheha1", "directory=/store1/other", "versionid=5.3", "port=1980"];
+    daemon
+        .change(change::create, &["cacheha1", "directory=/store1/c52ha", "kind=gtm", "versionid=5.2.0.400"])
+        .unwrap();
+    let words = ["cacheha1", "directory=/store1/other", "kind=gtm", "versionid=5.3", "port=1980"];
     let refused = daemon.change(change::create, &words).unwrap_err();
     assert_eq!(refused.exit, Exit::Refused);
     assert_eq!(
@@ -122,10 +168,11 @@ fn other_values_for_a_registered_name_are_refused_with_both_shown() {
 #[test]
 fn what_would_be_no_valid_configuration_is_not_put_in_force() {
     let daemon = Daemon::new();
-    let refused = daemon.change(change::create, &["one", "directory=/srv/one"]).unwrap_err();
+    let refused = daemon.change(change::create, &["one", "directory=/srv/one", "kind=gtm"]).unwrap_err();
     assert!(refused.what.contains("lies on no file system of a group"), "{refused}");
-    let node =
-        daemon.change(change::create, &["one", "directory=/store1/one", "address=10.77.0.4"]).unwrap_err();
+    let node = daemon
+        .change(change::create, &["one", "directory=/store1/one", "kind=gtm", "address=10.77.0.4"])
+        .unwrap_err();
     assert!(node.what.contains("stays with that node"), "{node}");
     assert_eq!(*daemon.text.borrow(), CONFIG);
     for (words, what) in [
@@ -133,8 +180,8 @@ fn what_would_be_no_valid_configuration_is_not_put_in_force() {
         (vec!["one", "directory"], "is no KEY=VALUE"),
         (vec!["one", "dir=/store1/one"], "nothing that an instance has"),
         (vec!["one", "directory=/store1/one", "port=x"], "a whole number"),
-        (vec!["one", "directory=/store1/one", "autostart=maybe"], "true or false"),
-        (vec!["o e", "directory=/store1/one"], "no name of an instance"),
+        (vec!["one", "directory=/store1/one", "kind=gtm", "autostart=maybe"], "true or false"),
+        (vec!["o e", "directory=/store1/one", "kind=gtm"], "no name of an instance"),
     ] {
         let trouble = daemon.change(change::create, &words).unwrap_err();
         assert!(trouble.exit == Exit::Usage && trouble.what.contains(what), "{trouble}");
@@ -144,7 +191,7 @@ fn what_would_be_no_valid_configuration_is_not_put_in_force() {
 #[test]
 fn an_update_changes_the_version_everywhere_or_the_configuration_in_its_place() {
     let daemon = Daemon::new();
-    daemon.change(change::create, &["cacheha1", "directory=/store1/c52ha"]).unwrap();
+    daemon.change(change::create, &["cacheha1", "directory=/store1/c52ha", "kind=gtm"]).unwrap();
     let before = daemon.text.borrow().clone();
     assert_eq!(daemon.say(&["update", "CacheHA1", "versionid=5.2.0.400"]), 0);
     assert_eq!(
@@ -162,6 +209,25 @@ fn an_update_changes_the_version_everywhere_or_the_configuration_in_its_place() 
     assert!(same.contains("nothing changes"), "{same}");
     assert!(daemon.change(change::update, &["none", "port=1"]).is_err());
     assert!(daemon.change(change::update, &["cacheha1"]).is_err());
+}
+
+#[test]
+fn who_changes_the_registry_while_another_one_has_its_lock_is_told() {
+    let lock = "configuration 2 is in force; root on lx5 is changing it too, with cluadmin, and will be told";
+    let daemon = Daemon { in_force: lock, ..Daemon::new() };
+    let remark = format!("\nnote: {lock}");
+    for (what, words) in [
+        (
+            change::create as fn(&dyn Asks, &str, &[String]) -> Result<String>,
+            vec!["one", "directory=/store1/one", "kind=gtm"],
+        ),
+        (change::update, vec!["one", "port=1980"]),
+        (|asks: &dyn Asks, name: &str, _: &[String]| change::make_default(asks, name), vec!["one"]),
+        (|asks: &dyn Asks, name: &str, _: &[String]| change::delete(asks, name), vec!["one"]),
+    ] {
+        let done = daemon.change(what, &words).unwrap();
+        assert!(done.ends_with(&remark), "{done}");
+    }
 }
 
 /// The data servers of an instance as they stand in the text.
@@ -231,7 +297,10 @@ fn data_servers_are_typed_with_the_globals_that_live_there() {
 fn every_key_of_an_instance_can_be_typed_and_taken_out() {
     let daemon = Daemon::new();
     daemon
-        .change(change::create, &["cacheha1", "directory=/store1/c52ha", "monitor=30s", "user=cacheusr"])
+        .change(
+            change::create,
+            &["cacheha1", "directory=/store1/c52ha", "kind=gtm", "monitor=30s", "user=cacheusr"],
+        )
         .unwrap();
     let words = [
         "cacheha1",
@@ -251,12 +320,15 @@ fn every_key_of_an_instance_can_be_typed_and_taken_out() {
         (3, 1, 300)
     );
     assert_eq!(instance.user, None);
-    let same = daemon
-        .change(change::update, &["cacheha1", "window=300s", "monitor=30s", "directory=/store1/c52ha/"]);
+    let same = daemon.change(
+        change::update,
+        &["cacheha1", "window=300s", "monitor=30s", "directory=/store1/c52ha/", "kind=gtm"],
+    );
     assert!(same.unwrap().contains("nothing changes"));
     let licensed = ["cacheha1", "license_servers=10.77.0.4,10.77.0.5"];
     daemon.change(change::update, &licensed).unwrap();
-    let again = ["cacheha1", "directory=/store1/c52ha", "license_servers=10.77.0.4,10.77.0.5:4001"];
+    let again =
+        ["cacheha1", "directory=/store1/c52ha", "kind=gtm", "license_servers=10.77.0.4,10.77.0.5:4001"];
     assert!(daemon.change(change::create, &again).unwrap().contains("the same values"));
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/every-key.toml");
     let every: toml_edit::DocumentMut = std::fs::read_to_string(path).unwrap().parse().unwrap();
@@ -271,8 +343,8 @@ fn every_key_of_an_instance_can_be_typed_and_taken_out() {
 #[test]
 fn what_is_deleted_leaves_nothing_in_the_configuration() {
     let daemon = Daemon::new();
-    daemon.change(change::create, &["cacheha1", "directory=/store1/c52ha"]).unwrap();
-    daemon.change(change::create, &["cacheha2", "directory=/store2/c"]).unwrap();
+    daemon.change(change::create, &["cacheha1", "directory=/store1/c52ha", "kind=gtm"]).unwrap();
+    daemon.change(change::create, &["cacheha2", "directory=/store2/c", "kind=gtm"]).unwrap();
     assert_eq!(daemon.say(&["default", "CACHEHA2"]), 0);
     assert_eq!(daemon.say(&["default", "cacheha1"]), 0, "only one is");
     assert!(layout::is_default(&daemon.registry(), &daemon.registry().instances[0]));
