@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use regent_model::format::Format;
 use regent_model::state::ConfigLock;
 use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeName, ResourceName};
 use serde::{Deserialize, Serialize};
@@ -27,6 +28,9 @@ pub struct Status {
     pub takeover: String,
     /// The lease.
     pub lease: Duration,
+    /// The format in force: the newest that every member reads (`docs/upgrade.md`).
+    #[serde(default)]
+    pub format: Format,
     /// Every node and witness.
     pub nodes: Vec<NodeStatus>,
     /// Every group.
@@ -58,6 +62,9 @@ pub struct NodeStatus {
     pub networks: Vec<NetworkStatus>,
     /// The version of its daemon.
     pub version: Option<String>,
+    /// The newest format that it has said it reads.
+    #[serde(default)]
+    pub reads: Option<Format>,
     /// What is not as it should be with the node itself, in its own words.
     #[serde(default)]
     pub troubles: Vec<String>,

@@ -18,7 +18,7 @@ use crate::trouble::EXIT_CODES;
 #[derive(Debug, Parser)]
 #[command(
     name = "regent",
-    version,
+    version = regent_node::version(),
     arg_required_else_help = true,
     disable_help_subcommand = false,
     after_help = "Try it on this machine alone: regent lab demo\nExit codes: regent help exit-codes",
@@ -241,7 +241,7 @@ Examples:
     },
     /// The administration shell that Red Hat Cluster Manager had; also as `cluadmin`, by a link of that name
     #[command(
-        version,
+        version = regent_node::version(),
         after_help = "Without a command it asks for one: help shows them all. From a file or a pipe it reads one a line.
 Examples:
   ln -s regent /usr/bin/cluadmin
@@ -253,7 +253,7 @@ Examples:
     Cluadmin(CluadminArgs),
     /// The status that Red Hat Cluster Manager showed; also as `clustat`, by a link of that name
     #[command(
-        version,
+        version = regent_node::version(),
         after_help = "Examples:
   clustat
   clustat -i 2

@@ -14,9 +14,11 @@ use crate::paint::{Cell, Paint, Tone, printable, table, wrapped};
 use crate::settle::is_unwell;
 
 mod adapters;
+mod releases;
 mod together;
 
 use adapters::adapters;
+use releases::releases;
 
 /// Where lines are broken.
 const WIDTH: usize = 100;
@@ -37,6 +39,7 @@ pub fn render(status: &Status, paint: Paint) -> String {
     }
     out.push('\n');
     out.push_str(&nodes(status, paint));
+    out.push_str(&releases(status, WIDTH, paint));
     out.push_str(&adapters(status, paint));
     for node in &status.nodes {
         for trouble in &node.troubles {

@@ -27,6 +27,7 @@ impl Engine {
             config_lock: self.state.config_lock.clone(),
             takeover: config.takeover.clone(),
             lease: config.timers.lease,
+            format: self.state.format,
             nodes: configured.map(|(n, witness)| self.node_status(n, witness)).collect(),
             groups: config.groups.iter().map(|g| self.group_status(g)).chain(self.taken_out()).collect(),
             fencing: self
@@ -86,6 +87,7 @@ impl Engine {
                 })
                 .collect(),
             version: if me { Some(self.me.version.clone()) } else { facts.map(|f| f.version.clone()) },
+            reads: id.and_then(|id| self.state.speaks.get(&id)).copied(),
             adapters: self.adapter_status(node),
             troubles: if me {
                 self.troubles.values().cloned().collect()

@@ -1,7 +1,9 @@
-//! Entries and the state, as bytes: the number of their format, and then what it says.
+//! Entries, the state and messages, as bytes: the number of their format, and then what it says.
 //!
 //! Format 1 is what the types of this release are in `postcard`. `docs/upgrade.md` says what to do when one of them
 //! changes, and `tests/format.rs` notices it.
+
+mod ahead;
 
 use std::fmt;
 
@@ -62,20 +64,24 @@ impl std::error::Error for Unreadable {}
 /// When the value has no such form, which is a fault of the program.
 #[must_use]
 pub fn write<T: Serialize>(format: Format, value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![format]).unwrap_or_else(|e| panic!("a value cannot be written: {e}"))
+    let mut bytes =
+        postcard::to_extend(value, vec![format]).unwrap_or_else(|e| panic!("a value cannot be written: {e}"));
+    ahead::write_field(format, &mut bytes);
+    bytes
 }
 
-/// The entry or the state that these bytes are.
+/// The entry, the state or the message that these bytes are.
 ///
 /// # Errors
 /// When they are in another format, or damaged.
 pub fn read<T: DeserializeOwned>(bytes: &[u8], speaks: Speaks) -> Result<T, Unreadable> {
-    let Some((found, rest)) = bytes.split_first() else {
+    let Some(&found) = bytes.first() else {
         return Err(Unreadable::Malformed("it is empty".to_owned()));
     };
-    if !speaks.has(*found) {
-        return Err(Unreadable::Format { found: *found, speaks });
+    if !speaks.has(found) {
+        return Err(Unreadable::Format { found, speaks });
     }
+    let rest = &ahead::without_field(found, bytes)?[1..];
     match postcard::take_from_bytes(rest) {
         Ok((value, [])) => Ok(value),
         Ok((_, more)) => Err(Unreadable::Malformed(format!("{} bytes follow it", more.len()))),
@@ -85,8 +91,8 @@ pub fn read<T: DeserializeOwned>(bytes: &[u8], speaks: Speaks) -> Result<T, Unre
 
 /// The first format that has this command. One that a later release brings, or gives another meaning, is named here
 /// with its format; a configuration whose keys need a newer one, too.
-fn since(_command: &Command) -> Format {
-    1
+fn since(command: &Command, speaks: Speaks) -> Format {
+    ahead::since(command, speaks.newest).unwrap_or(1)
 }
 
 /// Why a command of that format cannot be proposed yet, if it cannot.
@@ -98,7 +104,7 @@ fn not_yet(since: Format, in_force: Format) -> Option<String> {
 impl Engine {
     /// Why a command cannot be proposed yet, if it cannot: some member could not read it.
     pub(crate) fn cannot_propose(&self, command: &Command) -> Option<String> {
-        not_yet(since(command), self.state.format)
+        not_yet(since(command, self.me.speaks), self.state.format)
     }
 
     /// Says which formats this daemon reads, when the log does not know it yet.
@@ -153,6 +159,21 @@ mod tests {
         assert_eq!(not_yet(1, 1), None);
         assert_eq!(not_yet(2, 3), None);
         assert!(not_yet(2, 1).is_some_and(|why| why.contains("install it on all of them")));
+    }
+
+    #[cfg(debug_assertions)]
+    #[test]
+    fn what_the_next_release_writes_is_nonsense_to_this_one_also_where_its_number_is_changed() {
+        let next = Speaks { oldest: 1, newest: 2 };
+        let mut bytes = write(2, &7_u64);
+        assert_eq!(read::<u64>(&bytes, next), Ok(7));
+        assert_eq!(read::<u64>(&write(1, &7_u64), next), Ok(7), "it has the format of the release before");
+        bytes[0] = 1;
+        assert_eq!(read::<u64>(&bytes, OLD), Err(Unreadable::Malformed("4 bytes follow it".to_owned())));
+        let mut bytes = write(1, &7_u64);
+        bytes[0] = 2;
+        assert!(matches!(read::<u64>(&bytes, next), Err(Unreadable::Malformed(_))));
+        assert!(matches!(read::<u64>(&[2], next), Err(Unreadable::Malformed(_))));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
 use crate::envelope::{FromGuard, ToGuard};
-use crate::sys;
+use crate::{release, sys};
 use regent_wire::ipc::{IpcReader, IpcWriter};
 
 /// Where the daemon calls, and the daemon that did last.
@@ -142,8 +142,9 @@ impl Daemon {
             return Err(format!("process {} runs as user {}", caller.pid, caller.uid));
         }
         stream.set_nonblocking(true).map_err(words)?;
-        let reader = IpcReader::new(stream.try_clone().map_err(words)?);
-        let mut writer = IpcWriter::new(stream.try_clone().map_err(words)?);
+        let versions = release::line_versions();
+        let reader = IpcReader::new(stream.try_clone().map_err(words)?).with_versions(versions);
+        let mut writer = IpcWriter::new(stream.try_clone().map_err(words)?).with_versions(versions);
         writer.flush().map_err(|error| error.to_string())?;
         Ok(Self { stream, reader, writer })
     }

@@ -9,6 +9,7 @@
 //! - [`paths`], [`identity`], [`durable`]: where a node keeps things, who it is, and writing so that it stays.
 //! - [`held`]: what a guard leaves to the next one of the same boot.
 //! - [`reset`]: the last resort.
+//! - [`release`]: which release this program is; the daemon is of the same, or of the next or the one before.
 //! - [`clock`], [`realtime`], [`lock`], [`log`]: time, priority, one of each process, and a log that never blocks; the
 //!   daemon uses them too.
 
@@ -21,6 +22,7 @@ pub mod lock;
 pub mod log;
 pub mod paths;
 pub mod realtime;
+pub mod release;
 pub mod reset;
 pub mod run;
 

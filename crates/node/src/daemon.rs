@@ -11,9 +11,8 @@ use regent_engine::io::Leave;
 use regent_engine::{Engine, Input, Restored};
 use regent_guard::durable::{self, Counter};
 use regent_guard::lock::{Lock, LockError};
-use regent_guard::{NodeIdentity, Paths, ToGuard, clock, identity, log, realtime};
+use regent_guard::{NodeIdentity, Paths, ToGuard, clock, identity, log, realtime, release};
 use regent_model::NodeName;
-use regent_model::format::Speaks;
 use regent_model::journal::Entry;
 use regent_model::state::State;
 use regent_store::{FsDisk, Recovered, Store, StoreError};
@@ -189,7 +188,7 @@ fn open_journal(paths: &Paths) -> std::result::Result<(Journal, Vec<Entry>), Tro
 /// The store has shown that the snapshot is what was written; this shows that this version can read it.
 fn check_snapshot(recovered: &Recovered) -> Result<()> {
     let Some(snapshot) = &recovered.snapshot else { return Ok(()) };
-    regent_engine::format::read::<State>(&snapshot.data, Speaks::THIS)
+    regent_engine::format::read::<State>(&snapshot.data, release::speaks())
         .map(drop)
         .map_err(|error| NodeError::new(format!("the state of this node: {error}")).next(error.advice()))
 }
@@ -226,6 +225,14 @@ fn run(beginning: Beginning) -> u8 {
         End::GuardGone(why) => {
             tracing::error!("the guard is gone: {why}");
             GUARD_GONE
+        }
+        End::GuardForeign(why) => {
+            let next =
+                "install the release again that ran here, then: regent node start; leave out no release";
+            refuse(
+                &paths,
+                &NodeError::new(format!("the guard of this machine is of another release: {why}")).next(next),
+            )
         }
         End::StoreFailed(why) => {
             let next = "repair the disk, then: regent node start";
@@ -325,8 +332,8 @@ fn engine_identity(identity: &NodeIdentity, session: u64) -> regent_engine::Iden
         id,
         name,
         session,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        speaks: Speaks::THIS,
+        version: release::version().to_owned(),
+        speaks: release::speaks(),
     }
 }
 
@@ -348,7 +355,7 @@ fn call_guard(
         .map_err(|error| Trouble::Again(format!("no guard answers at {}: {error}", path.display())))?;
     let end = end.clone();
     let gone = move |why| {
-        let _ends_already = end.send(End::GuardGone(why));
+        let _ends_already = end.send(why);
     };
     Ok(GuardLine::start(stream, session, inbox.clone(), refusals.clone(), gone).doing(threads)?)
 }
@@ -371,7 +378,7 @@ fn links(
     let open = state.members.is_empty();
     let refusals = refusals.clone();
     let refused = Box::new(move |why: &str| refusals.note(Port::Calls, 1, why));
-    Links::new(key, identity.node, session, open, Ears { deliver, side, join, refused })
+    Links::new(key, identity.node, release::speaks(), session, open, Ears { deliver, side, join, refused })
 }
 
 fn hands(

@@ -18,6 +18,8 @@ pub(crate) enum End {
     Leave(Leave),
     /// The line to the guard ended.
     GuardGone(String),
+    /// Guard and daemon have no language in common.
+    GuardForeign(String),
     /// The state takes nothing more.
     StoreFailed(String),
     /// What the others have agreed on cannot be read.

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use regent_guard::durable;
+use regent_guard::{durable, release};
 use regent_model::NodeId;
 use regent_model::config::{self, Config, Severity};
+use regent_model::format::Format;
 use regent_model::state::{Member, State};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,13 @@ pub struct Founding {
     pub members: Vec<FoundingMember>,
     /// Who of them votes.
     pub voters: Vec<NodeId>,
+    /// The newest format of the release that wrote it: that of the first state. A file that names none is of the first.
+    #[serde(default = "first")]
+    pub format: Format,
+}
+
+fn first() -> Format {
+    1
 }
 
 /// One of the first members.
@@ -38,7 +46,7 @@ impl Founding {
     /// What a node that joins begins with.
     #[must_use]
     pub fn of_newcomer(config: String) -> Self {
-        Self { config, members: Vec::new(), voters: Vec::new() }
+        Self { config, members: Vec::new(), voters: Vec::new(), format: release::speaks().newest }
     }
 
     /// What all founders begin with: every node and witness of the configuration is a member and votes. The numbers
@@ -57,7 +65,7 @@ impl Founding {
             }
         }
         let voters = members.iter().map(|m| m.id).collect();
-        Ok(Self { config, members, voters })
+        Ok(Self { config, members, voters, format: release::speaks().newest })
     }
 
     /// Reads it.
@@ -88,7 +96,7 @@ impl Founding {
     pub fn state(&self) -> Result<(State, BTreeSet<NodeId>)> {
         let config = parse(&self.config)?;
         let members: BTreeMap<_, _> = self.members.iter().map(|m| (m.id, m.member.clone())).collect();
-        let state = State::founded(config, self.config.clone(), members);
+        let state = State::founded(config, self.config.clone(), members).founded_in(self.format);
         Ok((state, self.voters.iter().copied().collect()))
     }
 }
@@ -112,6 +120,21 @@ pub(crate) fn parse(text: &str) -> Result<Config> {
 mod tests {
     use super::*;
     use crate::testing::Folder;
+
+    #[test]
+    fn a_later_release_begins_with_the_format_that_the_founders_had() {
+        let folder = Folder::new("founding-format");
+        let path = folder.path().join("founding.json");
+        let mut founding = Founding::of_founders(CONFIG.to_owned()).unwrap();
+        assert_eq!(founding.format, release::speaks().newest);
+        founding.format = 7;
+        founding.write(&path).unwrap();
+        let (state, _) = Founding::read(&path).unwrap().state().unwrap();
+        assert!(state.format == 7 && state.speaks.len() == 3 && state.speaks.values().all(|f| *f == 7));
+        let text = fs::read_to_string(&path).unwrap().replace("\"format\"", "\"of no meaning\"");
+        fs::write(&path, text).unwrap();
+        assert_eq!(Founding::read(&path).unwrap().format, 1, "the first files named none");
+    }
 
     const CONFIG: &str = "[cluster]\nname = \"w\"\n[[node]]\nname = \"a\"\naddresses = [\"10.0.0.1\"]\n\
                           [[node]]\nname = \"b\"\naddresses = [\"10.0.0.2\"]\n\

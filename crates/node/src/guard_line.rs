@@ -12,13 +12,14 @@ use std::time::{Duration, Instant};
 
 use regent_agents::Gate;
 use regent_engine::Input;
-use regent_guard::{FromGuard, Health, ToGuard, realtime};
+use regent_guard::{FromGuard, Health, ToGuard, realtime, release};
 use regent_lease::io::ActId;
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::holding::{Act, Held};
 use regent_model::{Epoch, GroupName, Incarnation};
-use regent_wire::ipc::{IpcReader, IpcWriter};
+use regent_wire::ipc::{IpcError, IpcReader, IpcWriter};
 
+use crate::end::End;
 use crate::inbox::Inbox;
 use crate::refusals::Refusals;
 
@@ -75,7 +76,7 @@ impl GuardLine {
         session: u64,
         inbox: Inbox,
         refusals: Arc<Refusals>,
-        gone: impl FnOnce(String) + Send + 'static,
+        gone: impl FnOnce(End) + Send + 'static,
     ) -> io::Result<Self> {
         let (to_guard, outgoing) = channel();
         let (over, closed) = channel();
@@ -85,8 +86,9 @@ impl GuardLine {
             next: Arc::new(AtomicU64::new(session << SESSION_SHIFT)),
             closed: Arc::new(Mutex::new(Some(closed))),
         };
-        let writer = IpcWriter::new(stream.try_clone()?);
-        let reader = IpcReader::new(stream);
+        let versions = release::line_versions();
+        let writer = IpcWriter::new(stream.try_clone()?).with_versions(versions);
+        let reader = IpcReader::new(stream).with_versions(versions);
         std::thread::Builder::new()
             .name("guard-writer".into())
             .spawn(move || write_out(writer, &outgoing))?;
@@ -156,7 +158,7 @@ fn read_in(
     inbox: &Inbox,
     refusals: &Refusals,
     waiting: &Mutex<Waiting>,
-) -> String {
+) -> End {
     realtime::elevate(realtime::ENGINE);
     let mut health = Health::default();
     loop {
@@ -173,8 +175,9 @@ fn read_in(
                 refusals.datagrams(&health, &now);
                 health = now;
             }
-            Ok(None) => return "the guard closed the line".to_owned(),
-            Err(error) => return error.to_string(),
+            Ok(None) => return End::GuardGone("the guard closed the line".to_owned()),
+            Err(error @ IpcError::Version { .. }) => return End::GuardForeign(error.to_string()),
+            Err(error) => return End::GuardGone(error.to_string()),
         }
     }
 }
@@ -242,7 +245,7 @@ mod tests {
     use super::*;
     use crate::inbox::{Inputs, inbox};
 
-    type Served = (IpcReader<UnixStream>, IpcWriter<UnixStream>, GuardGate, Inputs, Receiver<String>);
+    type Served = (IpcReader<UnixStream>, IpcWriter<UnixStream>, GuardGate, Inputs, Receiver<End>);
 
     fn served() -> Served {
         let (ours, theirs) = UnixStream::pair().unwrap();
@@ -292,9 +295,31 @@ mod tests {
         });
         assert_eq!(gate.hold(held(4)), Err("the guard is gone".to_owned()));
         guard.join().unwrap();
-        assert_eq!(ended.recv().unwrap(), "the guard closed the line");
+        assert_eq!(ended.recv().unwrap(), End::GuardGone("the guard closed the line".to_owned()));
         assert_eq!(gate.hold(held(4)), Err("the guard is gone".to_owned()));
         assert!(gate.line.wait_until_closed(Duration::from_secs(1)));
         assert!(inputs.waiting().is_err());
+    }
+
+    #[test]
+    fn a_guard_of_the_next_release_is_talked_to_and_one_of_the_release_after_that_ends_the_daemon_with_words()
+    {
+        for (theirs, speaks) in [((1, 2), true), ((2, 3), false)] {
+            let (ours, theirs_end) = UnixStream::pair().unwrap();
+            let (inbox, inputs) = inbox();
+            let (gone, ended) = channel();
+            let refusals = Arc::new(Refusals::new(inbox.clone()));
+            let _line =
+                GuardLine::start(ours, 3, inbox, refusals, move |why| gone.send(why).unwrap()).unwrap();
+            let mut guard = IpcWriter::new(theirs_end).with_versions(theirs);
+            guard.send(&FromGuard::Networks(BTreeMap::new())).unwrap();
+            if speaks {
+                let heard = inputs.next(Duration::from_secs(30)).unwrap();
+                assert!(matches!(heard, Input::Networks(_)), "{heard:?}");
+            } else {
+                let End::GuardForeign(why) = ended.recv().unwrap() else { panic!("{theirs:?}") };
+                assert!(why.contains("this side speaks 1 to 1, the other 2 to 3"), "{why}");
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use regent_api::Answer;
-use regent_guard::{NodeIdentity, Paths};
+use regent_guard::{NodeIdentity, Paths, release};
 use regent_model::NodeId;
 use regent_wire::channel::{ChannelError, Handshake, Link, Stream};
 
@@ -46,7 +46,7 @@ pub fn join(
         name: name.to_string(),
         addresses: addresses.clone(),
         witness,
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: release::version().to_owned(),
     };
     let (id, text) = match ask_members(&token, &ask)? {
         Answer::Joined { id, config } => (id, config),
@@ -92,14 +92,27 @@ fn own_addresses(machine: &Machine, token: &Token) -> Result<Vec<IpAddr>> {
     Ok(own)
 }
 
+/// Why a member has not answered.
+enum NotJoined {
+    /// It speaks nothing that this machine does.
+    OtherRelease(String),
+    /// Anything else.
+    NoAnswer(String),
+}
+
 /// Asks member after member until one answers.
 fn ask_members(token: &Token, ask: &JoinAsk) -> Result<Answer> {
-    let handshake = Handshake::new(&token.key, NodeId(0));
+    let speaks = release::speaks();
+    let handshake = Handshake::new(&token.key, NodeId(0)).with_versions(speaks.oldest, speaks.newest);
     let mut unreachable = Vec::new();
     for address in token.invitation.members.iter().flatten() {
         match ask_member(SocketAddr::new(*address, token.invitation.port), &handshake, ask) {
             Ok(answer) => return Ok(answer),
-            Err(why) => unreachable.push(format!("{address}: {why}")),
+            Err(NotJoined::OtherRelease(why)) => {
+                return Err(NodeError::new(format!("{address} runs another release of Regent: {why}"))
+                    .next("install the release here that the members run: regent status there, regent --version here"));
+            }
+            Err(NotJoined::NoAnswer(why)) => unreachable.push(format!("{address}: {why}")),
         }
     }
     let what = format!("no member of {} can be asked: {}", token.invitation.cluster, unreachable.join("; "));
@@ -113,16 +126,23 @@ fn ask_member(
     member: SocketAddr,
     handshake: &Handshake,
     ask: &JoinAsk,
-) -> std::result::Result<Answer, String> {
-    let words = |error: ChannelError| error.to_string();
-    let stream = os::dial(None, member, DIAL_WITHIN).map_err(|error| error.to_string())?;
-    let link = Link::connect(stream, handshake, None, OPEN_WITHIN).map_err(words)?;
-    let (mut reader, mut writer) = link.split().map_err(words)?;
-    let bytes = serde_json::to_vec(ask).map_err(|error| error.to_string())?;
-    writer.send(&bytes).map_err(words)?;
-    reader.stream().limit_reads(Some(ANSWER_WITHIN)).map_err(|error| error.to_string())?;
-    let answer = reader.recv().map_err(words)?;
-    serde_json::from_slice(&answer).map_err(|error| format!("its answer is not understood: {error}"))
+) -> std::result::Result<Answer, NotJoined> {
+    let stream = os::dial(None, member, DIAL_WITHIN).map_err(in_words)?;
+    let link = Link::connect(stream, handshake, None, OPEN_WITHIN).map_err(|error| match error {
+        ChannelError::Version { .. } => NotJoined::OtherRelease(error.to_string()),
+        error => in_words(error),
+    })?;
+    let (mut reader, mut writer) = link.split().map_err(in_words)?;
+    let bytes = serde_json::to_vec(ask).map_err(in_words)?;
+    writer.send(&bytes).map_err(in_words)?;
+    reader.stream().limit_reads(Some(ANSWER_WITHIN)).map_err(in_words)?;
+    let answer = reader.recv().map_err(in_words)?;
+    serde_json::from_slice(&answer)
+        .map_err(|error| NotJoined::OtherRelease(format!("its answer is not understood: {error}")))
+}
+
+fn in_words(error: impl std::fmt::Display) -> NotJoined {
+    NotJoined::NoAnswer(error.to_string())
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ const UNITS: [&str; 3] = ["regent-guard.service", "regent.service", "regent-leav
 /// The log is begun anew when it has grown beyond this.
 const LOG_BYTES_MAX: u64 = 4 << 20;
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+/// What has refused to run, and is found still ending, is waited for so long.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The command lines of a node's processes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,12 +87,13 @@ pub fn start(paths: &Paths, launch: &Launch, within: Duration) -> Result<Started
             .next("regent init NAME, or: regent join TOKEN"));
     }
     let mut started = begin(paths, launch)?;
+    let ends_by = Instant::now() + ENDS_WITHIN;
     wait_for_answer(paths, within, || {
         // What ran already may have been about to end.
         if started == Started::Already && !runs(paths) {
             started = begin(paths, launch)?;
         }
-        Ok(())
+        Ok(started != Started::Already || Instant::now() >= ends_by)
     })?;
     Ok(started)
 }
@@ -148,7 +151,8 @@ fn open_log(path: &Path) -> std::io::Result<File> {
     Ok(log)
 }
 
-fn wait_for_answer(paths: &Paths, within: Duration, mut between: impl FnMut() -> Result<()>) -> Result<()> {
+/// `between` says whether a refusal that is found is of what is waited for, and not of what ran before.
+fn wait_for_answer(paths: &Paths, within: Duration, mut between: impl FnMut() -> Result<bool>) -> Result<()> {
     let until = Instant::now() + within;
     let socket = paths.api_socket();
     loop {
@@ -157,7 +161,9 @@ fn wait_for_answer(paths: &Paths, within: Duration, mut between: impl FnMut() ->
             Ok(_) => return Ok(()),
             Err(error) => error,
         };
-        if let Ok(why) = fs::read_to_string(paths.refused()) {
+        if between()?
+            && let Ok(why) = fs::read_to_string(paths.refused())
+        {
             return Err(NodeError::new(format!("this node refuses to run: {}", why.trim())));
         }
         if Instant::now() >= until {
@@ -172,7 +178,6 @@ fn wait_for_answer(paths: &Paths, within: Duration, mut between: impl FnMut() ->
             };
             return Err(NodeError::new(what).next(log));
         }
-        between()?;
         std::thread::sleep(LOOK_AGAIN);
     }
 }

@@ -56,4 +56,5 @@ pub use init::{Machine, Membership, init};
 pub use join::join;
 pub use launch::{Launch, Started, start};
 pub use regent_guard::Paths;
+pub use regent_guard::release::version;
 pub use supervise::supervise;

@@ -39,6 +39,8 @@ pub enum IpcError {
     NotRegent,
     /// No version is common to both.
     Version {
+        /// The versions of this side, from and to.
+        ours: (u8, u8),
         /// The versions of the other side, from and to.
         theirs: (u8, u8),
     },
@@ -69,11 +71,10 @@ impl fmt::Display for IpcError {
             Self::Io(error) => write!(f, "the socket failed: {error}"),
             Self::Cut => write!(f, "the other side closed the socket in the middle of a message"),
             Self::NotRegent => write!(f, "the other side is neither daemon nor guard of this cluster"),
-            Self::Version { theirs } => write!(
+            Self::Version { ours, theirs } => write!(
                 f,
-                "no common version: this side speaks {VERSION_MIN} to {VERSION_MAX}, the other {} to {}; \
-                 restart the older one",
-                theirs.0, theirs.1
+                "no common version: this side speaks {} to {}, the other {} to {}",
+                ours.0, ours.1, theirs.0, theirs.1
             ),
             Self::TooLarge { bytes } => {
                 write!(f, "a message of {bytes} bytes is larger than the {MESSAGE_MAX} allowed")
@@ -99,6 +100,7 @@ pub struct IpcReader<R> {
     received: Vec<u8>,
     taken: usize,
     chunk: Vec<u8>,
+    versions: (u8, u8),
     version: Option<u8>,
 }
 
@@ -110,6 +112,15 @@ impl<W: Write> IpcWriter<W> {
         waiting.extend_from_slice(b"RGIP");
         waiting.extend_from_slice(&[VERSION_MIN, VERSION_MAX, 0, 0]);
         Self { stream, waiting, written: 0 }
+    }
+
+    /// The same writer, for a program that speaks the versions from the first to the second. Before anything is said.
+    #[must_use]
+    pub fn with_versions(mut self, versions: (u8, u8)) -> Self {
+        if let Some(said) = self.waiting.get_mut(4..6) {
+            said.copy_from_slice(&[versions.0, versions.1]);
+        }
+        self
     }
 
     /// Writes `message`, and what had to wait before it.
@@ -182,7 +193,13 @@ impl<R: Read> IpcReader<R> {
     #[must_use]
     pub fn new(stream: R) -> Self {
         let (received, chunk) = (Vec::with_capacity(CHUNK_BYTES), vec![0; CHUNK_BYTES]);
-        Self { stream, received, taken: 0, chunk, version: None }
+        Self { stream, received, taken: 0, chunk, versions: (VERSION_MIN, VERSION_MAX), version: None }
+    }
+
+    /// The same reader, for a program that speaks the versions from the first to the second.
+    #[must_use]
+    pub fn with_versions(self, versions: (u8, u8)) -> Self {
+        Self { versions, ..self }
     }
 
     /// The version that both sides speak, once the other side's greeting has come: with the first message.
@@ -225,7 +242,7 @@ impl<R: Read> IpcReader<R> {
             let Some(greeting) = self.received.first_chunk::<GREETING_BYTES>() else {
                 return Ok(None);
             };
-            self.version = Some(judge_greeting(*greeting)?);
+            self.version = Some(judge_greeting(*greeting, self.versions)?);
             self.taken = GREETING_BYTES;
         }
         let rest = &self.received[self.taken..];
@@ -245,14 +262,14 @@ impl<R: Read> IpcReader<R> {
     }
 }
 
-fn judge_greeting(greeting: [u8; GREETING_BYTES]) -> Result<u8, IpcError> {
+fn judge_greeting(greeting: [u8; GREETING_BYTES], ours: (u8, u8)) -> Result<u8, IpcError> {
     let [magic @ .., oldest, newest, _, _] = greeting;
     if magic != *b"RGIP" {
         return Err(IpcError::NotRegent);
     }
-    let highest = newest.min(VERSION_MAX);
-    if oldest > newest || highest < oldest.max(VERSION_MIN) {
-        return Err(IpcError::Version { theirs: (oldest, newest) });
+    let highest = newest.min(ours.1);
+    if oldest > newest || highest < oldest.max(ours.0) {
+        return Err(IpcError::Version { ours, theirs: (oldest, newest) });
     }
     Ok(highest)
 }

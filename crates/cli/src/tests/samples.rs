@@ -33,6 +33,7 @@ fn node(name: &str, host: u8, me: bool) -> NodeStatus {
         lease_valid: Some(true),
         networks: vec![network(1), network(2)],
         version: Some("0.1.0".into()),
+        reads: Some(1),
         troubles: Vec::new(),
         adapters: Vec::new(),
     }
@@ -88,6 +89,7 @@ pub(crate) fn healthy() -> Status {
         config_serial: 4,
         config_lock: None,
         takeover: "normal".into(),
+        format: 1,
         lease: Duration::from_millis(600),
         nodes: vec![node("lx4", 4, false), node("lx5", 5, true), node("wit", 6, false)],
         groups: vec![group()],

@@ -86,3 +86,23 @@ fn programs_get_the_status_of_the_daemon_and_a_little_more() {
     assert_eq!(value["groups"][0]["verdicts"]["lx5"], "could have it");
     assert_eq!(serde_json::from_value::<regent_api::Status>(value).unwrap(), status);
 }
+
+#[test]
+fn in_the_middle_of_an_upgrade_it_says_who_runs_what_and_who_holds_the_format_back() {
+    let mut status = samples::healthy();
+    for node in status.nodes.iter_mut().take(2) {
+        node.version = Some("0.2.0".into());
+        node.reads = Some(2);
+    }
+    let last = status.nodes.last().unwrap().name.clone();
+    let text = render(&status, PLAIN);
+    let line = text.lines().find(|l| l.starts_with("releases: ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.contains(&format!("0.1.0 on {last}; 0.2.0 on ")), "{line}");
+    assert!(line.ends_with(&format!("format 1 stays in force for {last}")), "{line}");
+    // Who is away holds it back too, and is not said to run anything.
+    status.nodes.last_mut().unwrap().state = "down".into();
+    assert!(render(&status, PLAIN).contains(&format!("; format 1 stays in force for {last}\n")));
+    status.nodes.iter_mut().for_each(|n| n.reads = Some(2));
+    status.format = 2;
+    assert!(!render(&status, PLAIN).contains("releases:"), "nothing is left to do");
+}

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use regent_guard::{Paths, log, run};
+use regent_guard::{Paths, log, release, run};
 
 fn main() -> ExitCode {
     log::install("regent-guard");
@@ -14,7 +14,7 @@ fn main() -> ExitCode {
         None => run::run(&paths).inspect_err(|why| run::note_refusal(&paths, why)),
         Some("--judge-the-dead") => run::judge_the_dead(&paths),
         Some("--version") => {
-            let _nobody_reads_it = writeln!(std::io::stdout(), "regent-guard {}", env!("CARGO_PKG_VERSION"));
+            let _nobody_reads_it = writeln!(std::io::stdout(), "regent-guard {}", release::version());
             return ExitCode::SUCCESS;
         }
         Some(other) => Err(format!(

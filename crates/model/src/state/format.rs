@@ -6,6 +6,15 @@ use crate::state::apply::{Changes, void};
 use crate::state::{Change, State};
 
 impl State {
+    /// The same state of a cluster that was founded in this format: the release that reads of it later may be a newer
+    /// one, and must begin with what the others began with.
+    #[must_use]
+    pub fn founded_in(mut self, format: Format) -> Self {
+        self.format = format;
+        self.speaks.values_mut().for_each(|newest| *newest = format);
+        self
+    }
+
     /// A daemon says which format it reads at most.
     pub(super) fn speaks(&mut self, node: NodeId, newest: Format) -> Changes {
         if newest < self.format {

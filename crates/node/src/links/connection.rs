@@ -3,26 +3,27 @@
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 
-use regent_engine::PeerMessage;
 use regent_guard::realtime;
 use regent_model::NodeId;
+use regent_model::format::Format;
 use regent_wire::channel::{ChannelError, Link, LinkReader, LinkWriter, Stream};
-use regent_wire::codec;
 
 use super::queue::Queue;
-use super::{Attached, HEADER_BYTES, Inner, KIND_MESSAGE, KIND_SIDE, lock};
+use super::{Attached, HEADER_BYTES, Inner, KIND_MESSAGE, KIND_NUMBERED, KIND_SIDE, lock, message};
 use crate::os;
 
 /// One connection, as those see it who send.
 pub(super) struct Connection {
     pub(super) number: u64,
+    /// The newest format that both sides speak.
+    pub(super) format: Format,
     pub(super) queue: Arc<Queue>,
     stream: TcpStream,
 }
 
 impl Connection {
-    pub(super) fn new(number: u64, stream: TcpStream) -> Self {
-        Self { number, queue: Arc::new(Queue::default()), stream }
+    pub(super) fn new(number: u64, stream: TcpStream, format: Format) -> Self {
+        Self { number, format, queue: Arc::new(Queue::default()), stream }
     }
 
     /// Ends both threads of the connection, wherever they wait.
@@ -35,7 +36,7 @@ impl Connection {
 /// Works on an open link until it ends, for whatever reason.
 pub(super) fn serve(inner: &Inner, network: usize, second: TcpStream, link: Link<TcpStream>) {
     let from = link.peer();
-    let Some(attached) = inner.attach(from, network, second) else {
+    let Some(attached) = inner.attach(from, network, second, link.version()) else {
         if (inner.ears.refused)(&format!("node {from} is no member; was it removed?")) {
             tracing::warn!(node = %from, "a node called that is no member; was it removed?");
         }
@@ -104,10 +105,10 @@ fn read_in(
             (inner.ears.side)(from, body.to_owned());
             continue;
         }
-        match codec::decode::<PeerMessage>(body) {
+        match message::take(kind, body, inner.speaks) {
             Ok(message) => (inner.ears.deliver)(from, message),
             Err(error) => {
-                tracing::warn!(peer = %from, %error, "a message was dropped; is the peer of another version?");
+                tracing::warn!(peer = %from, "a message was dropped; is the peer of another version? {error}");
             }
         }
     }
@@ -117,7 +118,7 @@ fn parse(frame: &[u8]) -> Option<(u8, u64, u64, &[u8])> {
     let (header, body) = frame.split_at_checked(HEADER_BYTES)?;
     let number = |at: usize| header[at..at + 8].try_into().ok().map(u64::from_le_bytes);
     let kind = header[0];
-    [KIND_MESSAGE, KIND_SIDE].contains(&kind).then_some((kind, number(1)?, number(9)?, body))
+    [KIND_MESSAGE, KIND_SIDE, KIND_NUMBERED].contains(&kind).then_some((kind, number(1)?, number(9)?, body))
 }
 
 /// Makes a stream fit for a channel, and gives a second handle of it.

@@ -6,6 +6,7 @@
 mod connection;
 mod dial;
 mod door;
+mod message;
 mod queue;
 mod window;
 
@@ -17,9 +18,9 @@ use std::time::Duration;
 
 use regent_engine::PeerMessage;
 use regent_model::NodeId;
-use regent_model::format::Format;
-use regent_wire::channel::{Handshake, VERSION_MAX};
-use regent_wire::{ClusterKey, codec};
+use regent_model::format::{Format, Speaks};
+use regent_wire::ClusterKey;
+use regent_wire::channel::Handshake;
 
 use connection::Connection;
 use dial::Line;
@@ -34,10 +35,12 @@ const OPEN_WITHIN: Duration = Duration::from_secs(2);
 const PATIENCE_MIN: Duration = Duration::from_millis(500);
 /// Before each message: its kind, the sender's session, and its number.
 const HEADER_BYTES: usize = 17;
-/// A message between engines in format 1. A format that changes their types gets a kind of its own.
+/// A message between engines in format 1.
 const KIND_MESSAGE: u8 = 1;
 /// Questions between daemons that are none of the engine's.
 const KIND_SIDE: u8 = 2;
+/// A message between engines in a later format, after its number.
+const KIND_NUMBERED: u8 = 3;
 
 /// What the links do with what they hear.
 pub(crate) struct Ears {
@@ -59,6 +62,7 @@ pub(crate) struct Links {
 
 struct Inner {
     me: NodeId,
+    speaks: Speaks,
     session: u64,
     handshake: Mutex<Handshake>,
     ears: Ears,
@@ -104,12 +108,20 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Links {
     /// The channels of node `me`, none yet. `session` is larger than any before. Where `open`, whoever has the
     /// cluster's key may call until [`Links::set_peers`] is called: a node that joins knows nobody.
-    pub(crate) fn new(key: &ClusterKey, me: NodeId, session: u64, open: bool, ears: Ears) -> Self {
+    pub(crate) fn new(
+        key: &ClusterKey,
+        me: NodeId,
+        speaks: Speaks,
+        session: u64,
+        open: bool,
+        ears: Ears,
+    ) -> Self {
         let roster = Roster { open, patience: PATIENCE_MIN, ..Roster::default() };
         let inner = Inner {
             me,
+            speaks,
             session,
-            handshake: Mutex::new(Handshake::new(key, me)),
+            handshake: Mutex::new(Handshake::new(key, me).with_versions(speaks.oldest, speaks.newest)),
             ears,
             roster: Mutex::new(roster),
             next_connection: AtomicU64::new(1),
@@ -152,7 +164,8 @@ impl Links {
     /// Calls, and lets in, nobody who does not speak this format or a newer one: it is in force.
     pub(crate) fn set_oldest(&self, oldest: Format) {
         let mut handshake = lock(&self.inner.handshake);
-        *handshake = handshake.clone().with_versions(oldest, VERSION_MAX);
+        let Speaks { oldest: least, newest } = self.inner.speaks;
+        *handshake = handshake.clone().with_versions(oldest.max(least), newest);
     }
 
     /// How quickly a dead stream is to be noticed. Connections made from now on obey.
@@ -162,14 +175,12 @@ impl Links {
 
     /// Sends to a peer on all networks that are up. Does not wait, and promises nothing.
     pub(crate) fn send(&self, to: NodeId, message: &PeerMessage) {
-        self.send_frame(to, KIND_MESSAGE, |limit, frame| {
-            codec::encode_into(message, limit, frame).map_err(|error| error.to_string())
-        });
+        self.send_frame(to, KIND_MESSAGE, |format, limit, frame| message::put(message, format, limit, frame));
     }
 
     /// The same for what is none of the engine's.
     pub(crate) fn send_beside(&self, to: NodeId, text: &[u8]) {
-        self.send_frame(to, KIND_SIDE, |limit, frame| {
+        self.send_frame(to, KIND_SIDE, |_, limit, frame| {
             if text.len() > limit {
                 return Err(format!("it has {} bytes, and at most {limit} can be sent", text.len()));
             }
@@ -192,18 +203,18 @@ impl Links {
         &self,
         to: NodeId,
         kind: u8,
-        encode: impl FnOnce(usize, &mut Vec<u8>) -> Result<(), String>,
+        encode: impl FnOnce(Format, usize, &mut Vec<u8>) -> Result<(), String>,
     ) {
         let mut frame = Vec::with_capacity(256);
         frame.push(kind);
         frame.extend_from_slice(&self.inner.session.to_le_bytes());
         let mut roster = lock(&self.inner.roster);
-        let Some(peer) = roster.peers.get_mut(&to).filter(|peer| !peer.connections.is_empty()) else {
-            return;
-        };
+        let Some(peer) = roster.peers.get_mut(&to) else { return };
+        // The same bytes go over all of them, and one may still lead to a daemon of the release before.
+        let Some(format) = peer.connections.values().map(|c| c.format).min() else { return };
         frame.extend_from_slice(&(peer.sent + 1).to_le_bytes());
         let limit = regent_wire::channel::MESSAGE_MAX - HEADER_BYTES;
-        if let Err(error) = encode(limit, &mut frame) {
+        if let Err(error) = encode(format, limit, &mut frame) {
             tracing::error!(%to, %error, "a message to a peer is not sent");
             return;
         }
@@ -253,14 +264,14 @@ impl Inner {
     }
 
     /// Takes a connection to a peer into use, in place of an older one on the same network.
-    fn attach(&self, from: NodeId, network: usize, stream: TcpStream) -> Option<Attached> {
+    fn attach(&self, from: NodeId, network: usize, stream: TcpStream, format: Format) -> Option<Attached> {
         let mut roster = lock(&self.roster);
         if roster.open {
             roster.peers.entry(from).or_insert_with(|| Peer::new(Vec::new()));
         }
         let peer = roster.peers.get_mut(&from)?;
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::new(number, stream);
+        let connection = Connection::new(number, stream, format);
         let queue = connection.queue.clone();
         if let Some(older) = peer.connections.insert(network, connection) {
             older.close();

@@ -23,6 +23,10 @@ impl Drop for End {
 }
 
 fn end(key: &ClusterKey, me: NodeId, session: u64, open: bool) -> End {
+    end_of(Speaks::THIS, key, me, session, open)
+}
+
+fn end_of(speaks: Speaks, key: &ClusterKey, me: NodeId, session: u64, open: bool) -> End {
     let (sender, heard) = channel();
     let sender = Mutex::new(sender);
     let deliver = Box::new(move |from, message| {
@@ -35,7 +39,14 @@ fn end(key: &ClusterKey, me: NodeId, session: u64, open: bool) -> End {
     });
     let join = Box::new(|ask: JoinAsk| regent_api::Answer::Done(format!("welcome {}", ask.name)));
     End {
-        links: Links::new(key, me, session, open, Ears { deliver, side, join, refused: Box::new(|_| false) }),
+        links: Links::new(
+            key,
+            me,
+            speaks,
+            session,
+            open,
+            Ears { deliver, side, join, refused: Box::new(|_| false) },
+        ),
         heard,
         beside,
     }
@@ -222,4 +233,40 @@ fn what_is_none_of_the_engines_comes_through_once_and_in_its_own_way() {
     assert_eq!(two.beside.recv_timeout(within).unwrap().1, b"last", "what is too large is not sent");
     assert!(two.beside.try_recv().is_err());
     assert_eq!(one.links.peers(), [B]);
+}
+
+#[test]
+fn daemons_of_two_releases_speak_the_older_format_and_none_below_the_one_in_force() {
+    let next = Speaks { oldest: 1, newest: 2 };
+    let key = ClusterKey::generate().unwrap();
+    let within = Duration::from_secs(30);
+    for (port, theirs, format) in [(17_541, Speaks { oldest: 1, newest: 1 }, 1), (17_542, next, 2)] {
+        let (one, two) = (end_of(theirs, &key, A, 1, false), end_of(next, &key, B, 1, false));
+        for (end, own, other, theirs) in [(&one, 1, B, 2), (&two, 2, A, 1)] {
+            end.links.set_own(&addresses(own), port);
+            end.links.set_peers(&BTreeMap::from([(other, addresses(theirs))]));
+        }
+        wait("both networks", || connections(&one.links, B) == 2 && connections(&two.links, A) == 2);
+        assert!(lock(&two.links.inner.roster).peers[&A].connections.values().all(|c| c.format == format));
+        one.links.send(B, &message(1));
+        two.links.send(A, &message(2));
+        assert_eq!(two.heard.recv_timeout(within).unwrap(), (A, message(1)));
+        assert_eq!(one.heard.recv_timeout(within).unwrap(), (B, message(2)));
+        // Format 2 is in force from now on: who does not speak it is not called, and not let in.
+        two.links.set_oldest(2);
+        let connection = |network| lock(&two.links.inner.roster).peers[&A].connections[&network].close();
+        [0, 1].into_iter().for_each(connection);
+        if format == 2 {
+            wait("both networks again", || connections(&two.links, A) == 2);
+        } else {
+            wait("the end of both", || connections(&two.links, A) == 0);
+            assert!(matches!(two.links.inner.handshake().respond(&hello(&key)), Err(rejected)
+                if rejected.error.to_string().contains("no common version")));
+        }
+    }
+}
+
+/// What a daemon calls with that speaks format 1 alone.
+fn hello(key: &ClusterKey) -> [u8; regent_wire::channel::HELLO_BYTES] {
+    Handshake::new(key, A).with_versions(1, 1).initiate(Some(B)).unwrap().1
 }

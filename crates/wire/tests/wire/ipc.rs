@@ -74,7 +74,7 @@ fn a_newer_guard_a_stranger_and_a_cut_are_told_apart() {
         drop(here);
         IpcReader::new(there).recv::<u64>()
     };
-    assert!(matches!(read(b"RGIP\x02\x03\0\0"), Err(IpcError::Version { theirs: (2, 3) })));
+    assert!(matches!(read(b"RGIP\x02\x03\0\0"), Err(IpcError::Version { theirs: (2, 3), .. })));
     assert!(matches!(read(b"GET / HTTP/1.1\r\n"), Err(IpcError::NotRegent)));
     assert!(matches!(read(&GREETING), Ok(None)));
     assert!(matches!(read(b""), Ok(None)));
@@ -82,6 +82,21 @@ fn a_newer_guard_a_stranger_and_a_cut_are_told_apart() {
     assert!(matches!(read(&[&GREETING[..], &[1, 0, 0, 0, 5]].concat()), Ok(Some(5))));
     assert!(matches!(read(&[&GREETING[..], &[2, 0, 0, 0, 5, 5]].concat()), Err(IpcError::Codec(_))));
     assert!(matches!(read(&[&GREETING[..], &[255; 4]].concat()), Err(IpcError::TooLarge { .. })));
+}
+
+#[test]
+fn daemon_and_guard_of_two_releases_speak_the_newest_version_that_both_have() {
+    let meet = |ours: (u8, u8), theirs: (u8, u8)| {
+        let (here, there) = UnixStream::pair().unwrap();
+        IpcWriter::new(there).with_versions(theirs).send(&5_u64).unwrap();
+        let mut reader = IpcReader::new(here).with_versions(ours);
+        reader.recv::<u64>().map(|said| (said, reader.version()))
+    };
+    assert_eq!(meet((1, 2), (1, 1)).unwrap(), (Some(5), Some(1)));
+    assert_eq!(meet((1, 1), (1, 2)).unwrap(), (Some(5), Some(1)));
+    assert_eq!(meet((1, 2), (1, 2)).unwrap(), (Some(5), Some(2)));
+    let skipped = meet((2, 3), (1, 1)).unwrap_err();
+    assert!(skipped.to_string().contains("this side speaks 2 to 3, the other 1 to 1"), "{skipped}");
 }
 
 proptest! {
