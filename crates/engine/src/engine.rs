@@ -19,6 +19,7 @@ use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
 use crate::connections::Connections;
 use crate::consensus::Consensus;
+use crate::early::Early;
 use crate::events::Events;
 use crate::facts::Said;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
@@ -119,6 +120,8 @@ pub struct Engine {
     pub(crate) told_up_to: u64,
     pub(crate) said: Said,
     pub(crate) since: Since,
+    /// Orders that came before this node knew how things stand.
+    pub(crate) early: Early,
     /// What this node has measured.
     pub(crate) figures: Figures,
     pub(crate) last_transfer: Moment,
@@ -191,6 +194,7 @@ impl Engine {
             chronicle,
             said: Said::new(now),
             since: Since::new(now),
+            early: Early::new(now),
             figures: Figures::new(),
             last_transfer: now,
             last_applied: now,
@@ -250,7 +254,7 @@ impl Engine {
             Input::Seen { id, text } => self.looked(id, text),
             Input::Instances(looks) => self.instances_seen(looks),
             Input::Notice(notice) => self.noticed(notice),
-            Input::Request { id, request } => self.request(id, request),
+            Input::Request { id, request } => self.request_in_time(id, request),
         }
     }
 
@@ -345,6 +349,7 @@ impl Engine {
             self.follow_life();
             self.follow_groups();
             moved |= self.follow_events();
+            moved |= self.early_requests();
             let decided = self.lead();
             self.tell_guard();
             if !moved && !decided {

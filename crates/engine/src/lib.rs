@@ -25,6 +25,7 @@ mod concurrent;
 mod config_lock;
 mod connections;
 pub mod consensus;
+mod early;
 pub mod engine;
 mod environment;
 mod events;

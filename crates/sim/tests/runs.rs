@@ -144,6 +144,14 @@ fn a_group_is_blocked_for_want_of_proof_until_a_person_gives_their_word() {
     ));
 }
 
+/// Its state is that of its last time, in which it had the group itself.
+#[test]
+fn a_node_that_has_just_booted_judges_an_order_when_it_knows_how_things_stand() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 7300\nuntil 9000\n5000 off lx4\n7000 on lx4\n7311 ask lx4 group move web lx4\n9000 settled"
+    ));
+}
+
 #[test]
 fn a_group_that_starts_nowhere_has_failed_and_says_why() {
     insta::assert_snapshot!(check(
