@@ -35,6 +35,7 @@ pub mod io;
 mod leading;
 mod life;
 mod measured;
+mod peers;
 mod portal;
 mod proposals;
 mod reboot;

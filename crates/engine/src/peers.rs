@@ -1,0 +1,45 @@
+//! The other members: whom messages go to, and whom the daemon keeps a channel to.
+
+use std::collections::BTreeMap;
+
+use regent_model::ids::NodeId;
+
+use crate::engine::Engine;
+use crate::io::PeerMessage;
+
+impl Engine {
+    /// Everyone that messages go to: the members, without this node.
+    pub(crate) fn others(&self) -> Vec<NodeId> {
+        self.state.members.keys().copied().filter(|id| *id != self.me.id).collect()
+    }
+
+    pub(crate) fn broadcast(&mut self, message: &PeerMessage) {
+        for to in self.others() {
+            self.out.send.push((to, message.clone()));
+        }
+    }
+
+    /// Tells the daemon whom to keep a channel to.
+    pub(crate) fn tell_peers(&mut self) {
+        // They follow from what is applied alone.
+        if self.peers_told.1.replace(self.consensus.applied()) == Some(self.consensus.applied()) {
+            return;
+        }
+        let address = |name| self.state.config.member(name).map(|n| n.addresses.clone());
+        let mut peers: BTreeMap<NodeId, Vec<std::net::IpAddr>> = self
+            .state
+            .members
+            .iter()
+            .filter(|(id, _)| **id != self.me.id)
+            .filter_map(|(id, m)| Some((*id, address(&m.name)?)))
+            .collect();
+        // A node that joins knows its peers from the configuration before the log tells it their numbers.
+        if self.state.members.is_empty() {
+            peers.clear();
+        }
+        if peers != self.peers_told.0 {
+            self.peers_told.0.clone_from(&peers);
+            self.out.peers = Some(peers);
+        }
+    }
+}
