@@ -3,6 +3,8 @@
 //! The command's exit code says little: how the instance is, its list says afterwards (`qlist`: one line of fields with
 //! `^` between them).
 
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,8 @@ const CACHE: [&str; 3] = ["/usr/local/etc/cachesys/ccontrol", "/usr/bin/ccontrol
 const IRIS: [&str; 3] = ["/usr/local/etc/irissys/iris", "/usr/bin/iris", "/usr/local/bin/iris"];
 /// The function that stops without the shutdown routines of the users.
 const STOP_NO_SHUT: &str = "stopnoshut";
+/// So much of a script is looked at.
+const SCRIPT_BYTES: u64 = 64 * 1024;
 const LOOK_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the vendor's list says of the instance.
@@ -46,8 +50,8 @@ pub(super) fn program_of(config: &InstanceConfig) -> Result<PathBuf, String> {
     found.cloned().ok_or_else(|| {
         let tried: Vec<String> = candidates.iter().map(|p| p.display().to_string()).collect();
         format!(
-            "the vendor's command of {} is not on this node (looked for {}); install it here, or say where it is with \
-             vendor = \"/path\" in its [[instance]]",
+            "the vendor's command of {} is not on this node (looked for {}; Regent's own does not count, by whatever \
+             name); install it here, or say where it is with vendor = \"/path\" in its [[instance]]",
             config.name,
             tried.join(", ")
         )
@@ -56,7 +60,22 @@ pub(super) fn program_of(config: &InstanceConfig) -> Result<PathBuf, String> {
 
 fn is_the_vendors(path: &Path, own: Option<&Path>) -> bool {
     let Ok(real) = path.canonicalize() else { return false };
-    Some(real.as_path()) != own && real.file_name().is_none_or(|name| name != "regent")
+    let is_ours = Some(real.as_path()) == own || real.file_name().is_some_and(|name| name == "regent");
+    !is_ours && !calls_ours(&real)
+}
+
+/// Whether it is a script around our own command, which would ask us how we are.
+fn calls_ours(path: &Path) -> bool {
+    let mut start = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(SCRIPT_BYTES).read_to_end(&mut start));
+    if read.is_err() || !start.starts_with(b"#!") {
+        return false;
+    }
+    let text = String::from_utf8_lossy(&start);
+    let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
+    let mut words =
+        lines.flat_map(|line| line.split(|c: char| c.is_whitespace() || ";&|()\"'`$".contains(c)));
+    words.any(|word| word.rsplit('/').next() == Some("regent"))
 }
 
 /// Asks the vendor's list.
@@ -194,5 +213,29 @@ mod tests {
         for odd in ["sign-on inhibited", "running on node ? (cache.ids missing)", ""] {
             assert!(matches!(judge(odd), Seen::Unwell(_)), "{odd}");
         }
+    }
+
+    #[test]
+    fn our_own_command_is_never_the_vendors_by_whatever_name() {
+        let folder = std::env::temp_dir().join(format!("regent-test-vendor-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let judged = |name: &str, content: &str| {
+            std::fs::write(folder.join(name), content).unwrap();
+            is_the_vendors(&folder.join(name), None)
+        };
+        let own = judged("regent", "\x7fELF");
+        std::os::unix::fs::symlink(folder.join("regent"), folder.join("link")).unwrap();
+        let link = is_the_vendors(&folder.join("link"), None);
+        let wrappers = [
+            judged("one", "#!/bin/sh\nexec regent ccontrol \"$@\"\n"),
+            judged("two", "#!/bin/bash\n# ours\nexec \"/usr/local/bin/regent\" ccontrol $*\n"),
+        ];
+        let vendors = [
+            judged("three", "#!/bin/sh\n# beside regent\nexec /usr/cachesys/bin/ccontrol-real \"$@\"\n"),
+            judged("four", "\x7fELF regent"),
+        ];
+        let same = is_the_vendors(&folder.join("four"), Some(&folder.join("four").canonicalize().unwrap()));
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!((own, link, wrappers, vendors, same), (false, false, [false; 2], [true; 2], false));
     }
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::check_instances;
 use super::draft::Draft;
 use super::finding::{Finding, Findings};
-use super::instance::{InstanceDraft, InstanceKind, Mapping, Servers, host_and_port};
+use super::instance::{DataServer, InstanceDraft, InstanceKind, Mapping, Servers, host_and_port};
 use super::reader::Reader;
 use super::scalar::refused;
 use super::tree::{At, Value};
@@ -87,6 +87,9 @@ fn global(text: &str) -> Result<String, super::scalar::Refused> {
 
 /// What is used of data servers is used by an instance that can, from a database that is known, and once.
 pub(super) fn check(draft: &Draft, instance: &InstanceDraft, findings: &mut Findings) {
+    if instance.kind.as_ref().is_some_and(|k| k.value == InstanceKind::Gtm) {
+        told_apart(instance, findings);
+    }
     let mut taken: BTreeMap<&str, &At<String>> = BTreeMap::new();
     for (name, at) in &instance.data_servers {
         let Some(mapping) = instance.mappings.get(&name.value.to_ascii_uppercase()) else { continue };
@@ -112,6 +115,29 @@ pub(super) fn check(draft: &Draft, instance: &InstanceDraft, findings: &mut Find
                 let finding = Finding::error(&global.span, message).help("keep it at one data server");
                 findings.add(finding.related(&earlier.span, "first here"));
             }
+        }
+    }
+}
+
+/// GT.M knows a data server by the letters and digits of its name alone.
+fn told_apart(instance: &InstanceDraft, findings: &mut Findings) {
+    let mut seen: BTreeMap<String, &At<String>> = BTreeMap::new();
+    for (name, _) in &instance.data_servers {
+        let known = DataServer::gtm_name(&name.value);
+        if known.is_empty() {
+            let message = format!("GT.M has no name for {}: it keeps letters and digits alone", name.value);
+            findings.add(Finding::error(&name.span, message).help("give it a name with a letter: cacheha2"));
+            continue;
+        }
+        let Some(first) = seen.insert(known.clone(), name) else { continue };
+        // The same name twice is told elsewhere.
+        if !first.value.eq_ignore_ascii_case(&name.value) {
+            let message =
+                format!("{} and {} are one data server to GT.M, GTCM_{known}", first.value, name.value);
+            let finding = Finding::error(&name.span, message).help(
+                "GT.M keeps the letters and digits of a name alone: give one of them a name that differs in those",
+            );
+            findings.add(finding.related(&first.span, "the first one"));
         }
     }
 }

@@ -77,6 +77,15 @@ pub struct DataServer {
     pub globals: Vec<String>,
 }
 
+impl DataServer {
+    /// What GT.M calls it: the name in `GTCM_name` and before the colon of a segment's file. It has letters and digits
+    /// alone, so that two names can be one to GT.M.
+    #[must_use]
+    pub fn gtm_name(name: &str) -> String {
+        name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+    }
+}
+
 /// What of a data server's data an instance uses.
 #[derive(Debug, Default)]
 pub(super) struct Mapping {

@@ -237,6 +237,19 @@ fn globals_of_a_data_server_are_mapped_once_and_from_a_file_that_is_known() {
 }
 
 #[test]
+fn two_data_servers_that_are_one_to_gtm_are_refused() {
+    let servers = |names: [&str; 2]| {
+        let [one, other] = names;
+        two(&format!("data_servers = {{ {one} = \"10.9.0.1:1972\", {other} = \"10.9.0.2:1972\" }}"))
+    };
+    good(&servers(["cache-1", "cache-2"]));
+    let (what, help) = ("are one data server to GT.M, GTCM_cache1", "letters and digits");
+    refused(&servers(["cache-1", "cache1"]), "cache1", what, help);
+    refused(&servers(["cache_1", "CACHE-1"]), "CACHE-1", what, help);
+    good(&servers(["cache-1", "cache1"]).replace("kind = \"gtm\"", "kind = \"iris\""));
+}
+
+#[test]
 fn an_instance_is_not_monitored_unless_it_is_said() {
     let config = good(&one(""));
     assert!(config.groups[0].instances[0].monitor.interval.is_zero());

@@ -24,6 +24,7 @@ pub(super) const JOURNALING: &str = "-journal=enable,on,before,sync_io,epoch=30"
 /// It could not be made, or only a part of one is there.
 pub(super) fn where_there_is_none(instance: &Instance<'_>, until: Instant) -> Result<(), Failure> {
     let directory = &instance.config.directory;
+    is_nobody_elses(directory, instance.name()).map_err(Failure::because)?;
     let fail = |what: &Path, e: &io::Error| Failure::because(format!("cannot make {}: {e}", what.display()));
     for folder in [directory.clone(), directory.join("r"), directory.join("obj")] {
         if folder.is_dir() {
@@ -56,6 +57,22 @@ pub(super) fn where_there_is_none(instance: &Instance<'_>, until: Instant) -> Re
     sync(directory)?;
     std::fs::remove_file(&mark).map_err(|e| fail(&mark, &e))?;
     sync(directory)
+}
+
+/// A database of another kind is left alone: nothing is made beside it.
+fn is_nobody_elses(directory: &Path, name: &str) -> Result<(), String> {
+    for (file, kind) in [("cache.cpf", "cache"), ("iris.cpf", "iris")] {
+        let path = directory.join(file);
+        if path.exists() {
+            return Err(format!(
+                "{} is there: {} is no GT.M instance. Nothing was made or started; type: regent instance update {name} \
+                 kind={kind}, or directory=... for {name} of its own",
+                path.display(),
+                directory.display()
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn half(globals: &Path, data: &Path) -> String {
@@ -103,4 +120,22 @@ pub(super) fn believe(what: &str, done: &Finished) -> Result<(), Failure> {
     }
     let said = done.output.lines().find(|l| l.contains("-E-") || l.contains("-F-")).unwrap_or_default();
     Err(failure(format!("{what}: it {}: {said}", done.ended.in_words()), done.output.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_a_cache_or_iris_is_no_database_is_made() {
+        let folder = std::env::temp_dir().join(format!("regent-test-kind-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let empty = is_nobody_elses(&folder, "A");
+        std::fs::write(folder.join("iris.cpf"), "").unwrap();
+        let taken = is_nobody_elses(&folder, "A");
+        std::fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(empty, Ok(()));
+        let why = taken.unwrap_err();
+        assert!(why.contains("iris.cpf is there") && why.contains("update A kind=iris"), "{why}");
+    }
 }

@@ -14,9 +14,9 @@ pub(super) fn is_mapped(config: &InstanceConfig) -> bool {
     config.data_servers.iter().any(|s| !s.globals.is_empty() && s.database.is_some())
 }
 
-/// What GT.M calls a data server: the name in `GTCM_name` and before the colon of a segment's file.
+/// What GT.M calls a data server.
 pub(super) fn node_name(server: &DataServer) -> String {
-    server.name.as_str().chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+    DataServer::gtm_name(server.name.as_str())
 }
 
 /// Writes the global directory that maps what others hold beside what the instance holds itself. The one of the
