@@ -1,12 +1,15 @@
 //! The answer to `status`.
 
+#[cfg(test)]
+mod tests;
+
 use regent_api::{GroupStatus, HoldStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
 use regent_model::action::Resource;
 use regent_model::config::guarantees;
 use regent_model::ids::{GroupName, NodeId, NodeName};
 use regent_model::state::{Group, NodeMode, Phase, Tenure};
 use regent_model::{Incarnation, config::GroupConfig};
-use regent_planner::{Intent, Placement, Verdict, place};
+use regent_planner::{Intent, Placement, Verdict, View, place};
 
 use crate::engine::Engine;
 use crate::io::ResourceWord;
@@ -16,6 +19,7 @@ impl Engine {
     #[must_use]
     pub fn status(&self) -> Status {
         let config = &self.state.config;
+        let view = self.view_to_show();
         let configured =
             config.nodes.iter().map(|n| (n, false)).chain(config.witnesses.iter().map(|n| (n, true)));
         Status {
@@ -29,7 +33,12 @@ impl Engine {
             lease: config.timers.lease,
             format: self.state.format,
             nodes: configured.map(|(n, witness)| self.node_status(n, witness)).collect(),
-            groups: config.groups.iter().map(|g| self.group_status(g)).chain(self.taken_out()).collect(),
+            groups: config
+                .groups
+                .iter()
+                .map(|g| self.group_status(g, &view))
+                .chain(self.taken_out(&view))
+                .collect(),
             fencing: self
                 .state
                 .fence_requests
@@ -112,22 +121,29 @@ impl Engine {
             (NodeMode::Stopping(mode), false, true) => ("stopping", format!("stops with --{}", mode.word())),
             (_, true, true) => ("up", "it has begun a new life that is not registered yet".to_owned()),
             (_, true, false) => ("down", String::new()),
-            (_, false, false) => ("silent", "not heard on any network; nothing is proven yet".to_owned()),
+            (_, false, false) => ("silent", self.why_silent(id)),
             (NodeMode::Standby, false, true) => ("standby", String::new()),
             (NodeMode::Active, false, true) => ("up", String::new()),
         }
     }
 
-    /// Groups that are not configured any more and that somebody still has.
-    fn taken_out(&self) -> impl Iterator<Item = GroupStatus> {
-        let gone = self.state.groups.keys().filter(|name| self.state.config.group(name).is_none());
-        gone.filter_map(|name| Some(self.group_status(self.state.definition(name)?)))
+    fn why_silent(&self, id: NodeId) -> String {
+        match self.not_heard_yet(id) {
+            Some(begun) => format!("not heard yet: this daemon began {:.1} s ago", begun.as_secs_f64()),
+            None => "not heard on any network; nothing is proven yet".to_owned(),
+        }
     }
 
-    fn group_status(&self, config: &GroupConfig) -> GroupStatus {
+    /// Groups that are not configured any more and that somebody still has.
+    fn taken_out(&self, view: &View) -> impl Iterator<Item = GroupStatus> {
+        let gone = self.state.groups.keys().filter(|name| self.state.config.group(name).is_none());
+        gone.filter_map(|name| Some(self.group_status(self.state.definition(name)?, view)))
+    }
+
+    fn group_status(&self, config: &GroupConfig, view: &View) -> GroupStatus {
         let name = &config.name;
         let group = &self.state.groups[name];
-        let placement = place(&self.state, &self.view(), name);
+        let placement = place(&self.state, view, name);
         let (blocked, advice) = placement.intent.obstacle();
         let (owner, proof) = match &group.tenure {
             Tenure::Owned(o) => (self.state.members.get(&o.owner.node).map(|m| m.name.clone()), &o.proof),
@@ -144,7 +160,7 @@ impl Engine {
             why: placement.rule.clone(),
             blocked,
             advice,
-            warnings: regent_planner::warnings(&self.state, &self.view(), name),
+            warnings: regent_planner::warnings(&self.state, view, name),
             held: group.held.as_ref().map(|hold| HoldStatus {
                 who: hold.who.clone(),
                 why: hold.why.clone(),
@@ -178,6 +194,9 @@ impl Engine {
         let owns = matches!(&group.tenure, Tenure::Owned(o) if self.state.id_of(node) == Some(o.owner.node));
         match verdict {
             _ if owns => "owns it".to_owned(),
+            Verdict::Fit(about) if self.not_heard_yet(about.node).is_some() && about.node != self.me.id => {
+                self.why_silent(about.node)
+            }
             Verdict::Fit(about) if group.moved_to == Some(about.node) => {
                 "could have it; an operator moved it there".to_owned()
             }

@@ -9,12 +9,19 @@ use regent_model::Moment;
 use regent_model::config::LocalTime;
 use regent_model::figure::Figures;
 use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
+use regent_planner::View;
 
 use crate::engine::Engine;
 use crate::portal::Portals;
 
+/// So long after its beginning, or a lease if that is longer, a daemon that has not heard a node says that it has only
+/// begun. Nothing is decided by it.
+const FIRST_WORDS: Duration = Duration::from_secs(1);
+
 /// What this daemon remembers of times.
 pub(crate) struct Since {
+    /// When this daemon began.
+    began: Moment,
     /// Since when each incarnation is heard without a break.
     heard: BTreeMap<IncarnationOf, Moment>,
     /// Everyone who was ever heard.
@@ -30,6 +37,7 @@ pub(crate) struct Since {
 impl Since {
     pub(crate) fn new(now: Moment) -> Self {
         Self {
+            began: now,
             heard: BTreeMap::new(),
             met: BTreeSet::new(),
             leader: now,
@@ -58,6 +66,24 @@ impl Engine {
     /// How long everyone who is heard was heard without a break.
     pub(crate) fn heard_for(&self) -> BTreeMap<IncarnationOf, Duration> {
         self.since.heard.iter().map(|(about, since)| (*about, self.now.since(*since))).collect()
+    }
+
+    /// How long ago this daemon began, while that is all there is to say of this node's not having been heard: it
+    /// belongs to the cluster, this daemon never heard it in this life, and nobody has promised anything about it.
+    pub(crate) fn not_heard_yet(&self, node: NodeId) -> Option<Duration> {
+        let life = self.state.living(node)?;
+        let begun = self.now.since(self.since.began);
+        let is_new = begun < FIRST_WORDS.max(self.state.config.timers.lease);
+        let doubted = self.promises.keys().chain(&self.own_promises).any(|promise| promise.about == life);
+        (is_new && !self.since.met.contains(&life) && !doubted).then_some(begun)
+    }
+
+    /// What the planner goes by, for people: with those who are not heard yet because this daemon has only begun.
+    pub(crate) fn view_to_show(&self) -> View {
+        let mut view = self.view();
+        let nodes = self.state.lives.keys().filter(|node| self.not_heard_yet(**node).is_some());
+        view.heard.extend(nodes.filter_map(|node| self.state.living(*node)));
+        view
     }
 
     /// What every node has measured, as it said last.

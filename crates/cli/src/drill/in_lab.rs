@@ -57,12 +57,10 @@ pub(super) fn status(lab: &Lab) -> Result<Status> {
     let mut why = None;
     let mut without_lease = None;
     for machine in members.filter(|m| m.power == Power::On && !m.paused) {
-        match reach::in_lab(&machines, Some(&machine.name)).and_then(|c| client::status(&c)) {
-            Ok(status) if status.quorate && has_lease(&status) => return Ok(status),
-            Ok(status) if status.quorate => without_lease = without_lease.or(Some(status)),
-            Ok(status) => {
-                why = Some(Trouble::unreachable(format!("{} is in touch with no majority", status.node)));
-            }
+        let asked = reach::in_lab(&machines, Some(&machine.name)).and_then(|c| client::status(&c));
+        match asked.and_then(in_touch) {
+            Ok(status) if has_lease(&status) => return Ok(status),
+            Ok(status) => without_lease = without_lease.or(Some(status)),
             Err(trouble) => why = why.or(Some(trouble)),
         }
     }
@@ -74,6 +72,14 @@ pub(super) fn status(lab: &Lab) -> Result<Status> {
 pub(super) fn client(lab: &Lab) -> Result<Client> {
     let status = status(lab)?;
     reach::in_lab(&lab.status()?, Some(status.node.as_str()))
+}
+
+/// What a node says that is in touch with a majority; what another one says of the cluster may be old, or too early.
+pub(super) fn in_touch(status: Status) -> Result<Status> {
+    if status.quorate {
+        return Ok(status);
+    }
+    Err(Trouble::unreachable(format!("{} is in touch with no majority", status.node)))
 }
 
 fn has_lease(status: &Status) -> bool {

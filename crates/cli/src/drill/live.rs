@@ -14,7 +14,7 @@ use regent_model::NodeName;
 use regent_model::config::{Config, Finding, Severity};
 
 use super::device;
-use super::in_lab::move_group;
+use super::in_lab::{in_touch, move_group};
 use super::parse::finding;
 use super::plan::{Act, Step};
 use super::probe::Probes;
@@ -179,7 +179,7 @@ impl Stage for LiveStage<'_> {
     }
 
     fn status(&mut self) -> Result<Status> {
-        client::status(self.client)
+        in_touch(client::status(self.client)?)
     }
 
     fn registry(&mut self) -> Result<Registry> {

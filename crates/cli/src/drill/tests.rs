@@ -439,6 +439,13 @@ fn a_step_without_consent_is_not_done_and_ends_the_drill() {
 }
 
 #[test]
+fn only_a_node_in_touch_with_a_majority_is_believed() {
+    assert!(super::in_lab::in_touch(status()).is_ok());
+    let refused = super::in_lab::in_touch(crate::tests::samples::not_quorate()).unwrap_err();
+    assert!(refused.what.ends_with("is in touch with no majority"), "{refused}");
+}
+
+#[test]
 fn a_step_that_cannot_be_done_fails_with_what_to_type() {
     let run = Scripted::new().play("MOVE alone lx5\n");
     assert_eq!(run.steps[0].seen, "alone cannot move; next: regent explain alone");
