@@ -1,32 +1,12 @@
 //! What an owner acquired stays in force while the configuration changes under it.
 
-#![allow(clippy::unwrap_used, reason = "what is not as it is written here ends the test")]
+use std::collections::BTreeSet;
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use regent_model::GroupName;
-use regent_model::config::{Config, parse};
 use regent_model::ids::{BootId, Epoch, Incarnation, IncarnationOf, NodeId, NodeName, Round};
 use regent_model::proof::{Promise, Proof};
-use regent_model::state::{Change, Command, Member, NewConfig, Phase, ReleaseReason, State, Tenure};
+use regent_model::state::{Change, Command, NewConfig, Phase, ReleaseReason};
 
-const HEAD: &str = r#"
-[cluster]
-name = "ward7"
-[[node]]
-name = "lx4"
-addresses = ["10.77.0.4"]
-[[node]]
-name = "lx5"
-addresses = ["10.77.0.5"]
-[[witness]]
-name = "wit"
-addresses = ["10.77.0.6"]
-[[fence]]
-name = "power"
-agent = "/usr/sbin/fence_lab"
-nodes = ["lx4", "lx5"]
-"#;
+use crate::cluster::{Cluster, config, group};
 
 /// The group that is held in these tests.
 const DB: &str = r#"
@@ -74,93 +54,32 @@ start = "/opt/client start"
 
 const LX4: IncarnationOf = IncarnationOf { node: NodeId(1), incarnation: Incarnation(1) };
 
-struct Cluster {
-    state: State,
-    voters: BTreeSet<NodeId>,
-}
-
-fn config(groups: &str) -> Config {
-    let parsed = parse(&format!("{HEAD}{groups}"));
-    parsed.config.unwrap_or_else(|| panic!("{:?}", parsed.findings))
-}
-
-fn group(name: &str) -> GroupName {
-    GroupName::try_from(name.to_owned()).unwrap()
+/// lx4 has the group db.
+fn held() -> Cluster {
+    let mut cluster = Cluster::founded(&format!("{DB}{WEB}"));
+    cluster.assign("db", LX4).unwrap();
+    cluster
 }
 
 impl Cluster {
-    /// Both nodes are up, and lx4 has everything.
-    fn with(groups: &str) -> Self {
-        let config = config(groups);
-        let names = config.nodes.iter().map(|n| (n.name.clone(), false));
-        let names = names.chain(config.witnesses.iter().map(|w| (w.name.clone(), true)));
-        let members: BTreeMap<NodeId, Member> = names
-            .zip(1..)
-            .map(|((name, witness), id)| (NodeId(id), Member { name, witness, votes: true }))
-            .collect();
-        let voters = members.keys().copied().collect();
-        let mut cluster = Self { state: State::founded(config, groups.into(), members), voters };
-        for node in 1..=3 {
-            let about = IncarnationOf { node: NodeId(node), incarnation: Incarnation(1) };
-            cluster.commit(Command::NodeUp { about, boot: BootId(format!("boot {node}")), clean: true });
-        }
-        cluster
-    }
-
-    fn held() -> Self {
-        let mut cluster = Self::with(&format!("{DB}{WEB}"));
-        cluster.assign("db");
-        cluster
-    }
-
-    fn commit(&mut self, command: Command) -> Vec<Change> {
-        let (after, changes) = self.state.preview(&command, &self.voters);
-        self.state = after;
-        changes
-    }
-
-    fn assign(&mut self, name: &str) {
-        let (group, after) = (group(name), self.epoch(name));
-        let changes = self.commit(Command::Assign { group, after, to: LX4 });
-        assert!(matches!(changes.as_slice(), [Change::Assigned(..)]), "{changes:?}");
-    }
-
-    fn epoch(&self, name: &str) -> Epoch {
-        self.state.groups[&group(name)].epoch
-    }
-
     fn try_apply(&mut self, groups: &str, later: bool) -> Result<(), String> {
         let (replaces, config) = (self.state.config_serial, config(groups));
         let new =
             NewConfig { later, ..NewConfig::replacing(replaces, groups.into(), config, BTreeSet::new()) };
-        let changes = self.commit(Command::SetConfig(Box::new(new)));
-        match changes.as_slice() {
-            [Change::Void(why)] => Err(why.clone()),
-            [Change::ConfigChanged] => Ok(()),
-            other => panic!("{other:?}"),
-        }
+        let changes = self.commit(Command::SetConfig(Box::new(new)))?;
+        assert_eq!(changes, [Change::ConfigChanged]);
+        Ok(())
     }
 
     fn apply(&mut self, groups: &str) {
         self.try_apply(groups, false).unwrap_or_else(|why| panic!("{why}"));
     }
 
-    fn release(&mut self, name: &str) {
-        let (group, epoch) = (group(name), self.epoch(name));
-        let reason = ReleaseReason::Restart;
-        self.commit(Command::Release { group: group.clone(), epoch, reason });
-        self.commit(Command::Released { group, epoch, failure: None });
-    }
-
     /// The end of the owner's lease, as the other two have promised it.
     fn lease_ends(&mut self) -> Vec<Change> {
         let promise = |voter| Promise { voter: NodeId(voter), about: LX4, round: Round(1) };
         let proof = Proof::LeaseEnded { promises: vec![promise(2), promise(3)] };
-        self.commit(Command::NodeDown { about: LX4, proof, takeovers: Vec::new() })
-    }
-
-    fn is_vacant(&self, name: &str) -> bool {
-        matches!(self.state.groups[&group(name)].tenure, Tenure::Vacant(_))
+        self.commit(Command::NodeDown { about: LX4, proof, takeovers: Vec::new() }).unwrap()
     }
 
     fn starts_with(&self, name: &str) -> String {
@@ -176,26 +95,26 @@ fn changed(from: &str, to: &str) -> String {
 
 #[test]
 fn what_an_owner_acquired_counts_until_it_has_let_go_and_the_next_one_acquires_what_is_configured() {
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     cluster.apply(&changed("/opt/db start", "/opt/db begin"));
     assert_eq!(cluster.starts_with("db"), "/opt/db start");
     assert_eq!(cluster.state.config.group(&group("db")).unwrap().applications[0].start, "/opt/db begin");
     // Neither another life of the owner's guard nor a third configuration changes that.
     let next = IncarnationOf { incarnation: Incarnation(2), ..LX4 };
-    cluster.commit(Command::NodeUp { about: next, boot: BootId("boot 1".into()), clean: false });
-    cluster.commit(Command::Adopt { group: group("db"), epoch: Epoch(1), to: next });
+    cluster.commit(Command::NodeUp { about: next, boot: BootId("boot 1".into()), clean: false }).unwrap();
+    cluster.commit(Command::Adopt { group: group("db"), epoch: Epoch(1), to: next }).unwrap();
     cluster.apply(&changed("/opt/db start", "/opt/db third"));
     assert_eq!((cluster.epoch("db"), cluster.starts_with("db").as_str()), (Epoch(2), "/opt/db start"));
-    cluster.release("db");
+    cluster.release("db", ReleaseReason::Restart).unwrap();
     assert_eq!(cluster.starts_with("db"), "/opt/db third");
-    cluster.commit(Command::Assign { group: group("db"), after: Epoch(2), to: next });
+    cluster.commit(Command::Assign { group: group("db"), after: Epoch(2), to: next }).unwrap();
     assert_eq!(cluster.starts_with("db"), "/opt/db third");
     assert_eq!(cluster.state.waits_for_next_acquisition(&group("db")), None);
 }
 
 #[test]
 fn a_change_that_is_taken_back_leaves_nothing_that_waits() {
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     cluster.apply(&changed("10.77.0.100", "10.77.0.110"));
     assert!(cluster.state.waits_for_next_acquisition(&group("db")).is_some());
     cluster.apply(&format!("{DB}{WEB}"));
@@ -206,10 +125,10 @@ fn a_change_that_is_taken_back_leaves_nothing_that_waits() {
 fn what_is_only_added_is_there_at_once_unless_everything_is_to_wait() {
     let more = "stop = \"/opt/db stop\"\n[[group.application]]\nname = \"more\"\nstart = \"/opt/more\"\n";
     let more = changed("stop = \"/opt/db stop\"\n", more);
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     cluster.apply(&more);
     assert_eq!(cluster.state.definition(&group("db")).unwrap().applications.len(), 2);
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     cluster.try_apply(&more, true).unwrap();
     assert_eq!(cluster.state.definition(&group("db")).unwrap().applications.len(), 1);
     let said = cluster.state.waits_for_next_acquisition(&group("db")).unwrap();
@@ -223,21 +142,21 @@ fn what_is_only_added_is_there_at_once_unless_everything_is_to_wait() {
 #[test]
 fn the_end_of_an_ownership_is_judged_by_the_stricter_of_what_was_acquired_and_what_is_configured() {
     let (both, fenced) = ("[\"lease-ended\", \"fenced\"]", "[\"fenced\"]");
-    let mut stricter = Cluster::held();
+    let mut stricter = held();
     stricter.apply(&changed(both, fenced));
     stricter.lease_ends();
     assert!(!stricter.is_vacant("db"), "a device is wanted by now");
-    let mut weaker = Cluster::with(&changed(both, fenced));
-    weaker.assign("db");
+    let mut weaker = Cluster::founded(&changed(both, fenced));
+    weaker.assign("db", LX4).unwrap();
     weaker.apply(&format!("{DB}{WEB}"));
     weaker.lease_ends();
     assert!(!weaker.is_vacant("db"), "a device was wanted when it was acquired");
-    let mut there_and_back = Cluster::held();
+    let mut there_and_back = held();
     there_and_back.apply(&changed(both, fenced));
     there_and_back.apply(&format!("{DB}{WEB}"));
     there_and_back.lease_ends();
     assert!(!there_and_back.is_vacant("db"), "somebody may have relied on it meanwhile");
-    let mut other_things = Cluster::held();
+    let mut other_things = held();
     other_things.apply(&changed("/opt/db start", "/opt/db begin"));
     other_things.lease_ends();
     assert!(other_things.is_vacant("db"));
@@ -246,20 +165,22 @@ fn the_end_of_an_ownership_is_judged_by_the_stricter_of_what_was_acquired_and_wh
 #[test]
 fn what_only_a_reboot_ends_is_not_declared_free_by_another_configuration() {
     let (down, reboot) = ("needs = [\"lease-ended\", \"fenced\"]", "release = \"reboot\"");
-    let mut cluster = Cluster::with(&changed(down, reboot));
-    cluster.assign("db");
+    let mut cluster = Cluster::founded(&changed(down, reboot));
+    cluster.assign("db", LX4).unwrap();
     cluster.apply(&format!("{DB}{WEB}"));
-    cluster.release("db");
+    cluster.release("db", ReleaseReason::Restart).unwrap();
     let phase = |c: &Cluster| c.state.ownership(&group("db")).map(|o| o.phase.clone());
     assert_eq!(phase(&cluster), Some(Phase::AwaitsReboot));
     // And once it was wanted, it is wanted for all of this ownership.
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     cluster.apply(&changed(down, reboot));
     cluster.apply(&format!("{DB}{WEB}"));
-    cluster.release("db");
+    cluster.release("db", ReleaseReason::Restart).unwrap();
     assert_eq!(phase(&cluster), Some(Phase::AwaitsReboot));
     let rebooted = IncarnationOf { incarnation: Incarnation(2), ..LX4 };
-    cluster.commit(Command::NodeUp { about: rebooted, boot: BootId("the next".into()), clean: true });
+    cluster
+        .commit(Command::NodeUp { about: rebooted, boot: BootId("the next".into()), clean: true })
+        .unwrap();
     assert!(cluster.is_vacant("db") && !cluster.state.ends_by_reboot(&group("db")));
 }
 
@@ -294,7 +215,7 @@ fn nobody_is_given_what_a_definition_in_force_still_holds() {
             "[[group.filesystem]]\ndevice = \"/dev/sdc4\"\nmount = \"/srv/web\"\ntype = \"ext4\"\n",
         ),
     ] {
-        let mut cluster = Cluster::held();
+        let mut cluster = held();
         let before = cluster.state.clone();
         let next = format!("{gone}{}", web(given));
         let said = cluster.try_apply(&next, false).unwrap_err();
@@ -302,11 +223,11 @@ fn nobody_is_given_what_a_definition_in_force_still_holds() {
         assert!(said.contains("first: regent group disable db"), "{said}");
         assert_eq!(cluster.state, before);
         // As it says: when it is down, everything is free.
-        cluster.commit(Command::Disable(group("db")));
-        cluster.release("db");
+        cluster.commit(Command::Disable(group("db"))).unwrap();
+        cluster.release("db", ReleaseReason::Restart).unwrap();
         cluster.apply(&next);
     }
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     let node = "[[node]]\nname = \"lx6\"\naddresses = [\"10.77.0.100\"]\n";
     let said =
         cluster.try_apply(&format!("{}{node}", changed("10.77.0.100", "10.77.0.110")), false).unwrap_err();
@@ -315,7 +236,7 @@ fn nobody_is_given_what_a_definition_in_force_still_holds() {
 
 #[test]
 fn a_group_that_is_taken_out_while_it_is_held_stays_known_until_its_owner_has_let_go() {
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     cluster.apply(WEB);
     assert_eq!(cluster.starts_with("db"), "/opt/db start");
     cluster.lease_ends();
@@ -327,7 +248,7 @@ fn a_group_that_is_taken_out_while_it_is_held_stays_known_until_its_owner_has_le
 
 #[test]
 fn a_node_that_is_taken_out_of_the_list_of_what_it_has_goes_on_with_it() {
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     cluster.apply(&changed("nodes = [\"lx4\", \"lx5\"]", "nodes = [\"lx5\"]"));
     let definition = cluster.state.definition(&group("db")).unwrap();
     assert_eq!(definition.nodes, [NodeName::new("lx5").unwrap()]);
@@ -337,8 +258,8 @@ fn a_node_that_is_taken_out_of_the_list_of_what_it_has_goes_on_with_it() {
 
 #[test]
 fn a_part_of_a_concurrent_group_that_is_taken_out_stays_known_and_the_other_part_is_new() {
-    let mut cluster = Cluster::with(CLIENTS);
-    cluster.assign("clients@lx4");
+    let mut cluster = Cluster::founded(CLIENTS);
+    cluster.assign("clients@lx4", LX4).unwrap();
     cluster.apply(&CLIENTS.replace("\"lx4\", ", "").replace("/opt/client start", "/opt/client begin"));
     assert_eq!(cluster.starts_with("clients@lx4"), "/opt/client start");
     assert_eq!(cluster.starts_with("clients@lx5"), "/opt/client begin");
@@ -349,8 +270,8 @@ fn a_device_of_a_nodes_own_may_be_given_to_one_more_node() {
     let local = |devices: &str| {
         DB.replace("device = \"/dev/sdc4\"", &format!("local = true\ndevices = {{ {devices} }}"))
     };
-    let mut cluster = Cluster::with(&local("lx4 = \"/dev/a\", lx5 = \"/dev/b\""));
-    cluster.assign("db");
+    let mut cluster = Cluster::founded(&local("lx4 = \"/dev/a\", lx5 = \"/dev/b\""));
+    cluster.assign("db", LX4).unwrap();
     cluster.apply(&local("lx4 = \"/dev/a\", lx5 = \"/dev/c\""));
     assert_eq!(cluster.state.waits_for_next_acquisition(&group("db")), None);
     cluster.apply(&local("lx4 = \"/dev/x\", lx5 = \"/dev/c\""));
@@ -360,7 +281,7 @@ fn a_device_of_a_nodes_own_may_be_given_to_one_more_node() {
 
 #[test]
 fn the_plan_says_what_takes_effect_now_and_what_later() {
-    let cluster = Cluster::held();
+    let cluster = held();
     let next = DB.replace("[\"lx4\", \"lx5\"]", "[\"lx5\"]").replace("/opt/db stop", "/opt/db end");
     let next = format!("{next}[[group]]\nname = \"new\"\nnodes = [\"lx4\"]\n");
     let said = cluster.state.effects_of(&config(&next), false);
