@@ -117,7 +117,7 @@ name! {
     NodeName
 }
 pub use group_name::GroupName;
-pub use instance_name::{INSTANCE_NAME_BYTES_MAX, InstanceName};
+pub use instance_name::{INSTANCE_NAME_BYTES_MAX, INSTANCE_RESOURCE_PREFIX, InstanceName};
 
 name! {
     /// The name of a resource, unique within its group.

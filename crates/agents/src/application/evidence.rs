@@ -1,35 +1,21 @@
 //! When evidence of an application is gathered, and how its own command takes part.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 
-use regent_model::NodeName;
 use regent_model::action::{Failure, Op, Outcome};
-use regent_model::evidence::EvidenceHead;
-use regent_model::journal::Level;
-use rustix::process::Signal;
+use regent_model::ids::INSTANCE_RESOURCE_PREFIX;
 
 use super::Application;
-use crate::cgroup::Folder;
-use crate::command::{self, COMMAND_FOLDER, Command, Ended, Finished, Program};
-use crate::evidence::{self, Look, Subject};
-use crate::output::Output;
+use crate::command::{Ended, Finished};
+use crate::evidence::{Gathering, is_worth_while};
 use crate::slot::{self, Key};
 use crate::sync::lock;
 
 /// A look at a check that hangs, before it is killed. The engine gives checks so much more time.
 const HUNG_LOOK: Duration = Duration::from_millis(1200);
-/// With less time than this nothing is begun.
-const WORTH_WHILE: Duration = Duration::from_millis(30);
-/// So much of its time, a tenth, is kept for writing down what was seen; at most this.
-const WRITING_MAX: Duration = Duration::from_millis(250);
-/// How long the kernel may take to end a command that was killed, before nobody waits for it.
-const KILL_TAKES: Duration = Duration::from_millis(100);
-/// So much of what the command says is kept, in bytes.
-const OUTPUT_BYTES: usize = 256 << 10;
-
 /// What the commands of every application ended with last.
 #[derive(Default)]
 pub(crate) struct Answers(Mutex<BTreeMap<Key, BTreeMap<String, Answered>>>);
@@ -42,7 +28,7 @@ struct Answered {
 
 impl Answers {
     /// Takes note of an answer.
-    pub(super) fn note(&self, key: Key, action: &str, finished: &Finished) {
+    pub(crate) fn note(&self, key: Key, action: &str, finished: &Finished) {
         let answer = Answered { at: SystemTime::now(), took: finished.took, ended: finished.ended };
         lock(&self.0).entry(key).or_default().insert(action.to_owned(), answer);
     }
@@ -52,7 +38,7 @@ impl Answers {
         lock(&self.0).get(key).and_then(|all| all.get(action)).is_some_and(|a| a.ended == Ended::TimedOut)
     }
 
-    fn in_words(&self, key: &Key) -> Vec<String> {
+    pub(crate) fn in_words(&self, key: &Key) -> Vec<String> {
         let all = lock(&self.0);
         let mut answers: Vec<(&String, &Answered)> = all.get(key).into_iter().flatten().collect();
         answers.sort_by_key(|(_, answer)| std::cmp::Reverse(answer.at));
@@ -104,108 +90,35 @@ impl Application<'_> {
     fn keep_evidence(&self, why: &str, until: Instant, with_command: bool) {
         let Some(diagnose) = &self.config.diagnose else { return };
         let job = self.context.job;
-        let begun = Instant::now();
-        let time = until.saturating_duration_since(begun);
-        if time < WORTH_WHILE || job.is_called_off() || self.looked.replace(true) {
+        if !is_worth_while(until) || job.is_called_off() || self.looked.replace(true) {
             return;
         }
-        // What was let go of is nobody's to look at any more.
-        let Ok(Some(folder)) = Folder::open(&self.path()) else { return };
-        job.now_doing("gathering evidence");
-        let inner = self.context.inner;
-        let look = Look::begin(Subject {
-            cgroup: self.path(),
-            output: self.output_path(""),
-            answers: inner.answers.in_words(&slot::key(self.context.run)),
-        });
-        let seen_by = until - (time / 10).min(WRITING_MAX);
-        let line = diagnose.command.as_deref().filter(|_| with_command);
-        let said = line.map(|line| self.diagnose(line, why, &folder, seen_by));
-        let (seen, mut complete) = look.seen(seen_by);
-        let mut text = format!("{why}\n");
-        if let Some(said) = said {
-            complete &= said.is_ok();
-            let (how, output) = said.unwrap_or_else(|(how, output)| (how, output));
-            let _ = writeln!(text, "{}{how}\n{output}", evidence::headline("what its diagnose command says"));
-        }
-        text.push_str(&seen);
-        let keep = |head| evidence::keep(inner.evidence.clone(), head, &text, until);
-        match self.head(why, begun, complete).and_then(keep) {
-            Ok(head) => {
-                let (id, group) = (head.id(), &self.context.run.group);
-                let short = if complete { "" } else { ", not all that was to be seen" };
-                let what = format!("evidence {id} is kept{short}: regent evidence {group} --show {id}");
-                job.record(Level::Notice, what, begun.elapsed(), String::new());
-            }
-            Err(error) => job.warn(format!("evidence is not kept: {error}"), text),
-        }
-    }
-
-    fn head(&self, why: &str, begun: Instant, complete: bool) -> Result<EvidenceHead, String> {
-        let run = self.context.run;
-        let node = run.environment.iter().find(|(key, _)| key == "REGENT_NODE");
-        let node = node.and_then(|(_, node)| NodeName::new(node.as_str()).ok());
-        Ok(EvidenceHead {
-            number: 0,
-            node: node.ok_or("nobody said which node this is")?,
-            group: run.group.clone(),
-            application: self.config.name.clone(),
-            epoch: run.epoch,
-            at_ms: evidence::wall_ms(),
-            reason: why.lines().next().unwrap_or_default().to_owned(),
-            took_ms: u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX),
-            complete,
-            bytes: 0,
-        })
-    }
-
-    /// Runs the user's own command in the application's control group, where the guard can end it with everything
-    /// else. Gives how it ended and what it said; as an error, where it did not end by itself.
-    fn diagnose(
-        &self,
-        line: &str,
-        why: &str,
-        folder: &Folder,
-        until: Instant,
-    ) -> Result<(String, String), (String, String)> {
-        let not = |why: String| (format!("it could not be run: {why}"), String::new());
-        let pids: Vec<String> = folder.all_processes().iter().map(ToString::to_string).collect();
-        let mut environment = self.environment("diagnose");
-        environment.retain(|(key, _)| key != "REGENT_FAILURE");
-        environment.push(("REGENT_FAILURE".to_owned(), why.to_owned()));
-        environment.push(("REGENT_PIDS".to_owned(), pids.join(" ")));
-        let command = Command {
-            program: Program::Shell(line),
-            environment: &environment,
+        let gathering = Gathering {
+            context: self.context,
+            diagnose,
             user: self.user.as_ref(),
-            input: None,
-            hung: Signal::KILL,
+            environment: self.environment("diagnose"),
+            cgroups: self.with_its_instances(),
+            output: self.output_path(""),
+            answers: self.context.inner.answers.in_words(&slot::key(self.context.run)),
         };
-        let own = folder.create_numbered(COMMAND_FOLDER).map_err(not)?;
-        let path = self.output_path("diagnose");
-        let output = Output::create(&path, self.user.as_ref());
-        let begun = Instant::now();
-        let mut running = match command::spawn(&command, &own, &output) {
-            Ok(running) => running,
-            Err(why) => {
-                let _ = own.remove();
-                return Err(not(why));
-            }
-        };
-        let ended = running.wait(&output, until, self.context.job);
-        output.trim();
-        let killed = own.end(Duration::ZERO, Instant::now() + KILL_TAKES);
-        // Who does not die at once is reaped when he does, and nobody waits for it.
-        if ended == Ended::TimedOut && running.ended().is_none() {
-            let (mut child, _) = running.into_parts();
-            let reap = std::thread::Builder::new().name("regent-reap".into());
-            let _ = reap.spawn(move || child.wait());
-        }
-        let mut how = format!("it {} after {} ms", ended.in_words(), begun.elapsed().as_millis());
-        if let Err(why) = killed {
-            let _ = write!(how, "; {why}");
-        }
-        let said = output.tail(OUTPUT_BYTES);
-        if matches!(ended, Ended::Exit(_)) { Ok((how, said)) } else { Err((how, said)) }
+        gathering.keep(why, until, with_command);
+    }
+
+    /// Its control group, and those of the instances of its group: one that only starts a database has nothing in its own
+    /// that could tell why.
+    fn with_its_instances(&self) -> Vec<PathBuf> {
+        let own = self.path();
+        let beside = own.parent().and_then(|group| std::fs::read_dir(group).ok());
+        let entries = beside.into_iter().flatten().flatten();
+        let is_one =
+            |name: &std::ffi::OsStr| name.as_encoded_bytes().starts_with(INSTANCE_RESOURCE_PREFIX.as_bytes());
+        let mut instances: Vec<PathBuf> = entries
+            .filter(|e| is_one(&e.file_name()))
+            .map(|e| e.path())
+            .filter(|path| *path != own)
+            .collect();
+        instances.sort();
+        std::iter::once(own).chain(instances).collect()
     }
 }

@@ -2,11 +2,10 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Sections, Subject, processes, sockets};
-use crate::cgroup::Folder;
+use super::{Sections, Subject, processes, processes_of, sockets};
 use crate::output::Output;
 
 /// So much of the end of every output is shown, in bytes.
@@ -19,12 +18,9 @@ const KERNEL_LINES: usize = 40;
 pub(super) fn all(subject: &Subject, sections: &mut Sections<'_>) {
     sections.add("last answers of its commands and monitors", || subject.answers.join("\n"));
     sections.add("last lines of their output", || outputs(&subject.output));
-    sections.add("memory and load of its processes together", || control_group(&subject.cgroup));
+    sections.add("memory and load of its processes together", || control_groups(&subject.cgroups));
     sections.add("the machine", machine);
-    let pids = match Folder::open(&subject.cgroup) {
-        Ok(Some(folder)) => folder.all_processes(),
-        Ok(None) | Err(_) => Vec::new(),
-    };
+    let pids = processes_of(&subject.cgroups);
     sections.add("processes", || processes::tree(&pids));
     if !pids.is_empty() {
         sections.add("where their threads are in the kernel", || processes::stacks(&pids));
@@ -37,7 +33,7 @@ pub(super) fn all(subject: &Subject, sections: &mut Sections<'_>) {
 
 fn outputs(folder: &Path) -> String {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut files: Vec<(SystemTime, std::path::PathBuf)> =
+    let mut files: Vec<(SystemTime, PathBuf)> =
         entries.filter_map(|e| Some((e.metadata().ok()?.modified().ok()?, e.path()))).collect();
     files.sort();
     let mut text = String::new();
@@ -53,6 +49,14 @@ fn outputs(folder: &Path) -> String {
 
 fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
+}
+
+fn control_groups(all: &[PathBuf]) -> String {
+    let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+    match all {
+        [one] => control_group(one),
+        all => all.iter().map(|path| format!("--- {}\n{}", name(path), control_group(path))).collect(),
+    }
 }
 
 fn control_group(path: &Path) -> String {

@@ -5,6 +5,7 @@
 //! on: both are done on threads of their own, which are waited for no longer than the budget. What was seen by then is
 //! kept. What is least likely to hang is looked at first.
 
+mod gather;
 mod look;
 mod processes;
 mod shelf;
@@ -19,8 +20,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use regent_model::evidence::EvidenceHead;
 
+use crate::cgroup::Folder;
 use crate::sync::{lock, wait_until};
 
+pub(crate) use gather::{Gathering, is_worth_while};
 pub use shelf::{FOLDER, list, show};
 
 /// One piece of evidence is not longer than this, in bytes.
@@ -35,8 +38,8 @@ static LOOKERS: AtomicUsize = AtomicUsize::new(0);
 /// What is looked at.
 #[derive(Debug, Clone)]
 pub(crate) struct Subject {
-    /// The application's control group.
-    pub(crate) cgroup: PathBuf,
+    /// The control groups of what failed.
+    pub(crate) cgroups: Vec<PathBuf>,
     /// The folder with the output of its commands.
     pub(crate) output: PathBuf,
     /// What its commands ended with last.
@@ -114,6 +117,12 @@ impl Sections<'_> {
             let _ = writeln!(lock(&self.0.0).text, "{}{text}", headline(name));
         }
     }
+}
+
+/// The processes of these control groups.
+fn processes_of(cgroups: &[PathBuf]) -> Vec<i32> {
+    let folders = cgroups.iter().filter_map(|path| Folder::open(path).ok().flatten());
+    folders.flat_map(|folder| folder.all_processes()).collect()
 }
 
 /// The line above a section.

@@ -7,6 +7,7 @@
 mod acquire;
 mod commands;
 mod environment;
+mod evidence;
 mod gtm;
 mod installed;
 mod known;
@@ -84,6 +85,7 @@ pub(crate) fn work(context: &Context<'_>, config: &InstanceConfig) -> Result<Out
         (Op::Probe, _) => acquire::probe(&instance),
         (Op::Acquire, _) => acquire::acquire(&instance),
         (Op::Release, _) => stopping::release(&instance),
+        (Op::Monitor, How::Evidence) => evidence::gather(&instance),
         (Op::Monitor, _) => acquire::monitor(&instance),
         (Op::Swap, _) => Err(Failure::because("an instance has no interface to move from")),
     }
@@ -247,6 +249,11 @@ impl Instance<'_> {
         let command = self.command(call);
         job.now_doing(&format!("running {}", call.what));
         let finished = command::run(&command, &folder, &self.output_path(call.what), until, job);
+        if let Ok(finished) = &finished
+            && !self.beside
+        {
+            self.context.inner.answers.note(slot::key(self.context.run), call.what, finished);
+        }
         finished.map_err(|e| Failure::because(format!("{}: {e}", call.what)))
     }
 

@@ -85,6 +85,7 @@ fn until_it_runs(instance: &Instance<'_>, until: Instant) -> Result<(), Failure>
 /// It does not run: nothing of it is left running. The folder stays on the guard's list.
 fn undo(instance: &Instance<'_>, folder: &Folder, why: Failure) -> Failure {
     instance.expect_end();
+    instance.evidence_before_end(&why.reason, Duration::ZERO);
     let ended = stopping::end_everything(instance, folder, Instant::now() + UNDO);
     instance.tell(false);
     match ended {

@@ -29,6 +29,7 @@ pub(super) fn release(instance: &Instance<'_>) -> Result<Outcome, Failure> {
             let name = instance.take_host_name(job.until(limit / 2));
             if let Err(why) = name.and_then(|_name| ask(instance, job.until(limit))) {
                 job.check()?;
+                instance.evidence_before_end(&why.reason, kept_back);
                 job.warn(format!("{}; it is forced down", why.reason), why.evidence);
                 end_everything(instance, &folder, job.soft_deadline())?;
             }

@@ -1,13 +1,14 @@
 //! Evidence before recovery: what is in it, and that it ends.
 
+use std::path::Path;
 use std::time::Duration;
 
 use regent_agents::evidence::{list, show};
 use regent_model::action::{How, Op, Resource};
-use regent_model::config::{ApplicationConfig, Diagnose, MainProcess};
+use regent_model::config::{ApplicationConfig, Diagnose, InstanceCommands, InstanceKind, MainProcess};
 use regent_model::evidence::EvidenceHead;
 
-use crate::support::{Answer, Cgroup, Node, app, application, eventually};
+use crate::support::{Answer, Cgroup, Folder, Node, app, application, eventually};
 
 fn diagnosed(start: &str, command: Option<String>, budget_ms: u64) -> ApplicationConfig {
     let diagnose = Diagnose { command, budget: Duration::from_millis(budget_ms) };
@@ -111,8 +112,11 @@ fn a_release_that_is_asked_for_ends_the_gathering_of_evidence() {
 #[test]
 fn a_start_that_fails_and_a_stop_that_hangs_leave_evidence_before_anything_is_killed() {
     let mut node = Node::new();
-    let mut config =
-        diagnosed("sleep 299 & echo half way; exit 4", Some("echo pids: $REGENT_PIDS".into()), 3000);
+    let mut config = diagnosed(
+        "sleep 299 & until grep -q ^sleep /proc/$!/cmdline; do :; done; echo half way; exit 4",
+        Some("echo pids: $REGENT_PIDS".into()),
+        3000,
+    );
     node.run(Op::Acquire, &app(config.clone())).failed();
     let (head, text) = kept(&node).pop().unwrap();
     assert!(head.reason.starts_with("its start failed: the start command exited with 4"), "{head:?}");
@@ -168,4 +172,63 @@ fn where_evidence_cannot_be_written_it_is_said_and_nothing_else_suffers() {
         answer.story()
     );
     node.run(Op::Release, &resource).stopped();
+}
+
+/// A script that starts a database, and the database: each in a control group of its own.
+fn started_by_a_script(node: &mut Node, folder: &Path) -> (Resource, Resource) {
+    let pid = folder.join("pid").display().to_string();
+    let commands = InstanceCommands {
+        start: Some(format!("setsid sleep 86402 & echo $! > {pid}")),
+        stop: Some("true".into()),
+        status: Some(format!("grep -q sleep /proc/$(cat {pid})/cmdline")),
+        ..InstanceCommands::default()
+    };
+    let mut config = crate::instance::config("cacheha1", InstanceKind::Command, folder);
+    let command = Some("echo failure=$REGENT_FAILURE pids=$REGENT_PIDS".to_owned());
+    config.diagnose = Some(Diagnose { command: command.clone(), budget: Duration::from_secs(5) });
+    (config.commands, config.autostart) = (commands, true);
+    config.stop_timeout = Duration::from_secs(1);
+    let script = app(diagnosed("sleep 86403 & exit 0", command, 5000));
+    let instance = crate::instance::instance(config);
+    node.run(Op::Acquire, &instance).runs();
+    node.run(Op::Acquire, &script).runs();
+    (script, instance)
+}
+
+#[test]
+fn evidence_of_a_script_around_a_database_shows_the_database_which_has_evidence_of_its_own() {
+    let (folder, mut node) = (Folder::new(), Node::new());
+    let (script, instance) = started_by_a_script(&mut node, &folder.0);
+    let pids = |resource: &str| {
+        let main = node.app_cgroup(resource).join("main/cgroup.procs");
+        std::fs::read_to_string(main).unwrap().split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let (own, database) = (pids("app"), pids("instance-CACHEHA1"));
+    gather(&mut node, &script, "it says no", Duration::from_secs(5)).runs();
+    let (head, text) = kept(&node).pop().unwrap();
+    assert!(head.complete && head.application.as_str() == "app", "{head:?}");
+    let both = format!("failure=it says no pids={} {}", own.join(" "), database.join(" "));
+    assert!(text.contains(&both) && text.contains("sleep 86402"), "{both} is not in:\n{text}");
+    assert!(text.contains("--- instance-CACHEHA1"), "{text}");
+
+    gather(&mut node, &instance, "it does not answer", Duration::from_secs(5)).runs();
+    let of_it = |node: &Node| {
+        let all = kept(node).into_iter().filter(|(head, _)| head.application.as_str() == "instance-CACHEHA1");
+        all.collect::<Vec<_>>()
+    };
+    let (head, text) = of_it(&node).pop().unwrap();
+    assert!(head.complete && head.reason == "it does not answer", "{head:?}");
+    let alone = format!("failure=it does not answer pids={}", database.join(" "));
+    assert!(
+        text.contains(&alone) && text.contains("status: exited with 0 after"),
+        "{alone} is not in:\n{text}"
+    );
+
+    // One that does not stop is looked at before it is forced down.
+    node.run(Op::Release, &script).stopped();
+    let story = node.run(Op::Release, &instance).stopped().story();
+    assert!(story.contains("evidence lx4/3 is kept") && story.contains("forced down"), "{story}");
+    let all = of_it(&node);
+    assert!(all.len() == 2 && all.iter().any(|(head, _)| head.reason.contains("is not down")), "{all:?}");
+    assert!(node.guard.holds_nothing());
 }

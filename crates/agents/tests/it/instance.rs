@@ -31,6 +31,7 @@ pub(crate) fn config(name: &str, kind: InstanceKind, directory: &Path) -> Instan
         vendor: None,
         user: None,
         commands: InstanceCommands::default(),
+        diagnose: None,
         start_timeout: Duration::from_secs(15),
         stop_timeout: Duration::from_secs(10),
         monitor: MonitorTimes::new(Duration::ZERO, Duration::from_secs(30), 2),

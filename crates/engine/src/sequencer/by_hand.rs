@@ -234,6 +234,12 @@ mod tests {
                 .any(|w| matches!(w, Wish::Tell { text, .. } if text.contains("instance DB has ended")));
             assert!(told, "{wishes:?}");
             assert_eq!((bench.word(), bench.sequencer.stage.clone()), ("failed", stage));
+            // In any case it is looked at first.
+            let runs = bench.go();
+            let evidence = runs.iter().find(|r| r.how == How::Evidence).expect("evidence is asked for");
+            assert_eq!(*evidence.resource.name(), db());
+            assert_eq!(evidence.environment.last().unwrap().1, "killed by signal 11");
+            assert!(runs.iter().all(|r| r.op == Op::Monitor), "nothing is ended before: {runs:?}");
         }
     }
 

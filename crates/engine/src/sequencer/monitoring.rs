@@ -207,6 +207,7 @@ impl Sequencer {
         wishes.push(self.tell_slot(Level::Warning, "exited", at, text, Duration::ZERO, ""));
         if unwatched {
             self.slots[at].word = ResourceWord::Failed;
+            self.slots[at].evidence_due = Some(how.to_owned());
         }
         if fails {
             self.failed(now, at, 0, how, wishes);

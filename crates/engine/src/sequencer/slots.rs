@@ -110,9 +110,8 @@ impl Slot {
         };
         let diagnose = match &resource {
             Resource::Application(c) => c.diagnose.as_ref().map(|d| d.budget),
-            Resource::Volume(_) | Resource::Filesystem(_) | Resource::Address(_) | Resource::Instance(_) => {
-                None
-            }
+            Resource::Instance(c) => c.diagnose.as_ref().map(|d| d.budget),
+            Resource::Volume(_) | Resource::Filesystem(_) | Resource::Address(_) => None,
         };
         let own = WatchState::new(None, times, monitoring.action);
         let more = monitoring.watches.iter();

@@ -51,7 +51,7 @@ pub(super) fn application(table: Table, findings: &mut Findings) -> ApplicationD
     let stop_timeout = reader.duration_or("stop_timeout", STOP, "\"60s\"");
     let lapse_grace = reader.duration("lapse_grace", Zero::Allowed, "\"50ms\"");
     let stale = stale::stale(&mut reader);
-    let diagnose = diagnose::read(&mut reader);
+    let diagnose = diagnose::read(&mut reader, "application.diagnose");
     let clients = relations::groups(&mut reader, "clients");
     let bind = bind::bind(&mut reader);
     refuse_nul_in_monitors(&monitoring, name.as_ref(), &mut reader);

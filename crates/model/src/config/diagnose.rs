@@ -1,4 +1,4 @@
-//! Reads `diagnose`: what is looked at before a failure of an application is acted on, and how long that may take.
+//! Reads `diagnose`: what is looked at before a failure of an application or an instance is acted on, and how long that may take.
 
 use std::time::Duration;
 
@@ -28,15 +28,15 @@ impl Default for Diagnose {
     }
 }
 
-/// Nothing when it is turned off.
-pub(super) fn read(reader: &mut Reader<'_>) -> Option<Diagnose> {
+/// Nothing when it is turned off. `place` is the table's name.
+pub(super) fn read(reader: &mut Reader<'_>, place: &'static str) -> Option<Diagnose> {
     if reader.is_flag("diagnose") {
         let on = reader.flag("diagnose")?;
         return on.value.then(Diagnose::default);
     }
     let mut diagnose = Diagnose::default();
     let Some(table) = reader.table("diagnose", FORM) else { return Some(diagnose) };
-    let mut inner = Reader::new("application.diagnose", table, reader.findings);
+    let mut inner = Reader::new(place, table, reader.findings);
     if let Some(command) = inner.text("command", "\"/usr/local/bin/db-diagnose\"") {
         if command.value.contains('\0') {
             let finding = Finding::error(&command.span, "`command` holds a zero byte")
@@ -48,7 +48,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Diagnose> {
     if let Some(timeout) = inner.duration("timeout", Zero::Refused, "\"10s\"") {
         if timeout.value > BUDGET_LONG {
             let text = super::scalar::duration_text(timeout.value);
-            let message = format!("a failed application is restarted or moved up to {text} later for it");
+            let message = format!("what failed is restarted or moved up to {text} later for it");
             let help = "write a shorter `timeout`; what was seen by then is kept in any case";
             inner.findings.add(Finding::warning(&timeout.span, message).help(help));
         }

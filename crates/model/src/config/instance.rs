@@ -13,7 +13,7 @@ use super::limits;
 use super::reader::Reader;
 use super::scalar::{self, Refused, refused};
 use super::tree::{At, Table};
-use super::{MonitorTimes, RestartLimits};
+use super::{Diagnose, MonitorTimes, RestartLimits, diagnose};
 use crate::ids::{INSTANCE_NAME_BYTES_MAX, InstanceName, ResourceName};
 
 /// The first port that is proposed for an instance: what the vendor's installation begins with.
@@ -143,6 +143,8 @@ pub struct InstanceConfig {
     pub user: Option<String>,
     /// How it is driven, where its kind is `command`.
     pub commands: InstanceCommands,
+    /// What is looked at before a failure of it is acted on.
+    pub diagnose: Option<Diagnose>,
     /// How long a start may take, recovery included.
     pub start_timeout: Duration,
     /// How long a stop may take; then it is forced down.
@@ -154,6 +156,19 @@ pub struct InstanceConfig {
     pub limits: RestartLimits,
     /// The group's [`super::GroupConfig::hostname`].
     pub hostname: Option<String>,
+}
+
+impl InstanceConfig {
+    /// Every command line of it, with its key.
+    #[must_use]
+    pub fn commands(&self) -> Vec<(&'static str, &str)> {
+        let InstanceCommands { start, stop, force, status, version } = &self.commands;
+        let all =
+            [("start", start), ("stop", stop), ("force", force), ("status", status), ("version", version)];
+        let own = all.into_iter().filter_map(|(key, line)| Some((key, line.as_deref()?)));
+        let diagnose = self.diagnose.iter().filter_map(|d| Some(("diagnose", d.command.as_deref()?)));
+        own.chain(diagnose).collect()
+    }
 }
 
 /// Names of data servers, each with its address, and its port if one is written.
@@ -220,6 +235,7 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
     let vendor = reader.path("vendor", "product's place", "\"/usr/lib/fis-gtm\"").map(|v| v.value);
     let user = reader.text("user", "\"cacheusr\"").map(|u| u.value);
     let commands = commands(&mut reader, kind.as_ref());
+    let diagnose = diagnose::read(&mut reader, "instance.diagnose");
     let start_timeout = reader.duration_or("start_timeout", START_TIMEOUT, "\"10m\"");
     let stop_timeout = reader.duration_or("stop_timeout", STOP_TIMEOUT, "\"60s\"");
     let monitor = limits::monitor(&mut reader, "instance.monitor", MONITOR).times;
@@ -244,6 +260,7 @@ pub(super) fn instance(table: Table, findings: &mut Findings) -> InstanceDraft {
             vendor,
             user,
             commands,
+            diagnose,
             start_timeout,
             stop_timeout,
             monitor,

@@ -7,10 +7,11 @@ use serde::{Deserialize, Serialize};
 use super::{NameError, ResourceName, check_name};
 
 /// What stands before an instance's name in the name of its resource.
-const PREFIX: &str = "instance-";
+/// The resource of an instance, and with it its control group, is named so, and by its name.
+pub const INSTANCE_RESOURCE_PREFIX: &str = "instance-";
 
 /// The longest name of an instance, in bytes: its resource's name must be one, too.
-pub const INSTANCE_NAME_BYTES_MAX: usize = super::NAME_BYTES_MAX - PREFIX.len();
+pub const INSTANCE_NAME_BYTES_MAX: usize = super::NAME_BYTES_MAX - INSTANCE_RESOURCE_PREFIX.len();
 
 /// The name of an instance. Case does not matter: it is kept, compared and shown in upper case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ impl InstanceName {
     /// The name of its resource in its group: `instance-NAME`.
     #[must_use]
     pub fn resource(&self) -> ResourceName {
-        ResourceName(format!("{PREFIX}{}", self.0))
+        ResourceName(format!("{INSTANCE_RESOURCE_PREFIX}{}", self.0))
     }
 }
 

@@ -1,4 +1,4 @@
-//! What applications name: files in their commands, as far as that can be seen without a shell, and users.
+//! What applications and instances name: files in their commands, as far as that can be seen without a shell, and users.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -24,7 +24,7 @@ pub enum Word {
     File(PathBuf),
 }
 
-/// The files that the commands of a group's applications name, each with the application and the key. What lies on the
+/// The files that the commands of a group's applications and instances name, each with whose it is and the key. What lies on the
 /// group's own file systems is there only while they are: of that only the programs count ([`moves`]).
 #[must_use]
 pub fn words_of(group: &GroupConfig) -> Vec<(String, Word)> {
@@ -33,6 +33,12 @@ pub fn words_of(group: &GroupConfig) -> Vec<(String, Word)> {
         for (key, line) in application.commands() {
             let command = if key == "script" { "" } else { " command" };
             let whose = format!("the {key}{command} of {}", application.name);
+            found.extend(words_in(line).into_iter().map(|word| (whose.clone(), word)));
+        }
+    }
+    for instance in &group.instances {
+        for (key, line) in instance.commands() {
+            let whose = format!("the {key} command of {}", instance.name);
             found.extend(words_in(line).into_iter().map(|word| (whose.clone(), word)));
         }
     }
