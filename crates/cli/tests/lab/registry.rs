@@ -66,8 +66,13 @@ fn what_is_registered_on_one_node_is_so_on_both_and_is_held_against_what_each_ha
 
 /// The guide's way for the second node, whichever node it is typed on.
 fn registered_on_both(cluster: &Cluster) {
-    let create = format!("ccontrol create cacheha1 directory=\"{DIRECTORY}\" versionid=\"5.2.0.400\"");
-    assert!(says(cluster, "lx4", &create).contains("free port 1972"));
+    let guides = format!("ccontrol create cacheha1 directory=\"{DIRECTORY}\" versionid=\"5.2.0.400\"");
+    let blind = shell(cluster, "lx5", &guides);
+    assert!(told(&blind).contains("is not to be seen here") && !blind.status.success(), "{}", told(&blind));
+    // One whose version nobody reads but whoever tells it.
+    let create = format!("{guides} kind=command start=true");
+    let done = says(cluster, "lx4", &create);
+    assert!(done.contains("of the kind command, with the free port 1972"), "{done}");
     for node in ["lx4", "lx5"] {
         until(&format!("registered on {node}"), cluster, || {
             let row =
