@@ -140,7 +140,7 @@ pub fn console(instance: &InstanceStatus) -> Result<String> {
     let path = match instance.kind {
         InstanceKind::Cache => format!("{directory}/mgr/cconsole.log"),
         InstanceKind::Iris => format!("{directory}/mgr/messages.log"),
-        InstanceKind::Gtm => format!("/run/regent/gtm/{}.log", instance.name),
+        InstanceKind::Gtm => format!("/run/regent/work/gtm/{}.log", instance.name),
         InstanceKind::Command => {
             let what =
                 format!("{} is of the kind command: where it logs, its own commands know", instance.name);

@@ -111,7 +111,7 @@ fn the_log_of_an_instance_and_what_only_the_vendor_has() {
         .map(|kind| ccontrol::console(&with(kind)).unwrap());
     assert_eq!(
         logs.concat(),
-        "/store1/c52ha/mgr/cconsole.log\n/store1/c52ha/mgr/messages.log\n/run/regent/gtm/CACHEHA1.log\n"
+        "/store1/c52ha/mgr/cconsole.log\n/store1/c52ha/mgr/messages.log\n/run/regent/work/gtm/CACHEHA1.log\n"
     );
     let unknown = ccontrol::console(&with(InstanceKind::Command)).unwrap_err();
     let view = ccontrol::elsewhere("view", &with(InstanceKind::Cache));
