@@ -10,6 +10,9 @@ use regent_api::{Answer, MESSAGE_BYTES_MAX, Request, Status};
 
 use crate::trouble::{Result, Trouble};
 
+/// What to do when command and daemon are of different releases.
+const OTHER_RELEASE: &str = "if the daemon is of another release, let it begin anew with the one that is installed: \
+                             systemctl restart regent, or: regent node stop --takeover, and regent node start";
 /// How long an answer may take that needs nobody but the daemon.
 const PATIENCE_LOOK: Duration = Duration::from_secs(5);
 /// How long an answer may take that needs a majority; the daemon gives up earlier, and says so.
@@ -101,8 +104,13 @@ impl Client {
                 Trouble::unreachable(format!("{what} was asked, but gave no answer within {s} s"))
                     .next("it may be paused or overloaded; whether an order was carried out: regent status")
             }
-            io::ErrorKind::InvalidData => Trouble::unreachable(format!("{what} answered nonsense: {error}"))
-                .next("is it of another version? regent --version here, and on the node"),
+            io::ErrorKind::InvalidData => {
+                let own = regent_node::version();
+                let error = error.to_string();
+                let error = error.split(", expected").next().unwrap_or(&error);
+                let what = format!("this command, of Regent {own}, does not understand what {what} answered");
+                Trouble::unreachable(format!("{what}: {error}")).next(OTHER_RELEASE)
+            }
             _ => Trouble::unreachable(format!("the talk with {what} broke off: {error}"))
                 .next("regent status shows whether an order was carried out"),
         }
@@ -223,7 +231,7 @@ pub fn mismatch(answer: &Answer) -> Trouble {
     let text = format!("{answer:?}");
     let start: String = text.chars().take(60).collect();
     Trouble::unreachable(format!("the daemon answered something else than was asked: {start}"))
-        .next("is it of another version? regent --version here, and on the node")
+        .next(OTHER_RELEASE)
 }
 
 #[cfg(test)]
@@ -282,7 +290,11 @@ mod tests {
         let absent = local(&path).ask(&Request::Status).unwrap_err();
         assert_eq!(absent.exit, Exit::Unreachable);
         assert_eq!(absent.next, ["regent node start"]);
-        for (answer, word) in [("hello\n", "nonsense"), ("", "broke off")] {
+        for (answer, word) in [
+            ("hello\n", "does not understand"),
+            ("{\"of_tomorrow\":{}}\n", "answered: unknown variant `of_tomorrow`"),
+            ("", "broke off"),
+        ] {
             let server = serve_once(&path, answer);
             let trouble = local(&path).ask(&Request::Status).unwrap_err();
             assert!(trouble.exit == Exit::Unreachable && trouble.what.contains(word), "{trouble}");

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use regent_api::{Answer, MESSAGE_BYTES_MAX, Request};
+use regent_guard::release;
 
 use crate::clients;
 use crate::os::{self, Caller};
@@ -93,10 +94,15 @@ fn serve(stream: &UnixStream, is_full: bool, house: &House) -> io::Result<()> {
         match serde_json::from_slice::<Request>(&line) {
             Ok(request) => house.answers.serve(request, &mut |answer| result = send(stream, answer)),
             Err(error) => {
-                let reason = format!("the daemon does not understand the request: {error}");
+                // Without the list of everything that it would understand.
+                let error = error.to_string();
+                let error = error.split(", expected").next().unwrap_or(&error);
+                let release = release::version();
+                let reason =
+                    format!("the daemon, of Regent {release}, does not understand the request: {error}");
                 refused(&reason);
-                let advice =
-                    "is the command of another version? regent --version, and the version in regent status";
+                let advice = "if regent --version says another one, let the daemon begin anew: systemctl restart \
+                              regent, or: regent node stop --takeover, and regent node start";
                 result = send(stream, &Answer::refused(reason, advice));
             }
         }
@@ -155,6 +161,10 @@ mod tests {
         for nonsense in [&b"hello\n"[..], b"{}\n", b"\xff\xfe\n", b"\n"] {
             assert!(matches!(ask(&stream, nonsense), Answer::Refused(_)), "{nonsense:?}");
         }
+        let Answer::Refused(refusal) = ask(&stream, b"{\"of_tomorrow\":{}}\n") else { panic!() };
+        assert!(refusal.reason.contains(release::version()), "{refusal:?}");
+        assert!(refusal.reason.ends_with("unknown variant `of_tomorrow`"), "{refusal:?}");
+        assert!(refusal.advice.contains("regent --version"), "{refusal:?}");
         assert_eq!(ask(&stream, b"\"status\"\n"), Answer::Done("Status".into()));
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
     }

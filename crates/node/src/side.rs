@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use regent_api::{NodeWord, NodesAnswer, NodesAsk};
+use regent_guard::release;
 use regent_model::config::{self, Config};
 use regent_model::{NodeId, NodeName};
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,13 @@ const AT_ONCE: usize = 4;
 enum Message {
     Ask { number: u64, config: String, ask: NodesAsk },
     Answer { number: u64, node: NodeName, word: NodeWord },
+}
+
+/// What every release says of a question, also of one that this one does not know.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Unknown {
+    Ask { number: u64 },
 }
 
 /// The side channel of a daemon.
@@ -104,8 +112,19 @@ impl Side {
             Ok(Message::Ask { number, config, ask }) => self.work_for(from, number, config, ask),
             Err(error) => {
                 tracing::warn!(peer = %from, %error, "a question was not understood; is the peer of another version?");
+                if let Some(answer) = self.to_unknown(text) {
+                    self.send(from, &answer);
+                }
             }
         }
+    }
+
+    /// The answer to a question that only a later release knows: whoever asks must not wait for one that cannot come.
+    fn to_unknown(&self, text: &[u8]) -> Option<Message> {
+        let Unknown::Ask { number } = serde_json::from_slice(text).ok()?;
+        let word =
+            NodeWord::Unable(format!("Regent {} runs there, which does not know this", release::version()));
+        Some(Message::Answer { number, node: self.me.clone(), word })
     }
 
     fn work_for(self: &Arc<Self>, from: NodeId, number: u64, config: String, ask: NodesAsk) {
@@ -179,5 +198,23 @@ impl Side {
 fn compare_clocks(word: &mut NodeWord) {
     if let NodeWord::Surveyed(survey) = word {
         survey.clock_ahead_ms -= equipment::wall_ms();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_of_a_later_release_is_answered_with_the_release_that_does_not_know_it() {
+        let side = Side::new(NodeName::new("lx4").unwrap(), 1);
+        let later = br#"{"ask":{"number":7,"config":"","urgent":true,"ask":{"of_tomorrow":{"group":"g"}}}}"#;
+        let Some(Message::Answer { number: 7, node, word: NodeWord::Unable(why) }) = side.to_unknown(later)
+        else {
+            panic!("it is left without an answer");
+        };
+        assert!(node.as_str() == "lx4" && why.contains(release::version()), "{why}");
+        assert!(side.to_unknown(br#"{"answer":{"number":7}}"#).is_none());
+        assert!(side.to_unknown(b"nonsense").is_none());
     }
 }
