@@ -1,6 +1,6 @@
 //! What a node sees of the instances of the configuration on itself: looked at beside all agents, and nothing is changed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -16,8 +16,9 @@ use crate::mountinfo::{self, Mount};
 
 /// A longer lock file is none.
 const LOCK_BYTES_MAX: u64 = 4096;
-/// The state of a socket that listens, as the kernel's tables write it.
+/// The states of sockets, as the kernel's tables write them.
 const LISTENS: &str = "0A";
+const CONNECTED: &str = "01";
 
 impl Inspector {
     /// What is here of every instance. It reads from the groups' file systems, and hangs if one of them hangs.
@@ -27,10 +28,10 @@ impl Inspector {
             return BTreeMap::new();
         }
         let mounts = mountinfo::own().unwrap_or_default();
-        let listeners = listeners();
+        let (listeners, connected) = sockets();
         let look = |(group, instance): (&std::sync::Arc<GroupConfig>, &std::sync::Arc<InstanceConfig>)| {
             let folder = self.folder_of(group, instance);
-            (instance.name.clone(), look(group, instance, &folder, &mounts, &listeners))
+            (instance.name.clone(), look(group, instance, &folder, &mounts, &listeners, &connected))
         };
         let mut looks: BTreeMap<InstanceName, InstanceLook> = config.instances().map(look).collect();
         // At last, so that nothing older is told than what an agent has told meanwhile.
@@ -53,6 +54,7 @@ fn look(
     folder: &Path,
     mounts: &[Mount],
     listeners: &[Listener],
+    connected: &[Connected],
 ) -> InstanceLook {
     // Not the commands that look at it, or take it down.
     let main = Folder::open(&folder.join(MAIN_FOLDER)).ok().flatten();
@@ -70,7 +72,21 @@ fn look(
         version: None,
         listed: None,
         lock,
+        application_servers: application_servers(instance, connected),
     }
+}
+
+/// From how many addresses it is used. What asks at the port of another kind need not be an application server.
+fn application_servers(instance: &InstanceConfig, connected: &[Connected]) -> u32 {
+    if instance.kind != InstanceKind::Gtm || !instance.networked {
+        return 0;
+    }
+    let is_its = |c: &&Connected| {
+        c.here.port == instance.port
+            && instance.address.is_none_or(|own| c.here.address.to_canonical() == own)
+    };
+    let peers: BTreeSet<IpAddr> = connected.iter().filter(is_its).map(|c| c.peer.to_canonical()).collect();
+    u32::try_from(peers.len()).unwrap_or(u32::MAX)
 }
 
 fn lock(path: &Path) -> Option<Lock> {
@@ -99,21 +115,37 @@ impl Listener {
     }
 }
 
-/// What listens in this network namespace.
-fn listeners() -> Vec<Listener> {
-    let tables = ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"];
-    let texts = tables.iter().filter_map(|table| fs::read_to_string(table).ok());
-    texts.flat_map(|text| text.lines().skip(1).filter_map(listener).collect::<Vec<_>>()).collect()
+/// A connection, as this end of it has it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Connected {
+    here: Listener,
+    peer: IpAddr,
 }
 
-/// A line of the kernel's table: `  0: 0100007F:1F90 00000000:0000 0A ...`.
-fn listener(line: &str) -> Option<Listener> {
-    let mut words = line.split_whitespace().skip(1);
-    let (local, state) = (words.next()?, words.nth(1)?);
-    if state != LISTENS {
-        return None;
+/// What listens in this network namespace, and what is connected.
+fn sockets() -> (Vec<Listener>, Vec<Connected>) {
+    let (mut listeners, mut connected) = (Vec::new(), Vec::new());
+    for table in ["/proc/thread-self/net/tcp", "/proc/thread-self/net/tcp6"] {
+        let text = fs::read_to_string(table).unwrap_or_default();
+        for (here, peer, state) in text.lines().skip(1).filter_map(socket) {
+            match state {
+                LISTENS => listeners.push(here),
+                CONNECTED => connected.push(Connected { here, peer: peer.address }),
+                _ => {}
+            }
+        }
     }
-    let (address, port) = local.split_once(':')?;
+    (listeners, connected)
+}
+
+/// A line of the kernel's table, its two ends and its state: `  0: 0100007F:1F90 00000000:0000 0A ...`.
+fn socket(line: &str) -> Option<(Listener, Listener, &str)> {
+    let mut words = line.split_whitespace().skip(1);
+    Some((end(words.next()?)?, end(words.next()?)?, words.next()?))
+}
+
+fn end(text: &str) -> Option<Listener> {
+    let (address, port) = text.split_once(':')?;
     // The kernel writes each word of the address as its own machine has it.
     let words = address.as_bytes().chunks(8).map(|word| {
         let text = std::str::from_utf8(word).ok()?;
@@ -130,7 +162,7 @@ fn listener(line: &str) -> Option<Listener> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener};
+    use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, TcpStream};
 
     use super::*;
 
@@ -138,14 +170,18 @@ mod tests {
     fn the_kernels_table_says_what_listens_where() {
         let line = "   0: 0100007F:07B4 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0";
         if cfg!(target_endian = "little") {
-            let found = listener(line);
-            assert_eq!(found, Some(Listener { address: Ipv4Addr::LOCALHOST.into(), port: 1972 }));
+            let here = Listener { address: Ipv4Addr::LOCALHOST.into(), port: 1972 };
+            assert_eq!(socket(line).map(|(here, _, state)| (here, state)), Some((here, LISTENS)));
         }
-        assert_eq!(listener(&line.replace(" 0A ", " 01 ")), None, "a connection is no listener");
-        assert_eq!(listener("sl local_address"), None);
+        assert_eq!(socket("sl local_address"), None);
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let here = socket.local_addr().unwrap();
-        assert!(listeners().contains(&Listener { address: here.ip(), port: here.port() }));
+        let at = Listener { address: here.ip(), port: here.port() };
+        assert!(sockets().0.contains(&at));
+        let client = TcpStream::connect(here).unwrap();
+        let (listeners, connected) = sockets();
+        assert_eq!(listeners.iter().filter(|l| **l == at).count(), 1, "a connection is no listener");
+        assert!(connected.contains(&Connected { here: at, peer: client.local_addr().unwrap().ip() }));
     }
 
     #[test]

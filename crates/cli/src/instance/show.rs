@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::tz::TimeZone;
 use regent_api::{InstanceStatus, Registry};
+use regent_model::config::InstanceKind;
 use regent_model::instance::{Condition, Lock};
 use serde_json::json;
 
@@ -131,7 +132,7 @@ pub fn page(registry: &Registry, instance: &InstanceStatus, zone: &TimeZone, pai
     let used = if used.is_empty() { "none".to_owned() } else { used.join(", ") };
     let off = if instance.networked { "" } else { "; not networked" };
     line("data servers", format!("{used} (at most {}){off}", instance.max_data_servers));
-    line("serves", format!("at most {} application servers", instance.max_application_servers));
+    line("serves", serves_words(instance));
     if !instance.license_servers.is_empty() {
         let all: Vec<_> = instance.license_servers.iter().map(ToString::to_string).collect();
         line(
@@ -174,6 +175,21 @@ fn version_words(registry: &Registry, instance: &InstanceStatus, zone: &TimeZone
         Some(_) => format!("not told: {} has lost touch with the others", registry.node),
         None => format!("not known; regent instance update {} versionid=...", instance.name),
     }
+}
+
+/// How many others may use it, and who minds that.
+fn serves_words(instance: &InstanceStatus) -> String {
+    let most = instance.max_application_servers;
+    let here = instance.here.as_ref().filter(|look| look.running);
+    let used = here.map_or(String::new(), |look| format!("{} now; ", look.application_servers));
+    let minds = match instance.kind {
+        InstanceKind::Gtm => format!("{used}more are told of, and not refused"),
+        InstanceKind::Cache | InstanceKind::Iris => {
+            "its own settings decide; they are not counted here".into()
+        }
+        InstanceKind::Command => "they are not counted here".into(),
+    };
+    format!("at most {most} application server{} ({minds})", if most == 1 { "" } else { "s" })
 }
 
 fn here_words(instance: &InstanceStatus) -> String {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use regent_model::config::{InstanceConfig, MonitorTimes, duration_text};
+use regent_model::config::{Diagnose, InstanceConfig, MonitorTimes, duration_text};
 use toml_edit::{Array, InlineTable, Item, Table, Value};
 
 use super::servers::{self, Server};
@@ -21,6 +21,8 @@ enum Shape {
     Servers,
     /// How it is monitored, typed `interval=10s,failures=2`, or the interval alone.
     Monitor,
+    /// What is looked at when it fails: on or off, the command of its own, or `timeout=10s`.
+    Diagnose,
 }
 
 /// What was typed for a key.
@@ -37,7 +39,7 @@ enum Typed {
 }
 
 /// The keys of `[[instance]]` that can be typed.
-const KEYS: [(&str, Shape); 24] = [
+const KEYS: [(&str, Shape); 25] = [
     ("directory", Shape::Text),
     ("kind", Shape::Text),
     ("port", Shape::Number),
@@ -59,6 +61,7 @@ const KEYS: [(&str, Shape); 24] = [
     ("start_timeout", Shape::Text),
     ("stop_timeout", Shape::Text),
     ("monitor", Shape::Monitor),
+    ("diagnose", Shape::Diagnose),
     ("retries", Shape::Number),
     ("restarts", Shape::Number),
     ("window", Shape::Text),
@@ -186,10 +189,10 @@ impl Shape {
         let value = match self {
             Self::Text => text.into(),
             Self::Number => text.parse::<i64>().ok()?.into(),
-            Self::Flag => match text.to_ascii_lowercase().as_str() {
-                "true" | "yes" | "1" => true.into(),
-                "false" | "no" | "0" => false.into(),
-                _ => return None,
+            Self::Flag => flag(text)?.into(),
+            Self::Diagnose => match flag(text) {
+                Some(on) => on.into(),
+                None => return Some(Typed::Parts(vec![diagnose(text)])),
             },
             Self::List => Value::from(parts(text).collect::<Array>()),
             Self::Servers => return servers::read(text).map(Typed::Servers),
@@ -205,9 +208,24 @@ impl Shape {
             Self::Flag => "true or false",
             Self::List => "a list with commas",
             Self::Servers => servers::WANTED,
+            Self::Diagnose => "true, false, a command, or timeout=10s",
             Self::Monitor => "its interval, or interval=10s,timeout=20s,failures=2",
         }
     }
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Some(true),
+        "false" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// `timeout=10s`, or else a command.
+fn diagnose(text: &str) -> (String, Value) {
+    let timeout = text.strip_prefix("timeout=").map(|value| ("timeout".to_owned(), value.trim().into()));
+    timeout.unwrap_or_else(|| ("command".to_owned(), text.into()))
 }
 
 /// The parts of something, with commas between them.
@@ -257,6 +275,13 @@ fn value_of(has: &InstanceConfig, key: &str) -> String {
         "status" => text(&has.commands.status),
         "version" => text(&has.commands.version),
         "monitor" => monitor_text(&has.monitor),
+        "diagnose" => match &has.diagnose {
+            None => false.to_string(),
+            Some(Diagnose { command, budget }) => {
+                let command = command.as_ref().map_or_else(String::new, |line| format!("{line}, "));
+                format!("{command}timeout={}", duration_text(*budget))
+            }
+        },
         "retries" => has.limits.retries.to_string(),
         "restarts" => has.limits.restarts.to_string(),
         "window" => duration_text(has.limits.window),

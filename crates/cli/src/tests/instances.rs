@@ -63,6 +63,7 @@ pub(super) fn look(node: &str) -> InstanceLook {
         version: None,
         listed: None,
         lock: Some(Lock::Of(file)),
+        application_servers: 0,
     }
 }
 

@@ -320,6 +320,16 @@ fn every_key_of_an_instance_can_be_typed_and_taken_out() {
         (3, 1, 300)
     );
     assert_eq!(instance.user, None);
+    let diagnosed = |typed: &str| {
+        daemon.change(change::update, &["cacheha1", typed]).unwrap();
+        let config = parse(&daemon.text.borrow()).config.unwrap();
+        let diagnose = config.instance(&name("cacheha1")).unwrap().1.diagnose.clone();
+        diagnose.map(|d| (d.command.unwrap_or_default(), d.budget.as_secs()))
+    };
+    assert_eq!(diagnosed("diagnose=no"), None);
+    assert_eq!(diagnosed("diagnose=/x dump a=1,b"), Some(("/x dump a=1,b".to_owned(), 5)));
+    assert_eq!(diagnosed("diagnose=timeout=9s"), Some(("/x dump a=1,b".to_owned(), 9)));
+    assert_eq!(diagnosed("diagnose="), Some((String::new(), 5)));
     let same = daemon.change(
         change::update,
         &["cacheha1", "window=300s", "monitor=30s", "directory=/store1/c52ha/", "kind=gtm"],

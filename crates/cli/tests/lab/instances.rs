@@ -90,6 +90,8 @@ fn an_instance_runs_where_its_group_is_and_nowhere_else_also_by_hand_and_after_a
         listens.lines().count() == 1 && listens.contains(SERVICE),
         "on the service address alone: {listens}"
     );
+    from_one_address_too_many(&cluster);
+    on_storage_that_both_see(&cluster);
     by_hand_on_the_node_that_has_it(&cluster);
     let wrong = refused(&cluster, "lx5", &["instance", "start", "cacheha1"]);
     assert!(wrong.contains("which lx4 has") && wrong.contains("on lx4: regent instance start"), "{wrong}");
@@ -137,6 +139,55 @@ fn an_instance_runs_where_its_group_is_and_nowhere_else_also_by_hand_and_after_a
     let wrong = refused(&cluster, "lx5", &["instance", "start", "cacheha1"]);
     assert!(wrong.contains("no node has ward"), "{wrong}");
     cluster.one_writer();
+}
+
+/// The wrong node has the very files before it, and no lock file in them: it starts nothing all the same.
+fn on_storage_that_both_see(cluster: &Cluster) {
+    let mount = format!("mkdir -p /srv/ward && mount -o ro,noload {} /srv/ward", regent_lab::DEFAULT_DEVICE);
+    sh(cluster, "lx4", &format!("rm {LOCK} && sync -f /srv/ward"));
+    sh(cluster, "lx5", &mount);
+    let there = sh(cluster, "lx5", &format!("ls /srv/ward/db; test -e {LOCK} || echo no lock"));
+    assert!(there.contains("mumps.dat") && there.contains("no lock"), "{there}");
+    for words in [&["ccontrol", "start", "cacheha1", "quietly"][..], &["instance", "start", "cacheha1"]] {
+        let wrong = refused(cluster, "lx5", words);
+        assert!(wrong.contains("which lx4 has"), "{wrong}");
+    }
+    let runs =
+        sh(cluster, "lx5", &format!("ss -Hltn 'sport = :{PORT}'; fuser -m /srv/ward 2>/dev/null || true"));
+    assert_eq!(runs, "", "nothing runs there");
+    let cgroup = "find /sys/fs/cgroup -type d -name instance-CACHEHA1";
+    assert_eq!(sh(cluster, "lx5", &format!("{cgroup} 2>/dev/null || true")), "");
+    sh(cluster, "lx5", "umount /srv/ward && rmdir /srv/ward");
+    assert_eq!(over_the_network(cluster, "write ^A"), "2");
+}
+
+/// The client is one application server, which is as many as there may be; and is one too many where none may be.
+fn from_one_address_too_many(cluster: &Cluster) {
+    let told =
+        || crate::machine::troubles(cluster, "lx4").iter().any(|t| t.contains("CACHEHA1 is used from"));
+    let at_most = |most: &str| {
+        let key = format!("max_application_servers={most}");
+        cluster.order("lx4", &["instance", "update", "cacheha1", &key]);
+    };
+    at_most("0");
+    let far = Command::new("sh");
+    let client = cluster.lab.spawn("client", connected(far)).unwrap();
+    cluster.wait_for("one address too many to be told of", |_| told());
+    assert_eq!(cluster.on("lx4", &["instance", "check"]).status.code(), Some(1));
+    let shown = cluster.order("lx4", &["instance", "status", "cacheha1"]);
+    assert!(shown.contains("at most 0 application servers (1 now; more are told of"), "{shown}");
+    at_most("1");
+    cluster.wait_for("it to be over", |_| !told());
+    let _ended = client.kill().and_then(|()| client.wait());
+}
+
+/// Stays connected to the instance.
+fn connected(mut shell: Command) -> Command {
+    let line =
+        format!("import socket,time; s=socket.create_connection(('{SERVICE}',{PORT})); time.sleep(300)");
+    shell.args(["-c", "exec python3 -c \"$0\"", &line]);
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell
 }
 
 fn by_hand_on_the_node_that_has_it(cluster: &Cluster) {
