@@ -42,6 +42,8 @@ pub use console::{Console, Vocabulary, Wants};
 
 /// The prompt of the shell.
 const PROMPT: &str = "cluadmin> ";
+/// That a cluster event begins or ends: the guide of this shell knows none, and what is done in it says enough.
+const FRAMES: [&str; 2] = ["event_start", "event_complete"];
 /// How long is waited for a service to start or stop: a database may have to recover first.
 const PATIENCE: Duration = Duration::from_secs(600);
 
@@ -269,8 +271,7 @@ fn state_of<'s>(status: &'s Status, name: &str) -> Option<&'s GroupStatus> {
 impl Watches for Shell<'_> {
     fn step(&self, _: &mut Steps, entry: &Entry) -> Result<()> {
         let debug = self.setting.debug;
-        if entry.level == Level::Step && entry.event.is_some() && !debug {
-            // How far a cluster event is: that guide knows none.
+        if FRAMES.contains(&entry.kind.as_str()) && entry.level == Level::Step && !debug {
             return Ok(());
         }
         let level = match entry.level {

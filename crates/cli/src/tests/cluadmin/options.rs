@@ -4,7 +4,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use insta::assert_snapshot;
 use regent_model::event::{Event, EventName, EventNote};
-use regent_model::journal::Level;
+use regent_model::journal::{Entry, Level};
 
 use super::super::samples::{about, entry};
 use super::node::{CACHEHAL, Node, Person, called};
@@ -58,18 +58,18 @@ fn the_trial_of_the_cluster_greets_and_ends() {
     assert_eq!((code, node.lock.borrow().is_none()), (0, true));
 }
 
-/// What happens when the service is relocated: a step, one of a cluster event, and a warning.
+/// What happens when the service is relocated: a step of a cluster event, a warning, and that event's end.
 fn tells(node: &Node) {
     let now = wall_ms();
     let mut seen = about(entry("lx4", 1, now, Level::Step, "unmounted /storage2"), "cachehal", Some(12));
     seen.evidence = "umount /storage2\nexit 0".into();
     let mut warned = about(entry("lx5", 1, now, Level::Warning, "the switch is slow"), "cachehal", None);
     warned.evidence = "link down for 3 s".into();
-    let mut event =
-        about(entry("lx5", 2, now, Level::Step, "get_disk_vg_fs has ended"), "cachehal", Some(40));
     let about_disks = Event::new(EventName::GetDiskVgFs, ["/storage2"]);
-    event.event = Some(EventNote { number: 7, event: about_disks, within: None });
-    node.then_tells.replace(vec![seen, warned, event]);
+    seen.event = Some(EventNote { number: 7, event: about_disks, within: None });
+    let end = entry("lx5", 2, now, Level::Step, "done: get_disk_vg_fs /storage2");
+    let end = Entry { kind: "event_complete".into(), event: seen.event.clone(), ..end };
+    node.then_tells.replace(vec![seen, warned, end]);
 }
 
 #[test]
