@@ -3,6 +3,7 @@
 
 use regent_api::Answer;
 use regent_model::action::{Hand, Outcome, Resource};
+use regent_model::config::GroupConfig;
 use regent_model::ids::{Epoch, GroupName, InstanceName, ResourceName};
 use regent_model::instance::Condition;
 use regent_model::journal::Level;
@@ -30,6 +31,27 @@ impl Engine {
         self.current && leased && self.guard.lease_valid && !self.guard.letting_go && !self.leaving
     }
 
+    /// Why it cannot be done, and what to do for it.
+    fn not_by_hand(
+        &self,
+        name: &InstanceName,
+        hand: Hand,
+        group: &GroupName,
+        resource: &ResourceName,
+        why: &str,
+    ) -> Answer {
+        let cannot = format!("{name} cannot be asked to {} now", hand.word());
+        let has = |d: &GroupConfig| d.resources().iter().any(|r| r.name() == resource);
+        if self.state.definition(group).is_some_and(has) {
+            return Answer::refused(
+                format!("{cannot}: {why}"),
+                format!("regent status shows when {group} is through"),
+            );
+        }
+        let reason = format!("{cannot}: {group} runs as it was acquired, before it had {name}");
+        Answer::refused(reason, format!("regent group restart {group}"))
+    }
+
     /// Begins what somebody asks of an instance, or says why not.
     pub(crate) fn hand_request(
         &mut self,
@@ -49,8 +71,7 @@ impl Engine {
         {
             Ok(run) => run,
             Err(why) => {
-                let reason = format!("{name} cannot be asked to {} now: {why}", hand.word());
-                return Some(Answer::refused(reason, format!("regent status shows when {group} is through")));
+                return Some(self.not_by_hand(name, hand, &group, &resource, why));
             }
         };
         if hand != Hand::Status {

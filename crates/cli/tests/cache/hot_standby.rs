@@ -118,7 +118,9 @@ fn the_script_is_added(cluster: &Cluster) {
     let mut cluadmin = Terminal::open(&cluster.lab, "lx5", "cluadmin");
     typed::script(&mut cluadmin, "cachehal", "/usr/local/etc/cachesys/cache-cachehal");
     assert_eq!(epoch(), before, "nothing was interrupted");
+    what_waits_waits(cluster);
     assert_eq!(word(cluster, "lx5", "cachehal"), "dn", "nor was the script called");
+    assert_eq!(epoch(), before);
     cluadmin.types("service disable cachehal");
     cluadmin.answers(&[("cluadmin>", "service enable cachehal"), ("cluadmin>", "exit")]);
     assert_eq!(cluadmin.ends(), 0);
@@ -127,6 +129,18 @@ fn the_script_is_added(cluster: &Cluster) {
     assert_eq!(word(cluster, "lx4", "cachehal"), "up", "{}", cluster.evidence());
     let clustat = sh(cluster, "lx5", "clustat");
     assert!(clustat.contains("cachehal") && clustat.contains("running  lx4"), "{clustat}");
+}
+
+/// Something else that is put in force, here a second instance, does not bring the script up, but waits with it.
+fn what_waits_waits(cluster: &Cluster) {
+    sh(cluster, "lx5", "ccontrol create other directory=/storage2/other kind=gtm");
+    let start = cluster.lab.output("lx5", &["ccontrol", "start", "other", "quietly"]).unwrap();
+    let said = told(&start);
+    assert_eq!(start.status.code(), Some(1), "{said}");
+    assert!(said.contains("as it was acquired") && said.contains("group restart cachehal"), "{said}");
+    sh(cluster, "lx5", "ccontrol delete other");
+    let status = cluster.order("lx5", &["status"]);
+    assert!(status.contains("application cache-cachehal comes"), "{status}");
 }
 
 /// The owner's power is cut while one writes over the network and one beside the server.

@@ -24,7 +24,7 @@ impl State {
     }
 
     /// The definitions that stay in force under a new configuration because it says something else; with `later` also
-    /// where it only adds something.
+    /// where it only adds something. What was told to wait so waits on, whatever else comes meanwhile.
     pub(super) fn in_force_under(&self, new: &Config, later: bool) -> BTreeMap<GroupName, Box<GroupConfig>> {
         if off(Condition::DefinitionInForce) {
             return BTreeMap::new();
@@ -33,7 +33,8 @@ impl State {
         let stays = |(name, owner): (&GroupName, &NodeName)| {
             let held = self.definition(name)?;
             let now = new.group(name).map(AsRef::as_ref);
-            let takes_over = now.is_some_and(|now| is_taken_over_by(held, now, owner, later));
+            let waits = later || self.config.group(name).is_some_and(|asked| adds_to(held, asked, owner));
+            let takes_over = now.is_some_and(|now| is_taken_over_by(held, now, owner, waits));
             (!takes_over).then(|| (name.clone(), Box::new(held.held_under(now))))
         };
         owned.filter_map(stays).collect()
@@ -127,6 +128,11 @@ fn is_taken_over_by(held: &GroupConfig, now: &GroupConfig, owner: &NodeName, lat
         false => held.is_added_to_by(now, owner),
     };
     same && now.is_as_strict_as(held)
+}
+
+/// Whether what was asked for does no more than add to what is held: it would be there, had it not been told to wait.
+fn adds_to(held: &GroupConfig, asked: &GroupConfig, owner: &NodeName) -> bool {
+    held.is_added_to_by(asked, owner) && !held.runs_as(asked, owner) && asked.is_as_strict_as(held)
 }
 
 /// Whether two descriptions place a group otherwise.

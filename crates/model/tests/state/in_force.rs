@@ -140,6 +140,35 @@ fn what_is_only_added_is_there_at_once_unless_everything_is_to_wait() {
 }
 
 #[test]
+fn what_was_told_to_wait_is_not_brought_up_by_something_else_that_is_put_in_force() {
+    let more = "stop = \"/opt/db stop\"\n[[group.application]]\nname = \"more\"\nstart = \"/opt/more\"\n";
+    let waiting = changed("stop = \"/opt/db stop\"\n", more);
+    let mut cluster = Cluster::held();
+    cluster.try_apply(&waiting, true).unwrap();
+    let applications = |cluster: &Cluster| cluster.state.definition(&group("db")).unwrap().applications.len();
+    let waits =
+        |cluster: &Cluster| cluster.state.waits_for_next_acquisition(&group("db")).unwrap_or_default();
+    // The same once more, another group, and something more of this one: it all waits.
+    cluster.apply(&waiting);
+    assert_eq!(applications(&cluster), 1);
+    cluster.apply(&waiting.replace("10.77.0.101", "10.77.0.102"));
+    assert_eq!(applications(&cluster), 1);
+    let third = "[[group.application]]\nname = \"third\"\nstart = \"/opt/third\"\n[[group]]\nname = \"web\"";
+    cluster.apply(&waiting.replace("[[group]]\nname = \"web\"", third));
+    assert_eq!(applications(&cluster), 1);
+    assert!(
+        waits(&cluster).ends_with("application more comes, application third comes"),
+        "{}",
+        waits(&cluster)
+    );
+    // Taken back, nothing waits, and what is added then is there at once.
+    cluster.apply(&format!("{DB}{WEB}"));
+    assert_eq!(waits(&cluster), "");
+    cluster.apply(&waiting);
+    assert_eq!(applications(&cluster), 2);
+}
+
+#[test]
 fn the_end_of_an_ownership_is_judged_by_the_stricter_of_what_was_acquired_and_what_is_configured() {
     let (both, fenced) = ("[\"lease-ended\", \"fenced\"]", "[\"fenced\"]");
     let mut stricter = held();
