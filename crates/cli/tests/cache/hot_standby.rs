@@ -156,6 +156,9 @@ fn takeover(cluster: &Cluster) {
     cluster.lab.on("lx4").unwrap();
     cluster.is_up("lx4");
     cluster.online_on("cachehal", "lx5");
+    // The others count it among them before it has caught up with them.
+    let knows = |s: &regent_api::Status| s.quorate && s.groups.iter().any(|g| g.name.as_str() == "cachehal");
+    cluster.wait_for("lx4 knows the service", |_| cluster.status_of("lx4").as_ref().is_some_and(knows));
     assert_eq!(
         sh(cluster, "lx4", "ccontrol list cachehal | grep -i directory | awk '{print $2}'"),
         "/storage2/c52ha"

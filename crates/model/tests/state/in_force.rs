@@ -143,7 +143,7 @@ fn what_is_only_added_is_there_at_once_unless_everything_is_to_wait() {
 fn what_was_told_to_wait_is_not_brought_up_by_something_else_that_is_put_in_force() {
     let more = "stop = \"/opt/db stop\"\n[[group.application]]\nname = \"more\"\nstart = \"/opt/more\"\n";
     let waiting = changed("stop = \"/opt/db stop\"\n", more);
-    let mut cluster = Cluster::held();
+    let mut cluster = held();
     cluster.try_apply(&waiting, true).unwrap();
     let applications = |cluster: &Cluster| cluster.state.definition(&group("db")).unwrap().applications.len();
     let waits =
