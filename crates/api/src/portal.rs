@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use regent_model::config::InstanceKind;
 use regent_model::{Epoch, GroupName, NodeName, ResourceName};
 use serde::{Deserialize, Serialize};
 
@@ -49,9 +50,11 @@ pub struct PortalPage {
 pub struct PortalInstance {
     /// Its name.
     pub name: String,
+    /// What it is.
+    pub kind: InstanceKind,
     /// Its directory.
     pub directory: PathBuf,
-    /// Its own configuration file, where its kind has one.
+    /// Its own configuration file, where its kind has one; GT.M's is its global directory.
     pub configuration: Option<PathBuf>,
 }
 

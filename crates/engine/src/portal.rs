@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use regent_api::portal::{Portal, PortalInstance, PortalPage};
-use regent_model::config::{GroupConfig, InstanceConfig, InstanceKind};
+use regent_model::config::{GroupConfig, InstanceConfig};
 use regent_model::ids::{Epoch, GroupName};
 use regent_model::state::{Ownership, Phase};
 
@@ -21,17 +21,13 @@ pub(crate) struct Portals {
     since: BTreeMap<GroupName, (Epoch, u64)>,
 }
 
-/// What the page says of an instance. The vendor's products keep their configuration in one file; others have none.
+/// What the page says of an instance.
 fn instance(config: &InstanceConfig) -> PortalInstance {
-    let file = match config.kind {
-        InstanceKind::Cache => Some("cache.cpf"),
-        InstanceKind::Iris => Some("iris.cpf"),
-        InstanceKind::Gtm | InstanceKind::Command => None,
-    };
     PortalInstance {
         name: config.name.to_string(),
+        kind: config.kind,
         directory: config.directory.clone(),
-        configuration: file.map(|file| config.directory.join(file)),
+        configuration: config.kind.settings_file().map(|file| config.directory.join(file)),
     }
 }
 

@@ -130,12 +130,7 @@ fn state(instance: &InstanceStatus) -> &'static str {
 
 /// The file of its settings, below its directory.
 fn settings(kind: InstanceKind) -> &'static str {
-    match kind {
-        InstanceKind::Cache => "cache.cpf",
-        InstanceKind::Iris => "iris.cpf",
-        InstanceKind::Gtm => "mumps.gld",
-        InstanceKind::Command => "none",
-    }
+    kind.settings_file().unwrap_or("none")
 }
 
 fn product(kind: InstanceKind) -> Option<&'static str> {

@@ -9,6 +9,7 @@ use crate::far::{Data, Far};
 use crate::held::hears_of_a_power_cut;
 use crate::hot_standby::m;
 use crate::machine::sh;
+use crate::portal::page_names;
 use crate::terminal::Terminal;
 use crate::typed::{self, Service};
 use crate::writers::nothing_is_lost_while;
@@ -99,6 +100,7 @@ fn two_data_servers_use_each_others_data_through_a_takeover_and_pass_the_guides_
     cluster.online_on("cacheha1", "lx4");
     cluster.online_on("cacheha2", "lx5");
     each_uses_the_others_data(&cluster, 1);
+    page_names(&cluster, "10.77.0.102", "cacheha2", "lx5", "/store2/c52ha2");
     // An instance whose node is lost: a process of the other one, in the middle of a request to it, hears of it on the
     // very node that takes it over, and goes on with the same data.
     let mut beside = Far::start_beside(&cluster, "lx4", "cacheha1");
@@ -112,6 +114,7 @@ fn two_data_servers_use_each_others_data_through_a_takeover_and_pass_the_guides_
     each_uses_the_others_data(&cluster, 2);
     let both = sh(&cluster, "lx4", "ccontrol all | awk '$1 == \"up\" { print $2 }' | sort | tr '\\n' ' '");
     assert_eq!(both, "CACHEHA1 CACHEHA2", "both on one node, each at its port");
+    page_names(&cluster, "10.77.0.102", "cacheha2", "lx4", "/store2/c52ha2");
     cluster.lab.on("lx5").unwrap();
     cluster.is_up("lx5");
     cluster.order("wit", &["group", "move", "cacheha2", "lx5"]);

@@ -22,6 +22,7 @@ mod far;
 mod held;
 mod hot_standby;
 mod init_script;
+mod portal;
 mod terminal;
 mod typed;
 mod writers;

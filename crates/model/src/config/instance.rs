@@ -57,6 +57,17 @@ impl InstanceKind {
     pub(super) const WORDS: [(&'static str, Self); 4] =
         [("gtm", Self::Gtm), ("cache", Self::Cache), ("iris", Self::Iris), ("command", Self::Command)];
 
+    /// The file of its own settings below its directory, where it has one: GT.M's is its global directory.
+    #[must_use]
+    pub fn settings_file(self) -> Option<&'static str> {
+        match self {
+            Self::Cache => Some("cache.cpf"),
+            Self::Iris => Some("iris.cpf"),
+            Self::Gtm => Some("mumps.gld"),
+            Self::Command => None,
+        }
+    }
+
     /// The word of the configuration.
     #[must_use]
     pub fn word(self) -> &'static str {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use regent_api::portal::PortalPage;
-use regent_model::config::LocalTime;
+use regent_model::config::{InstanceKind, LocalTime};
 use serde_json::json;
 
 use super::http::Pages;
@@ -73,7 +73,11 @@ fn html(page: &PortalPage, configuration: &Path) -> String {
         about.push(("Instance", instance.name.clone()));
         about.push(("Its directory", instance.directory.display().to_string()));
         let own = instance.configuration.as_ref();
-        about.extend(own.map(|path| ("Its configuration file", path.display().to_string())));
+        let what = match instance.kind {
+            InstanceKind::Gtm => "Its global directory",
+            _ => "Its configuration file",
+        };
+        about.extend(own.map(|path| (what, path.display().to_string())));
     }
     about.push(("Regent", page.version.clone()));
     text.push_str(&rows(&about));

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, Shutdown};
 use std::time::Instant;
 
 use regent_api::portal::PortalInstance;
+use regent_model::config::InstanceKind;
 use regent_model::{Epoch, GroupName, NodeName, ResourceName};
 
 use super::http::{Asked, Refused, parse};
@@ -111,7 +112,8 @@ fn it_says_who_has_the_address_as_a_page_and_as_json() {
     // What the engine says anew is said at once, without a new door.
     let mut moved = page("lx5");
     let (directory, configuration) = ("/storage2/cache".into(), Some("/storage2/cache/cache.cpf".into()));
-    moved.instances = vec![PortalInstance { name: "HAL".into(), directory, configuration }];
+    moved.instances =
+        vec![PortalInstance { name: "HAL".into(), kind: InstanceKind::Cache, directory, configuration }];
     house.setter.set(portal(house.port, moved));
     let answer = house.get("/");
     assert!(answer.contains("<title>cacheha1 (HAL) on lx5</title>"), "{answer}");
@@ -122,9 +124,15 @@ fn it_says_who_has_the_address_as_a_page_and_as_json() {
 fn the_page_and_its_twin_for_programs() {
     let mut page = page("lx4");
     page.instances = vec![
-        PortalInstance { name: "HAL".into(), directory: "/storage2/hal".into(), configuration: None },
+        PortalInstance {
+            name: "HAL".into(),
+            kind: InstanceKind::Gtm,
+            directory: "/storage2/hal".into(),
+            configuration: Some("/storage2/hal/mumps.gld".into()),
+        },
         PortalInstance {
             name: "<DOS>".into(),
+            kind: InstanceKind::Cache,
             directory: "/storage2/c&d".into(),
             configuration: Some("/storage2/c&d/cache.cpf".into()),
         },
