@@ -107,9 +107,11 @@ impl Probes {
                         let began_at = Instant::now();
                         if let Some(named) = ask(&target) {
                             let at = began.elapsed();
-                            let from = named.and_then(|portal| says(portal, target.address));
+                            let from = named.and_then(|portal| says(portal, target.address, PATIENCE));
                             let from = from.or_else(|| who(target.address, &lock(&known), here.as_ref()));
                             lock(&series).push(Answer { at, from });
+                        } else {
+                            lock(&series).miss(began_at.saturating_duration_since(began));
                         }
                         std::thread::sleep(PAUSE.max(PATIENCE.saturating_sub(began_at.elapsed())));
                     }
@@ -152,8 +154,8 @@ fn ask(target: &Target) -> Option<Option<TcpStream>> {
 }
 
 /// The node that a portal names, if it says so in time.
-fn says(mut portal: TcpStream, address: IpAddr) -> Option<NodeName> {
-    let until = Instant::now() + PATIENCE;
+fn says(mut portal: TcpStream, address: IpAddr, patience: Duration) -> Option<NodeName> {
+    let until = Instant::now() + patience;
     let left = || Some(until.saturating_duration_since(Instant::now())).filter(|left| !left.is_zero());
     portal.set_write_timeout(left()).ok()?;
     write!(portal, "GET /status.json HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;
@@ -268,7 +270,7 @@ mod tests {
         let target =
             Target { address: address.ip(), port: Some(address.port()), portal: true, group: "g".into() };
         let stream = ask(&target).expect("it answers").expect("it is a portal");
-        let named = says(stream, target.address);
+        let named = says(stream, target.address, Duration::from_secs(30));
         portal.join().unwrap();
         named
     }

@@ -288,9 +288,10 @@ fn silent(stage: &mut dyn Stage, address: IpAddr) -> Seen {
     /// Long enough for several questions to have got no answer.
     const QUIET: Duration = Duration::from_secs(1);
     let now = stage.now();
-    let last = stage.heard(address).latest().map_or(Duration::ZERO, |a| a.at);
+    let series = stage.heard(address);
+    let last = series.latest().map_or(Duration::ZERO, |a| a.at);
     let quiet = now.saturating_sub(last);
-    if quiet >= QUIET {
+    if quiet >= QUIET && series.missed(last, now) {
         Seen::So(format!("nobody has answered for {}", seconds(quiet)))
     } else {
         Seen::NotYet("it answers".to_owned())

@@ -34,10 +34,12 @@ impl Outage {
     }
 }
 
-/// Everything that one address answered.
+/// Everything that one address answered, and when it did not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Series {
     answers: Vec<Answer>,
+    /// When the questions were asked that got no answer.
+    missed: Vec<Duration>,
 }
 
 impl Series {
@@ -47,25 +49,39 @@ impl Series {
         self.answers.insert(place, answer);
     }
 
+    /// Takes note of a question that got no answer. Without one a time without answers shows nothing: on a machine that
+    /// has much else to do nobody may have asked.
+    pub(super) fn miss(&mut self, asked_at: Duration) {
+        let place = self.missed.partition_point(|at| *at <= asked_at);
+        self.missed.insert(place, asked_at);
+    }
+
+    /// Whether a question that was asked then got no answer.
+    #[must_use]
+    pub(super) fn missed(&self, from: Duration, to: Duration) -> bool {
+        let first = self.missed.partition_point(|at| *at < from);
+        self.missed.get(first).is_some_and(|at| *at <= to)
+    }
+
     /// The newest answer.
     #[must_use]
     pub(super) fn latest(&self) -> Option<&Answer> {
         self.answers.last()
     }
 
-    /// Every time without an answer that lasted at least `worth`.
+    /// Every time without an answer that lasted at least `worth`, and in which somebody asked.
     #[must_use]
     pub(super) fn outages(&self, worth: Duration, now: Duration) -> Vec<Outage> {
         let mut found = Vec::new();
         let (mut from, mut before) = (Duration::ZERO, None);
         for answer in &self.answers {
-            if answer.at.saturating_sub(from) >= worth {
+            if answer.at.saturating_sub(from) >= worth && self.missed(from, answer.at) {
                 let (to, after) = (Some(answer.at), answer.from.clone());
                 found.push(Outage { from, to, before, after });
             }
             (from, before) = (answer.at, answer.from.clone());
         }
-        if now.saturating_sub(from) >= worth {
+        if now.saturating_sub(from) >= worth && self.missed(from, now) {
             found.push(Outage { from, to: None, before, after: None });
         }
         found
@@ -96,6 +112,11 @@ mod tests {
         for (at, node) in list {
             series.push(Answer { at: ms(*at), from: NodeName::new(*node).ok() });
         }
+        for (pair, at) in list.windows(2).map(|pair| (pair, (pair[0].0 + pair[1].0) / 2)) {
+            if pair[1].0 > pair[0].0 + 200 {
+                series.miss(ms(at));
+            }
+        }
         series
     }
 
@@ -109,13 +130,31 @@ mod tests {
         assert_eq!(names(&outages[0].before).as_deref(), Some("lx4"));
         assert_eq!(names(&outages[0].after).as_deref(), Some("lx5"));
         assert_eq!(heard.longest_since(ms(400), ms(900)), ms(700));
-        assert_eq!(heard.longest_since(ms(801), ms(900)), ms(50));
+        assert_eq!(heard.longest_since(ms(801), ms(900)), ms(0));
     }
 
     #[test]
     fn an_address_that_never_answers_is_away_all_the_time() {
-        let outages = Series::default().outages(ms(300), ms(5000));
+        let mut series = Series::default();
+        series.miss(ms(90));
+        let outages = series.outages(ms(300), ms(5000));
         assert_eq!((outages.len(), outages[0].to, outages[0].length(ms(5000))), (1, None, ms(5000)));
+    }
+
+    #[test]
+    fn a_time_in_which_nobody_asked_is_no_time_away() {
+        let mut heard = Series::default();
+        for at in [50, 800] {
+            heard.push(Answer { at: ms(at), from: None });
+        }
+        assert_eq!(heard.outages(ms(300), ms(5000)), []);
+        assert_eq!(heard.longest_since(ms(0), ms(5000)), ms(0));
+        heard.miss(ms(400));
+        assert_eq!(heard.outages(ms(300), ms(5000)).len(), 1, "only the first of them was asked in");
+        assert_eq!(heard.longest_since(ms(0), ms(5000)), ms(750));
+        heard.miss(ms(900));
+        assert_eq!(heard.outages(ms(300), ms(5000)).len(), 2);
+        assert!(heard.missed(ms(800), ms(1000)) && !heard.missed(ms(901), ms(5000)));
     }
 
     #[test]

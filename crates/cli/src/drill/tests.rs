@@ -278,6 +278,8 @@ impl Stage for Scripted {
         let lost = self.status.nodes.iter().any(|n| Some(&n.name) == owner.as_ref() && n.state == "down");
         if group.state == "online" && !lost {
             self.series.push(Answer { at: self.now, from: owner });
+        } else {
+            self.series.miss(self.now);
         }
     }
 

@@ -38,8 +38,9 @@ pub(crate) fn page_names(cluster: &Cluster, address: &str, group: &str, node: &s
         }
         // To be seen also where the test passes.
         false => {
-            let said = format!("{BROWSER} is not installed: the portal's page was read by plain HTTP alone");
-            writeln!(std::io::stderr(), "{said}").unwrap();
+            let said =
+                format!("{BROWSER} is not installed: the portal's page was read by plain HTTP alone\n");
+            std::io::stderr().write_all(said.as_bytes()).unwrap();
         }
     }
 }
