@@ -9,7 +9,7 @@ use std::path::Path;
 
 use crate::envelope::{FromGuard, ToGuard};
 use crate::{release, sys};
-use regent_wire::ipc::{IpcReader, IpcWriter};
+use regent_wire::ipc::{IpcError, IpcReader, IpcWriter};
 
 /// Where the daemon calls, and the daemon that did last.
 pub(crate) struct DaemonLine {
@@ -103,6 +103,11 @@ impl DaemonLine {
             Ok(Some(said)) => return Heard::Said(said),
             Ok(None) => {}
             Err(error) if error.is_time_limit() => return Heard::Nothing,
+            Err(error @ IpcError::Codec(_)) => tracing::error!(
+                "{error}: the daemon is of another build than this guard (release {}). Install regent and regent-guard \
+                 of one release; then: regent node stop --takeover, regent node start",
+                release::version()
+            ),
             Err(error) => tracing::warn!("{error}"),
         }
         self.daemon = None;
@@ -119,10 +124,7 @@ impl DaemonLine {
         self.write(IpcWriter::flush)
     }
 
-    fn write(
-        &mut self,
-        write: impl FnOnce(&mut IpcWriter<UnixStream>) -> Result<(), regent_wire::ipc::IpcError>,
-    ) -> bool {
+    fn write(&mut self, write: impl FnOnce(&mut IpcWriter<UnixStream>) -> Result<(), IpcError>) -> bool {
         let Some(daemon) = &mut self.daemon else { return false };
         match write(&mut daemon.writer) {
             Ok(()) => return false,

@@ -223,7 +223,14 @@ fn run(beginning: Beginning) -> u8 {
             LEFT
         }
         End::GuardGone(why) => {
-            tracing::error!("the guard is gone: {why}");
+            tracing::error!(
+                "the line to the guard has ended: {why}; the daemon is started again, and the guard if need be"
+            );
+            tracing::error!(
+                "if that happens again and again while the guard runs on, the two are of different builds, and the log of \
+                 the guard says what it could not read. Install regent and regent-guard of one release; then: \
+                 regent node stop --takeover, regent node start"
+            );
             GUARD_GONE
         }
         End::GuardForeign(why) => {

@@ -28,6 +28,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// Each session of the daemon numbers its acts from a place of its own: the guard may still work on one of the
 /// session before.
 const SESSION_SHIFT: u32 = 32;
+/// Who is told that the guard is gone is told so late: this daemon ends within that time, and the next one tries what was
+/// left undone with a guard that answers. Told at once, the cluster would hear of a failure that is none, and the group
+/// would be stuck with it.
+const GONE_IS_TOLD_AFTER: Duration = Duration::from_secs(1);
 const CONNECT_AGAIN: Duration = Duration::from_millis(10);
 
 type Answer = Result<(), String>;
@@ -95,12 +99,12 @@ impl GuardLine {
         let waiting = line.waiting.clone();
         std::thread::Builder::new().name("guard-reader".into()).spawn(move || {
             let why = read_in(reader, &inbox, &refusals, &waiting);
+            gone(why);
             let mut waiting = lock(&waiting);
             waiting.gone = true;
             // Whoever waits sees its sender gone.
             waiting.callers.clear();
             drop((waiting, over));
-            gone(why);
         })?;
         Ok(line)
     }
@@ -122,20 +126,26 @@ impl GuardLine {
         {
             let mut waiting = lock(&self.waiting);
             if waiting.gone {
-                return Err("the guard is gone".to_owned());
+                drop(waiting);
+                return gone();
             }
             waiting.callers.insert(id, sender);
         }
         self.tell(ToGuard::Lease(make(id)));
         match answer.recv_timeout(ANSWER_WITHIN) {
             Ok(answer) => answer,
-            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => Err("the guard is gone".to_owned()),
+            Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => gone(),
             Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
                 lock(&self.waiting).callers.remove(&id);
                 Err(format!("the guard gave no answer within {} s", ANSWER_WITHIN.as_secs()))
             }
         }
     }
+}
+
+fn gone() -> Answer {
+    std::thread::sleep(GONE_IS_TOLD_AFTER);
+    Err("the guard is gone".to_owned())
 }
 
 fn write_out(mut writer: IpcWriter<UnixStream>, outgoing: &Receiver<ToGuard>) {
@@ -291,11 +301,14 @@ mod tests {
         gate.warrants.give(&group(), Epoch(4), Incarnation(2));
         let guard = std::thread::spawn(move || {
             let _: Option<ToGuard> = reader.recv().unwrap();
+            let at = Instant::now();
             drop((reader, writer));
+            at
         });
         assert_eq!(gate.hold(held(4)), Err("the guard is gone".to_owned()));
-        guard.join().unwrap();
-        assert_eq!(ended.recv().unwrap(), End::GuardGone("the guard closed the line".to_owned()));
+        // The daemon was told to end long before: what the guard could not do is no failure of the group.
+        assert!(guard.join().unwrap().elapsed() >= GONE_IS_TOLD_AFTER);
+        assert_eq!(ended.try_recv().unwrap(), End::GuardGone("the guard closed the line".to_owned()));
         assert_eq!(gate.hold(held(4)), Err("the guard is gone".to_owned()));
         assert!(gate.line.wait_until_closed(Duration::from_secs(1)));
         assert!(inputs.waiting().is_err());
