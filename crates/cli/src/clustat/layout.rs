@@ -81,6 +81,16 @@ pub fn services(view: &View, only: Option<&str>) -> String {
             let text = in_its_words(&format!("{}: {why}{next}", group.name));
             let _ = writeln!(remarks, "  {}", wrapped(&text, WIDTH - 2, "    "));
         }
+        let unwell: Vec<String> = group
+            .resources
+            .iter()
+            .filter(|r| group.state == "online" && matches!(r.state.as_str(), "failed" | "unwell"))
+            .map(|r| format!("{} is {}", r.name, r.state))
+            .collect();
+        if !unwell.is_empty() {
+            let text = format!("{0}: {1}; next: regent evidence {0}", group.name.base(), unwell.join(", "));
+            let _ = writeln!(remarks, "  {}", wrapped(&text, WIDTH - 2, "    "));
+        }
         if let Some(hold) = &group.held {
             let text =
                 format!("{} {}; next: regent group resume {0}", group.name, hold_words(hold, &view.zone));

@@ -102,6 +102,13 @@ fn a_power_switch_in_doubt_is_a_warning() {
 }
 
 #[test]
+fn a_service_that_runs_on_though_something_of_it_is_not_well_says_so() {
+    let mut status = healthy();
+    status.groups[0].resources[2].state = "unwell".into();
+    assert_snapshot!(services(&view(status), None));
+}
+
+#[test]
 fn programs_get_the_same() {
     let value = as_json(&view(healthy()), None);
     assert_snapshot!(serde_json::to_string_pretty(&value).unwrap());
