@@ -60,7 +60,8 @@ fn the_trial_of_the_cluster_greets_and_ends() {
 
 /// What happens when the service is relocated: a step of a cluster event, a warning, and that event's end.
 fn tells(node: &Node) {
-    let now = wall_ms();
+    // Not before the shell looks, however long that takes.
+    let now = wall_ms() + 3_600_000;
     let mut seen = about(entry("lx4", 1, now, Level::Step, "unmounted /storage2"), "cachehal", Some(12));
     seen.evidence = "umount /storage2\nexit 0".into();
     let mut warned = about(entry("lx5", 1, now, Level::Warning, "the switch is slow"), "cachehal", None);
