@@ -4,7 +4,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regent_api::{Answer, MESSAGE_BYTES_MAX, Request, Status};
 
@@ -142,6 +142,24 @@ impl Client {
     #[must_use]
     pub fn is_there(&self) -> bool {
         UnixStream::connect(&self.socket).is_ok()
+    }
+}
+
+/// A daemon that hangs up may be about to end: it is waited for so long.
+const ENDS_WITHIN: Duration = Duration::from_secs(5);
+
+impl Client {
+    /// Waits until nobody listens at the socket any more. Says whether it came to that.
+    #[must_use]
+    pub fn ends(&self) -> bool {
+        let until = Instant::now() + ENDS_WITHIN;
+        while self.is_there() {
+            if Instant::now() >= until {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
     }
 }
 
@@ -301,6 +319,21 @@ mod tests {
             server.join().unwrap();
             std::fs::remove_file(&path).unwrap();
         }
+    }
+
+    #[test]
+    fn a_daemon_that_is_about_to_end_is_waited_for() {
+        let path = socket("ends");
+        let listener = UnixListener::bind(&path).unwrap();
+        let client = local(&path);
+        let ends = std::thread::spawn(move || {
+            // Until it has been looked at once.
+            drop(listener.accept().unwrap());
+            drop(listener);
+        });
+        assert!(client.ends() && !client.is_there());
+        ends.join().unwrap();
+        std::fs::remove_file(&path).unwrap();
     }
 
     #[test]

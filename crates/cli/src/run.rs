@@ -102,10 +102,17 @@ fn node(cli: &Cli, screen: &Screen, verb: &NodeCommand) -> Result<u8> {
         NodeCommand::Daemon => return Ok(local::daemon()),
         NodeCommand::Start { node, wait } => {
             let client = client()?;
-            if node.is_none() && !reach::is_elsewhere(&cli.global) && !client.is_there() {
+            let here = node.is_none() && !reach::is_elsewhere(&cli.global);
+            if here && !client.is_there() {
                 local::start(&client, screen, wait)?;
             } else {
-                orders::set_node(&client, screen, node.as_deref(), NodeVerb::Start, wait)?;
+                match orders::set_node(&client, screen, node.as_deref(), NodeVerb::Start, wait) {
+                    // The daemon that was asked was about to end, after a stop.
+                    Err(trouble) if here && trouble.exit == Exit::Unreachable && client.ends() => {
+                        local::start(&client, screen, wait)?;
+                    }
+                    done => done?,
+                }
             }
         }
         NodeCommand::Standby { node, wait } => {

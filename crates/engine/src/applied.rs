@@ -23,7 +23,12 @@ impl Engine {
         match committed {
             Committed::Proposal { index, data, voters } => {
                 match format::read::<Proposal>(&data, self.me.speaks) {
-                    Ok(proposal) => self.apply_proposal(index, &proposal, &voters),
+                    Ok(proposal) => {
+                        self.apply_proposal(index, &proposal, &voters);
+                        if data.first().is_some_and(|format| *format < self.state.format) {
+                            self.consensus.outdated();
+                        }
+                    }
                     Err(error) => self.cannot_read(&format!("entry {index} of the log"), &error),
                 }
             }

@@ -102,6 +102,8 @@ pub(crate) struct Consensus {
     members_changed: bool,
     /// How many applied entries stay in the log before a snapshot replaces them.
     pub(crate) entries_kept: u64,
+    /// Something applied is in an older format than the one in force.
+    is_outdated: bool,
     /// To whom the whole state was sent and not answered, and since when.
     states_sent: BTreeMap<u64, Moment>,
 }
@@ -159,6 +161,7 @@ impl Consensus {
             waiting: VecDeque::new(),
             durable,
             members_changed: false,
+            is_outdated: false,
             entries_kept: ENTRIES_KEPT,
             states_sent: BTreeMap::new(),
         };
@@ -396,15 +399,22 @@ impl Consensus {
         }
     }
 
-    /// Replaces the applied part of the log by the state it led to, when it has grown long, or when a newcomer could
-    /// not begin with the last such state because it does not name him.
+    /// Something that was applied is in an older format than the one in force: the release after the next one will not
+    /// read it, and a daemon begins with what is in its log.
+    pub(crate) fn outdated(&mut self) {
+        self.is_outdated = true;
+    }
+
+    /// Replaces the applied part of the log by the state it led to, when it has grown long, when a newcomer could not
+    /// begin with the last such state because it does not name him, or when it is in an older format.
     pub(crate) fn compact(&mut self, state: &State) -> Option<Vec<Record>> {
         let applied = self.applied();
         let store = self.raft.store();
         let is_long = applied >= store.snapshot_index() + self.entries_kept;
         // A node that restarts counts votes by the members of its snapshot: it must not fall behind by two changes.
         let members_changed = std::mem::take(&mut self.members_changed);
-        let misses = store.snapshot_misses_a_member() || members_changed;
+        let outdated = std::mem::take(&mut self.is_outdated);
+        let misses = store.snapshot_misses_a_member() || members_changed || outdated;
         let is_due = is_long || (applied > store.snapshot_index() && misses);
         if !is_due {
             return None;

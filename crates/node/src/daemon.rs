@@ -234,8 +234,8 @@ fn run(beginning: Beginning) -> u8 {
             GUARD_GONE
         }
         End::GuardForeign(why) => {
-            let next =
-                "install the release again that ran here, then: regent node start; leave out no release";
+            let next = "it lets go of what it holds within five seconds; then: systemctl stop regent-guard (where Regent's \
+                        own supervisor runs, it ends by itself), and regent node start";
             refuse(
                 &paths,
                 &NodeError::new(format!("the guard of this machine is of another release: {why}")).next(next),

@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use regent_engine::io::{BatchId, Leave};
-use regent_engine::{Effects, Engine, Identity, Input, PeerMessage, Restored};
+use regent_engine::{Effects, Engine, Identity, Input, PeerMessage, Restored, format};
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::config::Config;
+use regent_model::format::Speaks;
 use regent_model::ids::NodeId;
+use regent_model::state::State;
 use regent_store::{Disk as _, Record, Recovered, Store, StoreError, VirtualDisk};
 
 use crate::event::Event;
@@ -65,6 +67,9 @@ impl Sim {
                 self.judge.violated(now, &mut self.trace, what);
             }
         }
+        if let Some(why) = unreadable(&recovered, machine.speaks) {
+            return self.refuses_its_state(node, store, &why);
+        }
         machine.daemons += 1;
         let life = machine.daemons;
         let me = Identity {
@@ -100,6 +105,16 @@ impl Sim {
         });
         self.carry_out(node, effects);
         self.arm_daemon(node);
+    }
+
+    /// The daemon does not begin with what it finds; nobody starts it again.
+    fn refuses_its_state(&mut self, node: NodeId, store: Store<VirtualDisk>, why: &str) {
+        let Some(machine) = self.machines.get_mut(&node) else { return };
+        let mut disk = store.into_disk();
+        disk.restart();
+        machine.disk = Some(disk);
+        machine.wanted = false;
+        self.trace.world(self.now, format_args!("{} refuses to run: {why}", machine.name));
     }
 
     /// A daemon ends without a word; with the power of its machine, or killed.
@@ -357,6 +372,13 @@ impl Sim {
         }
         self.write_next(node);
     }
+}
+
+/// Why a daemon that reads these formats does not begin with what it finds, if it does not.
+fn unreadable(recovered: &Recovered, speaks: Speaks) -> Option<String> {
+    let snapshot = recovered.snapshot.as_ref()?;
+    let why = format::read::<State>(&snapshot.data, speaks).err()?;
+    Some(format!("its state: {why}; {}", why.advice()))
 }
 
 fn open(

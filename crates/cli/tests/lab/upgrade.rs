@@ -98,6 +98,16 @@ fn lose(cluster: &Cluster, node: &str) {
     cluster.is_up(node);
 }
 
+/// Exchanges the daemon alone, under its guard and this group.
+fn exchange_daemon(cluster: &Cluster, node: &str, ahead: u8, group: &str) {
+    let epoch = find(&cluster.status().unwrap(), group).epoch;
+    let daemon = process_of(cluster, node, DAEMON).unwrap();
+    install(cluster, node, ahead);
+    sh(cluster, node, &format!("kill {daemon}"));
+    let status = runs_release(cluster, node, ahead);
+    assert_eq!((owner(&status, group).as_str(), find(&status, group).epoch), (node, epoch));
+}
+
 /// A machine begins anew with this release, and joins again under its name.
 fn joins(cluster: &Cluster, machine: &str, ahead: u8) -> (bool, String) {
     sh(cluster, machine, "find /var/lib/regent /etc/regent -mindepth 1 -delete");
@@ -179,6 +189,10 @@ fn mixed(cluster: &Cluster) {
     assert_eq!(cluster.status_of("lx4").unwrap().format, 1);
     cluster.order("lx4", &["group", "move", "two", "lx5"]);
     cluster.online_on("two", "lx5");
+    // Also a daemon goes back under a guard of the next release.
+    let guard = process_of(cluster, "lx4", GUARD);
+    exchange_daemon(cluster, "lx4", 0, "one");
+    assert_eq!(process_of(cluster, "lx4", GUARD), guard, "the guard outlives the daemon");
     // What boots is the release before: until the last one is upgraded, a machine may go back.
     lose(cluster, "lx4");
     runs_release(cluster, "lx4", 0);
@@ -191,12 +205,8 @@ fn the_last_one(cluster: &Cluster) {
     cluster.order("lx5", &["group", "move", "two", "lx5"]);
     cluster.online_on("two", "lx5");
     assert!(cluster.events("lx4").iter().all(|e| e.text != RAISED));
-    let epoch = find(&cluster.status().unwrap(), "two").epoch;
-    let (guard, daemon) = (process_of(cluster, "lx5", GUARD), process_of(cluster, "lx5", DAEMON).unwrap());
-    install(cluster, "lx5", 1);
-    sh(cluster, "lx5", &format!("kill {daemon}"));
-    let status = runs_release(cluster, "lx5", 1);
-    assert_eq!((owner(&status, "two").as_str(), find(&status, "two").epoch), ("lx5", epoch));
+    let guard = process_of(cluster, "lx5", GUARD);
+    exchange_daemon(cluster, "lx5", 1, "two");
     assert_eq!(process_of(cluster, "lx5", GUARD), guard, "the guard outlives the daemon");
     cluster.wait_for("the next format", |s| s.format == 2);
     assert!(cluster.events("lx4").iter().any(|e| e.text == RAISED));
@@ -204,9 +214,24 @@ fn the_last_one(cluster: &Cluster) {
     cluster.order("lx5", &["group", "hold", "two"]);
     cluster.order("lx4", &["group", "resume", "two"]);
     cluster.order("lx4", &["group", "move", "two", "lx4"]);
-    cluster.order("lx5", &["group", "move", "two", "lx5"]);
+    the_guard_was_forgotten(cluster);
+    cluster.order("lx4", &["group", "move", "two", "lx5"]);
     upgrade(cluster, "lx5", 1);
-    assert_ne!(process_of(cluster, "lx5", GUARD), guard);
+}
+
+/// The guard of lx5 is still of the first release when the one after the next is installed: its daemon says so, and both
+/// begin anew.
+fn the_guard_was_forgotten(cluster: &Cluster) {
+    let daemon = process_of(cluster, "lx5", DAEMON).unwrap();
+    install(cluster, "lx5", 2);
+    sh(cluster, "lx5", &format!("kill {daemon}"));
+    cluster.wait_for("lx5 gone", |s| s.nodes.iter().any(|n| n.name.as_str() == "lx5" && n.state == "down"));
+    let said = told(&cluster.on("lx5", &["status"]));
+    assert!(said.contains("the guard of this machine is of another release"), "{said}");
+    assert!(said.contains("this side speaks 2 to 3, the other 1 to 1"), "{said}");
+    let (runs, said) = start(cluster, "lx5");
+    assert!(runs, "{said}");
+    runs_release(cluster, "lx5", 2);
 }
 
 /// Who goes back now refuses to run, says what to do, and has changed nothing.
