@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, find};
 use crate::far::{Data, Far};
-use crate::hot_standby::m;
+use crate::hot_standby::{m, m_if_there};
 
 const BATCH: u32 = 20;
 
@@ -94,7 +94,7 @@ fn flushes(cluster: &Cluster, data: &Data<'_>, written: &Written) {
         let all_set = (from + 1..=to).all(|i| far.tries(&format!("set ^F({i})={i} write {i},!"), i));
         let flush = || {
             let node = owner(cluster, data.name)?;
-            Some(m(cluster, &node, data.name, "view \"JNLFLUSH\":\"DEFAULT\" write \"flushed\""))
+            m_if_there(cluster, &node, data.name, "view \"JNLFLUSH\":\"DEFAULT\" write \"flushed\"")
         };
         if all_set
             && flush().as_deref() == Some("flushed")

@@ -79,6 +79,9 @@ pub(super) fn environment(config: &InstanceConfig, run_dir: &Path) -> Result<Vec
         ("gtmroutines".to_owned(), format!("{directory}/obj({directory}/r) {dist}/libgtmutil.so {dist}")),
         ("gtm_tmp".to_owned(), shared.to_string()),
         ("gtm_log".to_owned(), shared.to_string()),
+        // Otherwise a process whose journal cannot be written goes on without one, and acknowledges what no recovery
+        // will find.
+        ("gtm_error_on_jnl_file_lost".to_owned(), "1".to_owned()),
     ];
     // Without its variable a data server cannot be reached, and what is mapped to it is refused: it never goes into a
     // local file instead.
