@@ -227,6 +227,11 @@ impl Engine {
             }
             let gate = self.gate_of(&name, &ownership);
             let is_held = self.is_release_held(&name, &ownership);
+            // What was stuck is taken down as it is described by now.
+            let again = matches!(ownership.phase, Phase::Releasing(_)) && !is_held;
+            if again && self.sequencers.get(&name).is_some_and(Sequencer::is_stuck) {
+                self.sequencers.remove(&name);
+            }
             if !self.sequencers.contains_key(&name) && !is_held {
                 self.begin(&name, &ownership);
             }

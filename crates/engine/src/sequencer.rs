@@ -204,6 +204,11 @@ impl Sequencer {
         }
     }
 
+    /// Whether something could not be taken down, and the log knows of it.
+    pub(crate) fn is_stuck(&self) -> bool {
+        self.stage == Stage::Stuck && self.stuck_known
+    }
+
     /// Takes note of whether the guard lets anything be acquired at `now`. What it refuses meanwhile is no failure.
     pub(crate) fn admit(&mut self, now: Moment, admitted: bool) {
         self.admitted = admitted;

@@ -161,6 +161,14 @@ fn a_group_that_starts_nowhere_has_failed_and_says_why() {
 }
 
 #[test]
+fn what_could_not_be_taken_down_is_taken_down_once_more_when_an_operator_has_mended_it() {
+    insta::assert_snapshot!(check(
+        "cluster address-fast\nfrom 5000\nuntil 12000\n5000 agents-fail 1000\n5100 ask lx4 group restart web\n\
+         9000 agents-fail 0\n9500 ask lx4 group restart web\n12000 settled"
+    ));
+}
+
+#[test]
 fn a_fence_that_fails_is_tried_again_until_it_succeeds() {
     insta::assert_snapshot!(check(
         "cluster fenced\nfrom 5000\nuntil 20000\n5000 fence-fails 1000\n5000 cut lx4 | lx5 wit\n\

@@ -48,7 +48,9 @@ impl Sequencer {
     pub(crate) fn is_down_to(&self, tier: Tier) -> bool {
         match &self.stage {
             Stage::Releasing { at, .. } => self.slots[..*at].iter().all(|s| s.resource.tier() < tier),
-            Stage::Released | Stage::Stuck => true,
+            Stage::Released => true,
+            // Once the log knows of it, only an order to try again leads here.
+            Stage::Stuck => !self.stuck_known,
             Stage::Acquiring { .. } | Stage::Mending { .. } | Stage::Online => false,
         }
     }

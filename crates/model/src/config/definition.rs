@@ -33,6 +33,17 @@ impl GroupConfig {
         self.hostname == new.hostname && self.seen_from(owner).iter().all(|r| now.contains(r))
     }
 
+    /// Whether what `owner` acquired as this and what it would acquire as `new` are the same things, however they are
+    /// started, stopped and watched.
+    #[must_use]
+    pub fn means_the_same_as(&self, new: &Self, owner: &NodeName) -> bool {
+        let (old, now) = (self.seen_from(owner), new.seen_from(owner));
+        let mut pairs = old.iter().zip(&now);
+        self.hostname == new.hostname
+            && old.len() == now.len()
+            && pairs.all(|(a, b)| a.is_the_same_thing_as(b))
+    }
+
     /// Whether the end of an ownership is judged as strictly by this as by both.
     #[must_use]
     pub fn is_as_strict_as(&self, other: &Self) -> bool {

@@ -40,6 +40,18 @@ impl State {
         owned.filter_map(stays).collect()
     }
 
+    /// An operator has what is stuck taken down once more: as it is configured by now, if that means the same things. Were
+    /// it as it was acquired, a stop or status command that is wrong could only be mended by a reboot.
+    pub(super) fn stuck_as_configured(&mut self, name: &GroupName) {
+        let is_stuck = self.ownership(name).is_some_and(|o| matches!(o.phase, Phase::Stuck(_)));
+        let parts = (self.definition(name), self.config.group(name), self.owner_of(name));
+        let (Some(held), Some(now), Some(owner)) = parts else { return };
+        if is_stuck && held.means_the_same_as(now, owner) && now.is_as_strict_as(held) {
+            let group = self.groups.get_mut(name);
+            group.into_iter().for_each(|group| group.in_force = None);
+        }
+    }
+
     fn owner_of(&self, group: &GroupName) -> Option<&NodeName> {
         let ownership = self.ownership(group)?;
         self.members.get(&ownership.owner.node).map(|m| &m.name)

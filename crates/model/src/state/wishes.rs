@@ -138,6 +138,7 @@ impl State {
     }
 
     pub(super) fn restart(&mut self, name: &GroupName) -> Changes {
+        self.stuck_as_configured(name);
         let disabled = self.groups.get(name).is_some_and(|g| !g.enabled);
         if disabled {
             // What is to be down and could not be taken down is tried again; it stays disabled.

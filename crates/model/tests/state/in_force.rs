@@ -328,3 +328,34 @@ fn the_plan_says_what_takes_effect_now_and_what_later() {
     let said = cluster.state.effects_of(&config(WEB), false);
     assert_eq!(said, ["db is taken out of the configuration: lx4 TAKES IT DOWN NOW"]);
 }
+
+#[test]
+fn what_is_stuck_is_taken_down_by_commands_that_were_mended_meanwhile_and_nothing_else_of_it_changes() {
+    let stuck = || {
+        let mut cluster = held();
+        cluster
+            .commit(Command::Stuck { group: group("db"), epoch: Epoch(1), reason: "it runs".into() })
+            .unwrap();
+        cluster
+    };
+    let stops_with = |cluster: &Cluster| {
+        cluster.state.definition(&group("db")).unwrap().applications[0].stop.clone().unwrap()
+    };
+    let mut mended = stuck();
+    mended.apply(&changed("/opt/db stop", "/opt/db halt"));
+    assert_eq!(stops_with(&mended), "/opt/db stop", "before anybody has ordered anything");
+    mended.commit(Command::Restart(group("db"))).unwrap();
+    assert_eq!(stops_with(&mended), "/opt/db halt");
+    // Other things than were acquired are not what is to be taken down.
+    for (from, to) in [("10.77.0.100", "10.77.0.110"), ("/dev/sdc4", "/dev/sdc5"), (", \"fenced\"", "")] {
+        let mut other = stuck();
+        other.apply(&changed(from, to).replace("/opt/db stop", "/opt/db halt"));
+        other.commit(Command::Restart(group("db"))).unwrap();
+        assert_eq!(stops_with(&other), "/opt/db stop", "{from} to {to}");
+    }
+    // One that runs is taken down as it was acquired.
+    let mut running = held();
+    running.apply(&changed("/opt/db stop", "/opt/db halt"));
+    running.commit(Command::Restart(group("db"))).unwrap();
+    assert_eq!(stops_with(&running), "/opt/db stop");
+}
