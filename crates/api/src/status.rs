@@ -106,7 +106,8 @@ pub struct NetworkStatus {
 pub struct GroupStatus {
     /// Its name.
     pub name: GroupName,
-    /// One of `online`, `acquiring`, `releasing`, `offline`, `disabled`, `blocked`, `failed`, `stuck`, `unmanaged`.
+    /// One of `online`, `acquiring`, `releasing`, `offline`, `disabled`, `blocked`, `failed`, `stuck`, `unmanaged`,
+    /// `awaits reboot`, `unknown` (a daemon that has just begun has not heard the owner yet).
     pub state: String,
     /// Who owns it.
     pub owner: Option<NodeName>,

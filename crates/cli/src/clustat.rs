@@ -34,6 +34,7 @@ pub fn word(group: &GroupStatus) -> &'static str {
         "releasing" | "awaits reboot" => "stopping",
         "disabled" => "disabled",
         "offline" => "stopped",
+        "unknown" => "unknown",
         // What it holds, or why it does not run, is a matter for a person.
         _ => "error",
     }

@@ -217,7 +217,7 @@ pub(crate) fn hold_words(hold: &HoldStatus, zone: &TimeZone) -> String {
 fn group_tone(state: &str) -> Tone {
     match state {
         "online" => Tone::Good,
-        "acquiring" | "releasing" => Tone::Warning,
+        "acquiring" | "releasing" | "unknown" => Tone::Warning,
         "offline" | "disabled" => Tone::Plain,
         _ => Tone::Bad,
     }
@@ -229,7 +229,9 @@ fn headline(group: &GroupStatus, quorate: bool, paint: Paint) -> String {
     let state = paint.tone(group_tone(&group.state), &printable(&group.state));
     let owner = match (&group.owner, group.state.as_str()) {
         (None, _) => String::new(),
-        (Some(owner), "blocked") => format!(", last on {}", paint.tone(Tone::Strong, owner.as_str())),
+        (Some(owner), "blocked" | "unknown") => {
+            format!(", last on {}", paint.tone(Tone::Strong, owner.as_str()))
+        }
         (Some(owner), _) => format!(" on {}", paint.tone(Tone::Strong, owner.as_str())),
     };
     format!("GROUP {} {was}{state}{owner}\n", paint.tone(Tone::Strong, group.name.as_str()))

@@ -144,14 +144,18 @@ impl Engine {
         let name = &config.name;
         let group = &self.state.groups[name];
         let placement = place(&self.state, view, name);
-        let (blocked, advice) = placement.intent.obstacle();
+        let unheard = self.owner_not_heard_yet(group);
+        let (blocked, advice) = match &unheard {
+            Some(why) => (Some(why.clone()), None),
+            None => placement.intent.obstacle(),
+        };
         let (owner, proof) = match &group.tenure {
             Tenure::Owned(o) => (self.state.members.get(&o.owner.node).map(|m| m.name.clone()), &o.proof),
             Tenure::Vacant(proof) => (None, proof),
         };
         GroupStatus {
             name: name.clone(),
-            state: group_word(group, &placement).to_owned(),
+            state: if unheard.is_some() { "unknown" } else { group_word(group, &placement) }.to_owned(),
             owner,
             epoch: group.epoch,
             proof: proof.word().to_owned(),
@@ -182,6 +186,15 @@ impl Engine {
                 .map(|g| g.sentence)
                 .unwrap_or_default(),
         }
+    }
+
+    /// Why nothing can be said of a group, if this daemon has only begun and has not heard its owner yet: what it knows
+    /// is of its last time.
+    fn owner_not_heard_yet(&self, group: &Group) -> Option<String> {
+        let Tenure::Owned(ownership) = &group.tenure else { return None };
+        let node = ownership.owner.node;
+        self.not_heard_yet(node)?;
+        Some(format!("{} had it; {}", self.state.name_of(node), self.why_silent(node)))
     }
 
     fn verdict_words(

@@ -83,10 +83,14 @@ fn every_state_has_a_word_of_that_screen() {
         "blocked",
         "stuck",
         "unmanaged",
+        "unknown",
     ];
     assert_eq!(
         words.map(word),
-        ["running", "starting", "stopping", "disabled", "stopped", "error", "error", "error", "error"]
+        [
+            "running", "starting", "stopping", "disabled", "stopped", "error", "error", "error", "error",
+            "unknown"
+        ]
     );
 }
 

@@ -95,12 +95,14 @@ fn ms(ms: u64) -> Moment {
 }
 
 #[test]
-fn a_daemon_that_has_just_begun_says_so_of_whom_it_has_not_heard_and_calls_no_group_blocked_for_it() {
+fn a_daemon_that_has_just_begun_says_so_of_whom_it_has_not_heard_and_says_nothing_of_their_groups() {
     let mut engine = lx5();
     engine.step(ms(100), 0, Input::Tick);
     let (state, remark, group) = said(&engine);
     assert_eq!((state.as_str(), remark.as_str()), ("silent", "not heard yet: this daemon began 0.1 s ago"));
-    assert_eq!(group, "online", "lx4 has it, and nothing speaks against it");
+    assert_eq!(group, "unknown", "neither online nor blocked");
+    let why = "lx4 had it; not heard yet: this daemon began 0.1 s ago";
+    assert_eq!(engine.status().groups[0].blocked.as_deref(), Some(why));
     // What is decided by does not know of it.
     assert!(!engine.view().heard.contains(&life(LX4)));
     engine.step(ms(2000), 0, Input::Tick);
