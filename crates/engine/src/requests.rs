@@ -238,7 +238,9 @@ impl Engine {
             return Some(Answer::refused(reason, "add its [[node]] or [[witness]] again"));
         }
         if let Err(why) = self.state.keeps_what_is_held(&config, terms.later) {
-            return Some(Answer::refused(why, "regent status"));
+            let first = why.split_once("first: ").and_then(|(_, next)| next.split(';').next());
+            let advice = first.unwrap_or("regent status").to_owned();
+            return Some(Answer::refused(why, advice));
         }
         if text == self.state.config_text {
             return Some(Answer::Done("nothing changes: this configuration is in force".to_owned()));

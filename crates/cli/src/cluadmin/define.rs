@@ -172,8 +172,8 @@ fn new_name(name: &str, known: &[String]) -> Result<(), String> {
             "{name:?} is no name: letters, digits, '_', '.' and '-', at most {NAME_MAX}, a letter or '_' first"
         ));
     }
-    if known.iter().any(|k| k == name) {
-        return Err(format!("there is a service {name} already: service modify {name}"));
+    if let Some(there) = known.iter().find(|k| k.eq_ignore_ascii_case(name)) {
+        return Err(format!("there is a service {there} already: service modify {there}"));
     }
     Ok(())
 }

@@ -36,9 +36,12 @@ impl Listed for Address {
         })?;
         let IpAddr::V4(v4) = address else { return of_ipv6(shell, old, address).map(Some) };
         let default = old.map_or_else(|| NONE.to_owned(), Self::netmask);
-        let help = "The netmask of its network. None takes the one that goes with the class of the address.";
+        let help = "The netmask of its network. None takes that of this member's network with the address in it; where \
+                    there is none, the one that goes with the class of the address.";
+        // Without it a guess is all there is.
+        let routes = std::fs::read_to_string("/proc/net/route").unwrap_or_default();
         let question = Question::new("Netmask (e.g. 255.255.255.0 or None)", Some(&default), help);
-        let prefix = shell.ask(&question, |text| netmask(text, v4))?;
+        let prefix = shell.ask(&question, |text| netmask(text, v4, &routes))?;
         let fresh = of_a_network(shell, old, address, prefix)?;
         let kept = old.filter(|o| o.broadcast.is_some());
         let default = kept.map_or_else(|| NONE.to_owned(), Self::broadcast);
@@ -90,18 +93,32 @@ fn of_a_network(shell: &Shell<'_>, old: Option<&Address>, address: IpAddr, prefi
     Ok(Address { interface: Some(interface), ..address })
 }
 
-fn netmask(text: &str, address: Ipv4Addr) -> Result<u8, String> {
+/// Reads a netmask; `routes` is the kernel's table of this machine, as in `/proc/net/route`.
+fn netmask(text: &str, address: Ipv4Addr, routes: &str) -> Result<u8, String> {
     if is_none(text) {
-        return Ok(match address.octets()[0] {
+        let class = match address.octets()[0] {
             0..128 => 8,
             128..192 => 16,
             _ => 24,
-        });
+        };
+        return Ok(routes.lines().filter_map(|line| of_own_network(line, address)).max().unwrap_or(class));
     }
     let given: Option<Ipv4Addr> = text.parse().ok();
     let prefix = given.and_then(|g| u8::try_from(g.to_bits().leading_ones()).ok()).filter(|p| *p > 0);
     let whole = prefix.filter(|p| Some(mask(*p)) == given);
     whole.ok_or_else(|| format!("{text:?} is no netmask; type for example 255.255.255.0, or None"))
+}
+
+/// The prefix of a network that this machine is in, if the address is in it. The columns are in the order of bytes of the
+/// machine (proc_pid_net(5)); a route with a gateway leads elsewhere.
+fn of_own_network(route: &str, address: Ipv4Addr) -> Option<u8> {
+    let mut columns = route.split_ascii_whitespace().skip(1);
+    let mut column = || u32::from_str_radix(columns.next()?, 16).ok().map(u32::from_be);
+    let (network, gateway) = (column()?, column()?);
+    let _flags_refs_use_metric = columns.by_ref().take(4).count();
+    let mask = u32::from_str_radix(columns.next()?, 16).ok().map(u32::from_be)?;
+    let is_in = gateway == 0 && mask != 0 && address.to_bits() & mask == network;
+    is_in.then(|| mask.leading_ones() as u8)
 }
 
 impl Listed for Device {
@@ -227,11 +244,24 @@ mod tests {
 
     #[test]
     fn a_netmask_is_a_row_of_ones_or_that_of_the_class() {
-        let of = |text| netmask(text, Ipv4Addr::new(192, 9, 202, 197));
+        let of = |text| netmask(text, Ipv4Addr::new(192, 9, 202, 197), "");
         assert_eq!(of("255.255.0.0"), Ok(16));
         assert_eq!(of("255.255.255.255"), Ok(32));
         assert_eq!(of("none"), Ok(24));
         assert!(of("255.0.255.0").is_err() && of("0.0.0.0").is_err() && of("16").is_err());
-        assert_eq!(netmask("None", Ipv4Addr::new(10, 0, 0, 1)), Ok(8));
+        assert_eq!(netmask("None", Ipv4Addr::new(10, 0, 0, 1), ""), Ok(8));
+    }
+
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn without_a_netmask_it_is_that_of_this_members_network() {
+        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n\
+                      eth0\t00000000\tFE4D000A\t0003\t0\t0\t0\t00000000\t0\t0\t0\n\
+                      eth1\t0000000A\tFE4D000A\t0003\t0\t0\t0\t000000FF\t0\t0\t0\n\
+                      eth0\t004D000A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n";
+        let of = |address: [u8; 4]| netmask("None", address.into(), routes);
+        assert_eq!(of([10, 0, 77, 100]), Ok(24));
+        assert_eq!(of([10, 1, 2, 3]), Ok(8), "only by the gateway");
+        assert_eq!(of([192, 9, 202, 197]), Ok(24));
     }
 }

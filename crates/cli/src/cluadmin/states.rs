@@ -150,6 +150,11 @@ impl Shell<'_> {
         let others: Vec<String> =
             status.nodes.iter().filter(is_there).filter(listed).map(|n| n.name.to_string()).collect();
         let to = match (to, others.as_slice()) {
+            (Some(to), _) if status.nodes.iter().all(|n| n.name.as_str() != to) => {
+                return Err(Trouble::refused(format!("there is no member {to}"))
+                    .next("cluster status")
+                    .into());
+            }
             (Some(to), _) => to.to_owned(),
             (None, [one]) => one.clone(),
             (None, []) => {
@@ -172,8 +177,9 @@ impl Shell<'_> {
     /// When the person leaves, or it fails.
     pub(super) fn delete(&self, name: Option<&str>) -> Asked<()> {
         self.may_change()?;
-        let (editor, _) = self.editor()?;
+        let (editor, config) = self.editor()?;
         let name = self.named(name, &editor.names("group"))?;
+        has_no_instance(&config, &name)?;
         let status = client::status(self.asks)?;
         let state = state_of(&status, &name).filter(|g| g.owner.is_some());
         let runs =
@@ -200,6 +206,18 @@ impl Shell<'_> {
         self.change(without, &[], true)?;
         Ok(self.console.say(&format!("Deleted {name}.\n"))?)
     }
+}
+
+/// The instances of a service's storage are in the registry, and go first.
+fn has_no_instance(config: &Config, name: &str) -> Result<()> {
+    let of_it = config.instances().filter(|(group, _)| group.name.base() == name);
+    let names: Vec<String> = of_it.map(|(_, instance)| instance.name.to_string()).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let what = format!("{name} has the storage of {}", names.join(" and "));
+    let trouble = Trouble::refused(what).next(format!("service disable {name}"));
+    Err(names.iter().fold(trouble, |trouble, instance| trouble.next(format!("ccontrol delete {instance}"))))
 }
 
 /// Where a service is to start whose preferred member is not there: that one, and the first other that is.

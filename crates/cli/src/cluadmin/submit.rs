@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use regent_api::Request;
-use regent_model::config::{Config, Finding, Severity, parse, parse_at};
+use regent_model::config::{Config, Finding, Severity, Startup, parse, parse_at};
 
 use super::dialog::{Asked, Flow};
 use super::phrases::in_its_words;
@@ -77,8 +77,14 @@ impl Shell<'_> {
     fn remark_on_a_running_one(&self, name: &str) -> Result<()> {
         let now = client::status(self.asks)?;
         let Some(pending) = state_of(&now, name).and_then(|g| g.pending.as_ref()) else { return Ok(()) };
+        let (_, config) = self.editor()?;
+        let group = config.groups_named(name).next().filter(|g| g.policy.startup == Startup::Home);
+        let owner = state_of(&now, name).and_then(|g| g.owner.as_ref());
+        let elsewhere = group.and_then(|g| g.nodes.first()).filter(|preferred| Some(*preferred) != owner);
+        let starts =
+            elsewhere.map_or_else(String::new, |p| format!(" (that starts it on {p}, its preferred member)"));
         let text = format!(
-            "{}. For that: service disable {name} and service enable {name}, or service relocate {name}.",
+            "{}. For that: service disable {name} and service enable {name}{starts}, or service relocate {name}.",
             in_its_words(pending)
         );
         self.console.say(&format!("{}\n", wrapped(&text, 90, "  ")))

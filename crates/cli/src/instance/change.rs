@@ -25,6 +25,9 @@ const KIND: &str = "instance";
 /// It is registered with other values, the configuration would not be valid, or it is refused.
 pub fn create(asks: &dyn Asks, name: &str, words: &[String]) -> Result<String> {
     let (name, given) = (named(name)?, Given::read(words)?);
+    if WORDS.contains(&lower(&name).as_str()) {
+        return Err(Trouble::usage(format!("{name} is a word of ccontrol: no instance can be called so")));
+    }
     let (text, serial, config) = in_force(asks)?;
     if let Some((_, has)) = config.instance(&name) {
         return again(asks, &name, has, &given, &text);
@@ -181,14 +184,20 @@ pub fn make_default(asks: &dyn Asks, name: &str) -> Result<String> {
     Ok(format!("{name} is the default instance{remark}"))
 }
 
+/// Where a script forgets the name, one of these stands in its place.
+const WORDS: [&str; 19] = [
+    "quietly", "nostu", "nouser", "bypass", "help", "all", "list", "qlist", "stat", "console", "view",
+    "load", "create", "update", "delete", "default", "start", "stop", "force",
+];
+
 /// What is installed in a directory that is seen from here; an empty one is made a database in at the first start.
 fn kind_of(name: &InstanceName, directory: &Path) -> Result<&'static str> {
     let has = |file: &str| directory.join(file).exists();
     if !directory.is_dir() {
-        let what = format!("{} is not to be seen here: what is {name}?", directory.display());
+        let what = format!("there is no {} here (yet): what is {name}?", directory.display());
         return Err(Trouble::usage(what)
             .next("say kind=gtm, kind=cache, kind=iris or kind=command")
-            .next("or type it on the node that has its storage"));
+            .next("or, if it is installed already, type it on the node that has its storage"));
     }
     Ok(if has("iris.cpf") || has("bin/iris") {
         "iris"

@@ -116,7 +116,9 @@ fn the_guides_own_create_registers_an_instance_for_every_node_with_a_free_port()
     let away =
         daemon.change(change::create, &["three", &format!("directory={at}/store1/three")]).unwrap_err();
     std::fs::remove_dir_all(&folder).unwrap();
-    assert!(away.what.contains("not to be seen here") && away.next[0].contains("kind=gtm"), "{away}");
+    assert!(away.what.contains("here (yet): what is THREE?") && away.next[0].contains("kind=gtm"), "{away}");
+    let word = daemon.change(change::create, &["quietly", "directory=/store1/q", "kind=gtm"]).unwrap_err();
+    assert!(word.what.contains("QUIETLY is a word of ccontrol"), "{word}");
     let text = daemon.text.borrow().clone();
     assert!(text.starts_with(begun.trim_end()), "comments and all stay:\n{text}");
     let config = parse(&text).config.unwrap();

@@ -375,6 +375,18 @@ fn a_device_is_shared_with_windows_clients() {
 }
 
 #[test]
+fn a_service_with_an_instance_is_not_deleted_before_it_and_names_that_differ_in_capitals_are_one() {
+    let instance =
+        "\n[[instance]]\nname = \"cachehal\"\nkind = \"gtm\"\ndirectory = \"/storage2/c52ha\"\nport = 1972\n";
+    let node = Node::with(&format!("{CACHEHAL}{instance}"));
+    assert_snapshot!(types(
+        &node,
+        "service delete cachehal\nservice add\nCACHEHAL\n:c\nservice relocate cachehal lx9\nexit"
+    ));
+    assert!(node.text.borrow().contains("cachehal"));
+}
+
+#[test]
 fn what_others_need_is_not_stopped_to_be_deleted() {
     let other = "\n[[group]]\nname = \"report\"\nnodes = [\"lx4\"]\nparent = \"cachehal\"\n";
     let node = Node::with(&format!("{CACHEHAL}{other}"));
