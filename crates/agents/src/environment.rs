@@ -1,10 +1,34 @@
 //! What scripts are told of the node's addresses, as they are when a command is run.
 
+use regent_model::action::Run;
 use regent_model::exclusion::{
     EXCLUDED_ADDRESSES, Exclusion, SERVICE_ADDRESSES, UNSUPPORTED_NETADDRS, addresses_in,
 };
 
 use crate::address;
+
+/// What a command of a resource is told: what was ordered with the run, and which resource and action it is about. Nothing
+/// that was ordered is replaced.
+pub(crate) fn of_command(run: &Run, action: &str) -> Vec<(String, String)> {
+    let about = [
+        ("REGENT_GROUP", run.group.to_string()),
+        ("REGENT_RESOURCE", run.resource.name().to_string()),
+        ("REGENT_EPOCH", run.epoch.to_string()),
+        ("REGENT_ACTION", action.to_owned()),
+    ];
+    let mut all = run.environment.clone();
+    add(&mut all, about);
+    all
+}
+
+/// Adds the variables that are not there yet.
+pub(crate) fn add<const N: usize>(all: &mut Vec<(String, String)>, more: [(&str, String); N]) {
+    for (key, value) in more {
+        if all.iter().all(|(known, _)| known != key) {
+            all.push((key.to_owned(), value));
+        }
+    }
+}
 
 /// Sets `REGENT_EXCLUDED_ADDRESSES` and `RPC_UNSUPPORTED_NETADDRS` to every address of this node that is not the group's
 /// own: those of the configuration, which may not be there at this moment, and those that the node has, which the

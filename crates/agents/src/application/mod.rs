@@ -132,18 +132,10 @@ impl Application<'_> {
     /// The environment of one of its commands.
     fn environment(&self, action: &str) -> Vec<(String, String)> {
         let run = self.context.run;
-        let mut all = run.environment.clone();
-        let mut add = |key: &str, value: String| {
-            if !all.iter().any(|(known, _)| known == key) {
-                all.push((key.to_owned(), value));
-            }
-        };
-        add("REGENT_GROUP", run.group.to_string());
-        add("REGENT_RESOURCE", self.name().to_owned());
-        add("REGENT_EPOCH", run.epoch.to_string());
-        add("REGENT_ACTION", action.to_owned());
+        let mut all = environment::of_command(run, action);
         if self.config.samba.is_some() {
-            add(samba::CONFIG_VARIABLE, samba::config_path(self.context).display().to_string());
+            let path = samba::config_path(self.context).display().to_string();
+            environment::add(&mut all, [(samba::CONFIG_VARIABLE, path)]);
         }
         let remarks = environment::complete(&mut all);
         for remark in remarks.into_iter().filter(|_| action == "start") {

@@ -226,18 +226,8 @@ impl Instance<'_> {
 
     /// The environment of one of its commands.
     fn environment(&self, action: &str) -> Vec<(String, String)> {
-        let run = self.context.run;
-        let mut all = run.environment.clone();
-        let mut add = |key: &str, value: String| {
-            if !all.iter().any(|(known, _)| known == key) {
-                all.push((key.to_owned(), value));
-            }
-        };
-        add("REGENT_GROUP", run.group.to_string());
-        add("REGENT_RESOURCE", self.config.resource.to_string());
-        add("REGENT_INSTANCE", self.name().to_owned());
-        add("REGENT_EPOCH", run.epoch.to_string());
-        add("REGENT_ACTION", action.to_owned());
+        let mut all = crate::environment::of_command(self.context.run, action);
+        crate::environment::add(&mut all, [("REGENT_INSTANCE", self.name().to_owned())]);
         crate::environment::complete(&mut all);
         all
     }

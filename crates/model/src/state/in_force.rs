@@ -46,9 +46,9 @@ impl State {
         let is_stuck = self.ownership(name).is_some_and(|o| matches!(o.phase, Phase::Stuck(_)));
         let parts = (self.definition(name), self.config.group(name), self.owner_of(name));
         let (Some(held), Some(now), Some(owner)) = parts else { return };
-        if is_stuck && held.means_the_same_as(now, owner) && now.is_as_strict_as(held) {
-            let group = self.groups.get_mut(name);
-            group.into_iter().for_each(|group| group.in_force = None);
+        let is_mended = is_stuck && held.means_the_same_as(now, owner) && now.is_as_strict_as(held);
+        if let Some(group) = self.groups.get_mut(name).filter(|_| is_mended) {
+            group.in_force = None;
         }
     }
 
