@@ -81,6 +81,27 @@ needs  = [{needs}]
     )
 }
 
+/// A group with the shared disk and the service address, and room for more.
+pub(crate) fn ward_group() -> String {
+    format!(
+        r#"
+[[group]]
+name   = "ward"
+nodes  = ["lx4", "lx5"]
+policy = "rotating"
+
+  [[group.filesystem]]
+  device = "{}"
+  mount  = "/srv/ward"
+  type   = "ext4"
+
+  [[group.address]]
+  address = "{SERVICE}/24"
+"#,
+        regent_lab::DEFAULT_DEVICE
+    )
+}
+
 /// A group that is an address and nothing else.
 pub(crate) fn address_group(policy: &str) -> String {
     format!(

@@ -4,7 +4,7 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::cluster::{Cluster, SERVICE, head, told};
+use crate::cluster::{Cluster, SERVICE, head, told, ward_group};
 use crate::machine::sh;
 
 const PORT: u16 = 1972;
@@ -12,21 +12,8 @@ const LOCK: &str = "/srv/ward/db/mgr/regent.ids";
 
 /// The group's script starts the instance, and stops it.
 fn ward() -> String {
-    format!(
+    let more = format!(
         r#"
-[[group]]
-name   = "ward"
-nodes  = ["lx4", "lx5"]
-policy = "rotating"
-
-  [[group.filesystem]]
-  device = "{}"
-  mount  = "/srv/ward"
-  type   = "ext4"
-
-  [[group.address]]
-  address = "{SERVICE}/24"
-
   [[group.application]]
   name     = "script"
   start    = "set -e; regent instance start cacheha1; sleep 86400 & echo $! > /run/script.pid"
@@ -38,9 +25,9 @@ name      = "cacheha1"
 kind      = "gtm"
 directory = "/srv/ward/db"
 port      = {PORT}
-"#,
-        regent_lab::DEFAULT_DEVICE
-    )
+"#
+    );
+    ward_group() + &more
 }
 
 /// A line of M on a node, as somebody types it there.

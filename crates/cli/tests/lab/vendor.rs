@@ -4,7 +4,7 @@
 
 use std::process::{Command, Output, Stdio};
 
-use crate::cluster::{Cluster, SERVICE, find, head, owner, told};
+use crate::cluster::{Cluster, find, head, owner, told, ward_group};
 use crate::machine::{sh, troubles};
 
 /// The vendor's command, and its registry: a machine's own, and there again after a power cut.
@@ -31,26 +31,6 @@ start) [ -e $dir/half ] && exit 0; setsid sleep 86400 & echo $! > $dir/pid; echo
 stop|force) kill -KILL $(cat $dir/pid); rm -f $dir/pid $dir/mgr/cache.ids ;;
 esac
 "#;
-
-fn ward() -> String {
-    format!(
-        r#"
-[[group]]
-name   = "ward"
-nodes  = ["lx4", "lx5"]
-policy = "rotating"
-
-  [[group.filesystem]]
-  device = "{}"
-  mount  = "/srv/ward"
-  type   = "ext4"
-
-  [[group.address]]
-  address = "{SERVICE}/24"
-"#,
-        regent_lab::DEFAULT_DEVICE
-    )
-}
 
 fn with_the_instance() -> String {
     format!(
@@ -112,7 +92,7 @@ fn pid_of(cluster: &Cluster, node: &str) -> String {
 
 #[test]
 fn an_instance_of_a_vendor_is_taken_over_and_upgraded_in_place_and_every_node_knows_its_version() {
-    let cluster = Cluster::up("vendor", &(head("fast") + &ward()));
+    let cluster = Cluster::up("vendor", &(head("fast") + &ward_group()));
     let first = owner(&cluster.wait_for("an owner", |s| find(s, "ward").owner.is_some()), "ward");
     assert_eq!(first, "lx4");
     for node in ["lx4", "lx5"] {
@@ -121,7 +101,7 @@ fn an_instance_of_a_vendor_is_taken_over_and_upgraded_in_place_and_every_node_kn
     let entry = format!("CACHEHA1 directory={DIRECTORY} versionid=5.2.0.300");
     sh(&cluster, "lx4", &format!("mkdir -p {DIRECTORY}/mgr"));
     vendors(&cluster, "lx4", &format!("create {entry}"));
-    cluster.apply("lx4", &(head("fast") + &ward() + &with_the_instance()));
+    cluster.apply("lx4", &(head("fast") + &ward_group() + &with_the_instance()));
     cluster.wait_for("the instance to run", |_| {
         sh(&cluster, "lx4", "regent ccontrol all").contains("up    CACHEHA1")
     });
