@@ -90,13 +90,27 @@ fn waits_from(machine: &Namespaces, own: Option<IpAddr>, service: SocketAddr) ->
     (peer, told)
 }
 
+/// Tried until it is no "no route to host": the kernel puts the route of a new IPv6 address in place a moment after the
+/// address itself, in a worker of its own.
 fn connected(own: Option<IpAddr>, service: SocketAddr) -> TcpStream {
-    let Some(own) = own else { return TcpStream::connect(service).unwrap() };
+    let until = Instant::now() + LONG;
+    loop {
+        match connect(own, service) {
+            Err(error) if error.kind() == ErrorKind::HostUnreachable && Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            tried => return tried.unwrap(),
+        }
+    }
+}
+
+fn connect(own: Option<IpAddr>, service: SocketAddr) -> std::io::Result<TcpStream> {
+    let Some(own) = own else { return TcpStream::connect(service) };
     let family = if own.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = rustix::net::socket(family, SocketType::STREAM, None).unwrap();
-    rustix::net::bind(&socket, &SocketAddr::new(own, 0)).unwrap();
-    rustix::net::connect(&socket, &service).unwrap();
-    socket.into()
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    rustix::net::bind(&socket, &SocketAddr::new(own, 0))?;
+    rustix::net::connect(&socket, &service)?;
+    Ok(socket.into())
 }
 
 fn resource(service: SocketAddr, tickle: bool) -> Resource {
@@ -280,7 +294,7 @@ fn what_a_server_said_last_still_arrives() {
     let net = Net::new();
     let (mut node, requests) = serve(&net, service, false);
     let mut client = net.client.run(move || {
-        let mut client = TcpStream::connect(service).unwrap();
+        let mut client = connected(None, service);
         client.write_all(b"a request").unwrap();
         client
     });
