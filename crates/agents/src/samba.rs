@@ -211,12 +211,12 @@ mod tests {
             state: "/storage2/.regent-samba".into(),
             shares: vec![share("data", true, &[]), share("own", false, &["anna", "otto"])],
         };
-        let text = text("cacheha1@lx4-of-ward7", &samba, Path::new("/run/regent/samba/g1"));
+        let text = text("cacheha1@lx4-of-ward7", &samba, Path::new("/run/regent/work/samba/g1"));
         for line in [
             "netbios name = cacheha1-lx4-of",
             "interfaces = 10.0.0.50/24 fd00::50/64",
             "private dir = /storage2/.regent-samba/private",
-            "lock directory = /run/regent/samba/g1/lock",
+            "lock directory = /run/regent/work/samba/g1/lock",
             "map to guest = bad user",
             "[own]",
             "valid users = anna otto",

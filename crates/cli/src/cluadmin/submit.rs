@@ -69,7 +69,7 @@ impl Shell<'_> {
             "Nobody has a password for what {name} shares with Windows clients yet. Set one on the member where {name} \
              runs, for a user whom every member knows by the same number:"
         );
-        let conf = format!("/run/regent/samba/{name}/smb.conf");
+        let conf = format!("/run/regent/work/samba/{name}/smb.conf");
         self.console.say(&format!("{}\n  smbpasswd -c {conf} -a USER\n", wrapped(&text, 90, "")))
     }
 
