@@ -34,7 +34,8 @@ pub(crate) fn of_lab(lab: &str) -> Result<PathBuf> {
 
 /// Makes a group and those above it.
 pub(crate) fn create(group: &Path) -> Result<()> {
-    fs::create_dir_all(group).doing(|| format!("make the control group {}", group.display()))
+    let made = crate::folder::create_beside_others(group, |group| fs::create_dir_all(group));
+    made.doing(|| format!("make the control group {}", group.display()))
 }
 
 /// Opens the list of a group's processes for writing.

@@ -1,6 +1,7 @@
 //! The lab's folder: what is where, and the record that lets anyone clean up.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -53,11 +54,8 @@ impl Folder {
 
     /// Makes the folder; nobody but root can look inside, for it holds the cluster's key.
     pub(crate) fn create(&self) -> Result<()> {
-        if let Some(parent) = self.0.parent() {
-            fs::create_dir_all(parent).doing(|| format!("make the folder {}", parent.display()))?;
-        }
-        match fs::DirBuilder::new().mode(0o700).create(&self.0) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+        match create_beside_others(&self.0, |path| fs::DirBuilder::new().mode(0o700).create(path)) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 let name = self.0.file_name().unwrap_or_default().to_string_lossy();
                 Err(LabError::new(format!("there is a lab named {name} already, in {}", self.0.display()))
                     .hint(format!("remove it with `regent lab down --name {name}`, or use another --name")))
@@ -148,7 +146,7 @@ impl Folder {
     pub fn record(&self) -> Result<Record> {
         let path = self.record_file();
         let text = fs::read(&path).map_err(|error| {
-            if error.kind() == std::io::ErrorKind::NotFound {
+            if error.kind() == io::ErrorKind::NotFound {
                 let name = self.0.file_name().unwrap_or_default().to_string_lossy();
                 LabError::new(format!("there is no lab in {}", self.0.display()))
                     .hint(format!("start one with `regent lab up --name {name}`"))
@@ -202,6 +200,21 @@ fn open_folder(folder: &Path) -> Result<File> {
         .doing(|| format!("open {}", folder.display()))
 }
 
+/// Makes a folder in one that all labs share, and that the last of them to end takes away, maybe just now.
+///
+/// # Errors
+/// When the parent cannot be made, and whatever `make` says.
+pub(crate) fn create_beside_others(path: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let with_parent = || path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| make(path));
+    for _taken_away_meanwhile in 0..1000 {
+        match with_parent() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+    }
+    with_parent()
+}
+
 /// Where the labs of this machine live.
 #[must_use]
 pub fn base() -> PathBuf {
@@ -227,6 +240,25 @@ fn labs_in(base: &Path) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_folder_can_be_made_while_the_last_lab_takes_the_common_one_away() {
+        let base = std::env::temp_dir().join(format!("regent-labs-beside-{}", std::process::id()));
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _not_empty_or_not_there = fs::remove_dir(&base);
+                }
+            });
+            for _ in 0..300 {
+                create_beside_others(&base.join("mine"), |path| fs::create_dir(path)).unwrap();
+                fs::remove_dir(base.join("mine")).unwrap();
+            }
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        let _taken_away_or_not = fs::remove_dir(&base);
+    }
 
     #[test]
     fn only_folders_with_a_labs_name_are_labs() {
