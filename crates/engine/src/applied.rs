@@ -25,6 +25,9 @@ impl Engine {
                 match format::read::<Proposal>(&data, self.me.speaks) {
                     Ok(proposal) => {
                         self.apply_proposal(index, &proposal, &voters);
+                        if !self.me.speaks.has(self.state.format) {
+                            return self.cannot_go_on();
+                        }
                         if data.first().is_some_and(|format| *format < self.state.format) {
                             self.consensus.outdated();
                         }

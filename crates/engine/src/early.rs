@@ -29,6 +29,7 @@ impl Early {
 impl Engine {
     /// Judges a request now, or as soon as this node knows how things stand.
     pub(crate) fn request_in_time(&mut self, id: RequestId, request: Request) {
+        self.early_requests();
         if is_order(&request) && self.is_too_early() && self.early.waiting.len() < WAITING_MAX {
             self.early.waiting.push((id, request));
         } else {

@@ -374,6 +374,10 @@ impl Engine {
                 self.apply(committed);
             }
         }
+        // What could not be read is missing in the state, and counts as applied.
+        if self.unreadable.is_some() {
+            return moved;
+        }
         if let Some(records) = self.consensus.compact(&self.state) {
             self.snapshot_at = self.consensus.applied();
             self.persist(records, OnDurable::Snapshot(self.snapshot_at));

@@ -121,6 +121,12 @@ impl Engine {
         self.tell_indexed(index, Level::Notice, "format", text, None);
     }
 
+    /// A format is in force that this daemon does not write: nothing more of its own may come into log or storage.
+    pub(crate) fn cannot_go_on(&mut self) {
+        let why = Unreadable::Format { found: self.state.format, speaks: self.me.speaks };
+        self.cannot_read("what is in force by the log", &why);
+    }
+
     /// What somebody waits for cannot be proposed.
     pub(crate) fn answer_refused(&mut self, waiting: Waiting, why: &str) {
         let (Waiting::Request(id, _) | Waiting::Joining(id, _) | Waiting::Joined(id, _)) = waiting else {
