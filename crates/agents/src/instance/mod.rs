@@ -123,18 +123,16 @@ impl Instance<'_> {
     fn by_hand(&self, hand: Hand) -> Result<Outcome, Failure> {
         let run = self.context.run;
         let is_held = self.context.inner.instances.is_held(&slot::key(run), run.epoch);
-        if hand == Hand::Status {
-            return self.status_by_hand(is_held);
-        }
-        let gone = || Failure::because(format!("{} is not held on this node any more", self.name()));
-        if !is_held {
-            return Err(gone());
-        }
-        let folder = Folder::open(&self.path()).map_err(Failure::because)?.ok_or_else(gone)?;
+        let folder = || {
+            let gone = || Failure::because(format!("{} is not held on this node any more", self.name()));
+            let there = if is_held { Folder::open(&self.path()).map_err(Failure::because)? } else { None };
+            there.ok_or_else(gone)
+        };
         match hand {
-            Hand::Start => starting::start(self, &folder, None).map(|()| Outcome::Running),
-            Hand::Stop => stopping::stop(self, &folder).map(|()| Outcome::Stopped),
-            Hand::Force | Hand::Status => stopping::force(self, &folder).map(|()| Outcome::Stopped),
+            Hand::Status => self.status_by_hand(is_held),
+            Hand::Start => starting::start(self, &folder()?, None).map(|()| Outcome::Running),
+            Hand::Stop => stopping::stop(self, &folder()?).map(|()| Outcome::Stopped),
+            Hand::Force => stopping::force(self, &folder()?).map(|()| Outcome::Stopped),
         }
     }
 

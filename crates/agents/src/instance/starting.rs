@@ -89,7 +89,10 @@ fn undo(instance: &Instance<'_>, folder: &Folder, why: Failure) -> Failure {
     let ended = stopping::end_everything(instance, folder, Instant::now() + UNDO);
     instance.tell(false);
     match ended {
-        Ok(()) => why,
+        Ok(()) => {
+            instance.drop_lock();
+            why
+        }
         Err(more) => Failure { reason: format!("{}; moreover {}", why.reason, more.reason), ..why },
     }
 }

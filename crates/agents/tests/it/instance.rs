@@ -254,6 +254,8 @@ fn a_vendors_command_is_believed_for_what_it_shows_and_not_for_its_exit_code() {
     std::fs::write(folder.0.join("broken"), "").unwrap();
     let failed = by_hand(&mut node, Hand::Start, &cache).failed();
     assert!(failed.reason.contains("does not run"), "its exit code was 0: {failed:?}");
+    assert!(!folder.0.join("mgr/regent.ids").exists(), "it is not up");
+    node.run(Op::Monitor, &cache).runs();
     std::fs::remove_file(folder.0.join("broken")).unwrap();
 
     by_hand(&mut node, Hand::Start, &cache).runs();
