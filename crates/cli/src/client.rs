@@ -187,7 +187,6 @@ fn talk(socket: &Path, request: &Request, patience: Duration) -> io::Result<Answ
 pub fn order(asks: &dyn Asks, request: &Request) -> Result<String> {
     match accepted(asks.ask(request)?)? {
         Answer::Done(words) => Ok(words),
-        Answer::Plan(lines) => Ok(lines.join("\n")),
         other => Err(mismatch(&other)),
     }
 }

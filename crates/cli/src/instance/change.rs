@@ -185,9 +185,29 @@ pub fn make_default(asks: &dyn Asks, name: &str) -> Result<String> {
 }
 
 /// Where a script forgets the name, one of these stands in its place.
-const WORDS: [&str; 19] = [
-    "quietly", "nostu", "nouser", "bypass", "help", "all", "list", "qlist", "stat", "console", "view",
-    "load", "create", "update", "delete", "default", "start", "stop", "force",
+const WORDS: [&str; 22] = [
+    "quietly",
+    "restart",
+    "stopnoshut",
+    "stopstart",
+    "nostu",
+    "nouser",
+    "bypass",
+    "help",
+    "all",
+    "list",
+    "qlist",
+    "stat",
+    "console",
+    "view",
+    "load",
+    "create",
+    "update",
+    "delete",
+    "default",
+    "start",
+    "stop",
+    "force",
 ];
 
 /// What is installed in a directory that is seen from here; an empty one is made a database in at the first start.
@@ -239,8 +259,7 @@ fn tell_version(asks: &dyn Asks, name: &InstanceName, version: String) -> Result
 /// Who is at the keyboard, for the journal.
 #[must_use]
 pub fn who() -> String {
-    let of = |name| std::env::var(name).ok().filter(|who| !who.is_empty());
-    of("SUDO_USER").or_else(|| of("USER")).or_else(|| of("LOGNAME")).unwrap_or_else(|| "root".to_owned())
+    crate::orders::who(|name| std::env::var(name).ok())
 }
 
 fn lower(name: &InstanceName) -> String {
