@@ -2,7 +2,7 @@
 //! have: the directory by `grep`, the state by `grep` in the list of all, the lock file removed, any exit code but 1 of a
 //! start taken for success.
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, told};
 use crate::examples::{equipment, example};
 use crate::machine::sh;
 
@@ -59,8 +59,12 @@ fn a_script_that_knows_nothing_but_ccontrol_works_as_user_script() {
     // By hand, as its people do, on the right node and on the wrong one.
     sh(&cluster, "lx4", "/opt/ours/database restart cachehal");
     assert_eq!(up("lx4"), "up");
+    let downs =
+        cluster.events("lx4").iter().filter(|e| e.text.starts_with("CACHEHAL is down on lx4")).count();
+    assert_eq!(downs, 1, "it was stopped in between: {}", cluster.evidence());
     let wrong = cluster.lab.output("lx5", &["/opt/ours/database", "start", "cachehal", "failover"]).unwrap();
     assert_eq!(wrong.status.code(), Some(1), "the flag does not make a double start possible");
+    assert!(told(&wrong).contains("which lx4 has"), "{}", told(&wrong));
 
     cluster.lab.off("lx4").unwrap();
     cluster.online_on("cachehal", "lx5");

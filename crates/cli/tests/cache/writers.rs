@@ -13,15 +13,24 @@ use crate::hot_standby::{m, m_if_there};
 
 const BATCH: u32 = 20;
 
+/// How often two have written in this run: what stands there from an earlier time is not taken for theirs.
+static ROUND: AtomicU32 = AtomicU32::new(1);
+
 /// What they wrote and know to be on the disk: the last number of each.
-#[derive(Default)]
 pub(crate) struct Written {
+    /// The value of number `i` is `base + i`.
+    base: u32,
     end: AtomicBool,
     flushed: AtomicU32,
     committed: AtomicU32,
 }
 
 impl Written {
+    fn begin() -> Self {
+        let base = ROUND.fetch_add(1, Ordering::Relaxed) * 1_000_000;
+        Self { base, end: AtomicBool::new(false), flushed: AtomicU32::new(0), committed: AtomicU32::new(0) }
+    }
+
     fn goes_on(&self) -> bool {
         !self.end.load(Ordering::Relaxed)
     }
@@ -56,7 +65,7 @@ pub(crate) fn owner(cluster: &Cluster, group: &str) -> Option<String> {
 
 /// Writes while `work` goes on, and finds everything again on whichever node has the instance then.
 pub(crate) fn nothing_is_lost_while(cluster: &Cluster, data: &Data<'_>, work: impl FnOnce(&Written)) {
-    let written = Written::default();
+    let written = Written::begin();
     std::thread::scope(|scope| {
         let far = scope.spawn(|| flushes(cluster, data, &written));
         let near = scope.spawn(|| commits(cluster, data, &written));
@@ -72,12 +81,12 @@ pub(crate) fn nothing_is_lost_while(cluster: &Cluster, data: &Data<'_>, work: im
             std::panic::resume_unwind(why);
         }
     });
-    let [flushed, committed] = written.counts();
+    let ([flushed, committed], base) = (written.counts(), written.base);
     let node = owner(cluster, data.name).expect("it has an owner");
     for (global, last, what) in [("^F", flushed, "flushed"), ("^T", committed, "committed")] {
         // The first that is missing, or 0. What follows a loop on its line belongs to the loop.
         let line = format!(
-            "set n=0 xecute \"for i=1:1:{last} if '$data({global}(i)) set n=i quit\" write n,\" of \",{last}"
+            "set n=0 xecute \"for i=1:1:{last} if $get({global}(i))'=({base}+i) set n=i quit\" write n,\" of \",{last}"
         );
         let found = m(cluster, &node, data.name, &line);
         assert_eq!(found, format!("0 of {last}"), "{what}, and missing\n{}", cluster.evidence());
@@ -91,14 +100,15 @@ fn flushes(cluster: &Cluster, data: &Data<'_>, written: &Written) {
     while written.goes_on() {
         let from = written.flushed.load(Ordering::Relaxed);
         let to = from + BATCH;
-        let all_set = (from + 1..=to).all(|i| far.tries(&format!("set ^F({i})={i} write {i},!"), i));
+        let base = written.base;
+        let all_set = (from + 1..=to).all(|i| far.tries(&format!("set ^F({i})={} write {i},!", base + i), i));
         let flush = || {
             let node = owner(cluster, data.name)?;
             m_if_there(cluster, &node, data.name, "view \"JNLFLUSH\":\"DEFAULT\" write \"flushed\"")
         };
         if all_set
             && flush().as_deref() == Some("flushed")
-            && far.tries(&format!("write $get(^F({to})),!"), to)
+            && far.tries(&format!("write $get(^F({to})),!"), base + to)
         {
             written.flushed.store(to, Ordering::Relaxed);
         } else {
@@ -113,7 +123,8 @@ fn commits(cluster: &Cluster, data: &Data<'_>, written: &Written) {
     while written.goes_on() {
         let Some(node) = owner(cluster, data.name) else { continue };
         let next = written.committed.load(Ordering::Relaxed) + 1;
-        let line = format!("for i={next}:1 tstart ():serial set ^T(i)=i tcommit  write i,! hang .002");
+        let base = written.base;
+        let line = format!("for i={next}:1 tstart ():serial set ^T(i)={base}+i tcommit  write i,! hang .002");
         let mumps = "exec $gtm_dist/mumps -run %XCMD \"$0\"";
         let mut command = Command::new("regent");
         command.args(["instance", "env", data.name, "--", "sh", "-c", mumps, &line]);

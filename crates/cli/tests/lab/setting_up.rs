@@ -71,7 +71,7 @@ fn software_is_set_up_on_a_group_without_application_which_is_added_later_and_di
     assert!(cluster.order("lx5", &["prepare"]).contains("lx4: nothing to do"));
     sh(&cluster, "lx5", "test -d /opt/cell/bin && test \"$(readlink /cell)\" = /.../cell/fs");
     sh(&cluster, "lx4", "mkdir -p /var/cell/krb5 && echo configured > /var/cell/krb5/conf");
-    install(&cluster, "lx4", "test -s $1 || exit 1\nsetsid sleep 4711 &");
+    install(&cluster, "lx4", "test -s $1 || exit 1\nsetsid sleep 4711 & echo $! > /run/cell.pid");
     // What is added comes up in its place, and nothing else is touched.
     let (epoch, mount) = (group(&cluster).epoch, mount_id(&cluster, "lx4"));
     let said = cluster.apply("lx4", &cell(&application()));
@@ -92,7 +92,7 @@ fn software_is_set_up_on_a_group_without_application_which_is_added_later_and_di
         assert!(line.contains("/var/cell") && line.contains("/krb5") && line.contains(SERVICE), "{line}");
     }
     // The standby: installed, not configured.
-    install(&cluster, "lx5", "test -s $1 || exit 1\nsetsid sleep 4711 &");
+    install(&cluster, "lx5", "test -s $1 || exit 1\nsetsid sleep 4711 & echo $! > /run/cell.pid");
     let output = cluster.on("lx5", &["verify", "--nodes"]);
     assert!(output.status.success(), "{}", told(&output));
     cluster.order("lx4", &["group", "enable", "cell"]);
@@ -134,7 +134,7 @@ fn edited(cluster: &Cluster) {
 fn held(cluster: &Cluster) {
     let epoch = group(cluster).epoch;
     cluster.order("lx4", &["group", "hold", "cell", "--why", "upgrade in place"]);
-    sh(cluster, "lx5", "pkill -x -f 'sleep 4711'");
+    sh(cluster, "lx5", "kill $(cat /run/cell.pid)");
     let state = |s: &regent_api::Status| find(s, "cell").resources.last().map(|r| r.state.clone());
     cluster.wait_for("the failure", |s| state(s).as_deref() == Some("failed"));
     let said = cluster.order("lx4", &["status"]);
