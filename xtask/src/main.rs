@@ -1,4 +1,4 @@
-//! The habits of the project, each one command: `cargo xtask demo`, `test`, `bench`, `sim`, `tidy`, `deny`,
+//! The habits of the project, each one command: `cargo xtask demo`, `test`, `bench`, `sim`, `torture`, `tidy`, `deny`,
 //! `setup`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a habit speaks to the person who has it")]
@@ -23,6 +23,8 @@ cargo xtask COMMAND
                     reached (2000 seeds must reach all), --mutants switches off each condition of the lease
   bench takeover [--runs N] [--only NAME] [--quick] [--json FILE]
                     takeover times beside keepalived, Pacemaker and the bare system calls (docs/benchmarks.md)
+  torture [--minutes N] [--nodes 2..5] [--seed S] [--replay FILE] [--json FILE]
+                    the real daemons in the lab, under load and random faults, judged by oracles (docs/reliability.md)
   tidy              the rules of the house: arrows, lengths, words
   deny              licences and known advisories of the dependencies
   picture           run the demo and draw what it printed: docs/takeover.svg
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Some("test") => tests::all(rest.contains(&"--quick")),
         Some("sim") => tests::simulate(&rest),
         Some("bench") => bench::run(&rest),
+        Some("torture") => tests::torture(&rest),
         Some("tidy") => tidy::check(),
         Some("deny") => deny::check(),
         Some("picture") => picture::draw(),

@@ -60,6 +60,17 @@ pub(crate) fn all(quick: bool) -> Result<(), String> {
     step("the Caché guide's clusters, on GT.M", &cargo, &cache)
 }
 
+/// Torture: real daemons, random faults, oracles.
+///
+/// # Errors
+/// When an oracle sees a violation; what replays it is printed.
+pub(crate) fn torture(args: &[&str]) -> Result<(), String> {
+    needs::install(&needs::TESTS)?;
+    build()?;
+    let torture = target().join("debug/regent-torture");
+    step("torture", &torture.to_string_lossy(), args)
+}
+
 /// The simulator.
 ///
 /// # Errors

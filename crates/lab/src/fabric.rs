@@ -314,6 +314,7 @@ impl Fabric {
             Request::Heal { machine, network, interface } => {
                 self.machine(machine)?.heal(shared, &At::new(*network, interface))?
             }
+            Request::Split { machines } => self.split(machines)?,
             Request::Pause { machine, silent } => self.machine(machine)?.pause(shared, *silent)?,
             Request::Resume { machine } => self.machine(machine)?.resume(shared)?,
             Request::Disk { machine, own, state } => self.disk(machine, *own, *state)?,
@@ -324,6 +325,18 @@ impl Fabric {
             }
         };
         Ok(Answer::Done { at })
+    }
+
+    fn split(&self, names: &[String]) -> Result<u64> {
+        let apart: Vec<usize> =
+            names.iter().map(|n| self.machine(n).map(|m| m.index)).collect::<Result<_>>()?;
+        for machine in &self.machines {
+            let side = apart.contains(&machine.index);
+            let others = self.machines.iter().map(|m| m.index);
+            let strangers = others.filter(|i| !apart.is_empty() && apart.contains(i) != side).collect();
+            machine.part(&self.shared, strangers)?;
+        }
+        Ok(now_ns())
     }
 
     fn disk(&self, machine: &str, own: bool, state: DiskState) -> Result<u64> {

@@ -207,6 +207,15 @@ impl Lab {
         self.order(&Request::Lossy { machine: machine.to_owned(), network, percent })
     }
 
+    /// Splits every network: these machines hear each other and nobody else, and so do all the others. None joins
+    /// everything again. It holds for machines that boot later, too.
+    ///
+    /// # Errors
+    /// When there is no such machine, or the host has no `tc`.
+    pub fn split(&self, machines: &[impl AsRef<str>]) -> Result<u64> {
+        self.order(&Request::Split { machines: machines.iter().map(|m| m.as_ref().to_owned()).collect() })
+    }
+
     /// Undoes cuts and losses, on one network or on all.
     ///
     /// # Errors

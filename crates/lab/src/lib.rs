@@ -36,7 +36,7 @@ mod switch;
 mod sys;
 mod wish;
 
-pub use clock::now_ns;
+pub use clock::{boot_clock_ahead_ns, now_ns};
 pub use dispatch::dispatch;
 pub use error::{LabError, Result};
 pub use fence::{AGENT as FENCE_AGENT, SOCKET as POWER_SOCKET, fence_agent, reset_self};
@@ -45,7 +45,7 @@ pub use interface::ExtraInterface;
 pub use lab::{Lab, down};
 pub use protocol::{Answer, LabStatus, MachineStatus, NetworkStatus, Power, Request};
 pub use run::{Running, exit_code, spawn_in};
-pub use san::{DiskState, Overlap, SanEvent, SanLog, SanRequest, two_writers};
+pub use san::{DiskState, Overlap, SanEvent, SanLog, SanRequest, Writers, two_writers};
 pub use spec::{
     CLIENT, Cidr, DEFAULT_DEVICE, DISK_MIB, DiskSpec, LAB_NAME_BYTES_MAX, LabSpec, MachineSpec, Role,
     SeedFile, check_lab_name,

@@ -57,6 +57,11 @@ pub enum Request {
         #[serde(default)]
         interface: Option<String>,
     },
+    /// Split every network: these machines hear each other, and so do all the others.
+    Split {
+        /// Which machines; none joins everything again.
+        machines: Vec<String>,
+    },
     /// Freeze a machine's processes.
     Pause {
         /// Which machine.

@@ -168,22 +168,29 @@ impl Switch {
         ip_batch(&format!("link set {} up\n", port.name))
     }
 
-    /// Loses so many of a hundred frames to and from a port, at random; 0 ends it. The others pass at once.
+    /// Loses so many of a hundred frames to and from a port, at random, and all that these machines send to it. 0 and
+    /// nobody end it. The others pass at once.
     ///
     /// # Errors
     /// When `tc` is missing or refuses.
-    pub(crate) fn lose(&self, port: &SwitchPort, percent: u8) -> Result<()> {
+    pub(crate) fn filter(&self, port: &SwitchPort, percent: u8, strangers: &[usize]) -> Result<()> {
         let name = &port.name;
         let _none_is_fine = tc_batch(&format!("qdisc del dev {name} clsact\n"));
-        if percent == 0 {
+        if percent == 0 && strangers.is_empty() {
             return Ok(());
         }
-        // A classifier of five instructions: a random number, modulo 100, below the limit: drop, else go on.
-        let program =
-            format!("5,32 0 0 {RANDOM_NUMBER},148 0 0 100,53 1 0 {percent},6 0 0 {DROP},6 0 0 {GO_ON}");
         let mut lines = format!("qdisc add dev {name} clsact\n");
-        for way in ["ingress", "egress"] {
-            lines += &format!("filter add dev {name} {way} bpf da bytecode \"{program}\"\n");
+        if percent > 0 {
+            // A classifier of five instructions: a random number, modulo 100, below the limit: drop, else go on.
+            let program =
+                format!("5,32 0 0 {RANDOM_NUMBER},148 0 0 100,53 1 0 {percent},6 0 0 {DROP},6 0 0 {GO_ON}");
+            for way in ["ingress", "egress"] {
+                lines += &format!("filter add dev {name} {way} prio 1 bpf da bytecode \"{program}\"\n");
+            }
+        }
+        if !strangers.is_empty() {
+            let program = deaf_to(strangers);
+            lines += &format!("filter add dev {name} egress prio 2 bpf da bytecode \"{program}\"\n");
         }
         tc_batch(&lines)
     }
@@ -216,6 +223,15 @@ pub(crate) fn mac_of(machine: usize, network: usize) -> [u8; 6] {
 pub(crate) fn machine_of_mac(mac: [u8; 6]) -> Option<usize> {
     let machine = usize::from(mac[5]);
     (mac == mac_of(machine, usize::from(mac[3]))).then_some(machine)
+}
+
+/// A classifier that drops what these machines send: it compares the last byte of the sender's hardware address.
+fn deaf_to(machines: &[usize]) -> String {
+    let mut program = format!("{},48 0 0 11", machines.len() + 3);
+    for (at, machine) in machines.iter().enumerate() {
+        program += &format!(",21 {} 0 {machine}", machines.len() - at);
+    }
+    program + &format!(",6 0 0 {GO_ON},6 0 0 {DROP}")
 }
 
 fn port_name(machine: usize, network: usize) -> String {

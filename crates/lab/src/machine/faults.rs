@@ -61,10 +61,27 @@ impl Machine {
         }
         let mut live = self.live();
         for (number, port) in self.chosen(&live, at)? {
-            shared.switch.lose(&port, percent)?;
+            shared.switch.filter(&port, percent, &live.strangers)?;
             live.losses.insert(number, percent);
         }
         Ok(now_ns())
+    }
+
+    /// Lets it hear nothing more of these machines, also in its next boots, and of all others again.
+    ///
+    /// # Errors
+    /// When the host has no `tc`.
+    pub(crate) fn part(&self, shared: &Shared, strangers: Vec<usize>) -> Result<()> {
+        let mut live = self.live();
+        if live.strangers == strangers {
+            return Ok(());
+        }
+        live.strangers = strangers;
+        for (number, port) in &live.ports {
+            let percent = live.losses.get(number).copied().unwrap_or(0);
+            shared.switch.filter(port, percent, &live.strangers)?;
+        }
+        Ok(())
     }
 
     /// Does to the ports of a machine that boots what was done to its cables before. Its links are up already, and
@@ -74,7 +91,7 @@ impl Machine {
     /// When the host refuses.
     pub(super) fn cut_as_before(&self, shared: &Shared) -> Result<()> {
         let live = self.live();
-        if live.cuts.is_empty() && live.losses.is_empty() {
+        if live.cuts.is_empty() && live.losses.is_empty() && live.strangers.is_empty() {
             return Ok(());
         }
         // The kernel enables a port when it notices the carrier, some time after the link came up.
@@ -83,8 +100,9 @@ impl Machine {
             if let Some(direction) = live.cuts.get(number) {
                 shared.switch.cut(port, *direction)?;
             }
-            if let Some(percent) = live.losses.get(number) {
-                shared.switch.lose(port, *percent)?;
+            let percent = live.losses.get(number).copied().unwrap_or(0);
+            if percent > 0 || !live.strangers.is_empty() {
+                shared.switch.filter(port, percent, &live.strangers)?;
             }
         }
         Ok(())
@@ -107,7 +125,7 @@ impl Machine {
             let before = live.cuts.remove(&number);
             connect(shared, &port, before)?;
             if live.losses.remove(&number).is_some() {
-                shared.switch.lose(&port, 0)?;
+                shared.switch.filter(&port, 0, &live.strangers)?;
             }
         }
         Ok(now_ns())

@@ -65,6 +65,8 @@ struct Live {
     ports: Vec<(usize, SwitchPort)>,
     cuts: BTreeMap<usize, Direction>,
     losses: BTreeMap<usize, u8>,
+    /// The machines on the other side of a split.
+    strangers: Vec<usize>,
     cut_by_pause: Vec<usize>,
     disk_before_pause: Option<DiskState>,
     paused: bool,
@@ -86,6 +88,7 @@ impl Machine {
             ports: Vec::new(),
             cuts: BTreeMap::new(),
             losses: BTreeMap::new(),
+            strangers: Vec::new(),
             cut_by_pause: Vec::new(),
             disk_before_pause: None,
             paused: false,

@@ -95,7 +95,13 @@ impl ArpWatch {
         Ok(Self { stop, rounds, thread })
     }
 
-    /// Stops, and gives every round.
+    /// Gives the rounds since it was last asked, and forgets them.
+    #[must_use]
+    pub fn take(&self) -> Vec<Round> {
+        std::mem::take(&mut *self.rounds.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Stops, and gives every round that was not yet taken.
     #[must_use]
     pub fn stop(self) -> Vec<Round> {
         self.stop.store(true, Ordering::SeqCst);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,24 @@ impl SanLog {
         })
     }
 
+    /// Reads what has been written since `from`, a number of bytes, and says up to where that is. Its events are in the
+    /// order of their beginning among themselves; one that took long may stand behind others that began after it.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or a line is not a journal's.
+    pub fn read_on(path: &Path, from: u64) -> Result<(Self, u64)> {
+        let mut file = File::open(path).doing(|| format!("open {}", path.display()))?;
+        let mut text = Vec::new();
+        let read = file.seek(SeekFrom::Start(from)).and_then(|_| file.read_to_end(&mut text));
+        read.doing(|| format!("read {}", path.display()))?;
+        let whole = text.iter().rposition(|b| *b == b'\n').map_or(0, |end| end + 1);
+        let log = Self::parse(&String::from_utf8_lossy(&text[..whole])).map_err(|line| {
+            let path = path.display();
+            LabError::new(format!("{path} line {line} after byte {from} is not a line of a SAN journal"))
+        })?;
+        Ok((log, from + whole as u64))
+    }
+
     fn parse(text: &str) -> std::result::Result<Self, usize> {
         let mut events = Vec::new();
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
@@ -182,34 +200,52 @@ pub struct Overlap {
 /// reported once.
 #[must_use]
 pub fn two_writers(log: &SanLog) -> Vec<Overlap> {
-    let mut looked: BTreeMap<(usize, &str, u64), u64> = BTreeMap::new();
-    let mut last: BTreeMap<(usize, &str), &SanRequest> = BTreeMap::new();
-    let mut found: Vec<Overlap> = Vec::new();
+    let mut writers = Writers::default();
     for event in &log.events {
+        writers.see(event);
+    }
+    writers.found
+}
+
+/// The same for a journal that is still being written, as far as it has been read.
+#[derive(Debug, Clone, Default)]
+pub struct Writers {
+    /// When a node in a boot of it last looked at a disk.
+    looked: BTreeMap<(usize, String, u64), u64>,
+    /// The last write of each node on each disk.
+    last: BTreeMap<(usize, String), SanRequest>,
+    /// What was found so far.
+    pub found: Vec<Overlap>,
+}
+
+impl Writers {
+    /// Takes the next event, in the order of their beginning.
+    pub fn see(&mut self, event: &SanEvent) {
         match event {
             SanEvent::Look(look) => {
-                looked.insert((look.disk, &look.node, look.boot), look.began);
+                self.looked.insert((look.disk, look.node.clone(), look.boot), look.began);
             }
             SanEvent::Write(write) => {
-                let seen = looked.get(&(write.disk, write.node.as_str(), write.boot)).copied().unwrap_or(0);
-                let stranger = last
+                let key = (write.disk, write.node.clone(), write.boot);
+                let seen = self.looked.get(&key).copied().unwrap_or(0);
+                let stranger = self
+                    .last
                     .iter()
                     .filter(|((disk, node), w)| *disk == write.disk && *node != write.node && w.ended > seen)
                     .max_by_key(|(_, w)| w.ended);
                 if let Some((_, earlier)) = stranger {
-                    let again = found.last().is_some_and(|o| {
-                        (&o.later.node, o.later.boot, &o.earlier) == (&write.node, write.boot, *earlier)
+                    let again = self.found.last().is_some_and(|o| {
+                        (&o.later.node, o.later.boot, &o.earlier) == (&write.node, write.boot, earlier)
                     });
                     if !again {
-                        found.push(Overlap { earlier: (*earlier).clone(), later: write.clone() });
+                        self.found.push(Overlap { earlier: earlier.clone(), later: write.clone() });
                     }
                 }
-                last.insert((write.disk, &write.node), write);
+                self.last.insert((write.disk, write.node.clone()), write.clone());
             }
             SanEvent::Switch { .. } => {}
         }
     }
-    found
 }
 
 #[cfg(test)]
@@ -251,6 +287,20 @@ mod tests {
     fn a_look_of_an_earlier_boot_does_not_count() {
         let rebooted = "W 1 2 b 1 0 0 512\nR 3 4 a 1 0 0 4096\nW 5 6 a 2 0 0 512\n";
         assert_eq!(overlaps(rebooted), [("b".to_owned(), "a".to_owned())]);
+    }
+
+    #[test]
+    fn a_journal_that_grows_is_read_on_from_where_it_ended() {
+        let path = std::env::temp_dir().join(format!("regent-test-san-{}", std::process::id()));
+        std::fs::write(&path, "R 1 2 a 1 0 0 4096\nW 3 4 a 1 0 0").unwrap();
+        let (first, end) = SanLog::read_on(&path, 0).unwrap();
+        std::fs::write(&path, "R 1 2 a 1 0 0 4096\nW 3 4 a 1 0 0 4096\nW 5 6 b 1 0 0 4096\n").unwrap();
+        let (second, _) = SanLog::read_on(&path, end).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((first.events.len(), end, second.events.len()), (1, 19, 2));
+        let mut writers = Writers::default();
+        first.events.iter().chain(&second.events).for_each(|e| writers.see(e));
+        assert_eq!(writers.found.len(), 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ mod port;
 mod wire;
 
 pub(crate) use journal::Journal;
-pub use journal::{Overlap, SanEvent, SanLog, SanRequest, two_writers};
+pub use journal::{Overlap, SanEvent, SanLog, SanRequest, Writers, two_writers};
 pub use port::DiskState;
 pub(crate) use port::{Disk, Port};
 pub(crate) use wire::serve_port;

@@ -1,0 +1,274 @@
+//! The hands that do what a plan says, and undo it.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use regent_lab::{DiskState, Power};
+
+use crate::Result;
+use crate::fault::{Device, Fault, Ill, Victim};
+use crate::site::{self, STRANGER};
+use crate::stage::Stage;
+
+/// How long a command of an operator waits for its effect, and how long it may take in all.
+const ORDER_WAITS: &str = "20s";
+pub(crate) const ORDER_PATIENCE: Duration = Duration::from_secs(110);
+/// How long a script in a machine may take.
+const SCRIPT_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a machine may take to boot or to be off.
+const POWER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Kills every process whose command line begins so.
+fn kill(beginnings: &[&str]) -> String {
+    let patterns = beginnings.join("|");
+    format!(
+        "pids=; for p in /proc/[0-9]*; do if tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -Eq '^({patterns})'; \
+         then pids=\"$pids ${{p#/proc/}}\"; fi; done; [ -n \"$pids\" ] && kill -9 $pids"
+    )
+}
+
+const DAEMON: &str = "[^ ]*regent node daemon";
+const GUARD: &str = "[^ ]*regent-guard";
+
+/// Fills the disk of the node's own state, to the last block.
+const FILL: &str = "cd /var/lib/regent && { dd if=/dev/zero of=torture.a bs=64k; dd if=/dev/zero of=torture.b bs=512; }; true";
+const EMPTY: &str = "rm -f /var/lib/regent/torture.a /var/lib/regent/torture.b";
+
+/// Cuts off the last part of every file of the log, as a disk does that lied about what it had written.
+const TEAR: &str = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^[^ ]*regent node daemon' && \
+     kill -STOP ${p#/proc/}; done; cd /var/lib/regent/log && for f in *; do s=$(stat -c %s $f); \
+     truncate -s $((s - s / 8 - 17)) $f; done; sync -f .";
+
+/// What came of a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// It happened.
+    Yes,
+    /// It could not happen, mostly because another fault had been quicker.
+    Not(String),
+    /// An operator's command ended like this.
+    Answered { code: i32, words: String },
+    /// It did not end.
+    Unanswered,
+}
+
+/// Does it.
+pub(crate) fn begin(stage: &Stage, fault: &Fault) -> Done {
+    match try_begin(stage, fault) {
+        Ok(done) => done,
+        Err(why) => Done::Not(why.to_string()),
+    }
+}
+
+fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
+    let lab = &stage.lab;
+    let script = |node: &str, text: &str| {
+        let code = stage.script(node, text, SCRIPT_PATIENCE);
+        Ok(if code == Some(0) { Done::Yes } else { Done::Not(format!("exit code {code:?}")) })
+    };
+    match fault {
+        Fault::Power(node) => lab.off(node)?,
+        Fault::Reset(node) => return script(node, "exec regent lab reset-line"),
+        Fault::Kill(node, victim) => return script(node, &kill(victims(*victim))),
+        Fault::Freeze(node) => lab.pause(node, false)?,
+        Fault::Pause(node) => lab.pause(node, true)?,
+        Fault::Cut(node, network, way) => lab.cut_direction(node, *network, *way)?,
+        Fault::Flap(node, network) => lab.cut(node, Some(*network))?,
+        Fault::Loss(node, percent) => lab.lossy(node, None, *percent)?,
+        Fault::Split(nodes) => lab.split(nodes)?,
+        Fault::San(node, ill) => lab.disk(node, state(*ill))?,
+        Fault::StateDisk(node, ill) => lab.own_disk(node, state(*ill))?,
+        Fault::FullDisk(node) => return script(node, FILL),
+        Fault::Torn(node) => {
+            let torn = stage.script(node, TEAR, SCRIPT_PATIENCE);
+            lab.off_and_wait(node)?;
+            return Ok(if torn == Some(0) { Done::Yes } else { Done::Not(format!("exit code {torn:?}")) });
+        }
+        Fault::Duplicate(group) => return script(STRANGER, &duplicate(group, "add")),
+        Fault::Fence(device) => return Ok(fence(stage, Some(*device))),
+        Fault::KillApplication(group) => return kill_application(stage, group),
+        Fault::Order(node, words) => return Ok(order(stage, node, words)),
+        Fault::Apply(node) => return Ok(apply(stage, node)),
+    };
+    Ok(Done::Yes)
+}
+
+fn victims(victim: Victim) -> &'static [&'static str] {
+    match victim {
+        Victim::Daemon => &[DAEMON],
+        Victim::Guard => &[GUARD],
+        Victim::Both => &[DAEMON, GUARD],
+    }
+}
+
+fn state(ill: Ill) -> DiskState {
+    match ill {
+        Ill::Slow => DiskState::Slow(120),
+        Ill::Hang => DiskState::Hang,
+        Ill::Error => DiskState::Error,
+    }
+}
+
+fn duplicate(group: &str, verb: &str) -> String {
+    let address = site::load(group).map_or_else(String::new, |l| l.address.to_string());
+    format!("exec ip addr {verb} {address}/32 dev eth0")
+}
+
+/// What stands for the fence agent on every node while the device is not well; without a word, the agent itself.
+fn fence(stage: &Stage, device: Option<Device>) -> Done {
+    let agent = regent_lab::FENCE_AGENT;
+    let text = match device {
+        Some(Device::Broken) => "echo 'Connection timed out' >&2\nexit 1\n".to_owned(),
+        Some(Device::Slow) => format!("sleep 4\nexec {agent}.well\n"),
+        None => String::new(),
+    };
+    let script = match device {
+        Some(_) => format!(
+            "[ -e {agent}.well ] || cp -p {agent} {agent}.well; printf '%s' \"$0\" > {agent}.new && chmod 755 {agent}.new && mv {agent}.new {agent}"
+        ),
+        None => format!("[ ! -e {agent}.well ] || mv {agent}.well {agent}"),
+    };
+    let mut failed = Vec::new();
+    for node in site::members(&stage.head) {
+        let body = format!("set -- ; {}", script.replace("\"$0\"", &quoted(&format!("#!/bin/sh\n{text}"))));
+        if stage.script(&node, &body, Duration::from_secs(5)) != Some(0) {
+            failed.push(node);
+        }
+    }
+    if failed.is_empty() { Done::Yes } else { Done::Not(format!("not on {}", failed.join(", "))) }
+}
+
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+fn kill_application(stage: &Stage, group: &str) -> Result<Done> {
+    let status = stage.status().ok_or("nobody knows who owns it")?;
+    let owner = status.groups.iter().find(|g| g.name.as_str() == group).and_then(|g| g.owner.clone());
+    let owner = owner.ok_or("nobody owns it")?;
+    let text = format!(
+        "for f in \"${{REGENT_CGROUP_ROOT:-/sys/fs/cgroup}}\"/regent/{group}/*/cgroup.kill; do echo 1 > $f; done"
+    );
+    let code = stage.script(owner.as_str(), &text, SCRIPT_PATIENCE);
+    Ok(if code == Some(0) { Done::Yes } else { Done::Not(format!("exit code {code:?} on {owner}")) })
+}
+
+fn order(stage: &Stage, node: &str, words: &[String]) -> Done {
+    let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+    words.extend(["--wait", ORDER_WAITS]);
+    answered(stage.regent(node, &words, ORDER_PATIENCE))
+}
+
+fn apply(stage: &Stage, node: &str) -> Done {
+    let edition = stage.edition.load(std::sync::atomic::Ordering::SeqCst) + 1;
+    let file = stage.folder.join(format!("edition-{edition}.toml"));
+    if let Err(why) = std::fs::write(&file, site::config(&stage.head, edition)) {
+        return Done::Not(why.to_string());
+    }
+    stage.edition.store(edition, std::sync::atomic::Ordering::SeqCst);
+    let words = ["apply", &file.to_string_lossy(), "--wait", ORDER_WAITS];
+    answered(stage.regent(node, &words, ORDER_PATIENCE))
+}
+
+fn answered(said: crate::stage::Said) -> Done {
+    let words = format!("{}{}", said.out, said.err).trim().to_owned();
+    said.code.map_or(Done::Unanswered, |code| Done::Answered { code, words })
+}
+
+/// Undoes it.
+pub(crate) fn end(stage: &Stage, fault: &Fault) {
+    let lab = &stage.lab;
+    // Another fault may have been in between; peace makes everything whole again in any case.
+    let _made_whole_at_the_end = match fault {
+        Fault::Power(node) | Fault::Torn(node) => power_on(stage, node).map(|()| 0),
+        Fault::Freeze(node) | Fault::Pause(node) => lab.resume(node).map_err(Into::into),
+        Fault::Cut(node, network, _) => lab.heal(node, *network).map_err(Into::into),
+        Fault::Flap(node, network) => lab.heal(node, Some(*network)).map_err(Into::into),
+        Fault::Loss(node, _) => lab.lossy(node, None, 0).map_err(Into::into),
+        Fault::Split(_) => lab.split(&[""; 0]).map_err(Into::into),
+        Fault::San(node, _) => lab.disk(node, DiskState::Ok).map_err(Into::into),
+        Fault::StateDisk(node, _) => lab.own_disk(node, DiskState::Ok).map_err(Into::into),
+        Fault::FullDisk(node) => {
+            stage.script(node, EMPTY, SCRIPT_PATIENCE);
+            Ok(0)
+        }
+        Fault::Duplicate(group) => {
+            stage.script(STRANGER, &duplicate(group, "del"), SCRIPT_PATIENCE);
+            Ok(0)
+        }
+        Fault::Fence(_) => {
+            fence(stage, None);
+            Ok(0)
+        }
+        _ => Ok::<u64, Box<dyn std::error::Error + Send + Sync>>(0),
+    };
+}
+
+/// One beat of a network that flaps.
+pub(crate) fn beat(stage: &Stage, node: &str, network: usize, cut: bool) {
+    let _its_machine_may_be_off = match cut {
+        true => stage.lab.cut(node, Some(network)),
+        false => stage.lab.heal(node, Some(network)),
+    };
+}
+
+/// Gives a machine power, if it has none.
+///
+/// # Errors
+/// When it does not boot in time.
+pub(crate) fn power_on(stage: &Stage, node: &str) -> Result<()> {
+    let end = Instant::now() + POWER_PATIENCE;
+    loop {
+        let power = stage.lab.status()?.machine(node).map(|m| m.power);
+        match power {
+            Some(Power::On) => return Ok(()),
+            Some(Power::Off) => {
+                let _somebody_may_have_been_quicker = stage.lab.on(node);
+            }
+            _ => {}
+        }
+        if Instant::now() >= end {
+            return Err(format!("{node} does not boot").into());
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Lifts every fault that there is, of machines, cables, disks and devices.
+pub(crate) fn lift(stage: &Stage) {
+    let lab = &stage.lab;
+    let _peace_looks_again = lab.split(&[""; 0]);
+    for machine in site::machines(&stage.head) {
+        let _off = lab.resume(&machine);
+        let _off = lab.heal(&machine, None);
+    }
+    for member in site::members(&stage.head) {
+        let _off = lab.own_disk(&member, DiskState::Ok);
+        let _off_or_no_disk = lab.disk(&member, DiskState::Ok);
+        let _off = power_on(stage, &member);
+        stage.script(&member, EMPTY, SCRIPT_PATIENCE);
+    }
+    for group in &stage.head.loads {
+        stage.script(
+            STRANGER,
+            &format!("{} 2>/dev/null; true", duplicate(group, "del").replace("exec ", "")),
+            SCRIPT_PATIENCE,
+        );
+    }
+    fence(stage, None);
+}
+
+/// Starts a command in the client that goes on by itself, with its output in a file.
+///
+/// # Errors
+/// When it cannot be started.
+pub(crate) fn in_the_client(
+    stage: &Stage,
+    script: &str,
+    out: &std::path::Path,
+) -> Result<regent_lab::Running> {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]).stdin(Stdio::null()).stderr(Stdio::null());
+    command.stdout(std::fs::File::create(out)?);
+    Ok(stage.lab.spawn(regent_lab::CLIENT, command)?)
+}

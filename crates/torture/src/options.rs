@@ -1,0 +1,108 @@
+//! What is asked for on the command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::Result;
+use crate::site;
+
+pub(crate) const HELP: &str = "\
+cargo xtask torture [--minutes N] [--rounds N] [--nodes 2..5] [--seed S] [--load WORDS] [--replay FILE]
+                    [--json FILE] [--keep FOLDER]
+
+  --minutes N     play rounds of faults until N minutes are over (default 5)
+  --rounds N      or until N rounds are over, if that is earlier
+  --nodes N       so many nodes, 2 to 5 (default 3); two of them get a witness
+  --seed S        what is drawn; without it, another one each time
+  --load WORDS    the groups, of front, ledger and pg, with commas (default: all that is installed here)
+  --replay FILE   play this plan, which an earlier run has kept
+  --json FILE     the report for programs, too
+  --keep FOLDER   where everything is kept when an oracle sees a violation (default target/torture)
+  --only N        of a replayed plan, play only round N (the first is 1)
+
+Exit code 0: no violation; 3: a violation, with the plan, the logs and the journals kept; 1: it could not run.
+";
+
+/// The options.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) minutes: u64,
+    pub(crate) rounds: Option<u64>,
+    pub(crate) nodes: usize,
+    pub(crate) seed: u64,
+    pub(crate) loads: Vec<String>,
+    pub(crate) replay: Option<PathBuf>,
+    pub(crate) only: Option<usize>,
+    pub(crate) json: Option<PathBuf>,
+    pub(crate) keep: PathBuf,
+}
+
+impl Options {
+    /// Reads the words.
+    ///
+    /// # Errors
+    /// The first that is wrong, and how it is done.
+    pub(crate) fn read(words: &[&str]) -> Result<Self> {
+        let mut options = Self {
+            minutes: 5,
+            rounds: None,
+            nodes: 3,
+            seed: std::time::SystemTime::now()
+                .duration_since(std::time::UNIX_EPOCH)
+                .map_or(1, |d| u64::from(d.subsec_nanos()) ^ d.as_secs())
+                % 1_000_000,
+            loads: site::loads_here(),
+            replay: None,
+            only: None,
+            json: None,
+            keep: "target/torture".into(),
+        };
+        let mut rest = words.iter();
+        while let Some(word) = rest.next() {
+            let mut value = || rest.next().copied().ok_or_else(|| format!("{word} needs a value\n\n{HELP}"));
+            match *word {
+                "--minutes" => options.minutes = value()?.parse()?,
+                "--rounds" => options.rounds = Some(value()?.parse()?),
+                "--nodes" => options.nodes = value()?.parse()?,
+                "--seed" => options.seed = value()?.parse()?,
+                "--load" => options.loads = value()?.split(',').map(str::to_owned).collect(),
+                "--replay" => options.replay = Some(value()?.into()),
+                "--only" => options.only = Some(value()?.parse()?),
+                "--json" => options.json = Some(value()?.into()),
+                "--keep" => options.keep = value()?.into(),
+                _ => return Err(format!("what is {word}?\n\n{HELP}").into()),
+            }
+        }
+        if !(2..=5).contains(&options.nodes) {
+            return Err("a cluster under torture has 2 to 5 nodes".into());
+        }
+        site::check_loads(&options.loads)?;
+        Ok(options)
+    }
+
+    /// How long rounds are begun.
+    pub(crate) fn time(&self) -> Duration {
+        Duration::from_secs(self.minutes * 60)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_read_and_wrong_ones_are_named() {
+        let options =
+            Options::read(&["--minutes", "30", "--nodes", "2", "--seed", "9", "--load", "front"]).unwrap();
+        assert_eq!((options.minutes, options.nodes, options.seed), (30, 2, 9));
+        assert_eq!(options.loads, ["front"]);
+        for (words, why) in [
+            (&["--nodes", "6"][..], "2 to 5"),
+            (&["--speed"][..], "--speed"),
+            (&["--seed"][..], "needs a value"),
+            (&["--load", "oracle"][..], "oracle"),
+        ] {
+            assert!(Options::read(words).unwrap_err().to_string().contains(why));
+        }
+    }
+}

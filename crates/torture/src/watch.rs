@@ -1,0 +1,191 @@
+//! What is looked at all the time: who answers for the addresses, what the ledger says, what status says, what is written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use regent_lab::observe::{ArpWatch, Round};
+use regent_lab::probe::{Probe, Protocol};
+use regent_lab::{CLIENT, SanLog, boot_clock_ahead_ns, now_ns};
+
+use crate::Result;
+use crate::clients::ledger_at;
+use crate::fault::Fault;
+use crate::oracle::disk::Disks;
+use crate::oracle::journal::Journal;
+use crate::oracle::{Oracle, Violation, Window, address, answers, logs};
+use crate::outages::{Silence, silences};
+use crate::run::Happened;
+use crate::site;
+use crate::stage::Stage;
+
+/// An address is asked for once so often.
+const ASK_EVERY: Duration = Duration::from_millis(25);
+/// Status is looked at once so often.
+const LOOK_EVERY: Duration = Duration::from_millis(700);
+/// A machine that thaws needs this long until it has noticed that its lease is over, in ns.
+const THAW_NS: u64 = 1_000_000_000;
+
+/// The watch of a run.
+pub(crate) struct Watch {
+    arps: Vec<(String, ArpWatch)>,
+    probe: Option<Probe>,
+    disks: Disks,
+    san_at: u64,
+    groups: BTreeMap<usize, String>,
+    consoles: BTreeMap<String, usize>,
+    /// Rounds of questions that the next judgement begins with: the last one of before.
+    open: BTreeMap<String, Round>,
+    pub(crate) journal: Mutex<Journal>,
+    /// The nodes whose journals may lack what they told last.
+    lost_power: BTreeSet<String>,
+    /// How long a frozen machine answered beside the owner.
+    pub(crate) excused: Vec<Window>,
+    pub(crate) questions: u64,
+}
+
+/// What was seen in a round.
+#[derive(Debug, Default)]
+pub(crate) struct Seen {
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) silences: Vec<Silence>,
+}
+
+impl Watch {
+    /// Begins to look.
+    ///
+    /// # Errors
+    /// When the client cannot.
+    pub(crate) fn start(stage: &Stage) -> Result<Self> {
+        let loads = || stage.head.loads.iter().filter_map(|name| site::load(name));
+        let mut arps = Vec::new();
+        for load in loads() {
+            arps.push((
+                load.name.to_owned(),
+                ArpWatch::start(&stage.lab, CLIENT, 0, load.address, ASK_EVERY)?,
+            ));
+        }
+        let ledger = loads().any(|l| l.name == "ledger");
+        let probe = ledger
+            .then(|| Probe::start(&stage.lab, CLIENT, ledger_at(), Protocol::Udp, Duration::from_millis(50)))
+            .transpose()?;
+        let disks = loads().filter(|l| l.device.is_some()).enumerate();
+        Ok(Self {
+            arps,
+            probe,
+            disks: Disks::default(),
+            san_at: 0,
+            groups: disks.map(|(number, load)| (number, load.name.to_owned())).collect(),
+            consoles: BTreeMap::new(),
+            open: BTreeMap::new(),
+            journal: Mutex::default(),
+            lost_power: BTreeSet::new(),
+            excused: Vec::new(),
+            questions: 0,
+        })
+    }
+
+    /// Asks one node after the other for its status until `stop`.
+    pub(crate) fn follow(&self, stage: &Stage, stop: &AtomicBool) {
+        let mut turn = 0;
+        while !stop.load(Ordering::SeqCst) {
+            let awake = stage.awake();
+            turn += 1;
+            if let Some(node) = (!awake.is_empty()).then(|| &awake[turn % awake.len()])
+                && let Some(status) = stage.status_of(node)
+                && status.quorate
+                && status.nodes.iter().any(|n| n.name == status.node && n.lease_valid == Some(true))
+            {
+                self.journal.lock().unwrap_or_else(PoisonError::into_inner).see(&status);
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    /// How many writes the SAN's journal showed so far.
+    pub(crate) fn writes(&self) -> u64 {
+        self.disks.count
+    }
+
+    /// Judges what was seen since the last time, in peace: everybody can be asked.
+    pub(crate) fn judge(&mut self, stage: &Stage, happened: &[Happened], since: u64, last: bool) -> Seen {
+        let mut seen = Seen::default();
+        let frozen: Vec<(String, Window)> = happened
+            .iter()
+            .filter(|h| h.fault.stops_the_guard())
+            .flat_map(|h| {
+                h.fault
+                    .nodes()
+                    .into_iter()
+                    .map(|n| (n.to_owned(), (h.began, h.ended + THAW_NS)))
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        self.judge_addresses(&frozen, since, &mut seen);
+        if let Some(probe) = &self.probe {
+            let series = probe.so_far();
+            let new: Vec<_> = series.replies.into_iter().filter(|r| r.at >= since).collect();
+            seen.violations.extend(answers::judge(&new, &frozen));
+        }
+        self.judge_journal_and_disks(stage, happened, last, &mut seen);
+        self.judge_logs(stage, &mut seen);
+        seen
+    }
+
+    fn judge_addresses(&mut self, frozen: &[(String, Window)], since: u64, seen: &mut Seen) {
+        for (group, arp) in &self.arps {
+            let taken = arp.take();
+            self.questions += taken.len() as u64;
+            let rounds: Vec<Round> = self.open.remove(group).into_iter().chain(taken).collect();
+            let verdict = address::judge(group, &rounds, frozen);
+            seen.violations.extend(verdict.violations);
+            self.excused.extend(verdict.excused);
+            let answered = rounds.iter().filter(|r| !r.answered.is_empty() && r.at >= since).map(|r| r.at);
+            let end = rounds.last().map_or(since, |r| r.at);
+            seen.silences.extend(silences(group, answered, since, end));
+            if let Some(round) = rounds.into_iter().next_back() {
+                self.open.insert(group.clone(), round);
+            }
+        }
+    }
+
+    fn judge_journal_and_disks(&mut self, stage: &Stage, happened: &[Happened], last: bool, seen: &mut Seen) {
+        for h in happened {
+            let lossy = !matches!(h.fault, Fault::Freeze(_) | Fault::Loss(..) | Fault::Flap(..));
+            self.lost_power.extend(h.fault.nodes().into_iter().filter(|_| lossy).map(str::to_owned));
+        }
+        let entries: Vec<_> = stage.awake().iter().map(|node| stage.journal(node)).collect();
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        for entries in entries {
+            journal.learn(entries);
+        }
+        // What a machine without power had not yet written is lost; one that resets itself is one, too.
+        let resets = journal.entries().filter(|e| e.kind.contains("reset") || e.kind.contains("reboot"));
+        self.lost_power.extend(resets.map(|e| e.node.to_string()).collect::<Vec<_>>());
+        seen.violations.extend(journal.judge(&self.lost_power));
+        let owned = journal.ownerships(boot_clock_ahead_ns());
+        drop(journal);
+        match SanLog::read_on(&stage.lab.folder().san_log(), self.san_at) {
+            Ok((log, at)) => {
+                self.san_at = at;
+                self.disks.take(log, last);
+            }
+            Err(why) => seen.violations.push(Violation::new(Oracle::Disk, why.to_string())),
+        }
+        seen.violations.extend(self.disks.judge(&self.groups, &owned));
+    }
+
+    fn judge_logs(&mut self, stage: &Stage, seen: &mut Seen) {
+        for machine in site::members(&stage.head) {
+            let text = std::fs::read(stage.lab.folder().console(&machine)).unwrap_or_default();
+            let from = self.consoles.insert(machine.clone(), text.len()).unwrap_or(0).min(text.len());
+            seen.violations.extend(logs::judge(&machine, &String::from_utf8_lossy(&text[from..])));
+        }
+    }
+}
+
+/// Now, for who begins a round.
+pub(crate) fn now() -> u64 {
+    now_ns()
+}
