@@ -5,18 +5,21 @@ mod instances;
 mod nodes;
 pub mod portal;
 pub mod status;
+mod tokens;
 
 use std::path::Path;
 
 use regent_model::ids::InstanceName;
 use regent_model::journal::Entry;
-use regent_model::state::StopMode;
+use regent_model::state::{Showing, StopMode, Ticket, TicketId};
 use regent_model::{GroupName, NodeName};
 use serde::{Deserialize, Serialize};
 
 pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
+pub use tokens::TokenStatus;
+
 pub use status::{
     AdapterStatus, GroupStatus, HoldStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
 };
@@ -163,8 +166,25 @@ pub enum Request {
     Token {
         /// Whether it is to be a witness.
         witness: bool,
+        /// For how many minutes it is good; an hour if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        minutes: Option<u32>,
     },
-    /// A machine joins (the daemon of a member asks this for it).
+    /// The tokens that were made, without their secrets.
+    Tokens,
+    /// Take a token back.
+    RevokeToken {
+        /// Its number.
+        id: String,
+    },
+    /// A token was made (a daemon asks this of its engine; nobody else may).
+    Invite {
+        /// Its number.
+        id: TicketId,
+        /// What the members are to know of it.
+        ticket: Ticket,
+    },
+    /// A machine joins (the daemon of a member asks this for it; nobody else may).
     Join {
         /// Its name.
         name: String,
@@ -172,6 +192,9 @@ pub enum Request {
         addresses: Vec<std::net::IpAddr>,
         /// Whether it is a witness.
         witness: bool,
+        /// The token that it shows.
+        #[serde(default)]
+        showing: Option<Showing>,
     },
 }
 
@@ -285,6 +308,8 @@ pub enum Answer {
     Instances(Box<Registry>),
     /// To [`Request::Nodes`].
     Nodes(Box<NodesAnswer>),
+    /// To [`Request::Tokens`], oldest first.
+    Tokens(Vec<TokenStatus>),
     /// To [`Request::Join`]: what a new member needs to begin.
     Joined {
         /// Its number.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ColorChoice, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use crate::args_access::TokenArgs;
 pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
 pub use crate::args_group::{ApplicationCommand, GroupCommand, SimulateArgs};
 pub use crate::args_instance::{CcontrolArgs, InstanceArgs, InstanceCommand};
@@ -78,16 +79,18 @@ Example:
     /// Add this machine to a cluster, as a witness: it votes and owns nothing
     #[command(after_help = "The token comes from: regent token --witness (on a member)")]
     Witness(JoinArgs),
-    /// Make a token with which one machine can join
-    #[command(after_help = "Keep it secret: it carries the cluster's key.
+    /// Make a token with which one machine can join, list the tokens, take one back
+    #[command(
+        after_help = "Keep it secret until it is used: one machine can join with it, within the hour. After that it is
+worth nothing, also to who finds it in the history of a shell.
 Examples:
   regent token
-  regent token --witness")]
-    Token {
-        /// For a witness
-        #[arg(long)]
-        witness: bool,
-    },
+  regent token --witness
+  regent token --for-minutes 15
+  regent token list
+  regent token revoke 3f7a01c2"
+    )]
+    Token(TokenArgs),
     /// Put a configuration in force everywhere
     #[command(
         after_help = "The file is verified, shown as a difference to what is in force, and committed. If the

@@ -1,7 +1,9 @@
 //! The `regent` command: its words, what it asks of the daemon, and what it prints.
 
+pub mod access;
 pub mod apply;
 pub mod args;
+pub mod args_access;
 pub mod args_cluadmin;
 pub mod args_group;
 pub mod args_instance;

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use regent_api::Request;
 use regent_model::NodeName;
 use regent_node::{Launch, Machine, Membership, NodeError, Paths, Started};
 use serde_json::json;
 
 use crate::args::{InitArgs, JoinArgs, MachineArgs, WaitArgs};
-use crate::client::{self, Asks, Client};
+use crate::client::{self, Client};
 use crate::follow::{Steps, Wait, until};
 use crate::look::manner;
 use crate::orders::finish;
@@ -82,16 +81,6 @@ fn welcome(screen: &Screen, membership: &Membership) -> Result<()> {
         addresses.join(", "),
         membership.fingerprint
     ))
-}
-
-/// `regent token`.
-///
-/// # Errors
-/// When it is refused.
-pub fn token(asks: &dyn Asks, screen: &Screen, witness: bool) -> Result<()> {
-    let token = client::order(asks, &Request::Token { witness })?;
-    screen.value(&json!({ "token": token, "witness": witness }))?;
-    screen.say(&format!("{token}\n"))
 }
 
 /// `regent node start` on a machine whose daemon does not run.

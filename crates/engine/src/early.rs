@@ -77,6 +77,9 @@ fn is_order(request: &Request) -> bool {
         | Request::EventQueue
         | Request::Join { .. }
         | Request::Nodes(_)
-        | Request::Token { .. } => false,
+        | Request::Token { .. }
+        | Request::Invite { .. }
+        | Request::Tokens
+        | Request::RevokeToken { .. } => false,
     }
 }

@@ -129,9 +129,7 @@ impl Engine {
 
     /// What somebody waits for cannot be proposed.
     pub(crate) fn answer_refused(&mut self, waiting: Waiting, why: &str) {
-        let (Waiting::Request(id, _) | Waiting::Joining(id, _) | Waiting::Joined(id, _)) = waiting else {
-            return;
-        };
+        let Some(id) = waiting.asked() else { return };
         let advice = "regent status --json shows which release each node runs";
         self.out.answer.push((id, Answer::refused(why, advice)));
     }

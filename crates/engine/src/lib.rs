@@ -32,6 +32,7 @@ mod events;
 mod facts;
 pub mod format;
 pub mod io;
+mod joining;
 mod leading;
 mod life;
 mod measured;

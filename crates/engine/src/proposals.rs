@@ -8,6 +8,7 @@ use regent_model::{Moment, NodeId};
 use crate::engine::Engine;
 use crate::format;
 use crate::io::{PeerMessage, RequestId};
+use crate::joining::Newcomer;
 
 /// What waits for a proposal to be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,10 +17,24 @@ pub(crate) enum Waiting {
     Nobody,
     /// The command line: answered with these words if it was done.
     Request(RequestId, String),
+    /// A machine that joins: its token is good, now its configuration is to be put in force.
+    Admitted(RequestId, Box<Newcomer>),
     /// A machine that joins: its configuration is in force, now it becomes a member.
     Joining(RequestId, Box<(NodeId, regent_model::state::Member)>),
     /// A machine that joins: it is a member.
     Joined(RequestId, NodeId),
+}
+
+impl Waiting {
+    /// The request that is answered, if somebody asked.
+    pub(crate) fn asked(&self) -> Option<RequestId> {
+        match self {
+            Self::Nobody => None,
+            Self::Request(id, _) | Self::Admitted(id, _) | Self::Joining(id, _) | Self::Joined(id, _) => {
+                Some(*id)
+            }
+        }
+    }
 }
 
 /// A proposal that was not seen applied yet.

@@ -1,16 +1,15 @@
 //! What the command line asks.
 
-use std::net::IpAddr;
-
 use regent_api::{Answer, GroupVerb, NodeVerb, Request, node_name};
 use regent_model::config::{self, Severity};
 use regent_model::ids::{GroupName, NodeId};
-use regent_model::state::{Change, Command, Member, NewConfig, NodeMode, Phase};
+use regent_model::state::{Change, Command, NewConfig, NodeMode, Phase};
 
 use crate::concurrent::Meant;
 use crate::config_lock::Terms;
 use crate::engine::Engine;
 use crate::io::RequestId;
+use crate::joining::Newcomer;
 use crate::proposals::Waiting;
 
 impl Engine {
@@ -50,7 +49,12 @@ impl Engine {
             Request::EventQueue => Some(self.event_queue()),
             Request::ResumeEvents { node } => self.resume_request(id, node.as_deref()),
             Request::ConfirmDead { node, who, why } => self.confirm_dead(id, &node, who, why),
-            Request::Join { name, addresses, witness } => self.join(id, &name, addresses, witness),
+            Request::Join { name, addresses, witness, showing } => {
+                self.join(id, &Newcomer { name, addresses, witness, showing })
+            }
+            Request::Invite { id: ticket, ticket: what } => self.invite(id, ticket, what),
+            Request::Tokens => Some(self.tokens()),
+            Request::RevokeToken { id: ticket } => self.revoke_token(id, &ticket),
             Request::Nodes(_) => Some(Answer::refused(
                 "nodes are asked by the daemon, not by the engine",
                 "regent verify --nodes",
@@ -267,48 +271,6 @@ impl Engine {
         None
     }
 
-    fn join(&mut self, id: RequestId, name: &str, addresses: Vec<IpAddr>, witness: bool) -> Option<Answer> {
-        let name = match node_name(name) {
-            Ok(name) => name,
-            Err(answer) => return Some(answer),
-        };
-        let highest =
-            self.state.members.keys().chain(self.state.lives.keys()).chain(self.state.ended.keys()).max();
-        let number = highest.map_or(NodeId(1), |id| id.next());
-        let member = Member { name: name.clone(), witness, votes: true };
-        if let Some(known) = self.state.config.member(&name) {
-            if known.addresses != addresses {
-                let reason = format!(
-                    "{name} is configured with the addresses {:?}, not {addresses:?}",
-                    known.addresses
-                );
-                return Some(Answer::refused(reason, "join with those, or change the configuration first"));
-            }
-            self.propose_for(Command::AddMember { id: number, member }, Waiting::Joined(id, number));
-            return None;
-        }
-        let table = if witness { "witness" } else { "node" };
-        let list: Vec<String> = addresses.iter().map(|a| format!("\"{a}\"")).collect();
-        let text = format!(
-            "{}\n[[{table}]]\nname = \"{name}\"\naddresses = [{}]\n",
-            self.state.config_text.trim_end(),
-            list.join(", ")
-        );
-        let parsed = config::parse(&text);
-        let Some(config) = parsed.config else {
-            let errors: Vec<&str> = parsed.findings.iter().map(|f| f.message.as_str()).collect();
-            return Some(Answer::refused(
-                format!("{name} cannot join: {}", errors.join("; ")),
-                "regent verify FILE",
-            ));
-        };
-        let past_dates = self.state.past_dates.clone();
-        let new = NewConfig::replacing(self.state.config_serial, text, config, past_dates);
-        let waiting = Waiting::Joining(id, Box::new((number, member)));
-        self.propose_for(Command::SetConfig(Box::new(new)), waiting);
-        None
-    }
-
     pub(crate) fn known_node(&self, text: &str) -> Result<NodeId, Answer> {
         let name = node_name(text)?;
         self.state.id_of(&name).ok_or_else(|| {
@@ -330,6 +292,7 @@ impl Engine {
             Waiting::Request(id, words) => {
                 self.out.answer.push((id, void.map_or(Answer::Done(words), refused)));
             }
+            Waiting::Admitted(id, newcomer) => self.answer_admitted(id, &newcomer, void),
             Waiting::Joining(id, new) => match void {
                 Some(why) => self.out.answer.push((id, refused(why))),
                 None => {
@@ -347,9 +310,7 @@ impl Engine {
 
     /// What somebody waited for was not applied in time.
     pub(crate) fn answer_no_majority(&mut self, waiting: Waiting) {
-        let (Waiting::Request(id, _) | Waiting::Joining(id, _) | Waiting::Joined(id, _)) = waiting else {
-            return;
-        };
+        let Some(id) = waiting.asked() else { return };
         let voters = self.consensus.voters().len();
         let reason = format!(
             "no majority of the {voters} voters answered: nothing was changed, as far as this node can tell"

@@ -65,6 +65,9 @@ impl Engine {
             Change::Held(..) | Change::Resumed(..) | Change::ConfigChanged if self.consensus.leads() => {
                 self.tell_wish(index, change);
             }
+            Change::Invited(_) | Change::Admitted(..) | Change::Revoked(_) if self.consensus.leads() => {
+                self.tell_ticket(index, change);
+            }
             Change::ConfigLocked(lock) if self.consensus.leads() => self.tell_lock(index, lock.as_ref()),
             Change::InstanceKnown(name) if self.consensus.leads() => self.tell_instance(index, name),
             Change::FormatRaised(format) if self.consensus.leads() => self.tell_format(index, *format),

@@ -35,6 +35,12 @@ impl Paths {
         }
     }
 
+    /// What this machine alone knows, and by what members know that it is the same one.
+    #[must_use]
+    pub fn machine_secret(&self) -> PathBuf {
+        self.state.join("machine.key")
+    }
+
     /// All of it below one folder.
     #[must_use]
     pub fn below(folder: &Path) -> Self {

@@ -13,6 +13,7 @@ mod keeping;
 mod proofs;
 mod reboot;
 mod relations;
+mod tickets;
 mod wishes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -33,6 +34,7 @@ pub use instances::{Instance, Seen, Sighting, Version, VersionBy};
 pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
 pub use config_lock::ConfigLock;
 pub use hold::Hold;
+pub use tickets::{Fate, MachineKey, OPEN_MAX as TICKETS_OPEN_MAX, Showing, Ticket, TicketId, Verifier};
 
 /// How many answered proposals are remembered, so that a retried one is applied once.
 const PROPOSALS_REMEMBERED: usize = 1024;
@@ -76,6 +78,8 @@ pub struct State {
     /// The newest format that each member has said it reads.
     pub speaks: BTreeMap<NodeId, Format>,
     remembered: VecDeque<ProposalId>,
+    /// The tokens that were made, and what became of each.
+    pub tickets: BTreeMap<TicketId, Ticket>,
 }
 
 /// A member of the cluster.
@@ -243,6 +247,12 @@ pub enum Change {
     Held(GroupName, Hold),
     /// A group is not held any more; how it was.
     Resumed(GroupName, Hold),
+    /// A token was made.
+    Invited(TicketId),
+    /// A machine joins with a token, under this name.
+    Admitted(TicketId, NodeName),
+    /// A token was taken back.
+    Revoked(TicketId),
 }
 
 impl State {
@@ -270,6 +280,7 @@ impl State {
             format: formats::NEWEST,
             speaks,
             remembered: VecDeque::new(),
+            tickets: BTreeMap::new(),
         };
         state.groups_follow_config();
         state

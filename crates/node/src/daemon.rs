@@ -380,7 +380,7 @@ fn links(
     let deliver = Box::new(move |from, message| inbox.offer(Input::Peer { from, message }));
     let (side, reception) = (reception.side(), reception.clone());
     let side = Box::new(move |from, text: Vec<u8>| side.heard(from, &text));
-    let join = Box::new(move |ask| reception.join(&ask));
+    let join = Box::new(move |ticket, ask| reception.join(ticket, ask));
     // A node that joins knows no members until the log tells it: until then whoever has the key may call.
     let open = state.members.is_empty();
     let refusals = refusals.clone();

@@ -15,7 +15,7 @@ use regent_model::action::{CommandEnd, Failure, Outcome, Run};
 use regent_model::config::Config;
 use regent_model::format::{self, Format};
 use regent_model::journal::Entry;
-use regent_model::state::State;
+use regent_model::state::{State, TicketId};
 
 use crate::desk::Desk;
 use crate::end::End;
@@ -74,6 +74,7 @@ pub(crate) struct Zone {
 pub(crate) struct Addresses {
     config_serial: Option<u64>,
     oldest_format: Option<Format>,
+    tickets: Vec<(TicketId, [u8; 32])>,
     peers: BTreeMap<NodeId, Vec<IpAddr>>,
 }
 
@@ -154,6 +155,7 @@ impl Heart {
             let _failed_and_the_daemon_ends = self.storage.send(effects.persist);
         }
         self.follow_format();
+        self.follow_tickets();
         let moved = effects.peers.is_some();
         if let Some(peers) = effects.peers {
             self.links.set_peers(&peers);
@@ -248,6 +250,21 @@ impl Heart {
         let oldest = oldest_format(self.engine.state());
         if self.addresses.oldest_format.replace(oldest) != Some(oldest) {
             self.links.set_oldest(oldest);
+        }
+    }
+
+    /// Tells the links which tokens let a machine in.
+    fn follow_tickets(&mut self) {
+        let tickets = &self.engine.state().tickets;
+        let told = &self.addresses.tickets;
+        let same = tickets.len() == told.len()
+            && tickets
+                .iter()
+                .zip(told)
+                .all(|((id, t), (was, verifier))| id == was && t.verifier.0 == *verifier);
+        if !same {
+            self.addresses.tickets = tickets.iter().map(|(id, ticket)| (*id, ticket.verifier.0)).collect();
+            self.links.set_invited(&self.addresses.tickets);
         }
     }
 

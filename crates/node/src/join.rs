@@ -1,21 +1,24 @@
 //! Becoming a member of a cluster that is there.
 
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::DirBuilderExt;
 use std::time::Duration;
 
 use regent_api::Answer;
-use regent_guard::{NodeIdentity, Paths, release};
+use regent_guard::{NodeIdentity, Paths, durable, release};
 use regent_model::NodeId;
-use regent_wire::channel::{ChannelError, Handshake, Link, Stream};
+use regent_wire::channel::{ChannelError, Handshake, Link, Refusal, Stream};
+use regent_wire::invite::MachineSecret;
 
-use crate::error::{NodeError, Result};
+use crate::error::{Doing, NodeError, Result};
 use crate::founding::{self, Founding};
 use crate::init::{self, Machine, Membership};
 use crate::install::{self, Installation};
 use crate::launch::Launch;
-use crate::links::JoinAsk;
+use crate::links::{JoinAnswer, JoinAsk};
 use crate::os;
-use crate::reception::seconds_since_1970;
 use crate::token::Token;
 
 const DIAL_WITHIN: Duration = Duration::from_secs(2);
@@ -38,23 +41,34 @@ pub fn join(
 ) -> Result<Membership> {
     install::check_is_new(paths)?;
     let token = Token::parse(token)?;
-    token.invitation.check(seconds_since_1970(), witness)?;
+    token.invitation.check(witness)?;
     let name = init::node_name(machine)?;
     let addresses = own_addresses(machine, &token)?;
+    let secret = machine_secret(paths)?;
     let ask = JoinAsk {
-        sealed: token.sealed.clone(),
+        secret: *token.secret.expose(),
+        machine: secret.public(),
+        signature: secret.sign(&JoinAsk::signed(&token.secret, name.as_str())),
         name: name.to_string(),
         addresses: addresses.clone(),
         witness,
         version: release::version().to_owned(),
     };
-    let (id, text) = match ask_members(&token, &ask)? {
+    let keep = || keep_machine_secret(paths, &secret);
+    let JoinAnswer { answer, key } = ask_members(&token, &ask, &keep)?;
+    let (id, text) = match answer {
         Answer::Joined { id, config } => (id, config),
         Answer::Refused(refusal) => return Err(NodeError::new(refusal.reason).next(refusal.advice)),
         other => {
             return Err(NodeError::new(format!("the member gave an answer to something else: {other:?}")));
         }
     };
+    let key = key.as_deref().unwrap_or_default().parse().map_err(|error| {
+        NodeError::new(format!(
+            "the member has let this machine in, and gave it no key of the cluster: {error}"
+        ))
+        .next("regent join TOKEN, once more, with the same token")
+    })?;
     let config = founding::parse(&text)?;
     let identity = NodeIdentity {
         cluster: config.cluster.clone(),
@@ -65,7 +79,30 @@ pub fn join(
         witness,
     };
     let founding = Founding::of_newcomer(text.clone());
-    init::finish(paths, Installation { identity, founding, key: token.key }, text, launch)
+    init::finish(paths, Installation { identity, founding, key }, text, launch)
+}
+
+/// What this machine alone knows: from an earlier attempt, so that the members know it again, or new.
+fn machine_secret(paths: &Paths) -> Result<MachineSecret> {
+    let path = paths.machine_secret();
+    match fs::read_to_string(&path) {
+        Ok(text) => MachineSecret::parse(&text).map_err(|error| {
+            NodeError::new(format!("{} is damaged: {error}", path.display()))
+                .next(format!("rm {}; and make another token on a member: regent token", path.display()))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            MachineSecret::generate().map_err(|error| NodeError::new(error.to_string()))
+        }
+        Err(error) => Err(NodeError::new(format!("cannot read {}: {error}", path.display()))),
+    }
+}
+
+/// Keeps it, before anybody hears of it: the answer may be lost, and the machine must be known again then.
+fn keep_machine_secret(paths: &Paths, secret: &MachineSecret) -> Result<()> {
+    let path = paths.machine_secret();
+    let writing = || format!("write {}", path.display());
+    DirBuilder::new().recursive(true).mode(0o700).create(&paths.state).doing(writing)?;
+    durable::replace(&path, format!("{}\n", secret.to_text()).as_bytes(), 0o600).doing(writing)
 }
 
 /// The addresses given, or for each network of the cluster the one from which its members are reached.
@@ -94,6 +131,10 @@ fn own_addresses(machine: &Machine, token: &Token) -> Result<Vec<IpAddr>> {
 
 /// Why a member has not answered.
 enum NotJoined {
+    /// It knows the cluster, and not the token.
+    UnknownToken,
+    /// This machine cannot go on.
+    Here(NodeError),
     /// It speaks nothing that this machine does.
     OtherRelease(String),
     /// Anything else.
@@ -101,19 +142,29 @@ enum NotJoined {
 }
 
 /// Asks member after member until one answers.
-fn ask_members(token: &Token, ask: &JoinAsk) -> Result<Answer> {
+fn ask_members(token: &Token, ask: &JoinAsk, keep: &dyn Fn() -> Result<()>) -> Result<JoinAnswer> {
     let speaks = release::speaks();
-    let handshake = Handshake::new(&token.key, NodeId(0)).with_versions(speaks.oldest, speaks.newest);
-    let mut unreachable = Vec::new();
+    let handshake = Handshake::of_newcomer(&token.secret).with_versions(speaks.oldest, speaks.newest);
+    let (mut unreachable, mut unknown) = (Vec::new(), 0);
     for address in token.invitation.members.iter().flatten() {
-        match ask_member(SocketAddr::new(*address, token.invitation.port), &handshake, ask) {
+        match ask_member(SocketAddr::new(*address, token.invitation.port), &handshake, ask, keep) {
             Ok(answer) => return Ok(answer),
             Err(NotJoined::OtherRelease(why)) => {
                 return Err(NodeError::new(format!("{address} runs another release of Regent: {why}"))
                     .next("install the release here that the members run: regent status there, regent --version here"));
             }
+            Err(NotJoined::Here(error)) => return Err(error),
+            Err(NotJoined::UnknownToken) => unknown += 1,
             Err(NotJoined::NoAnswer(why)) => unreachable.push(format!("{address}: {why}")),
         }
+    }
+    if unknown > 0 {
+        let id = token.invitation.id;
+        let what = format!(
+            "the members of {} do not know the token {id}: it is too old, or they have agreed on nothing yet",
+            token.invitation.cluster
+        );
+        return Err(NodeError::new(what).next("make a new one on a member: regent token"));
     }
     let what = format!("no member of {} can be asked: {}", token.invitation.cluster, unreachable.join("; "));
     Err(NodeError::new(what).next(format!(
@@ -126,19 +177,25 @@ fn ask_member(
     member: SocketAddr,
     handshake: &Handshake,
     ask: &JoinAsk,
-) -> std::result::Result<Answer, NotJoined> {
+    keep: &dyn Fn() -> Result<()>,
+) -> std::result::Result<JoinAnswer, NotJoined> {
     let stream = os::dial(None, member, DIAL_WITHIN).map_err(in_words)?;
     let link = Link::connect(stream, handshake, None, OPEN_WITHIN).map_err(|error| match error {
         ChannelError::Version { .. } => NotJoined::OtherRelease(error.to_string()),
+        ChannelError::Refused(Refusal::UnknownToken) => NotJoined::UnknownToken,
         error => in_words(error),
     })?;
     let (mut reader, mut writer) = link.split().map_err(in_words)?;
+    keep().map_err(NotJoined::Here)?;
     let bytes = serde_json::to_vec(ask).map_err(in_words)?;
     writer.send(&bytes).map_err(in_words)?;
     reader.stream().limit_reads(Some(ANSWER_WITHIN)).map_err(in_words)?;
-    let answer = reader.recv().map_err(in_words)?;
+    let answer = reader.recv().map_err(|error| {
+        let again = "regent join TOKEN may be typed again on this machine, with the same token";
+        NotJoined::NoAnswer(format!("{error}; {again}"))
+    })?;
     serde_json::from_slice(&answer)
-        .map_err(|error| NotJoined::OtherRelease(format!("its answer is not understood: {error}")))
+        .map_err(|_| NotJoined::OtherRelease("its answer is not understood".to_owned()))
 }
 
 fn in_words(error: impl std::fmt::Display) -> NotJoined {
@@ -148,21 +205,21 @@ fn in_words(error: impl std::fmt::Display) -> NotJoined {
 #[cfg(test)]
 mod tests {
     use regent_model::ids::ClusterName;
-    use regent_wire::ClusterKey;
+    use regent_model::state::TicketId;
 
     use super::*;
     use crate::testing::Folder;
     use crate::token::Invitation;
 
-    fn token(port: u16, until: u64) -> String {
+    fn token(port: u16) -> String {
         let invitation = Invitation {
+            id: TicketId(7),
             cluster: ClusterName::new("ward7").unwrap(),
             members: vec![vec![[127, 0, 33, 1].into()]],
             port,
             witness: false,
-            until,
         };
-        Token::make(&ClusterKey::generate().unwrap(), invitation).unwrap().to_text().unwrap()
+        Token::make(invitation).unwrap().to_text().unwrap()
     }
 
     fn machine() -> Machine {
@@ -173,21 +230,35 @@ mod tests {
     fn a_machine_that_cannot_join_is_told_why_and_is_left_as_it_was() {
         let folder = Folder::new("join");
         let paths = Paths::below(folder.path());
-        let soon = seconds_since_1970() + 60;
-        let nobody = join(&paths, &token(17_701, soon), &machine(), false, None).unwrap_err();
+        let nobody = join(&paths, &token(17_701), &machine(), false, None).unwrap_err();
         assert!(nobody.what.contains("no member of ward7") && nobody.what.contains("refused"), "{nobody}");
         assert!(nobody.next.unwrap().contains("17701"));
-        let old = join(&paths, &token(17_701, 1), &machine(), false, None).unwrap_err();
-        assert!(old.what.contains("expired"), "{old}");
-        let witness = join(&paths, &token(17_701, soon), &machine(), true, None).unwrap_err();
+        let witness = join(&paths, &token(17_701), &machine(), true, None).unwrap_err();
         assert!(witness.what.contains("for a node"), "{witness}");
         assert!(join(&paths, "hello", &machine(), false, None).unwrap_err().next.is_some());
         assert!(!paths.state.exists());
     }
 
     #[test]
+    fn a_machine_is_known_again_when_it_tries_once_more_and_its_secret_is_its_own() {
+        let folder = Folder::new("join-again");
+        let paths = Paths::below(folder.path());
+        let first = machine_secret(&paths).unwrap();
+        keep_machine_secret(&paths, &first).unwrap();
+        assert_eq!(machine_secret(&paths).unwrap().public(), first.public());
+        let mode = |path: &std::path::Path| {
+            std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
+        };
+        assert_eq!((mode(&paths.machine_secret()), mode(&paths.state)), (0o600, 0o700));
+        install::check_is_new(&paths).unwrap();
+        fs::write(paths.machine_secret(), "regent-node-").unwrap();
+        let error = machine_secret(&paths).unwrap_err();
+        assert!(error.what.contains("damaged") && error.next.unwrap().contains("regent token"));
+    }
+
+    #[test]
     fn without_addresses_the_ones_towards_the_members_are_taken() {
-        let token = Token::parse(&token(1, u64::MAX)).unwrap();
+        let token = Token::parse(&token(1)).unwrap();
         let own = own_addresses(&Machine::default(), &token).unwrap();
         assert!(own.len() == 1 && own[0].is_loopback(), "{own:?}");
     }

@@ -1,24 +1,27 @@
 //! What the daemon answers by itself: tokens, and machines that want to join. Everything else is the engine's.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use regent_api::{Answer, NodeWord, NodesAsk, Request};
-use regent_guard::NodeIdentity;
+use regent_guard::{NodeIdentity, clock};
 use regent_model::config::Config;
 use regent_model::ids::ClusterName;
+use regent_model::state::{Fate, MachineKey, Showing, Ticket, TicketId, Verifier};
 use regent_model::{NodeName, config, survey};
 use regent_wire::ClusterKey;
+use regent_wire::invite::{TokenSecret, signed_by};
+use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::api::Answers;
 use crate::desk::Desk;
 use crate::equipment;
 use crate::error::NodeError;
-use crate::links::JoinAsk;
+use crate::links::{JoinAnswer, JoinAsk};
 use crate::nightly;
 use crate::side::Side;
 use crate::surroundings;
-use crate::token::{Invitation, Token, VALIDITY};
+use crate::token::{Invitation, Token, VALIDITY, VALIDITY_MAX};
 
 /// The reception.
 pub(crate) struct Reception {
@@ -28,10 +31,6 @@ pub(crate) struct Reception {
     name: NodeName,
     port: u16,
     side: Arc<Side>,
-}
-
-pub(crate) fn seconds_since_1970() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn refusal(error: NodeError) -> Answer {
@@ -46,7 +45,11 @@ impl Reception {
 
     fn answer(&self, request: Request) -> Answer {
         match request {
-            Request::Token { witness } => self.token(witness),
+            Request::Token { witness, minutes } => self.token(witness, minutes),
+            Request::Invite { .. } | Request::Join { .. } => Answer::refused(
+                "only a daemon may ask this, for a machine that shows it a token",
+                "regent token",
+            ),
             Request::Environment { group, instance } => {
                 surroundings::answer(&self.desk, self.side.registrar(), &group, instance)
             }
@@ -143,36 +146,66 @@ impl Reception {
         Answer::Nodes(Box::new(answer))
     }
 
-    fn token(&self, witness: bool) -> Answer {
+    /// Makes a token, once the members know how to recognise it.
+    fn token(&self, witness: bool, minutes: Option<u32>) -> Answer {
         let (_, config) = match self.in_force() {
             Ok(found) => found,
             Err(refused) => return *refused,
         };
+        let validity = minutes.map_or(VALIDITY, |minutes| Duration::from_secs(u64::from(minutes) * 60));
+        if validity.is_zero() || validity > VALIDITY_MAX {
+            let most = VALIDITY_MAX.as_secs() / 60;
+            let reason = format!("a token is good for 1 to {most} min, not for {}", validity.as_secs() / 60);
+            return Answer::refused(reason, "regent token --for-minutes 60");
+        }
+        let mut id = [0; 4];
+        if SystemRandom::new().fill(&mut id).is_err() {
+            return Answer::refused("the kernel gives no random numbers", "try again in a moment");
+        }
+        let id = TicketId(u32::from_le_bytes(id));
         // This node first: it is the one that certainly runs.
         let (own, others): (Vec<_>, Vec<_>) =
             config.nodes.iter().chain(&config.witnesses).partition(|member| member.name == self.name);
         let members = own.into_iter().chain(others).map(|member| member.addresses.clone()).collect();
-        let until = seconds_since_1970() + VALIDITY.as_secs();
-        let invitation =
-            Invitation { cluster: self.cluster.clone(), members, port: self.port, witness, until };
-        match Token::make(&self.key, invitation).and_then(|token| token.to_text()) {
-            Ok(text) => Answer::Done(text),
-            Err(error) => refusal(error),
+        let invitation = Invitation { id, cluster: self.cluster.clone(), members, port: self.port, witness };
+        let token = match Token::make(invitation) {
+            Ok(token) => token,
+            Err(error) => return refusal(error),
+        };
+        let made_ms = clock::wall_ms();
+        let ticket = Ticket {
+            verifier: Verifier(token.secret.verifier()),
+            witness,
+            made_ms,
+            until_ms: made_ms.saturating_add(u64::try_from(validity.as_millis()).unwrap_or(u64::MAX)),
+            made_on: self.name.clone(),
+            fate: Fate::Open,
+        };
+        match (self.desk.ask(Request::Invite { id, ticket }), token.to_text()) {
+            (Answer::Done(_), Ok(text)) => Answer::Done(text),
+            (Answer::Done(_), Err(error)) => refusal(error),
+            (refused, _) => refused,
         }
     }
 
-    /// A machine wants to join, and has shown that it holds the cluster's key.
-    pub(crate) fn join(&self, ask: &JoinAsk) -> Answer {
+    /// A machine wants to join, and has shown that it holds this token.
+    pub(crate) fn join(&self, ticket: TicketId, ask: JoinAsk) -> JoinAnswer {
         let _open = self.desk.open();
-        let invitation = match ask.sealed.open(&self.key) {
-            Ok(invitation) => invitation,
-            Err(error) => return refusal(error),
-        };
-        if let Err(error) = invitation.check(seconds_since_1970(), ask.witness) {
-            return refusal(error);
+        let secret = TokenSecret::from_bytes(ask.secret);
+        if !signed_by(&ask.machine, &JoinAsk::signed(&secret, &ask.name), &ask.signature) {
+            let reason = "the machine that wants to join has not signed what it asks";
+            return JoinAnswer::without_key(Answer::refused(reason, "regent join TOKEN, once more"));
         }
-        let (name, addresses, witness) = (ask.name.clone(), ask.addresses.clone(), ask.witness);
-        self.desk.ask(Request::Join { name, addresses, witness })
+        let showing = Showing {
+            ticket,
+            verifier: Verifier(secret.verifier()),
+            machine: MachineKey(ask.machine),
+            at_ms: clock::wall_ms(),
+        };
+        let JoinAsk { name, addresses, witness, .. } = ask;
+        let answer = self.desk.ask(Request::Join { name, addresses, witness, showing: Some(showing) });
+        let key = matches!(answer, Answer::Joined { .. }).then(|| self.key.to_text());
+        JoinAnswer { answer, key }
     }
 }
 
@@ -187,6 +220,7 @@ impl Answers for Reception {
 mod tests {
     use regent_engine::Input;
     use regent_model::NodeId;
+    use regent_wire::invite::MachineSecret;
 
     use super::*;
     use crate::inbox::inbox;
@@ -200,7 +234,7 @@ mod tests {
         let desk = Arc::new(Desk::new(inbox));
         let engine = desk.clone();
         std::thread::spawn(move || {
-            while let Ok(input) = inputs.next(std::time::Duration::from_secs(20)) {
+            while let Ok(input) = inputs.next(Duration::from_secs(20)) {
                 let Input::Request { id, request } = input else { continue };
                 engine.answer(id, answer(&request));
             }
@@ -220,48 +254,68 @@ mod tests {
     fn answer(request: &Request) -> Answer {
         match request {
             Request::Config => Answer::Config { text: CONFIG.to_owned(), serial: 1 },
-            Request::Join { name, .. } => Answer::Joined { id: 3, config: name.clone() },
+            Request::Invite { id, .. } if id.0 == u32::MAX => Answer::refused("no", "way"),
+            Request::Invite { .. } => Answer::Done("made".to_owned()),
+            Request::Join { name, showing: Some(_), .. } => Answer::Joined { id: 3, config: name.clone() },
             other => Answer::Done(format!("{other:?}")),
         }
     }
 
-    fn ask(token: &Token, witness: bool) -> JoinAsk {
-        let addresses = vec![[10, 0, 0, 3].into()];
-        JoinAsk { sealed: token.sealed.clone(), name: "c".into(), addresses, witness, version: "0".into() }
+    fn ask(token: &Token) -> JoinAsk {
+        let (addresses, machine) = (vec![[10, 0, 0, 3].into()], MachineSecret::generate().unwrap());
+        JoinAsk {
+            secret: *token.secret.expose(),
+            machine: machine.public(),
+            signature: machine.sign(&JoinAsk::signed(&token.secret, "c")),
+            name: "c".into(),
+            addresses,
+            witness: false,
+            version: "0".into(),
+        }
+    }
+
+    fn token(reception: &Reception, minutes: Option<u32>) -> Token {
+        let answer = reception.answer(Request::Token { witness: false, minutes });
+        let Answer::Done(text) = answer else { panic!("{answer:?}") };
+        Token::parse(&text).unwrap()
     }
 
     #[test]
-    fn a_token_names_the_node_that_made_it_first_and_opens_the_door() {
+    fn a_token_names_the_node_that_made_it_first_and_does_not_hold_the_clusters_key() {
         let reception = reception(answer);
-        let Answer::Done(text) = reception.answer(Request::Token { witness: false }) else { panic!() };
-        let token = Token::parse(&text).unwrap();
+        let token = token(&reception, None);
         assert_eq!(token.invitation.members[0], [std::net::IpAddr::from([10, 0, 0, 2])]);
         assert_eq!(token.invitation.members.len(), 2);
-        assert_eq!(reception.join(&ask(&token, false)), Answer::Joined { id: 3, config: "c".into() });
+        assert_ne!(token.secret.expose(), reception.key.expose());
+        assert_ne!(&token.secret.verifier(), reception.key.expose());
     }
 
     #[test]
-    fn a_token_that_ended_or_is_foreign_or_for_another_kind_opens_nothing() {
+    fn whoever_may_join_is_given_the_key_and_nobody_else_is() {
         let reception = reception(answer);
-        let mut invitation = Invitation {
-            cluster: ClusterName::new("w").unwrap(),
-            members: Vec::new(),
-            port: 1,
-            witness: false,
-            until: seconds_since_1970() + 60,
-        };
-        let good = Token::make(&reception.key, invitation.clone()).unwrap();
-        let foreign = Token::make(&ClusterKey::generate().unwrap(), invitation.clone()).unwrap();
-        invitation.until = seconds_since_1970() - 1;
-        let old = Token::make(&reception.key, invitation).unwrap();
-        assert!(matches!(reception.join(&ask(&good, false)), Answer::Joined { .. }));
-        for (token, witness, word) in [
-            (&foreign, false, "not made by this cluster"),
-            (&old, false, "expired"),
-            (&good, true, "for a node"),
-        ] {
-            let Answer::Refused(refusal) = reception.join(&ask(token, witness)) else { panic!("{word}") };
-            assert!(refusal.reason.contains(word) && !refusal.advice.is_empty(), "{refusal:?}");
+        let token = token(&reception, Some(1));
+        let told = reception.join(token.invitation.id, ask(&token));
+        assert_eq!(told.answer, Answer::Joined { id: 3, config: "c".into() });
+        assert_eq!(told.key, Some(reception.key.to_text()));
+        let mut forged = ask(&token);
+        forged.machine = MachineSecret::generate().unwrap().public();
+        let told = reception.join(token.invitation.id, forged);
+        assert!(matches!(&told.answer, Answer::Refused(r) if r.reason.contains("not signed")));
+        assert!(told.key.is_none());
+        let refusing = self::reception(|_| Answer::refused("used up", "regent token"));
+        assert!(refusing.join(token.invitation.id, ask(&token)).key.is_none());
+    }
+
+    #[test]
+    fn a_token_is_made_for_a_time_that_ends_and_only_daemons_let_machines_in() {
+        let reception = reception(answer);
+        for minutes in [0, 7 * 24 * 60 + 1, u32::MAX] {
+            let refused = reception.answer(Request::Token { witness: false, minutes: Some(minutes) });
+            assert!(matches!(refused, Answer::Refused(_)), "{minutes}: {refused:?}");
         }
+        token(&reception, Some(7 * 24 * 60));
+        let (name, addresses) = ("c".to_owned(), Vec::new());
+        let join = Request::Join { name, addresses, witness: false, showing: None };
+        assert!(matches!(reception.answer(join), Answer::Refused(_)));
     }
 }

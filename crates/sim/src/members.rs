@@ -35,6 +35,7 @@ impl Sim {
             name: name.to_string(),
             addresses: known.addresses.clone(),
             witness: self.config.is_witness(name),
+            showing: None,
         };
         self.ask(asks, request);
     }

@@ -1,6 +1,7 @@
 //! Frames, sealing, replay windows and version skew: everything that Regent's processes say to each other.
 //!
 //! - [`key`]: the cluster's one key, and what is derived from it.
+//! - [`invite`]: the secrets by which a machine becomes a member.
 //! - [`text`]: secrets and tokens as text that survives being copied by hand.
 //! - [`codec`]: values to bytes and back, bounded.
 //! - [`datagram`]: small sealed messages over UDP, with a replay window per sender and network.
@@ -10,6 +11,7 @@
 pub mod channel;
 pub mod codec;
 pub mod datagram;
+pub mod invite;
 pub mod ipc;
 pub mod key;
 pub mod text;

@@ -129,7 +129,7 @@ pub(super) fn form(lab: &Lab, plan: &Plan, mut tell: impl FnMut(&str) -> Result<
     tell(&format!("{} has begun the cluster {cluster}", first.name))?;
     for machine in others {
         let witness = machine.role == Role::Witness;
-        let token = client::order(&client, &Request::Token { witness })?;
+        let token = client::order(&client, &Request::Token { witness, minutes: None })?;
         type_in(lab, machine, &[if witness { "witness" } else { "join" }, token.trim()])?;
         let way = if witness { "as a witness" } else { "as a node" };
         tell(&format!("{} has joined {way}", machine.name))?;

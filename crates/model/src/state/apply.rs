@@ -71,6 +71,9 @@ impl State {
             }
             Command::Hold { group, who, why, since_ms } => self.hold(group, who, why, *since_ms),
             Command::Resume(group) => self.resume(group),
+            Command::Invite { id, ticket } => self.invite(*id, ticket),
+            Command::Admit { showing, name, witness } => self.admit(showing, name, *witness),
+            Command::Revoke(id) => self.revoke(*id),
         }
     }
 

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::format::Format;
-use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, InstanceName, NodeId, ResourceName};
+use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, InstanceName, NodeId, NodeName, ResourceName};
 use crate::proof::{Promise, Proof};
-use crate::state::{ConfigLock, FenceRequest, Member, Seen};
+use crate::state::{ConfigLock, FenceRequest, Member, Seen, Showing, Ticket, TicketId};
 
 /// The number of a proposal: the node that made it, the session of its daemon, and a count within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -317,6 +317,24 @@ pub enum Command {
     },
     /// A group is not held any more.
     Resume(GroupName),
+    /// A token was made.
+    Invite {
+        /// Its number.
+        id: TicketId,
+        /// The token.
+        ticket: Ticket,
+    },
+    /// A machine is to join with a token: from now on the token is this machine's.
+    Admit {
+        /// What it shows.
+        showing: Showing,
+        /// Under which name.
+        name: NodeName,
+        /// Whether it will only vote.
+        witness: bool,
+    },
+    /// Nobody is to join with this token any more.
+    Revoke(TicketId),
 }
 
 /// A configuration to put in force.

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use regent_api::Answer;
 use regent_model::NodeId;
+use regent_model::state::TicketId;
 use regent_wire::channel::{Link, Stream};
+use regent_wire::invite::{PUBLIC_BYTES, TokenSecret};
+use regent_wire::key::KEY_BYTES;
 use serde::{Deserialize, Serialize};
 
 use super::{Inner, OPEN_WITHIN, connection, lock};
 use crate::os;
-use crate::token::Sealed;
 
 /// Calls that are being opened at the same time; more are not accepted for the moment.
 const OPENING_MAX: usize = 64;
@@ -54,10 +56,14 @@ impl Drop for Opening {
 }
 
 /// What a machine that wants to join says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct JoinAsk {
-    /// The invitation of its token.
-    pub(crate) sealed: Sealed,
+    /// The secret of its token: only its hash was needed for the call.
+    pub(crate) secret: [u8; KEY_BYTES],
+    /// The public key of the machine.
+    pub(crate) machine: [u8; PUBLIC_BYTES],
+    /// By that key, over [`JoinAsk::signed`].
+    pub(crate) signature: Vec<u8>,
     /// Its name.
     pub(crate) name: String,
     /// Its addresses, one per network.
@@ -68,8 +74,28 @@ pub(crate) struct JoinAsk {
     pub(crate) version: String,
 }
 
+impl JoinAsk {
+    /// What the machine signs: that it wants to join under this name, with this token.
+    pub(crate) fn signed(secret: &TokenSecret, name: &str) -> Vec<u8> {
+        [b"regent join 1 ", &secret.verifier()[..], name.as_bytes()].concat()
+    }
+}
+
 /// What it is told.
-pub(crate) type JoinAnswer = Answer;
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct JoinAnswer {
+    /// The answer to [`regent_api::Request::Join`].
+    pub(crate) answer: Answer,
+    /// The cluster's key as text, if it may join.
+    pub(crate) key: Option<String>,
+}
+
+impl JoinAnswer {
+    /// Without the key: it may not.
+    pub(crate) fn without_key(answer: Answer) -> Self {
+        Self { answer, key: None }
+    }
+}
 
 /// One own address at which calls are accepted.
 pub(super) struct Door {
@@ -166,18 +192,19 @@ fn refused(inner: &Inner, caller: SocketAddr, why: &str) {
 
 /// A machine without a number: it wants to join.
 fn welcome(inner: &Inner, link: Link<TcpStream>, caller: SocketAddr) {
+    let ticket = TicketId(link.invitation().unwrap_or_default());
     let Ok((mut reader, mut writer)) = link.split() else { return };
     let _without_a_limit_it_waits_longer = reader.stream().limit_reads(Some(ASK_WITHIN));
     let answer = match reader.recv() {
         Ok(ask) => match serde_json::from_slice::<JoinAsk>(&ask) {
             Ok(ask) => {
                 tracing::info!(%caller, name = ask.name, version = ask.version, "a machine wants to join");
-                (inner.ears.join)(ask)
+                (inner.ears.join)(ticket, ask)
             }
-            Err(error) => Answer::refused(
-                format!("the member does not understand the newcomer: {error}"),
+            Err(_) => JoinAnswer::without_key(Answer::refused(
+                "the member does not understand the newcomer",
                 "install the same version of Regent on both machines",
-            ),
+            )),
         },
         Err(error) => {
             refused(inner, caller, &format!("a machine without a number said nothing: {error}"));

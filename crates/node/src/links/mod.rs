@@ -19,6 +19,7 @@ use std::time::Duration;
 use regent_engine::PeerMessage;
 use regent_model::NodeId;
 use regent_model::format::{Format, Speaks};
+use regent_model::state::TicketId;
 use regent_wire::ClusterKey;
 use regent_wire::channel::Handshake;
 
@@ -51,7 +52,7 @@ pub(crate) struct Ears {
     /// A call was refused, for this reason. Says whether it is worth a line in the log.
     pub(crate) refused: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// A machine wants to join. May take long.
-    pub(crate) join: Box<dyn Fn(JoinAsk) -> JoinAnswer + Send + Sync>,
+    pub(crate) join: Box<dyn Fn(TicketId, JoinAsk) -> JoinAnswer + Send + Sync>,
 }
 
 /// The channels of this node.
@@ -166,6 +167,12 @@ impl Links {
         let mut handshake = lock(&self.inner.handshake);
         let Speaks { oldest: least, newest } = self.inner.speaks;
         *handshake = handshake.clone().with_versions(oldest.max(least), newest);
+    }
+
+    /// Lets machines in that show one of these tokens, and no others: the number of each, and its verifier.
+    pub(crate) fn set_invited(&self, tokens: &[(TicketId, [u8; 32])]) {
+        let mut handshake = lock(&self.inner.handshake);
+        *handshake = handshake.clone().inviting(tokens.iter().map(|(id, verifier)| (id.0, *verifier)));
     }
 
     /// How quickly a dead stream is to be noticed. Connections made from now on obey.

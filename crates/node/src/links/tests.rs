@@ -37,7 +37,9 @@ fn end_of(speaks: Speaks, key: &ClusterKey, me: NodeId, session: u64, open: bool
     let side = Box::new(move |from, text| {
         let _test_is_over = lock(&sender).send((from, text));
     });
-    let join = Box::new(|ask: JoinAsk| regent_api::Answer::Done(format!("welcome {}", ask.name)));
+    let join = Box::new(|ticket: TicketId, ask: JoinAsk| {
+        JoinAnswer::without_key(regent_api::Answer::Done(format!("welcome {} by {ticket}", ask.name)))
+    });
     End {
         links: Links::new(
             key,

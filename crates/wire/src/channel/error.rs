@@ -16,6 +16,8 @@ pub enum Refusal {
     Version,
     /// It is not the node that was called.
     Misdirected,
+    /// A newcomer's token is not known to it.
+    UnknownToken,
     /// A reason that this program does not know.
     Other(u8),
 }
@@ -26,6 +28,7 @@ impl Refusal {
             Self::ForeignKey => 1,
             Self::Version => 2,
             Self::Misdirected => 3,
+            Self::UnknownToken => 4,
             Self::Other(byte) => byte,
         }
     }
@@ -35,6 +38,7 @@ impl Refusal {
             1 => Self::ForeignKey,
             2 => Self::Version,
             3 => Self::Misdirected,
+            4 => Self::UnknownToken,
             other => Self::Other(other),
         }
     }
@@ -46,6 +50,7 @@ impl fmt::Display for Refusal {
             Self::ForeignKey => write!(f, "it has another cluster key"),
             Self::Version => write!(f, "it speaks no common version"),
             Self::Misdirected => write!(f, "it is not the node that was called"),
+            Self::UnknownToken => write!(f, "it does not know the token"),
             Self::Other(reason) => write!(f, "reason {reason}, which only a newer version knows"),
         }
     }
@@ -73,6 +78,8 @@ pub enum ChannelError {
     Malformed(&'static str),
     /// The other side does not hold our cluster's key.
     ForeignKey,
+    /// The newcomer holds no token of this cluster's.
+    UnknownToken,
     /// No version is common to both.
     Version {
         /// The versions of this side, from and to.
@@ -137,6 +144,7 @@ impl fmt::Display for ChannelError {
                 f,
                 "the other side does not hold this cluster's key; it belongs to another cluster, or has joined with an old token: join it again"
             ),
+            Self::UnknownToken => write!(f, "a machine wants to join with a token that is not known here"),
             Self::Version { ours, theirs } => write!(
                 f,
                 "no common version: this node speaks {} to {}, the other side {} to {}; upgrade the older one",

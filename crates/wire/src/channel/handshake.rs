@@ -1,6 +1,7 @@
 //! The handshake, on bytes alone.
 
 use std::fmt;
+use std::sync::Arc;
 
 use regent_model::NodeId;
 use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey, X25519};
@@ -11,6 +12,7 @@ use super::hello::{CONFIRMATION_BYTES, FIELDS_BYTES, Fields, HELLO_BYTES, REPLY_
 use super::hello::{What, common_version, tagged};
 use super::session::Session;
 use super::{ChannelError, Refusal, VERSION_MAX, VERSION_MIN};
+use crate::invite::{self, TokenSecret};
 use crate::key::{self, ClusterKey, KEY_BYTES, NoRandomness, Purpose};
 
 const NOBODY: NodeId = NodeId(0);
@@ -22,6 +24,8 @@ pub struct Handshake {
     subkey: [u8; KEY_BYTES],
     me: NodeId,
     versions: (u8, u8),
+    /// By which tokens machines without a number may call: the number of each, and the key of its channel.
+    invited: Arc<[(u32, [u8; KEY_BYTES])]>,
 }
 
 impl fmt::Debug for Handshake {
@@ -43,6 +47,7 @@ pub struct Responder {
     secrets: Secrets,
     peer: NodeId,
     version: u8,
+    invitation: Option<u32>,
 }
 
 /// A hello that was not accepted.
@@ -63,10 +68,28 @@ struct Secrets {
 }
 
 impl Handshake {
-    /// A side of the handshake for the node `me`; `NodeId(0)` for a newcomer that has no number yet.
+    /// A side of the handshake for the node `me`. It lets in no newcomer, see [`Handshake::inviting`].
     #[must_use]
     pub fn new(key: &ClusterKey, me: NodeId) -> Self {
-        Self { subkey: key.subkey(Purpose::Channel), me, versions: (VERSION_MIN, VERSION_MAX) }
+        Self::with(key.subkey(Purpose::Channel), me)
+    }
+
+    /// The side of a machine that has no number yet, and a token.
+    #[must_use]
+    pub fn of_newcomer(token: &TokenSecret) -> Self {
+        Self::with(invite::channel_key(&token.verifier()), NOBODY)
+    }
+
+    fn with(subkey: [u8; KEY_BYTES], me: NodeId) -> Self {
+        Self { subkey, me, versions: (VERSION_MIN, VERSION_MAX), invited: Arc::new([]) }
+    }
+
+    /// The same side, letting in machines that hold one of these tokens: the number of each, and its verifier.
+    /// They are let in as newcomers, and as nothing else.
+    #[must_use]
+    pub fn inviting(self, tokens: impl IntoIterator<Item = (u32, [u8; KEY_BYTES])>) -> Self {
+        let keyed = tokens.into_iter().map(|(number, verifier)| (number, invite::channel_key(&verifier)));
+        Self { invited: keyed.collect(), ..self }
     }
 
     /// The same side, speaking only the versions from `oldest` to `newest`.
@@ -104,9 +127,12 @@ impl Handshake {
         let (fields, tag) = hello.split_at(FIELDS_BYTES);
         let mut signed = HELLO_LABEL.to_vec();
         signed.extend_from_slice(fields);
-        if !fits(&self.subkey, &signed, tag) {
-            return Err(refusing(Refusal::ForeignKey, ChannelError::ForeignKey));
-        }
+        let Some((subkey, invitation)) = self.key_of(theirs.from, &signed, tag) else {
+            // A newcomer has no key of a cluster, but a token that is not known here.
+            let newcomer = theirs.from == NOBODY;
+            let error = if newcomer { ChannelError::UnknownToken } else { ChannelError::ForeignKey };
+            return Err(refusing(if newcomer { Refusal::UnknownToken } else { Refusal::ForeignKey }, error));
+        };
         if theirs.to != NOBODY && theirs.to != self.me {
             let error = ChannelError::Misdirected { called: theirs.to };
             return Err(refusing(Refusal::Misdirected, error));
@@ -115,10 +141,19 @@ impl Handshake {
         let (what, to) = (What::Reply, theirs.from);
         let ours = Fields { what, versions: self.versions, detail: version, from: self.me, to, public };
         let fields = ours.to_bytes();
-        let secrets =
-            Secrets::agree(private, &theirs.public, &self.subkey, hello, &fields).map_err(quietly)?;
+        let secrets = Secrets::agree(private, &theirs.public, &subkey, hello, &fields).map_err(quietly)?;
         let reply = tagged(&fields, &secrets.reply_tag);
-        Ok((Responder { secrets, peer: theirs.from, version }, reply))
+        Ok((Responder { secrets, peer: theirs.from, version, invitation }, reply))
+    }
+
+    /// The key with which a hello was tagged, and the number of the token, if it is one's. Whoever has a number shows the
+    /// cluster's key, whoever has none a token: neither can pass for the other.
+    fn key_of(&self, from: NodeId, signed: &[u8], tag: &[u8]) -> Option<([u8; KEY_BYTES], Option<u32>)> {
+        if from != NOBODY {
+            return fits(&self.subkey, signed, tag).then_some((self.subkey, None));
+        }
+        let (number, subkey) = self.invited.iter().find(|(_, subkey)| fits(subkey, signed, tag))?;
+        Some((*subkey, Some(*number)))
     }
 
     fn refusal(&self, reason: Refusal) -> [u8; REPLY_BYTES] {
@@ -187,7 +222,7 @@ impl Responder {
             return Err(ChannelError::Unconfirmed);
         }
         let Secrets { from_initiator, from_responder, .. } = &self.secrets;
-        Ok(Session::new(self.peer, self.version, from_responder, from_initiator))
+        Ok(Session::new(self.peer, self.version, from_responder, from_initiator).invited_by(self.invitation))
     }
 }
 

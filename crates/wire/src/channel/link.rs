@@ -186,6 +186,12 @@ impl<S: Stream> Link<S> {
         self.session.version()
     }
 
+    /// The number of the token that a newcomer has shown.
+    #[must_use]
+    pub const fn invitation(&self) -> Option<u32> {
+        self.session.invitation()
+    }
+
     /// The two halves, for two threads.
     ///
     /// # Errors

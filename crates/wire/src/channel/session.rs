@@ -19,6 +19,7 @@ const TAG_BYTES: usize = 16;
 pub struct Session {
     peer: NodeId,
     version: u8,
+    invitation: Option<u32>,
     sealing: Sealing,
     opening: Opening,
 }
@@ -54,7 +55,17 @@ impl Session {
         let sealing = Sealing { key: key::aead(sealing), next: 0 };
         let (received, taken, broken) = (Vec::new(), 0, false);
         let opening = Opening { key: key::aead(opening), next: 0, received, taken, broken };
-        Self { peer, version, sealing, opening }
+        Self { peer, version, invitation: None, sealing, opening }
+    }
+
+    pub(super) fn invited_by(self, invitation: Option<u32>) -> Self {
+        Self { invitation, ..self }
+    }
+
+    /// The number of the token that a newcomer has shown.
+    #[must_use]
+    pub const fn invitation(&self) -> Option<u32> {
+        self.invitation
     }
 
     /// Who is at the other side; `NodeId(0)` for a newcomer.

@@ -4,6 +4,7 @@ use proptest::prelude::*;
 use regent_model::NodeId;
 use regent_wire::ClusterKey;
 use regent_wire::channel::{ChannelError, HELLO_BYTES, Handshake, MESSAGE_MAX, Refusal, Session};
+use regent_wire::invite::TokenSecret;
 
 const CALLER: NodeId = NodeId(1);
 const CALLED: NodeId = NodeId(2);
@@ -180,13 +181,41 @@ fn the_wrong_node_is_noticed_by_whoever_is_called_and_by_the_caller() {
 }
 
 #[test]
-fn a_newcomer_without_a_number_can_call_whoever_answers() {
-    let (initiator, hello) = side(NodeId(0)).initiate(None).unwrap();
-    let (responder, reply) = side(CALLED).respond(&hello).unwrap();
+fn a_newcomer_calls_whoever_answers_by_its_token_and_by_nothing_else() {
+    let (token, other) = (TokenSecret::generate().unwrap(), TokenSecret::generate().unwrap());
+    let host = side(CALLED).inviting([(3, other.verifier()), (7, token.verifier())]);
+    let (initiator, hello) = Handshake::of_newcomer(&token).initiate(None).unwrap();
+    let (responder, reply) = host.respond(&hello).unwrap();
     assert_eq!(responder.claimed_peer(), NodeId(0));
-    let (confirmation, session) = initiator.finish(&reply).unwrap();
-    assert_eq!(session.peer(), CALLED);
-    assert_eq!(responder.finish(&confirmation).unwrap().peer(), NodeId(0));
+    let (confirmation, mut newcomer) = initiator.finish(&reply).unwrap();
+    let mut session = responder.finish(&confirmation).unwrap();
+    assert_eq!((session.peer(), session.invitation()), (NodeId(0), Some(7)));
+    session.push(&newcomer.seal(b"I am lx6").unwrap());
+    assert_eq!(session.open().unwrap(), Some(b"I am lx6".to_vec()));
+
+    // A token that is not known, and the cluster's key without a number, let nobody in.
+    let (_, hello) = Handshake::of_newcomer(&token).initiate(None).unwrap();
+    let unknown = side(CALLED).respond(&hello).unwrap_err();
+    assert!(matches!(unknown.error, ChannelError::UnknownToken), "{unknown:?}");
+    let refusal = unknown.refusal.unwrap().try_into().unwrap();
+    let (initiator, _) = Handshake::of_newcomer(&token).initiate(None).unwrap();
+    let told = initiator.finish(&refusal).unwrap_err();
+    assert!(matches!(told, ChannelError::Refused(Refusal::UnknownToken)), "{told:?}");
+    let (_, hello) = side(NodeId(0)).initiate(None).unwrap();
+    assert!(matches!(host.respond(&hello).unwrap_err().error, ChannelError::UnknownToken));
+}
+
+#[test]
+fn who_holds_a_token_cannot_call_as_a_node_nor_answer_as_one() {
+    let token = TokenSecret::generate().unwrap();
+    let host = side(CALLED).inviting([(1, token.verifier())]);
+    // The hello of a newcomer with a number written into it.
+    let (_, mut hello) = Handshake::of_newcomer(&token).initiate(None).unwrap();
+    hello[8..16].copy_from_slice(&CALLER.0.to_le_bytes());
+    assert!(matches!(host.respond(&hello).unwrap_err().error, ChannelError::ForeignKey));
+    let false_node = Handshake::new(&ClusterKey::from_bytes(*token.expose()), CALLED);
+    let (_, hello) = side(CALLER).initiate(Some(CALLED)).unwrap();
+    assert!(matches!(false_node.respond(&hello).unwrap_err().error, ChannelError::ForeignKey));
 }
 
 #[test]
