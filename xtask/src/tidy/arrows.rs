@@ -22,10 +22,11 @@ const fn floor(name: &'static str, below: &'static [&'static str]) -> Floor {
 }
 
 /// The house, from the ground up.
-pub(crate) const FLOORS: [Floor; 15] = [
+pub(crate) const FLOORS: [Floor; 16] = [
     Floor { pure: true, ..floor("model", &[]) },
     Floor { pure: true, ..floor("planner", &["model"]) },
     Floor { pure: true, ..floor("lease", &["model"]) },
+    Floor { pure: true, ..floor("arbiter", &["model"]) },
     Floor { linux: true, ..floor("store", &["model"]) },
     floor("api", &["model"]),
     floor("wire", &["model"]),
