@@ -23,6 +23,8 @@ pub enum Condition {
     ForgottenArea,
     /// A9: only a voter of generation g, by what it has applied, asks for g+1.
     OnlyVoters,
+    /// A9: nor while a change of voters is stored and not applied: others may have applied it.
+    NothingChanging,
     /// A10: nobody asks before every owner's lease is confirmed under both voters (L8).
     LeasesSettled,
     /// A11: nor before both voters have durably noted that they are two.
@@ -43,7 +45,7 @@ pub enum Condition {
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::WriteThenRead,
         Self::AdoptAccepted,
         Self::HigherBallotStops,
@@ -53,6 +55,7 @@ impl Condition {
         Self::DamageIsNotBlank,
         Self::ForgottenArea,
         Self::OnlyVoters,
+        Self::NothingChanging,
         Self::LeasesSettled,
         Self::VotersDurable,
         Self::NotedDurably,

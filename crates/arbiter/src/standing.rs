@@ -49,6 +49,8 @@ pub enum NotNow {
     NoVoter,
     /// A later generation was decided, and its log has not reached it yet.
     LeftBehind(Generation),
+    /// A change of voters is on its way: it may be in force elsewhere.
+    Changing,
     /// The two have not been settled: an owner may still rest on the lease that one of them alone gave it, or one of
     /// them may come back not knowing that they are two.
     NotSettled,
@@ -68,6 +70,8 @@ pub struct Standing {
     pub entered: Generation,
     /// Who votes, by what it has applied.
     pub voters: BTreeSet<NodeId>,
+    /// Whether it has stored a change of voters that it has not applied.
+    pub changing: bool,
     /// Whether it has applied the entry that settles these voters ([`may_settle`]), or they are the founders.
     pub settled: bool,
     /// Whether something that it proposed or took was committed with the other's help since this machine booted.
@@ -90,6 +94,9 @@ impl Standing {
         let (Some(other), None) = (others.next(), others.next()) else {
             return Err(NotNow::Voters(self.voters.len()));
         };
+        if self.changing && !mutants.off(Condition::NothingChanging) {
+            return Err(NotNow::Changing);
+        }
         if !self.settled {
             return Err(NotNow::NotSettled);
         }
@@ -100,14 +107,12 @@ impl Standing {
         Ok((other, self.generation.next()))
     }
 
-    /// Whether this node goes on as the sole voter after this. It notes the generation durably first (A12), then
-    /// takes its whole log along (A13).
+    /// Whether this node goes on as the sole voter after this: only if it might ask still, for the voters may have
+    /// changed since it did. It notes the generation durably first (A12), then takes its whole log along (A13).
     #[must_use]
-    pub fn is_won(&self, outcome: Outcome) -> Option<Generation> {
-        match outcome {
-            Outcome::Won(generation) if generation == self.generation.next() => Some(generation),
-            _ => None,
-        }
+    pub fn is_won(&self, outcome: Outcome, arbiter: Arbiter, mutants: Mutants) -> Option<Generation> {
+        let (_, next) = self.may_ask(arbiter, mutants).ok()?;
+        (outcome == Outcome::Won(next)).then_some(next)
     }
 
     /// Whether what another node says in `theirs` may be taken: not what is said in an earlier generation (A14). Of a

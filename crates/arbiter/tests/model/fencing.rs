@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regent_arbiter::mutants::Condition::{self, *};
 use regent_arbiter::mutants::Mutants;
 use regent_arbiter::standing::{Arbiter, fence_decides, takes_part};
-use regent_arbiter::{Generation, Outcome, Standing};
+use regent_arbiter::{Generation, Standing};
 use regent_model::NodeId;
 
 use crate::search::{World, shows};
@@ -74,6 +74,7 @@ impl State {
             generation: node.generation,
             entered: node.generation,
             voters: NODES.map(id).into(),
+            changing: false,
             settled: true,
             quorum_since_boot: node.quorum_since_boot,
         }
@@ -148,7 +149,8 @@ impl World for Switch {
             Action::Answer(at) => {
                 let request = state.nodes[at].request.take().unwrap();
                 let decides = fence_decides(request.life, state.nodes[at].life, true, mutants);
-                let won = state.standing(at).is_won(Outcome::Won(request.generation.next()));
+                let won =
+                    Some(request.generation.next()).filter(|next| *next == state.nodes[at].generation.next());
                 if let Some(generation) = won.filter(|_| decides) {
                     state.nodes[at].generation = generation;
                     state.winners.entry(generation).or_default().insert(at);

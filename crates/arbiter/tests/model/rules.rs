@@ -103,6 +103,7 @@ fn standing() -> Standing {
         generation: Generation(1),
         entered: Generation(1),
         voters: BTreeSet::from([ME, OTHER]),
+        changing: false,
         settled: true,
         quorum_since_boot: false,
     }
@@ -124,15 +125,20 @@ fn only_a_settled_voter_of_two_asks() {
     assert_eq!(may(&learner, Arbiter::Disk), Err(NotNow::NoVoter));
     let unsettled = Standing { settled: false, ..standing() };
     assert_eq!(may(&unsettled, Arbiter::Disk), Err(NotNow::NotSettled));
+    let changing = Standing { changing: true, ..standing() };
+    assert_eq!(may(&changing, Arbiter::Disk), Err(NotNow::Changing));
     let behind = Standing { generation: NEXT, ..standing() };
     assert_eq!(may(&behind, Arbiter::Disk), Err(NotNow::LeftBehind(NEXT)));
 }
 
 #[test]
 fn a_generation_that_was_passed_meanwhile_is_not_won() {
-    assert_eq!(standing().is_won(Outcome::Won(NEXT)), Some(NEXT));
-    assert_eq!(standing().is_won(Outcome::Won(Generation(3))), None);
-    assert_eq!(standing().is_won(Outcome::Lost(NEXT)), None);
+    let won = |standing: &Standing, outcome| standing.is_won(outcome, Arbiter::Disk, Mutants::none());
+    assert_eq!(won(&standing(), Outcome::Won(NEXT)), Some(NEXT));
+    assert_eq!(won(&standing(), Outcome::Won(Generation(3))), None);
+    assert_eq!(won(&standing(), Outcome::Lost(NEXT)), None);
+    let changing = Standing { changing: true, ..standing() };
+    assert_eq!(won(&changing, Outcome::Won(NEXT)), None);
 }
 
 #[test]

@@ -18,6 +18,8 @@ pub(crate) enum Action {
     Append(usize, Entry),
     /// The other one stores the next entry of this one's log; with guards, all of them.
     Replicate(usize),
+    /// The witness stores all of B's log.
+    Witness,
     /// A node learns how much is committed.
     Commit(usize),
     Apply(usize),
@@ -35,8 +37,9 @@ impl State {
     fn committable(&self, world: &Pair, at: usize) -> usize {
         let (voters, log) = (self.voters(world, at), &self.nodes[at].log);
         let stored = |index: usize| {
-            let by = |node: usize| self.nodes[node].log.get(index) == log.get(index);
-            NODES.into_iter().all(|node| !voters.contains(&id(node)) || by(node))
+            let logs = [&self.nodes[A].log, &self.nodes[B].log, &self.witness];
+            let by = |node: &usize| voters.contains(&id(*node)) && logs[*node].get(index) == log.get(index);
+            (0..logs.len()).filter(by).count() > voters.len() / 2
         };
         let from = self.nodes[at].committed;
         if voters.is_empty() {
@@ -54,6 +57,9 @@ impl State {
     fn may_lead(&self, world: &Pair, at: usize) -> bool {
         let voters = self.voters(world, at);
         let (mine, other) = (&self.nodes[at], &self.nodes[1 - at]);
+        if world.budget.thirds > 0 && mine.noted.0 == Generation(1) {
+            return at == B;
+        }
         // One that counts itself alone gives its vote to nobody.
         let votes = self.voters(world, 1 - at).len() == 2 && self.common() == other.log.len();
         let elected = other.noted.0 != mine.noted.0 || votes;
@@ -64,6 +70,9 @@ impl State {
         let (leader, other) = (&self.nodes[from], &self.nodes[1 - from]);
         let hears = self.standing(world, 1 - from).hears(leader.noted.0, mutants);
         let voters = self.voters(world, from);
+        if world.budget.thirds > 0 && leader.noted.0 == Generation(1) && from == A {
+            return false;
+        }
         let news = self.common() < leader.log.len() || other.noted.0 < leader.noted.0;
         // One that counts itself alone leads, and follows nobody of its generation.
         let leads =
@@ -92,8 +101,8 @@ impl State {
         if self.left.data > 0 {
             entries.push(Entry::Data(self.left.data));
         }
-        let changed = |item: &Item| matches!(item.entry, Entry::Alone(_) | Entry::Both);
-        let last = mine.log.iter().rposition(changed).map(|index| (index + 1, mine.log[index].entry));
+        let last =
+            mine.log.iter().rposition(Item::changes_voters).map(|index| (index + 1, mine.log[index].entry));
         let all_applied = mine.applied == mine.log.len();
         let caught_up = other.noted == mine.noted && other.log == mine.log;
         let joins = self.left.joins > 0;
@@ -115,6 +124,9 @@ impl State {
                 entries.push(Entry::Settled);
             }
         }
+        if self.left.thirds > 0 && at == B && voters.len() == 2 {
+            entries.push(Entry::Third);
+        }
         let ended = mine.log.iter().any(|item| item.entry == Entry::Ended);
         if at == B && !ended && self.matured.iter().any(|promise| promise.voter == id(B)) {
             entries.push(Entry::Ended);
@@ -129,10 +141,10 @@ impl State {
         (!behind && asked.0 <= world.asks).then_some(asked)
     }
 
-    fn won(&self, world: &Pair, at: usize) -> Option<Generation> {
+    fn won(&self, world: &Pair, at: usize, mutants: Mutants) -> Option<Generation> {
         let next = self.nodes[at].noted.0.next();
         let mine = self.register.get(&next) == Some(&at);
-        mine.then(|| self.standing(world, at).is_won(Outcome::Won(next))).flatten()
+        mine.then(|| self.standing(world, at).is_won(Outcome::Won(next), Arbiter::Disk, mutants)).flatten()
     }
 
     fn win(&mut self, world: &Pair, generation: Generation, at: usize, mutants: Mutants) {
@@ -168,6 +180,10 @@ impl World for Pair {
         if state.left.deliveries > 0 {
             actions.extend(state.network.keys().copied().map(Action::Deliver));
         }
+        let three = state.voters(self, B).len() == 3 && state.nodes[B].noted.0 == Generation(1);
+        if three && state.witness != state.nodes[B].log {
+            actions.push(Action::Witness);
+        }
         for at in NODES {
             let node = &state.nodes[at];
             if state.may_lead(self, at) {
@@ -182,7 +198,7 @@ impl World for Pair {
                 (node.snapshot < node.applied && !self.guards, Action::Snapshot(at)),
                 (state.left.crashes > 0, Action::Reboot(at)),
                 (state.askable(self, at, mutants).is_some(), Action::Ask(at)),
-                (state.won(self, at).is_some(), Action::Win(at)),
+                (state.won(self, at, mutants).is_some(), Action::Win(at)),
             ];
             actions.extend(may.into_iter().filter(|(may, _)| *may).map(|(_, action)| action));
         }
@@ -202,9 +218,11 @@ impl World for Pair {
             Action::Append(at, entry) => {
                 state.left.data -= u8::from(matches!(entry, Entry::Data(_)));
                 state.left.joins -= u8::from(entry == Entry::Both);
+                state.left.thirds -= u8::from(entry == Entry::Third);
                 let generation = state.nodes[at].noted.0;
                 state.nodes[at].log.push(Item { generation, by: at, entry });
             }
+            Action::Witness => state.witness = state.nodes[B].log.clone(),
             Action::Replicate(from) => state.replicate(self, from),
             Action::Commit(at) => {
                 state.nodes[at].committed = state.committable(self, at);
@@ -225,7 +243,7 @@ impl World for Pair {
                 }
             }
             Action::Win(at) => {
-                if let Some(generation) = state.won(self, at) {
+                if let Some(generation) = state.won(self, at, mutants) {
                     state.win(self, generation, at, mutants);
                 }
             }
@@ -250,6 +268,7 @@ impl World for Pair {
             (alone(A), "A alone"),
             (alone(B), "B alone"),
             (joined, "joined again"),
+            (state.agreed.iter().any(|item| item.entry == Entry::Third), "three vote"),
             (alone(A) && state.a_holds(), "A holds alone"),
             (state.b_owns(self), "B owns"),
         ];

@@ -15,9 +15,10 @@ use crate::search::shows;
 
 const LOGS: &[Condition] = &[WholeLog, OldIsRefused, NotedDurably, OnlyVoters];
 const REJOINED: &[Condition] = &[VotersDurable];
+const GROWN: &[Condition] = &[NothingChanging];
 const LEASES: &[Condition] = &[LeasesSettled];
 
-pub(crate) const SHOWN: &[&[Condition]] = &[LOGS, REJOINED, LEASES];
+pub(crate) const SHOWN: &[&[Condition]] = &[LOGS, REJOINED, GROWN, LEASES];
 
 #[test]
 fn a09_a12_a13_a14_nothing_committed_is_lost() {
@@ -33,6 +34,14 @@ fn a11_a_node_that_comes_back_votes_again() {
     let world =
         Pair { name: "one comes back", begins: Begins::Alone, guards: false, ticks: 0, asks: 3, budget };
     shows(&world, &["A alone", "B alone", "joined again"], REJOINED);
+}
+
+#[test]
+fn a09_a_third_vote_is_on_its_way() {
+    let budget = Budget { data: 2, crashes: 1, thirds: 1, ..Budget::default() };
+    let world =
+        Pair { name: "a third vote", begins: Begins::Founded, guards: false, ticks: 0, asks: 2, budget };
+    shows(&world, &["A alone", "B alone", "three vote"], GROWN);
 }
 
 #[test]

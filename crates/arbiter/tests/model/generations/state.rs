@@ -17,6 +17,7 @@ use regent_model::{BootId, Epoch, GroupName, Incarnation, Moment, NodeId, Round}
 pub(crate) const A: usize = 0;
 pub(crate) const B: usize = 1;
 pub(crate) const NODES: [usize; 2] = [A, B];
+pub(crate) const WITNESS: usize = 2;
 
 /// One tick, in nanoseconds of an exact clock.
 const TICK: u64 = 1_000_000;
@@ -48,6 +49,8 @@ pub(crate) struct Budget {
     pub(crate) deliveries: u8,
     /// The other one is made a voter again.
     pub(crate) joins: u8,
+    /// A witness is made a voter. Then B alone leads in generation 1, which takes terms out of the picture.
+    pub(crate) thirds: u8,
 }
 
 pub(crate) struct Pair {
@@ -69,6 +72,8 @@ pub(crate) enum Entry {
     Alone(usize),
     /// Both vote from here on.
     Both,
+    /// A witness votes too.
+    Third,
     Settled,
     /// A's lease has ended, and its group is B's.
     Ended,
@@ -79,6 +84,12 @@ pub(crate) struct Item {
     pub(crate) generation: Generation,
     pub(crate) by: usize,
     pub(crate) entry: Entry,
+}
+
+impl Item {
+    pub(crate) fn changes_voters(&self) -> bool {
+        matches!(self.entry, Entry::Alone(_) | Entry::Both | Entry::Third)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -102,6 +113,8 @@ pub(crate) struct Node {
 pub(crate) struct State {
     pub(crate) tick: u64,
     pub(crate) nodes: [Node; 2],
+    /// What the witness has stored of B's log.
+    pub(crate) witness: Vec<Item>,
     pub(crate) register: BTreeMap<Generation, usize>,
     /// Keepalives of A on their way to B, by their numbers, and when they were sent.
     pub(crate) network: BTreeMap<u64, (Keepalive, u64)>,
@@ -117,6 +130,7 @@ pub(crate) fn voters_after(begins: Begins, log: &[Item]) -> BTreeSet<NodeId> {
     let change = log.iter().rev().find_map(|item| match item.entry {
         Entry::Alone(node) => Some(BTreeSet::from([id(node)])),
         Entry::Both => Some(BTreeSet::from([id(A), id(B)])),
+        Entry::Third => Some(BTreeSet::from([id(A), id(B), id(WITNESS)])),
         _ => None,
     });
     change.unwrap_or_else(|| match begins {
@@ -165,6 +179,7 @@ impl State {
         let mut state = Self {
             tick: 0,
             nodes: [node.clone(), node],
+            witness: Vec::new(),
             register: BTreeMap::new(),
             network: BTreeMap::new(),
             matured: BTreeSet::new(),
@@ -211,13 +226,13 @@ impl State {
         let node = &self.nodes[at];
         let applied = &node.log[..node.applied];
         let voters = voters_after(world.begins, applied);
-        let changed = |item: &Item| matches!(item.entry, Entry::Alone(_) | Entry::Both);
-        let since = applied.iter().rposition(changed);
+        let since = applied.iter().rposition(Item::changes_voters);
         Standing {
             me: id(at),
             generation: node.noted.0,
             entered: self.entered_of(at),
             voters,
+            changing: node.log[node.applied..].iter().any(Item::changes_voters),
             settled: since.is_none_or(|at| applied[at..].iter().any(|item| item.entry == Entry::Settled)),
             quorum_since_boot: true,
         }
