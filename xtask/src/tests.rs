@@ -57,7 +57,8 @@ pub(crate) fn all(quick: bool) -> Result<(), String> {
     let hacmp = ["test", "-p", "regent-cli", "--test", "hacmp", "--", "--test-threads", "1"];
     step("the HACMP guide's four configurations, with real services", &cargo, &hacmp)?;
     let cache = ["test", "-p", "regent-cli", "--test", "cache", "--", "--test-threads", "1"];
-    step("the Caché guide's clusters, on GT.M", &cargo, &cache)
+    step("the Caché guide's clusters, on GT.M", &cargo, &cache)?;
+    short_torture()
 }
 
 /// Torture: real daemons, random faults, oracles.
@@ -69,6 +70,17 @@ pub(crate) fn torture(args: &[&str]) -> Result<(), String> {
     build()?;
     let torture = target().join("debug/regent-torture");
     step("torture", &torture.to_string_lossy(), args)
+}
+
+/// A short run, and whether the oracles see what comes of a rule that is left off.
+fn short_torture() -> Result<(), String> {
+    let torture = target().join("debug/regent-torture");
+    let torture = torture.to_string_lossy();
+    step("torture, a short plan", &torture, &["--replay", "crates/torture/plans/short"])?;
+    for rule in ["fence-lies", "guard-keeps"] {
+        step(&format!("torture without a rule: {rule}"), &torture, &["--sabotage", rule])?;
+    }
+    Ok(())
 }
 
 /// The simulator.

@@ -24,6 +24,7 @@ pub mod paths;
 pub mod realtime;
 pub mod release;
 pub mod reset;
+pub mod rule_off;
 pub mod run;
 
 mod daemon_line;

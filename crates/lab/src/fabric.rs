@@ -314,7 +314,7 @@ impl Fabric {
             Request::Heal { machine, network, interface } => {
                 self.machine(machine)?.heal(shared, &At::new(*network, interface))?
             }
-            Request::Split { machines } => self.split(machines)?,
+            Request::Split { machines, neutral } => self.split(machines, neutral)?,
             Request::Pause { machine, silent } => self.machine(machine)?.pause(shared, *silent)?,
             Request::Resume { machine } => self.machine(machine)?.resume(shared)?,
             Request::Disk { machine, own, state } => self.disk(machine, *own, *state)?,
@@ -327,13 +327,16 @@ impl Fabric {
         Ok(Answer::Done { at })
     }
 
-    fn split(&self, names: &[String]) -> Result<u64> {
-        let apart: Vec<usize> =
-            names.iter().map(|n| self.machine(n).map(|m| m.index)).collect::<Result<_>>()?;
+    fn split(&self, names: &[String], neutral: &[String]) -> Result<u64> {
+        let numbers = |names: &[String]| -> Result<Vec<usize>> {
+            names.iter().map(|n| self.machine(n).map(|m| m.index)).collect()
+        };
+        let (apart, neutral) = (numbers(names)?, numbers(neutral)?);
         for machine in &self.machines {
             let side = apart.contains(&machine.index);
-            let others = self.machines.iter().map(|m| m.index);
-            let strangers = others.filter(|i| !apart.is_empty() && apart.contains(i) != side).collect();
+            let others = self.machines.iter().map(|m| m.index).filter(|i| !neutral.contains(i));
+            let both = apart.is_empty() || neutral.contains(&machine.index);
+            let strangers = others.filter(|i| !both && apart.contains(i) != side).collect();
             machine.part(&self.shared, strangers)?;
         }
         Ok(now_ns())

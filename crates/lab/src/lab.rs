@@ -207,13 +207,24 @@ impl Lab {
         self.order(&Request::Lossy { machine: machine.to_owned(), network, percent })
     }
 
-    /// Splits every network: these machines hear each other and nobody else, and so do all the others. None joins
-    /// everything again. It holds for machines that boot later, too.
+    /// Splits every network: these machines hear each other and nobody else, and so do all the others. The neutral ones
+    /// hear both sides, and are heard by both. No machine joins everything again. It holds for machines that boot later,
+    /// too.
     ///
     /// # Errors
     /// When there is no such machine, or the host has no `tc`.
-    pub fn split(&self, machines: &[impl AsRef<str>]) -> Result<u64> {
-        self.order(&Request::Split { machines: machines.iter().map(|m| m.as_ref().to_owned()).collect() })
+    pub fn split(&self, machines: &[impl AsRef<str>], neutral: &[impl AsRef<str>]) -> Result<u64> {
+        let machines = machines.iter().map(|m| m.as_ref().to_owned()).collect();
+        let neutral = neutral.iter().map(|m| m.as_ref().to_owned()).collect();
+        self.order(&Request::Split { machines, neutral })
+    }
+
+    /// Joins what was split.
+    ///
+    /// # Errors
+    /// When the host has no `tc`.
+    pub fn join(&self) -> Result<u64> {
+        self.split(&[""; 0], &[""; 0])
     }
 
     /// Undoes cuts and losses, on one network or on all.

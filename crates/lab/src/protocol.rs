@@ -61,6 +61,8 @@ pub enum Request {
     Split {
         /// Which machines; none joins everything again.
         machines: Vec<String>,
+        /// Which machines hear both sides, and are heard by both.
+        neutral: Vec<String>,
     },
     /// Freeze a machine's processes.
     Pause {

@@ -187,16 +187,19 @@ fn a_one_way_cut_lets_the_other_direction_through() {
 #[test]
 fn machines_on_two_sides_of_a_split_do_not_hear_each_other_and_those_of_one_do_also_after_a_boot() {
     let lab = up("split");
-    lab.split(&["lx5", "wit"]).unwrap();
+    lab.split(&["lx5", "wit"], &[""; 0]).unwrap();
     assert!(!pings(&lab, "client", "10.77.0.5") && !pings(&lab, "lx4", "10.78.0.5"));
     assert!(!pings(&lab, "lx5", "10.77.0.4"));
     assert!(pings(&lab, "client", "10.77.0.4") && pings(&lab, "wit", "10.77.0.5"));
     lab.off_and_wait("lx5").unwrap();
     lab.on("lx5").unwrap();
     assert!(!pings(&lab, "client", "10.77.0.5") && pings(&lab, "wit", "10.78.0.5"));
-    lab.split(&[""; 0]).unwrap();
-    eventually("they are together again", Duration::from_secs(5), || pings(&lab, "client", "10.77.0.5"));
-    assert!(lab.split(&["nobody"]).is_err());
+    lab.split(&["lx5", "wit"], &["client"]).unwrap();
+    eventually("the client hears both", Duration::from_secs(5), || pings(&lab, "client", "10.77.0.5"));
+    assert!(pings(&lab, "client", "10.77.0.4") && !pings(&lab, "lx4", "10.77.0.5"));
+    lab.join().unwrap();
+    eventually("they are together again", Duration::from_secs(5), || pings(&lab, "lx4", "10.77.0.5"));
+    assert!(lab.split(&["nobody"], &[""; 0]).is_err());
 }
 
 #[test]

@@ -87,7 +87,7 @@ impl Guard {
     }
 
     /// The same guard with a condition switched off.
-    #[cfg(any(test, feature = "mutants"))]
+    #[cfg(any(test, feature = "mutants", debug_assertions))]
     #[must_use]
     pub fn with_mutants(mut self, mutants: Mutants) -> Self {
         self.mutants = mutants;

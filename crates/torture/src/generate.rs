@@ -62,7 +62,7 @@ const FAMILIES: [Family; 19] = [
 pub(crate) fn head(seed: u64, nodes: usize, loads: Vec<String>) -> Head {
     let mut random = Random::new(seed, 0);
     let takeover = if random.percent(25) { "2s" } else { "normal" };
-    Head { seed, nodes, takeover: takeover.into(), loads }
+    Head { seed, nodes, takeover: takeover.into(), loads, sabotage: None }
 }
 
 /// The round of that number.

@@ -68,14 +68,18 @@ fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
     };
     match fault {
         Fault::Power(node) => lab.off(node)?,
-        Fault::Reset(node) => return script(node, "exec regent lab reset-line"),
+        Fault::Reset(node) => {
+            // It ends with the machine.
+            stage.script(node, "exec regent lab reset-line", SCRIPT_PATIENCE);
+            return Ok(Done::Yes);
+        }
         Fault::Kill(node, victim) => return script(node, &kill(victims(*victim))),
         Fault::Freeze(node) => lab.pause(node, false)?,
         Fault::Pause(node) => lab.pause(node, true)?,
         Fault::Cut(node, network, way) => lab.cut_direction(node, *network, *way)?,
         Fault::Flap(node, network) => lab.cut(node, Some(*network))?,
         Fault::Loss(node, percent) => lab.lossy(node, None, *percent)?,
-        Fault::Split(nodes) => lab.split(nodes)?,
+        Fault::Split(nodes) => lab.split(nodes, &[regent_lab::CLIENT, STRANGER])?,
         Fault::San(node, ill) => lab.disk(node, state(*ill))?,
         Fault::StateDisk(node, ill) => lab.own_disk(node, state(*ill))?,
         Fault::FullDisk(node) => return script(node, FILL),
@@ -185,7 +189,7 @@ pub(crate) fn end(stage: &Stage, fault: &Fault) {
         Fault::Cut(node, network, _) => lab.heal(node, *network).map_err(Into::into),
         Fault::Flap(node, network) => lab.heal(node, Some(*network)).map_err(Into::into),
         Fault::Loss(node, _) => lab.lossy(node, None, 0).map_err(Into::into),
-        Fault::Split(_) => lab.split(&[""; 0]).map_err(Into::into),
+        Fault::Split(_) => lab.join().map_err(Into::into),
         Fault::San(node, _) => lab.disk(node, DiskState::Ok).map_err(Into::into),
         Fault::StateDisk(node, _) => lab.own_disk(node, DiskState::Ok).map_err(Into::into),
         Fault::FullDisk(node) => {
@@ -237,7 +241,7 @@ pub(crate) fn power_on(stage: &Stage, node: &str) -> Result<()> {
 /// Lifts every fault that there is, of machines, cables, disks and devices.
 pub(crate) fn lift(stage: &Stage) {
     let lab = &stage.lab;
-    let _peace_looks_again = lab.split(&[""; 0]);
+    let _peace_looks_again = lab.join();
     for machine in site::machines(&stage.head) {
         let _off = lab.resume(&machine);
         let _off = lab.heal(&machine, None);

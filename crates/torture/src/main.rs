@@ -19,6 +19,7 @@ mod plan;
 mod random;
 mod report;
 mod run;
+mod sabotage;
 mod site;
 mod stage;
 mod watch;

@@ -19,6 +19,8 @@ cargo xtask torture [--minutes N] [--rounds N] [--nodes 2..5] [--seed S] [--load
   --json FILE     the report for programs, too
   --keep FOLDER   where everything is kept when an oracle sees a violation (default target/torture)
   --only N        of a replayed plan, play only round N (the first is 1)
+  --sabotage RULE leave a rule off on purpose, in a debug build: fence-lies, guard-keeps, or a condition of the lease
+                  (L4FinishInTime, ...); what comes of it must be seen, so a violation is the success
 
 Exit code 0: no violation; 3: a violation, with the plan, the logs and the journals kept; 1: it could not run.
 ";
@@ -35,6 +37,7 @@ pub(crate) struct Options {
     pub(crate) only: Option<usize>,
     pub(crate) json: Option<PathBuf>,
     pub(crate) keep: PathBuf,
+    pub(crate) sabotage: Option<String>,
 }
 
 impl Options {
@@ -56,6 +59,7 @@ impl Options {
             only: None,
             json: None,
             keep: "target/torture".into(),
+            sabotage: None,
         };
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
@@ -69,6 +73,7 @@ impl Options {
                 "--replay" => options.replay = Some(value()?.into()),
                 "--only" => options.only = Some(value()?.parse()?),
                 "--json" => options.json = Some(value()?.into()),
+                "--sabotage" => options.sabotage = Some(value()?.to_owned()),
                 "--keep" => options.keep = value()?.into(),
                 _ => return Err(format!("what is {word}?\n\n{HELP}").into()),
             }

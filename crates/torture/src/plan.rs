@@ -29,6 +29,8 @@ pub(crate) struct Head {
     pub(crate) takeover: String,
     /// The groups.
     pub(crate) loads: Vec<String>,
+    /// The rule that is left off on purpose.
+    pub(crate) sabotage: Option<String>,
 }
 
 /// A whole plan.
@@ -47,9 +49,12 @@ impl fmt::Display for Line {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Head { seed, nodes, takeover, loads } = &self.head;
+        let Head { seed, nodes, takeover, loads, sabotage } = &self.head;
         writeln!(f, "# A torture plan; cargo xtask torture --replay FILE runs it.")?;
         writeln!(f, "seed {seed}\nnodes {nodes}\ntakeover {takeover}\nload {}", loads.join(" "))?;
+        if let Some(rule) = sabotage {
+            writeln!(f, "sabotage {rule}")?;
+        }
         for round in &self.rounds {
             writeln!(f, "\nround")?;
             for line in round {
@@ -66,7 +71,7 @@ impl Plan {
     /// # Errors
     /// The first line that is none of a plan.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let head = Head { seed: 0, nodes: 2, takeover: "normal".into(), loads: Vec::new() };
+        let head = Head { seed: 0, nodes: 2, takeover: "normal".into(), loads: Vec::new(), sabotage: None };
         let mut plan = Self { head, rounds: Vec::new() };
         for (number, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
@@ -86,6 +91,7 @@ impl Plan {
             ["nodes", nodes] => self.head.nodes = nodes.parse()?,
             ["takeover", takeover] => takeover.clone_into(&mut self.head.takeover),
             ["load", ref loads @ ..] => self.head.loads = loads.iter().map(|l| (*l).to_owned()).collect(),
+            ["sabotage", rule] => self.head.sabotage = Some(rule.to_owned()),
             ["round"] => self.rounds.push(Vec::new()),
             ["at", at, ref rest @ ..] => {
                 let (fault, lasts) = match rest {
@@ -114,6 +120,12 @@ mod tests {
         let plan = Plan::parse(TEXT).unwrap();
         assert_eq!((plan.head.seed, plan.head.nodes, plan.rounds.len()), (7, 3, 2));
         assert_eq!(plan.to_string(), TEXT);
+    }
+
+    #[test]
+    fn the_plan_that_ci_plays_can_be_read() {
+        let plan = Plan::parse(include_str!("../plans/short")).unwrap();
+        assert!(plan.rounds.len() == 1 && plan.rounds[0].len() >= 10);
     }
 
     #[test]

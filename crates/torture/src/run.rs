@@ -16,7 +16,7 @@ use crate::plan::{Line, Plan, Round};
 use crate::report::Report;
 use crate::stage::Stage;
 use crate::watch::{Watch, now};
-use crate::{Result, evidence, generate, peace};
+use crate::{Result, evidence, generate, peace, sabotage};
 
 /// Half a beat of a network that flaps.
 const BEAT: Duration = Duration::from_millis(125);
@@ -77,7 +77,9 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         report.seconds = began.elapsed().as_secs_f64();
     }
     report.acknowledged = clients.counts().into_iter().map(|(n, c)| (n.to_owned(), c as u64)).collect();
-    report.violations.extend(clients.audit(&stage));
+    if head.sabotage.is_none() {
+        report.violations.extend(clients.audit(&stage));
+    }
     let last = watch.judge(&stage, &[], now(), true);
     report.violations.extend(last.violations);
     report.violations.dedup();
@@ -85,8 +87,12 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
 }
 
 fn script(options: &Options) -> Result<Script> {
+    if let Some(rule) = options.sabotage.as_deref().and_then(sabotage::rule) {
+        return Ok(Script { plan: rule.plan()?, replayed: true });
+    }
     let Some(file) = &options.replay else {
-        let head = generate::head(options.seed, options.nodes, options.loads.clone());
+        let mut head = generate::head(options.seed, options.nodes, options.loads.clone());
+        head.sabotage.clone_from(&options.sabotage);
         return Ok(Script { plan: Plan { head, rounds: Vec::new() }, replayed: false });
     };
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
@@ -125,7 +131,8 @@ fn play(
     let (happened, peace) = std::thread::scope(|scope| {
         scope.spawn(|| watch.follow(stage, &stop));
         let happened = strike(stage, round);
-        let peace = peace::make(stage, clients);
+        // What is sabotaged need not become well again.
+        let peace = if stage.head.sabotage.is_some() { rest() } else { peace::make(stage, clients) };
         stop.store(true, Ordering::SeqCst);
         (happened, peace)
     });
@@ -158,6 +165,12 @@ fn play(
             format!("; {} VIOLATIONS", report.violations.len())
         }
     );
+}
+
+/// A moment in which what a fault leaves behind shows.
+fn rest() -> peace::Peace {
+    std::thread::sleep(Duration::from_secs(3));
+    peace::Peace::default()
 }
 
 /// Every line in a thread of its own: faults overlap as they please.
@@ -235,6 +248,9 @@ fn finish(stage: &Stage, watch: &Watch, report: &mut Report, plan: &Plan, option
     ]
     .into();
     println!("\n{}", report.text());
+    if let Some(rule) = &stage.head.sabotage {
+        return Ok(is_seen(rule, report));
+    }
     if let Some(file) = &options.json {
         std::fs::write(file, format!("{:#}\n", report.json()))
             .map_err(|e| format!("{}: {e}", file.display()))?;
@@ -252,4 +268,14 @@ fn finish(stage: &Stage, watch: &Watch, report: &mut Report, plan: &Plan, option
         println!("its last round alone: add --only {}", report.rounds);
     }
     Ok(false)
+}
+
+/// Whether what was sabotaged was seen by who has to see it.
+fn is_seen(name: &str, report: &Report) -> bool {
+    let rule = sabotage::rule(name);
+    let by = rule.map_or(&Oracle::ALL[..], |r| r.seen_by);
+    let seen = report.violations.iter().any(|v| by.contains(&v.oracle));
+    let words = rule.map_or(name, |r| r.words);
+    println!("left off: {words}\n{}", if seen { "it was seen, as it must be" } else { "IT WAS NOT SEEN" });
+    seen
 }

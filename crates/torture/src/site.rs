@@ -11,6 +11,7 @@ use regent_model::config::parse;
 
 use crate::Result;
 use crate::plan::Head;
+use crate::sabotage::{leave_off, needs};
 
 /// A machine that belongs to nobody, on the same networks.
 pub(crate) const STRANGER: &str = "stranger";
@@ -106,9 +107,13 @@ pub(crate) fn config(head: &Head, edition: u64) -> String {
         let policy = if (edition + number as u64).is_multiple_of(2) { "cascading" } else { "rotating" };
         let _ = write!(
             text,
-            "\n[[group]]\nname   = \"{name}\"\nnodes  = [{}]\npolicy = \"{policy}\"\n",
+            "\n[[group]]\nname   = \"{name}\"\nnodes  = [{}]\npolicy = \"{policy}\"",
             quoted(&list)
         );
+        if load.device.is_some() {
+            text += needs(head.sabotage.as_deref());
+        }
+        text.push('\n');
         if let Some(device) = load.device {
             let _ = write!(
                 text,
@@ -174,6 +179,9 @@ pub(crate) fn spec(head: &Head, name: &str) -> Result<LabSpec> {
     spec.programs.push(beside("regent-guard")?);
     spec.programs.push(own.clone());
     let at = |net: u8| vec![Cidr { address: Ipv4Addr::new(10, net, 0, 201).into(), prefix: 24 }];
+    if let Some(rule) = &head.sabotage {
+        spec = leave_off(spec, rule);
+    }
     spec.machines.push(MachineSpec::new(STRANGER, Role::Client, vec![at(77), at(78)]));
     Ok(spec)
 }
@@ -249,7 +257,7 @@ mod tests {
     fn every_site_and_edition_is_valid_without_a_warning() {
         for nodes in 2..=5 {
             let loads = LOADS.iter().map(|l| l.name.to_owned()).collect();
-            let head = Head { seed: 1, nodes, takeover: "normal".into(), loads };
+            let head = Head { seed: 1, nodes, takeover: "normal".into(), loads, sabotage: None };
             for edition in 0..2 {
                 let parsed = parse(&config(&head, edition));
                 let wrong = parsed.count(Severity::Error) + parsed.count(Severity::Warning);
