@@ -25,7 +25,7 @@ pub enum Condition {
     OnlyVoters,
     /// A9: nor while a change of voters is stored and not applied: others may have applied it.
     NothingChanging,
-    /// A10: nobody asks before every owner's lease is confirmed under both voters (L8).
+    /// A10: nobody asks before every lease is confirmed under both voters (L8).
     LeasesSettled,
     /// A11: nor before both voters have durably noted that they are two.
     VotersDurable,

@@ -51,7 +51,7 @@ pub enum NotNow {
     LeftBehind(Generation),
     /// A change of voters is on its way: it may be in force elsewhere.
     Changing,
-    /// The two have not been settled: an owner may still rest on the lease that one of them alone gave it, or one of
+    /// The two have not been settled: somebody may still rest on a lease that one of them alone gave it, or one of
     /// them may come back not knowing that they are two.
     NotSettled,
     /// It was in no quorum with the other since its boot: with a fence device as arbiter, one of two that come up
@@ -124,22 +124,24 @@ impl Standing {
     }
 }
 
-/// What one voter says of itself before two voters are settled. Indexes are of the log.
+/// What one member says of itself before two voters are settled. Indexes are of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Readiness {
-    /// If it owns anything: the view under which its lease was last confirmed.
+    /// The view under which its lease was last confirmed; nothing if no life of it is registered. Whether it owns
+    /// anything does not matter: it may be given something before the two are settled.
     pub lease_confirmed: Option<u64>,
-    /// Up to where it remembers who votes when it comes back.
-    pub voters_durable: u64,
+    /// Up to where it remembers who votes when it comes back; nothing if it does not vote.
+    pub voters_durable: Option<u64>,
 }
 
-/// Whether the leader may settle the voters that changed last at `changed`: every owner's lease is confirmed under
-/// both of them (A10), and both come back knowing it (A11).
+/// Whether the leader may settle the voters that changed last at `changed`. `members` is everyone who may own
+/// anything, learners too, and both voters: every lease is confirmed under both of them (A10), and both come back
+/// knowing that they are two (A11).
 #[must_use]
-pub fn may_settle(changed: u64, voters: &[Readiness], mutants: Mutants) -> bool {
-    voters.iter().all(|voter| {
-        let confirmed = voter.lease_confirmed.is_none_or(|at| at >= changed);
-        let durable = voter.voters_durable >= changed;
+pub fn may_settle(changed: u64, members: &[Readiness], mutants: Mutants) -> bool {
+    members.iter().all(|member| {
+        let confirmed = member.lease_confirmed.is_none_or(|at| at >= changed);
+        let durable = member.voters_durable.is_none_or(|at| at >= changed);
         (confirmed || mutants.off(Condition::LeasesSettled))
             && (durable || mutants.off(Condition::VotersDurable))
     })

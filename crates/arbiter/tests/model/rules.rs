@@ -142,10 +142,16 @@ fn a_generation_that_was_passed_meanwhile_is_not_won() {
 }
 
 #[test]
-fn two_are_settled_when_both_know_it_and_every_owner_rests_on_both() {
-    let settles = |voters: &[Readiness]| may_settle(10, voters, Mutants::none());
-    let idle = Readiness { lease_confirmed: None, voters_durable: 10 };
-    assert!(settles(&[idle, Readiness { lease_confirmed: Some(10), ..idle }]));
-    assert!(!settles(&[idle, Readiness { lease_confirmed: Some(9), ..idle }]));
-    assert!(!settles(&[idle, Readiness { voters_durable: 9, ..idle }]));
+fn two_are_settled_when_both_know_it_and_every_lease_rests_on_both() {
+    let settles = |members: &[Readiness]| may_settle(10, members, Mutants::none());
+    let voter = Readiness { lease_confirmed: Some(10), voters_durable: Some(10) };
+    let learner = Readiness { voters_durable: None, ..voter };
+    assert!(settles(&[voter, voter, learner]));
+    assert!(
+        settles(&[voter, Readiness { lease_confirmed: None, ..voter }]),
+        "it is down, and its life is over"
+    );
+    assert!(!settles(&[voter, Readiness { lease_confirmed: Some(9), ..voter }]));
+    assert!(!settles(&[voter, voter, Readiness { lease_confirmed: Some(9), ..learner }]));
+    assert!(!settles(&[voter, Readiness { voters_durable: Some(9), ..voter }]));
 }

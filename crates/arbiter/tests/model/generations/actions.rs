@@ -117,8 +117,9 @@ impl State {
         if let Some((at, Entry::Both)) = last.filter(|(at, _)| *at <= mine.applied) {
             let settled = mine.log[at..].iter().any(|item| item.entry == Entry::Settled);
             let ready = NODES.map(|node| Readiness {
+                // B's guard asks for no lease: nothing is ever given to it before it has won.
                 lease_confirmed: (node == A && self.a_holds()).then_some(self.nodes[A].confirmed as u64),
-                voters_durable: if world.guards { at as u64 } else { self.nodes[node].snapshot as u64 },
+                voters_durable: (!world.guards).then_some(self.nodes[node].snapshot as u64),
             });
             if !settled && may_settle(at as u64, &ready, mutants) {
                 entries.push(Entry::Settled);
