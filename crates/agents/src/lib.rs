@@ -13,10 +13,12 @@ pub mod acts;
 
 mod adapters;
 mod address;
+pub mod address_lease;
 mod announce;
 mod announcer;
 mod application;
 pub mod bind_here;
+mod bpf;
 mod cgroup;
 mod clock;
 mod command;

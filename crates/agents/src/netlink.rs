@@ -12,6 +12,7 @@ use netlink_packet_core::{
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::tc::TcMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
 
@@ -133,6 +134,24 @@ pub(crate) fn add_route(message: RouteMessage) -> Result<(), Error> {
 /// Removes a route. `ESRCH` when it is not there.
 pub(crate) fn delete_route(message: RouteMessage) -> Result<(), Error> {
     exchange(RouteNetlinkMessage::DelRoute(message), NLM_F_REQUEST | NLM_F_ACK, |_| {}).map(|_| ())
+}
+
+/// Adds a queue, or the place for filters, to an interface. `EEXIST` when it is there.
+pub(crate) fn add_queue(message: TcMessage) -> Result<(), Error> {
+    let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | NLM_F_EXCL;
+    exchange(RouteNetlinkMessage::NewQueueDiscipline(message), flags, |_| {}).map(|_| ())
+}
+
+/// Adds a filter to an interface, or replaces the one that is there; `EEXIST` where it must not.
+pub(crate) fn set_filter(message: TcMessage, may_replace: bool) -> Result<(), Error> {
+    let exclusive = if may_replace { 0 } else { NLM_F_EXCL };
+    let flags = NLM_F_REQUEST | NLM_F_ACK | NLM_F_CREATE | exclusive;
+    exchange(RouteNetlinkMessage::NewTrafficFilter(message), flags, |_| {}).map(|_| ())
+}
+
+/// Removes a filter.
+pub(crate) fn delete_filter(message: TcMessage) -> Result<(), Error> {
+    exchange(RouteNetlinkMessage::DelTrafficFilter(message), NLM_F_REQUEST | NLM_F_ACK, |_| {}).map(|_| ())
 }
 
 /// A socket that becomes readable whenever an interface changes.

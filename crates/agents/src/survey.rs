@@ -13,7 +13,7 @@ use regent_model::survey::{Device, Limits, Point, Seen, Survey, Word, moves, use
 use crate::connections;
 use crate::filesystem::superblock;
 use crate::user::User;
-use crate::{bind_here, device, figures, inspection, mountinfo, place, prepare, process};
+use crate::{address_lease, bind_here, device, figures, inspection, mountinfo, place, prepare, process};
 
 /// A disk that does not answer within this is said to be unreadable.
 const DISK_ANSWERS_WITHIN: Duration = Duration::from_secs(3);
@@ -51,6 +51,11 @@ pub fn survey(me: &NodeName, config: &Config) -> Survey {
         listening,
         listening_everywhere,
         semaphores: semaphores(),
+        no_address_leases: groups
+            .iter()
+            .any(|g| !g.addresses.is_empty())
+            .then(address_lease::is_possible)
+            .and_then(Result::err),
         no_bind: groups
             .iter()
             .any(|g| g.applications.iter().any(|a| a.bind.is_some()))

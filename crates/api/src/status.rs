@@ -138,6 +138,9 @@ pub struct GroupStatus {
     pub nodes: Vec<(NodeName, String)>,
     /// Its resources, in the order of acquiring, as the owner last told.
     pub resources: Vec<ResourceStatus>,
+    /// What enforces it, in one word: `guard`, `kernel` or `fenced`.
+    #[serde(default)]
+    pub guarantee_class: String,
     /// What guarantees that there is one owner, and what that depends on.
     pub guarantee: String,
 }

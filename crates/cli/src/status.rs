@@ -321,7 +321,11 @@ pub fn explain(status: &Status, group: &GroupStatus, paint: Paint) -> String {
         ),
     };
     section("proof", &proof);
-    section("what guarantees one owner", &group.guarantee);
+    let guarantee = match group.guarantee_class.as_str() {
+        "" => group.guarantee.clone(),
+        class => format!("{class}: {}", group.guarantee),
+    };
+    section("what guarantees one owner", &guarantee);
     let _ = writeln!(out, "\n{}", paint.tone(Tone::Strong, "its nodes, in order of preference"));
     let rows: Vec<Vec<Cell>> = group
         .nodes

@@ -5,7 +5,7 @@ mod tests;
 
 use regent_api::{GroupStatus, HoldStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
 use regent_model::action::Resource;
-use regent_model::config::guarantees;
+use regent_model::config::guarantee;
 use regent_model::ids::{GroupName, NodeId, NodeName};
 use regent_model::state::{Group, NodeMode, Phase, Tenure};
 use regent_model::{Incarnation, config::GroupConfig};
@@ -153,6 +153,7 @@ impl Engine {
             Tenure::Owned(o) => (self.state.members.get(&o.owner.node).map(|m| m.name.clone()), &o.proof),
             Tenure::Vacant(proof) => (None, proof),
         };
+        let guarantee = guarantee(&self.state.config, config, &self.without_kernel_leases());
         GroupStatus {
             name: name.clone(),
             state: if unheard.is_some() { "unknown" } else { group_word(group, &placement) }.to_owned(),
@@ -180,11 +181,8 @@ impl Engine {
                 })
                 .collect(),
             resources: self.resource_states(config, group),
-            guarantee: guarantees(&self.state.config)
-                .into_iter()
-                .find(|g| &g.group == name)
-                .map(|g| g.sentence)
-                .unwrap_or_default(),
+            guarantee_class: guarantee.class.word().to_owned(),
+            guarantee: guarantee.sentence,
         }
     }
 

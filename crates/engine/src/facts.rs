@@ -1,9 +1,11 @@
 //! What this node says again and again: that it lives, and how it is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use regent_lease::FromDaemon;
-use regent_model::{Moment, NodeId};
+use regent_model::action::ADDRESS_LEASES;
+use regent_model::{Moment, NodeId, NodeName};
 
 use crate::engine::Engine;
 use crate::io::{Facts, PeerMessage};
@@ -74,9 +76,21 @@ impl Engine {
             journal_last: self.chronicle.own_last(),
             version: self.me.version.clone(),
             figures: self.figures.clone(),
+            kernel_leases: self.has_kernel_leases(),
             troubles: self.troubles.values().cloned().collect(),
             events: self.event_facts(),
         }
+    }
+
+    fn has_kernel_leases(&self) -> bool {
+        !self.troubles.contains_key(ADDRESS_LEASES)
+    }
+
+    /// The nodes on which nothing but the guard ends the leases of service addresses, as they said themselves.
+    pub(crate) fn without_kernel_leases(&self) -> BTreeSet<NodeName> {
+        let others = self.facts.iter().filter(|(_, facts)| !facts.kernel_leases).map(|(id, _)| *id);
+        let own = (!self.has_kernel_leases()).then_some(self.me.id);
+        others.chain(own).filter_map(|id| Some(self.state.members.get(&id)?.name.clone())).collect()
     }
 
     /// A peer says how it is; what it knows and this node does not is asked for.

@@ -225,6 +225,8 @@ pub struct Facts {
     pub figures: Figures,
     /// What is not as it should be with the node itself.
     pub troubles: Vec<String>,
+    /// Whether its kernel ends the leases of service addresses where its guard cannot.
+    pub kernel_leases: bool,
     /// What it hears on each network; nothing where no networks are configured.
     pub networks: Vec<Hearing>,
     /// Its interfaces.

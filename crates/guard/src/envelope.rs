@@ -56,4 +56,16 @@ pub struct Health {
     pub realtime: bool,
     /// Whether the kernel granted locked memory.
     pub locked: bool,
+    /// Who ends the leases of service addresses.
+    pub addresses: AddressLeases,
+}
+
+/// Who ends the lease of a service address in time.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AddressLeases {
+    /// The guard; should it not run, the kernel itself.
+    #[default]
+    Kernel,
+    /// The guard alone, because the kernel cannot; why.
+    GuardAlone(String),
 }

@@ -13,6 +13,7 @@ use regent_model::Moment;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use crate::address_leases::Leases;
 use crate::clock;
 use crate::daemon_line::{DaemonLine, Heard};
 use crate::envelope::{FromGuard, Health, ToGuard};
@@ -36,6 +37,7 @@ pub(crate) struct Keeper {
     pub(crate) line: DaemonLine,
     pub(crate) workers: Workers,
     pub(crate) mirror: Mirror,
+    pub(crate) leases: Leases,
     pub(crate) reset: ResetLine,
     pub(crate) signals: UnixStream,
     pub(crate) health: Health,
@@ -90,7 +92,7 @@ impl Keeper {
             if let Some(reason) = self.course.halted.clone() {
                 self.reset.pull(&reason);
             } else if self.may_end() {
-                return;
+                return self.leave();
             }
         }
     }
@@ -265,7 +267,9 @@ impl Keeper {
 
     /// Carries effects out in their order, after the next guard would know of them.
     fn carry_out(&mut self, effects: Vec<Effect>) {
-        let kept = self.mirror.keep(self.guard.leaves());
+        let left = self.guard.leaves();
+        self.leases.keep(&left);
+        let kept = self.mirror.keep(left);
         if let Err(error) = &kept {
             tracing::error!("{error}: nothing new can be held");
         }
@@ -314,10 +318,18 @@ impl Keeper {
             self.health.datagrams = self.networks.counts();
             self.health.unsent = self.networks.unsent();
             self.health.bound = self.networks.bound();
+            self.health.addresses = self.leases.doorkeeper().state();
             if self.health != self.course.told_health {
                 self.course.told_health = self.health.clone();
                 self.tell(&FromGuard::Health(self.health.clone()));
             }
+        }
+    }
+
+    fn leave(&self) {
+        // What is held without lease stays answered: the kernel knows no end of it.
+        if self.guard.held().is_empty() {
+            self.leases.doorkeeper().leave();
         }
     }
 

@@ -27,6 +27,7 @@ pub mod reset;
 pub mod rule_off;
 pub mod run;
 
+mod address_leases;
 mod daemon_line;
 mod keeper;
 mod ladder;
@@ -34,6 +35,6 @@ mod networks;
 mod sys;
 mod workers;
 
-pub use envelope::{FromGuard, Health, ToGuard};
+pub use envelope::{AddressLeases, FromGuard, Health, ToGuard};
 pub use identity::NodeIdentity;
 pub use paths::Paths;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use regent_lease::Guard;
 use regent_model::Incarnation;
 
+use crate::address_leases::Leases;
 use crate::daemon_line::DaemonLine;
 use crate::durable::Counter;
 use crate::envelope::Health;
@@ -42,7 +43,9 @@ pub fn run(paths: &Paths) -> Result<(), String> {
     let left = held::read(&paths.held(), &boot)?;
     let counter = Counter::new(paths.incarnation());
     let incarnation = Incarnation(number(&counter)?);
-    let workers = Workers::start(counter)?;
+    let leases = if identity.witness { Leases::none() } else { Leases::begin(&left) };
+    let workers = Workers::start(counter, leases.doorkeeper().clone())?;
+    leases.doorkeeper().start();
     let line = DaemonLine::listen(&paths.guard_socket())?;
     let locked = realtime::lock_memory();
     let realtime = realtime::elevate(realtime::KEEPER);
@@ -65,6 +68,7 @@ pub fn run(paths: &Paths) -> Result<(), String> {
         line,
         workers,
         mirror: Mirror::new(paths.held(), boot),
+        leases,
         reset,
         signals,
         health: Health { realtime, locked, ..Health::default() },

@@ -11,6 +11,7 @@ use regent_model::holding::{Act, Held};
 use regent_model::{Incarnation, Moment};
 use rustix::event::{EventfdFlags, eventfd};
 
+use crate::address_leases::Doorkeeper;
 use crate::durable::Counter;
 use crate::ladder::{self, Released};
 use crate::{clock, realtime};
@@ -51,6 +52,7 @@ struct Desk {
     outcomes: Sender<Outcome>,
     bell: Arc<OwnedFd>,
     counter: Counter,
+    doorkeeper: Doorkeeper,
 }
 
 impl Workers {
@@ -58,13 +60,13 @@ impl Workers {
     ///
     /// # Errors
     /// In words: the system gives no thread or no descriptor.
-    pub(crate) fn start(counter: Counter) -> Result<Self, String> {
+    pub(crate) fn start(counter: Counter, doorkeeper: Doorkeeper) -> Result<Self, String> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|error| format!("cannot make an event descriptor: {error}"))?;
         let bell = Arc::new(bell);
         let (orders, taken) = channel();
         let (results, outcomes) = channel();
-        let desk = Desk { outcomes: results, bell: bell.clone(), counter };
+        let desk = Desk { outcomes: results, bell: bell.clone(), counter, doorkeeper };
         let foreman = move || {
             realtime::elevate(realtime::RELEASE);
             taken.into_iter().for_each(|order| desk.begin(order));
@@ -119,6 +121,7 @@ impl Desk {
     fn work(&self, order: Option<Order>) {
         match order {
             Some(Order::Perform { id, act, not_after }) => {
+                self.doorkeeper.before(&act);
                 let result = if clock::now() < not_after {
                     acts::perform(&act)
                 } else {

@@ -309,6 +309,9 @@ pub struct NeighbourProbe {
     pub targets: Vec<IpAddr>,
 }
 
+/// The trouble of a node whose guard alone ends the leases of service addresses ([`Notice::Trouble`]).
+pub const ADDRESS_LEASES: &str = "address_leases";
+
 /// What an agent says unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
@@ -385,6 +388,8 @@ pub enum Notice {
     Tickled(Tickled),
     /// Something is not as it should be with the node itself. Said once; it stands in `status` until the topic is
     /// [`Notice::Well`] again.
+    ///
+    /// The topic [`ADDRESS_LEASES`] means that the kernel of this node cannot end the leases of service addresses.
     Trouble {
         /// What it is about: the kind of the entry in the journal.
         topic: String,

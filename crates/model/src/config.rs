@@ -75,7 +75,9 @@ pub use event::{DEFAULT_EVENT_LIMIT, EventConfig, EventRules, OnError};
 pub use excluded::{excluded_on, exclusion_remarks};
 pub use failback::{FailbackTimes, past_dates};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
-pub use guarantee::{GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantees, timers_for_budget};
+pub use guarantee::{
+    GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantee, guarantees, timers_for_budget,
+};
 pub use instance::{
     DataServer, FIRST_INSTANCE_PORT, GTM_DATABASE, InstanceCommands, InstanceConfig, InstanceKind,
     LICENSE_PORT,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::{Port, Severity};
 use crate::ids::{GroupName, NodeName};
 
+mod addresses;
 mod clients;
 mod commands;
 mod compare;
@@ -45,6 +46,9 @@ pub struct Survey {
     /// Why it cannot send wildcard binds to a service address, where an application wants that.
     #[serde(default)]
     pub no_bind: Option<String>,
+    /// Why its kernel cannot end the leases of service addresses, where there are such.
+    #[serde(default)]
+    pub no_address_leases: Option<String>,
     /// Of those ports, the ones on which somebody listens at every address.
     #[serde(default)]
     pub listening_everywhere: BTreeSet<Port>,

@@ -92,6 +92,7 @@ fn fit(name: &str) -> Survey {
         listening: Vec::new(),
         connections: None,
         no_bind: None,
+        no_address_leases: None,
         listening_everywhere: Default::default(),
         semaphores: vec![250, 32_000, 32, 128],
     }
@@ -419,4 +420,20 @@ fn a_node_that_cannot_send_wildcard_binds_to_the_service_address_is_said_before_
         only.text.contains("db cannot be started on lx5 with `bind`: this kernel has none of it"),
         "{only:?}"
     );
+}
+
+#[test]
+fn a_kernel_that_cannot_end_addresses_is_said_where_the_end_of_a_lease_is_a_proof() {
+    let found = |needs: &str| {
+        let address = "[[group.address]]\naddress = \"10.77.0.100/24\"\ntickle = false\n";
+        let text = format!("{TEXT}{needs}\n{address}");
+        let mut other = fit("lx5");
+        other.no_address_leases = Some("it is too old".into());
+        differences(&config(&text), &[(node("lx5"), other)].into(), &BTreeMap::new())
+    };
+    let told = found("");
+    let [only] = told.as_slice() else { panic!("{told:#?}") };
+    assert_eq!((only.severity, only.topic.as_str()), (Severity::Warning, "address lease"));
+    assert!(only.text.contains("of lx5: it is too old; only the guard"), "{only:?}");
+    assert_eq!(found("needs = [\"fenced\"]"), []);
 }

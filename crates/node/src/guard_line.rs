@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use regent_agents::Gate;
 use regent_engine::Input;
-use regent_guard::{FromGuard, Health, ToGuard, realtime, release};
+use regent_guard::{AddressLeases, FromGuard, Health, ToGuard, realtime, release};
 use regent_lease::io::ActId;
 use regent_lease::{FromDaemon, ToDaemon};
+use regent_model::action::{ADDRESS_LEASES, Notice};
 use regent_model::holding::{Act, Held};
 use regent_model::{Epoch, GroupName, Incarnation};
 use regent_wire::ipc::{IpcError, IpcReader, IpcWriter};
@@ -183,11 +184,36 @@ fn read_in(
             Ok(Some(FromGuard::Health(now))) => {
                 tell_health(&health, &now);
                 refusals.datagrams(&health, &now);
+                if let Some(notice) = of_addresses(&health.addresses, &now.addresses) {
+                    inbox.push(Input::Notice(notice));
+                }
                 health = now;
             }
             Ok(None) => return End::GuardGone("the guard closed the line".to_owned()),
             Err(error @ IpcError::Version { .. }) => return End::GuardForeign(error.to_string()),
             Err(error) => return End::GuardGone(error.to_string()),
+        }
+    }
+}
+
+/// Who ends the leases of addresses, if that is not what was said before; a guard whose kernel does is nothing to tell of.
+fn of_addresses(before: &AddressLeases, now: &AddressLeases) -> Option<Notice> {
+    let topic = ADDRESS_LEASES.to_owned();
+    match now {
+        _ if now == before => None,
+        AddressLeases::Kernel => {
+            let text =
+                "the kernel ends the leases of service addresses again, where the guard cannot".to_owned();
+            Some(Notice::Well { topic, text })
+        }
+        AddressLeases::GuardAlone(why) => {
+            let text = format!("only the guard ends the leases of service addresses here: {why}");
+            let advice =
+                "a guard that is frozen or killed leaves its addresses answering until it runs again or a \
+                          fence device cuts the node; a kernel of 5.8 or later with BPF for traffic control \
+                          (modules sch_ingress and cls_bpf) does better"
+                    .to_owned();
+            Some(Notice::Trouble { topic, text, advice })
         }
     }
 }

@@ -7,6 +7,8 @@ use std::net::Ipv4Addr;
 
 use regent_model::config::BindTo;
 
+use crate::bpf::instruction;
+
 /// Where the address lies that is asked for: IPv4, and the four words of IPv6.
 const IP4: i16 = 4;
 const IP6: [i16; 4] = [8, 12, 16, 20];
@@ -123,14 +125,6 @@ fn assemble(steps: &[Step]) -> Vec<u64> {
         }
     }
     code
-}
-
-/// As it lies in memory: the operation, two registers of half a byte each, a distance, a number.
-fn instruction(operation: u8, to: u8, from: u8, distance: i16, number: u32) -> u64 {
-    let registers = if cfg!(target_endian = "little") { from << 4 | to } else { to << 4 | from };
-    let [d0, d1] = distance.to_ne_bytes();
-    let [n0, n1, n2, n3] = number.to_ne_bytes();
-    u64::from_ne_bytes([operation, registers, d0, d1, n0, n1, n2, n3])
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
-//! bpf(2), as far as it is needed here.
+//! bpf(2), as far as control groups need it.
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
+use crate::bpf::sys as bpf;
+
 // Of linux/bpf.h: commands, the kind of program, where it is attached, and how.
-const PROG_LOAD: libc::c_long = 5;
 const PROG_ATTACH: libc::c_long = 8;
 const PROG_DETACH: libc::c_long = 9;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
@@ -33,25 +34,7 @@ impl Family {
     }
 }
 
-/// The part of the kernel's union that loads a program.
-#[derive(Default)]
-#[repr(C)]
-struct Load {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-    log_level: u32,
-    log_size: u32,
-    log_buf: u64,
-    kern_version: u32,
-    prog_flags: u32,
-    prog_name: [u8; 16],
-    prog_ifindex: u32,
-    expected_attach_type: u32,
-}
-
-/// The part that attaches and detaches.
+/// The part of the kernel's union that attaches and detaches.
 #[derive(Default)]
 #[repr(C)]
 struct Attach {
@@ -86,20 +69,7 @@ struct ById {
 
 /// Has the kernel check a program and keep it for as long as the result, or what it is attached to, lives.
 pub(super) fn load(family: Family, program: &[u64]) -> io::Result<OwnedFd> {
-    let license = c"Dual MIT/GPL";
-    let mut attr = Load {
-        prog_type: CGROUP_SOCK_ADDR,
-        insn_cnt: u32::try_from(program.len()).map_err(io::Error::other)?,
-        insns: program.as_ptr() as u64,
-        license: license.as_ptr() as u64,
-        prog_name: *b"regent_bind\0\0\0\0\0",
-        expected_attach_type: family.attach_type(),
-        ..Load::default()
-    };
-    // SAFETY: the program and its licence live until after the call, and no log is asked for.
-    let raw = unsafe { bpf(PROG_LOAD, &mut attr) }?;
-    // SAFETY: the kernel has just opened it for us alone.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
+    bpf::load(CGROUP_SOCK_ADDR, family.attach_type(), *b"regent_bind\0\0\0\0\0", program)
 }
 
 /// Attaches a program to a control group, beside those of the folders above.
@@ -112,7 +82,7 @@ pub(super) fn attach(folder: BorrowedFd<'_>, program: BorrowedFd<'_>, family: Fa
         ..Attach::default()
     };
     // SAFETY: this part holds no pointers.
-    unsafe { bpf(PROG_ATTACH, &mut attr) }.map(|_| ())
+    unsafe { bpf::bpf(PROG_ATTACH, &mut attr) }.map(|_| ())
 }
 
 /// Takes away what is attached to this very folder.
@@ -120,7 +90,7 @@ pub(super) fn detach_all(folder: BorrowedFd<'_>, family: Family) -> io::Result<(
     for id in attached(folder, family)? {
         let mut attr = ById { prog_id: id, ..ById::default() };
         // SAFETY: this part holds no pointers.
-        let raw = unsafe { bpf(PROG_GET_FD_BY_ID, &mut attr) }?;
+        let raw = unsafe { bpf::bpf(PROG_GET_FD_BY_ID, &mut attr) }?;
         // SAFETY: the kernel has just opened it for us alone.
         let program = unsafe { OwnedFd::from_raw_fd(raw) };
         let mut attr = Attach {
@@ -130,7 +100,7 @@ pub(super) fn detach_all(folder: BorrowedFd<'_>, family: Family) -> io::Result<(
             ..Attach::default()
         };
         // SAFETY: this part holds no pointers.
-        unsafe { bpf(PROG_DETACH, &mut attr) }?;
+        unsafe { bpf::bpf(PROG_DETACH, &mut attr) }?;
     }
     Ok(())
 }
@@ -146,22 +116,11 @@ pub(super) fn attached(folder: BorrowedFd<'_>, family: Family) -> io::Result<Vec
         ..Query::default()
     };
     // SAFETY: `ids` has room for as many numbers as are said, and lives until after the call.
-    unsafe { bpf(PROG_QUERY, &mut attr) }?;
+    unsafe { bpf::bpf(PROG_QUERY, &mut attr) }?;
     ids.truncate(attr.prog_cnt as usize);
     Ok(ids)
 }
 
 fn number(fd: BorrowedFd<'_>) -> u32 {
     fd.as_raw_fd().cast_unsigned()
-}
-
-/// # Safety
-/// `attr` is the part of the union that belongs to `command`, and every pointer in it is valid for the call.
-unsafe fn bpf<T>(command: libc::c_long, attr: &mut T) -> io::Result<libc::c_int> {
-    // SAFETY: the structure is valid for the call and its size is passed with it; the rest is the caller's promise.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
-    match i32::try_from(result) {
-        Ok(result) if result >= 0 => Ok(result),
-        _ => Err(io::Error::last_os_error()),
-    }
 }

@@ -6,6 +6,7 @@
 mod acts;
 mod adapters;
 mod address;
+mod address_lease;
 mod adoption;
 mod application;
 mod bind_here;

@@ -75,6 +75,7 @@ fn group() -> GroupStatus {
         held: None,
         nodes: vec![(node_name("lx4"), "owns it".into()), (node_name("lx5"), "could have it".into())],
         resources: resources("running"),
+        guarantee_class: "fenced".into(),
         guarantee: "the next node acts only after power has confirmed that the owner is off".into(),
     }
 }

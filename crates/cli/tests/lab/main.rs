@@ -20,6 +20,7 @@ mod drill;
 mod events;
 mod everyday;
 mod evidence;
+mod frozen;
 mod hot_standby;
 mod instances;
 mod machine;

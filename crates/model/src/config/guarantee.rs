@@ -1,5 +1,6 @@
 //! What keeps a group at one owner, and how long its takeover may take: for `verify` and `status`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const FENCE_CALLS: u32 = 2;
 pub enum Guarantee {
     /// The guard: a small real-time process on the owner itself, which lets go before the lease ends.
     Guard,
+    /// The kernel of the owner itself, which answers for a service address no longer than its lease lasts, whatever has
+    /// become of the guard. Good for a group that is nothing but addresses.
+    Kernel,
     /// A fence device, which cut the owner off and confirmed it.
     Fenced,
 }
@@ -36,6 +40,7 @@ impl Guarantee {
     pub fn word(self) -> &'static str {
         match self {
             Self::Guard => "guard",
+            Self::Kernel => "kernel",
             Self::Fenced => "fenced",
         }
     }
@@ -65,15 +70,23 @@ pub struct GroupGuarantee {
     pub acquire_limit: Duration,
 }
 
-/// The guarantee of every group, in the order of the file.
+/// The guarantee of every group, in the order of the file, where the kernel of every node can end the leases of
+/// addresses.
 #[must_use]
 pub fn guarantees(config: &Config) -> Vec<GroupGuarantee> {
-    config.groups.iter().map(|group| guarantee(config, group)).collect()
+    config.groups.iter().map(|group| guarantee(config, group, &BTreeSet::new())).collect()
 }
 
-fn guarantee(config: &Config, group: &GroupConfig) -> GroupGuarantee {
+/// The guarantee of one group, where these nodes have a kernel that cannot.
+#[must_use]
+pub fn guarantee(config: &Config, group: &GroupConfig, unable: &BTreeSet<NodeName>) -> GroupGuarantee {
     let by_lease = group.needs.contains(&Need::LeaseEnded);
-    let class = if by_lease { Guarantee::Guard } else { Guarantee::Fenced };
+    let unable: Vec<&NodeName> = group.nodes.iter().filter(|node| unable.contains(*node)).collect();
+    let class = match by_lease {
+        true if is_addresses_alone(group) && unable.is_empty() => Guarantee::Kernel,
+        true => Guarantee::Guard,
+        false => Guarantee::Fenced,
+    };
     let mut proofs = vec!["released", "rebooted"];
     proofs.extend(group.needs.iter().map(|need| need.word()));
     let (worst_case, sentence) = if group.is_concurrent() {
@@ -85,7 +98,7 @@ fn guarantee(config: &Config, group: &GroupConfig) -> GroupGuarantee {
                         add a witness";
         (None, sentence.to_string())
     } else if by_lease {
-        by_guard(config, group)
+        by_lease_end(config, group, &unable)
     } else {
         by_device(config, group)
     };
@@ -99,7 +112,14 @@ fn guarantee(config: &Config, group: &GroupConfig) -> GroupGuarantee {
     }
 }
 
-fn by_guard(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) {
+/// Whether there is nothing in it that only processes of the node can let go of.
+fn is_addresses_alone(group: &GroupConfig) -> bool {
+    let others =
+        [group.volumes.len(), group.filesystems.len(), group.instances.len(), group.applications.len()];
+    !group.addresses.is_empty() && others.iter().all(|n| *n == 0)
+}
+
+fn by_lease_end(config: &Config, group: &GroupConfig, unable: &[&NodeName]) -> (Option<Duration>, String) {
     // The leader's own end falls into the lease wait; one heartbeat pays for the commit that follows it.
     let worst = config.timers.promise_wait() + config.timers.heartbeat;
     let risk = if group.has_shared_writer() {
@@ -111,9 +131,30 @@ fn by_guard(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) 
     let lease = duration_text(config.timers.lease);
     let sentence = format!(
         "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, \
-         by its guard{risk}"
+         by its guard{risk}{}",
+        addresses_end(group, unable)
     );
     (Some(round_up_ms(worst)), sentence)
+}
+
+/// What becomes of a group's addresses when their guard cannot run.
+fn addresses_end(group: &GroupConfig, unable: &[&NodeName]) -> String {
+    if group.addresses.is_empty() {
+        return String::new();
+    }
+    if !unable.is_empty() {
+        let names: Vec<_> = unable.iter().map(ToString::to_string).collect();
+        return format!(
+            "; on {} a guard that is frozen or killed leaves its addresses answering, for the kernel there cannot \
+             end them: a fence device would",
+            names.join(", ")
+        );
+    }
+    let rest = if is_addresses_alone(group) { "" } else { ", but not for its processes" };
+    format!(
+        "; should its guard be frozen, killed or starved, the kernel itself answers for the addresses no longer than \
+         that{rest}"
+    )
 }
 
 fn by_device(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) {

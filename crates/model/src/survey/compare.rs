@@ -32,6 +32,7 @@ pub fn differences(
         at.binds();
     }
     found.0.extend(super::clients::clients(config, surveys));
+    found.0.extend(super::addresses::addresses(config, surveys));
     limits::check(config, surveys, &mut found);
     twice(surveys, &mut found);
     clocks(surveys, &mut found);

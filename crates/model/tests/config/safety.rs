@@ -79,7 +79,7 @@ fn the_guarantee_of_each_group_names_its_class_proofs_and_worst_case() {
     );
     // Noticed after promise_begins (450.9 ms), then off and status, 20 s each.
     assert_eq!(said[0].worst_case.map(|d| d.as_millis()), Some(40_451));
-    assert_eq!(said[1].class, Guarantee::Guard);
+    assert_eq!(said[1].class, Guarantee::Kernel);
     assert_eq!(said[1].proofs, ["released", "rebooted", "lease-ended"]);
     // The lease on the fastest clock (601.2 ms), and a heartbeat for the commit.
     assert_eq!(said[1].worst_case.map(|d| d.as_millis()), Some(702));
@@ -87,6 +87,34 @@ fn the_guarantee_of_each_group_names_its_class_proofs_and_worst_case() {
     let unfenced = guarantees(&good(&with(FENCE, "")));
     assert_eq!(unfenced[0].worst_case, None);
     assert!(unfenced[0].sentence.contains("no fence device can cut lx4, lx5"));
+}
+
+#[test]
+fn the_class_of_a_group_follows_from_what_it_holds_and_from_the_kernels_of_its_nodes() {
+    let of = |extra: &str, unable: &[&str]| {
+        let text = format!("{GOOD}\n[[group]]\nname = \"front\"\nnodes = [\"lx4\", \"lx5\"]\n{extra}");
+        let config = good(&text);
+        let unable = unable.iter().map(|n| regent_model::NodeName::new(*n).unwrap()).collect();
+        regent_model::config::guarantee(&config, config.groups.last().unwrap(), &unable)
+    };
+    let address = "[[group.address]]\naddress = \"10.77.0.77/24\"\n";
+    let bare = of(address, &[]);
+    assert_eq!(bare.class, Guarantee::Kernel);
+    assert!(
+        bare.sentence.contains("the kernel itself answers for the addresses no longer"),
+        "{}",
+        bare.sentence
+    );
+    let old = of(address, &["lx5", "elsewhere"]);
+    assert_eq!(old.class, Guarantee::Guard);
+    assert!(old.sentence.contains("on lx5 a guard that is frozen"), "{}", old.sentence);
+    let served = of(
+        &format!("{address}[[group.application]]\nname = \"w\"\nstart = \"/bin/w\"\nstop = \"/bin/w\"\n"),
+        &[],
+    );
+    assert_eq!(served.class, Guarantee::Guard);
+    assert!(served.sentence.ends_with("but not for its processes"), "{}", served.sentence);
+    assert_eq!(of(&format!("needs = [\"fenced\"]\n{address}"), &["lx5"]).class, Guarantee::Fenced);
 }
 
 #[test]
