@@ -4,6 +4,7 @@ pub mod foresight;
 mod instances;
 mod nodes;
 pub mod portal;
+pub mod roles;
 pub mod status;
 mod tokens;
 
@@ -20,6 +21,7 @@ pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionS
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
 pub use tokens::TokenStatus;
 
+pub use roles::Role;
 pub use status::{
     AdapterStatus, GroupStatus, HoldStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
 };
@@ -184,6 +186,8 @@ pub enum Request {
         /// What the members are to know of it.
         ticket: Ticket,
     },
+    /// Who I am to this daemon. Anybody may ask this.
+    Access,
     /// A machine joins (the daemon of a member asks this for it; nobody else may).
     Join {
         /// Its name.
@@ -308,6 +312,15 @@ pub enum Answer {
     Instances(Box<Registry>),
     /// To [`Request::Nodes`].
     Nodes(Box<NodesAnswer>),
+    /// To [`Request::Access`].
+    Access {
+        /// The node that answers.
+        node: NodeName,
+        /// Who asks, by the kernel's word.
+        who: String,
+        /// What he may; nothing if absent.
+        role: Option<Role>,
+    },
     /// To [`Request::Tokens`], oldest first.
     Tokens(Vec<TokenStatus>),
     /// To [`Request::Join`]: what a new member needs to begin.

@@ -1,12 +1,13 @@
-//! What lets machines and people in: tokens.
+//! What lets machines and people in: tokens and roles.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use regent_api::{Answer, Request, TokenStatus};
+use regent_api::roles::ROLES;
+use regent_api::{Answer, Request, Role, TokenStatus};
 use serde_json::json;
 
 use crate::args_access::{TokenArgs, TokenCommand, TokenMade};
-use crate::client::{self, Asks};
+use crate::client::{self, Asks, Client};
 use crate::paint::{Cell, Paint, Tone, table};
 use crate::screen::Screen;
 use crate::trouble::Result;
@@ -32,6 +33,55 @@ pub fn token(asks: &dyn Asks, screen: &Screen, args: &TokenArgs) -> Result<()> {
             screen.say(&format!("{done}\n"))
         }
     }
+}
+
+/// `regent access`: the table is the same everywhere, and who asks is told by the daemon, if it runs.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn access(client: &Result<Client>, screen: &Screen) -> Result<()> {
+    let answer = client.as_ref().ok().and_then(|client| client.ask(&Request::Access).ok());
+    let you = match answer {
+        Some(Answer::Access { node, who, role }) => Some((node, who, role)),
+        _ => None,
+    };
+    let roles: Vec<_> = ROLES
+        .iter()
+        .map(|role| json!({ "role": role, "group": role.group(), "commands": role.commands() }))
+        .collect();
+    let me = you.as_ref().map(|(node, who, role)| json!({ "node": node, "who": who, "role": role }));
+    screen.value(&json!({ "roles": roles, "you": me }))?;
+    screen.say(&who_may_what(screen.paint))?;
+    screen.say(&match &you {
+        Some((node, who, role)) => {
+            let may = role.map_or("have no role", |role| match role {
+                Role::Viewer => "are a viewer",
+                Role::Operator => "are an operator",
+                Role::Admin => "are an admin",
+            });
+            format!("\nto the daemon of {node} you are {who}, and {may}\n")
+        }
+        None => "\nwhat you may is known when the daemon runs: regent status\n".to_owned(),
+    })
+}
+
+fn who_may_what(paint: Paint) -> String {
+    let mut rows = vec![["ROLE", "GROUP", "MAY"].map(|head| Cell::new(Tone::Dim, head)).to_vec()];
+    for role in ROLES {
+        for (at, commands) in role.commands().iter().enumerate() {
+            let first = at == 0;
+            let group =
+                if role == Role::Admin { format!("{}, root", role.group()) } else { role.group().to_owned() };
+            rows.push(vec![
+                Cell::new(Tone::Strong, if first { role.word() } else { "" }),
+                Cell::plain(if first { group.as_str() } else { "" }),
+                Cell::plain(*commands),
+            ]);
+        }
+    }
+    let below = "each may also do what those above may; instance list may be asked by everybody\n\
+                 a role is given on each machine: groupadd -f GROUP && usermod -aG GROUP USER\n";
+    table(&rows, "", paint) + below
 }
 
 fn make(asks: &dyn Asks, screen: &Screen, made: &TokenMade) -> Result<()> {

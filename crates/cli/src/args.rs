@@ -9,6 +9,7 @@ use clap_complete::Shell;
 
 pub use crate::args_access::TokenArgs;
 pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
+pub use crate::args_events::EventsArgs;
 pub use crate::args_group::{ApplicationCommand, GroupCommand, SimulateArgs};
 pub use crate::args_instance::{CcontrolArgs, InstanceArgs, InstanceCommand};
 use crate::args_lab::LabArgs;
@@ -91,6 +92,11 @@ Examples:
   regent token revoke 3f7a01c2"
     )]
     Token(TokenArgs),
+    /// Show who may ask what, and what you may
+    #[command(
+        after_help = "Roles are given by the groups of each machine's users. Who did what: regent events --audit"
+    )]
+    Access,
     /// Put a configuration in force everywhere
     #[command(
         after_help = "The file is verified, shown as a difference to what is in force, and committed. If the
@@ -370,29 +376,6 @@ pub struct EvidenceArgs {
     /// Print this one: lx4/7, 7 where only one node has a seventh, or last
     #[arg(long, value_name = "N")]
     pub show: Option<String>,
-}
-
-/// Which events.
-#[derive(Debug, Clone, Args)]
-pub struct EventsArgs {
-    /// Stay, and show what happens
-    #[arg(long, short)]
-    pub follow: bool,
-    /// Only bursts in which this group took part, without what is about other groups
-    #[arg(long, short, value_name = "GROUP")]
-    pub group: Option<String>,
-    /// Not older than this
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    pub since: Option<Duration>,
-    /// At most this many, the newest
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 100)]
-    pub last: usize,
-    /// The cluster events: what was acquired, released and failed in each, in how many milliseconds
-    #[arg(long, conflicts_with = "follow")]
-    pub summary: bool,
-    /// With the parts of cluster events, and the evidence of every step, not only of warnings and errors
-    #[arg(long, short)]
-    pub verbose: bool,
 }
 
 /// What is done with a group's environment.

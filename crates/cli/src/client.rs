@@ -97,7 +97,7 @@ impl Client {
             }
             io::ErrorKind::PermissionDenied => {
                 Trouble::unreachable(format!("{what} may not be asked by this user ({at})"))
-                    .next("do it as root, or as a member of the group regent")
+                    .next("do it as root, or with a role: regent access")
             }
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
                 let s = patience.as_secs();

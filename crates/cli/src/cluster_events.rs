@@ -7,7 +7,7 @@ use jiff::tz::TimeZone;
 use regent_api::{Answer, QueuedEvent, Request};
 use regent_model::NodeName;
 use regent_model::event::{CATALOGUE, EventNote};
-use regent_model::journal::{Entry, Level};
+use regent_model::journal::{AUDIT, Entry, Level};
 use serde_json::{Value, json};
 
 use crate::args::EventCommand;
@@ -219,10 +219,10 @@ pub fn summary_json(entries: Vec<Entry>, limit: usize) -> Value {
     Value::Array(sums[from..].iter().map(Sum::json).collect())
 }
 
-/// Whether an entry only tells of the parts of an event: what happens in them has entries of its own.
+/// Whether an entry only tells of the parts of an event, or of who ordered what: what happens has entries of its own.
 #[must_use]
 pub fn is_inner(entry: &Entry) -> bool {
-    let Some(note) = &entry.event else { return false };
+    let Some(note) = &entry.event else { return entry.kind == AUDIT };
     let frame = matches!(entry.kind.as_str(), "event_start" | "event_complete");
     frame && (note.within.is_some() || note.event.name.word().ends_with("_complete"))
 }

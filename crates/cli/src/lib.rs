@@ -5,6 +5,7 @@ pub mod apply;
 pub mod args;
 pub mod args_access;
 pub mod args_cluadmin;
+pub mod args_events;
 pub mod args_group;
 pub mod args_instance;
 pub mod args_lab;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use regent_api::{GroupStatus, Status};
 use regent_model::config::{LocalTime, Severity, parse_at};
-use regent_model::journal::Entry;
+use regent_model::journal::{AUDIT, Entry};
 use serde_json::json;
 
 use crate::args::EventsArgs;
@@ -131,12 +131,12 @@ pub fn events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs) -> Result<()>
             return screen
                 .say(&format!("nothing has happened to {group}; the groups are in: regent status\n"));
         }
-        return screen.say(&events::render(&events::outer(bursts, args.verbose), &manner));
+        return screen.say(&events::render(&events::outer(bursts, args.verbose || args.audit), &manner));
     }
     for value in &values {
         screen.value(value)?;
     }
-    for entry in events::outer(bursts, args.verbose).iter().flatten() {
+    for entry in events::outer(bursts, args.verbose || args.audit).iter().flatten() {
         screen.say(&steps.line(entry))?;
     }
     follow_events(asks, screen, args, &mut steps)
@@ -147,7 +147,8 @@ fn chosen(entries: Vec<Entry>, args: &EventsArgs, now_ms: u64) -> Vec<Vec<Entry>
     let oldest = args
         .since
         .map_or(0, |since| now_ms.saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX)));
-    let mut bursts = events::bursts(entries);
+    let wanted = |e: &Entry| if e.kind == AUDIT { args.audit || args.verbose } else { !args.audit };
+    let mut bursts = events::bursts(entries.into_iter().filter(wanted).collect());
     for burst in &mut bursts {
         burst.retain(|e| e.wall_ms >= oldest);
     }
@@ -160,6 +161,7 @@ fn chosen(entries: Vec<Entry>, args: &EventsArgs, now_ms: u64) -> Vec<Vec<Entry>
 
 fn follow_events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs, steps: &mut Steps) -> Result<()> {
     let wanted = |e: &Entry| match (&args.group, &e.group) {
+        _ if args.audit => e.kind == AUDIT,
         (Some(group), Some(about)) => about.as_str() == group || about.base() == group,
         _ => true,
     };
@@ -171,7 +173,7 @@ fn follow_events(asks: &dyn Asks, screen: &Screen, args: &EventsArgs, steps: &mu
                 for entry in entries.iter().filter(|e| wanted(e)) {
                     let line = steps.line(entry);
                     screen.value(&events::entry_json(entry, steps.burst_began()))?;
-                    if args.verbose || !cluster_events::is_inner(entry) {
+                    if args.verbose || args.audit || !cluster_events::is_inner(entry) {
                         screen.say(&line)?;
                     }
                 }

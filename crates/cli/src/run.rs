@@ -52,6 +52,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Init(args) => local::init(screen, args)?,
         Command::Join(args) => local::join(screen, args, false)?,
         Command::Witness(args) => local::join(screen, args, true)?,
+        Command::Access => access::access(&client(), screen)?,
         Command::Token(args) => access::token(&client()?, screen, args)?,
         Command::Apply(args) => apply::apply(&client()?, screen, args)?,
         Command::Verify { nodes: true, .. } => return nodes::verify(&client()?, screen),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use regent_model::action::Notice;
-use regent_model::journal::Level;
+use regent_model::journal::{AUDIT, Level};
 use regent_model::{GroupName, Moment};
 use regent_planner::{Intent, place};
 
@@ -49,6 +49,9 @@ impl Engine {
     /// An agent, or another part of the daemon, says something unasked.
     pub(crate) fn noticed(&mut self, notice: Notice) {
         match notice {
+            Notice::Ordered { text, record } => {
+                self.write(Level::Notice, AUDIT, text, |e| e.evidence = record);
+            }
             Notice::Exited { group, epoch, resource, how } => {
                 self.application_exited(&group, epoch, &resource, &how);
             }

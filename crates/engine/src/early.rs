@@ -80,6 +80,7 @@ fn is_order(request: &Request) -> bool {
         | Request::Token { .. }
         | Request::Invite { .. }
         | Request::Tokens
+        | Request::Access
         | Request::RevokeToken { .. } => false,
     }
 }

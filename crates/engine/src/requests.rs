@@ -54,6 +54,9 @@ impl Engine {
             }
             Request::Invite { id: ticket, ticket: what } => self.invite(id, ticket, what),
             Request::Tokens => Some(self.tokens()),
+            Request::Access => {
+                Some(Answer::refused("who asks is known at the door, not to the engine", "regent access"))
+            }
             Request::RevokeToken { id: ticket } => self.revoke_token(id, &ticket),
             Request::Nodes(_) => Some(Answer::refused(
                 "nodes are asked by the daemon, not by the engine",

@@ -315,6 +315,13 @@ pub const ADDRESS_LEASES: &str = "address_leases";
 /// What an agent says unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {
+    /// Somebody ordered something here, or wanted to: for the record of who did what.
+    Ordered {
+        /// Who, what, and what came of it.
+        text: String,
+        /// The same for tools, a line each.
+        record: String,
+    },
     /// The main process of an application has ended.
     Exited {
         /// The group.

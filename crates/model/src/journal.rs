@@ -8,6 +8,9 @@ use crate::event::EventNote;
 use crate::ids::{Epoch, GroupName, NodeName, ResourceName};
 use crate::time::Moment;
 
+/// The kind of the entries that say who ordered what.
+pub const AUDIT: &str = "audit";
+
 /// How much an entry matters to a person.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

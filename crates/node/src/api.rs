@@ -1,48 +1,62 @@
 //! The local socket: one line of JSON asks, one line answers.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use regent_api::{Answer, MESSAGE_BYTES_MAX, Request};
+use regent_api::{Answer, MESSAGE_BYTES_MAX, Request, Role};
 use regent_guard::release;
+use regent_model::NodeName;
+use regent_model::action::Notice;
 
+use crate::access::{self, Person};
 use crate::clients;
-use crate::os::{self, Caller};
+use crate::os::Caller;
 use crate::refusals::{Port, Refusals};
 
-/// Whose members may order besides root.
-pub(crate) const GROUP: &str = "regent";
 /// Clients at the same time.
 const CLIENTS_MAX: usize = 64;
+/// Of these, from users who are not root: root is never kept out by them.
+const OTHERS_MAX: usize = 48;
+/// Of these, from one user: nor is another one.
+const PER_USER_MAX: usize = 16;
 /// A client that says nothing for so long is let go.
 const QUIET_MAX: Duration = Duration::from_secs(600);
+/// The same for a user who may do nothing.
+const STRANGER_QUIET_MAX: Duration = Duration::from_secs(5);
+/// A request that has begun is there within this.
+const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// A client that does not take its answer within this is let go.
 const TAKE_WITHIN: Duration = Duration::from_secs(10);
+/// What is recorded of an outcome, in characters.
+const OUTCOME_MAX: usize = 300;
 
 /// Answers requests, from many threads at once, and keeps the daemon alive until the answer has been sent.
 pub(crate) trait Answers: Send + Sync + 'static {
     /// Answers one; `send` hands the answer to the client.
     fn serve(&self, request: Request, send: &mut dyn FnMut(&Answer));
+
+    /// Keeps a record of who ordered what.
+    fn record(&self, ordered: Notice);
+
+    /// Who answers.
+    fn node(&self) -> NodeName;
 }
 
-/// Serves requests at `path` from now on.
+/// Serves requests at `path` from now on. Every user of this machine may connect: what he may ask is judged by the
+/// kernel's word on who he is.
 ///
 /// # Errors
 /// When the socket cannot be made.
 pub(crate) fn start(path: &Path, answers: Arc<dyn Answers>, refusals: Arc<Refusals>) -> io::Result<()> {
-    let group = os::group_named(GROUP);
     let listener = clients::socket(path)?;
-    if let Some(group) = group {
-        chown(path, None, Some(group))?;
-    }
-    // Last: until then nobody but root gets through.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    let house = House { group, answers, refusals };
+    fs::set_permissions(path, fs::Permissions::from_mode(0o666))?;
+    let house = House { answers, refusals, others: Arc::default() };
     clients::take_in(listener, "api-client", CLIENTS_MAX, move |stream, is_full| {
         serve(stream, is_full, &house)
     })
@@ -51,63 +65,164 @@ pub(crate) fn start(path: &Path, answers: Arc<dyn Answers>, refusals: Arc<Refusa
 /// What every client needs.
 #[derive(Clone)]
 struct House {
-    /// Whose members may order besides root.
-    group: Option<u32>,
     answers: Arc<dyn Answers>,
     refusals: Arc<Refusals>,
+    /// How many clients there are of each user who is not root.
+    others: Arc<Mutex<BTreeMap<u32, usize>>>,
+}
+
+/// One of the places for users who are not root.
+struct Seat<'h>(&'h House, u32);
+
+impl<'h> Seat<'h> {
+    /// None if there are too many.
+    fn take(house: &'h House, uid: u32) -> Option<Self> {
+        let mut others = house.others.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = others.get(&uid).copied().unwrap_or(0);
+        if own >= PER_USER_MAX || others.values().sum::<usize>() >= OTHERS_MAX {
+            return None;
+        }
+        others.insert(uid, own + 1);
+        Some(Self(house, uid))
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        let mut others = self.0.others.lock().unwrap_or_else(PoisonError::into_inner);
+        match others.get_mut(&self.1) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => drop(others.remove(&self.1)),
+        }
+    }
+}
+
+/// Reads a client's requests, each of which must be there in time once it has begun.
+struct Patient<'s> {
+    stream: &'s UnixStream,
+    quiet_max: Duration,
+    began: Option<Instant>,
+}
+
+impl Read for Patient<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = match self.began {
+            None => self.quiet_max,
+            Some(began) => REQUEST_WITHIN.saturating_sub(began.elapsed()),
+        };
+        if left.is_zero() {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        self.stream.set_read_timeout(Some(left))?;
+        let read = self.stream.read(buffer)?;
+        self.began.get_or_insert_with(Instant::now);
+        Ok(read)
+    }
 }
 
 fn serve(stream: &UnixStream, is_full: bool, house: &House) -> io::Result<()> {
-    stream.set_read_timeout(Some(QUIET_MAX))?;
     stream.set_write_timeout(Some(TAKE_WITHIN))?;
     let caller = Caller::of(stream)?;
-    let refused = |why: &str| house.refusals.note(Port::Requests, 1, why);
-    if !caller.may_order(house.group) {
-        if refused(&format!("user {} has no right to ask", caller.uid)) {
-            tracing::warn!(pid = caller.pid, uid = caller.uid, "a client has no right to ask");
-        }
-        let answer = Answer::refused(
-            format!("user {} may not ask this node's daemon", caller.uid),
-            format!("as root, or as a member of the group {GROUP}: usermod -aG {GROUP} NAME"),
+    let seat = if caller.is_root() { None } else { Seat::take(house, caller.uid) };
+    if is_full || (seat.is_none() && !caller.is_root()) {
+        let reason = format!(
+            "{CLIENTS_MAX} clients are connected to this node's daemon already, or {PER_USER_MAX} of one user"
         );
-        return send(stream, &answer);
-    }
-    if is_full {
-        let reason = format!("{CLIENTS_MAX} clients are connected to this node's daemon already");
         return send(stream, &Answer::refused(reason, "try again in a moment"));
     }
     let limit = u64::try_from(MESSAGE_BYTES_MAX).unwrap_or(u64::MAX);
-    let mut reader = BufReader::new(stream);
+    let stranger = access::role(&caller).is_none();
+    let quiet_max = if stranger { STRANGER_QUIET_MAX } else { QUIET_MAX };
+    let mut reader = BufReader::new(Patient { stream, quiet_max, began: None });
     let mut line = Vec::new();
     loop {
         line.clear();
+        reader.get_mut().began = if reader.buffer().is_empty() { None } else { Some(Instant::now()) };
         let read = (&mut reader).take(limit + 1).read_until(b'\n', &mut line)?;
         if read == 0 {
             return Ok(());
         }
         if read > MESSAGE_BYTES_MAX {
             let reason = format!("a request of more than {MESSAGE_BYTES_MAX} bytes");
-            refused(&reason);
+            house.refusals.note(Port::Requests, 1, &reason);
             return send(stream, &Answer::refused(reason, "make the file smaller"));
         }
-        let mut result = Ok(());
         match serde_json::from_slice::<Request>(&line) {
-            Ok(request) => house.answers.serve(request, &mut |answer| result = send(stream, answer)),
+            Ok(request) => judge(stream, &caller, request, house)?,
             Err(error) => {
-                // Without the list of everything that it would understand.
-                let error = error.to_string();
-                let error = error.split(", expected").next().unwrap_or(&error);
-                let release = release::version();
-                let reason =
-                    format!("the daemon, of Regent {release}, does not understand the request: {error}");
-                refused(&reason);
-                let advice = "if regent --version says another one, let the daemon begin anew: systemctl restart \
-                              regent, or: regent node stop --takeover, and regent node start";
-                result = send(stream, &Answer::refused(reason, advice));
+                let answer = not_understood(&error);
+                if let Answer::Refused(refusal) = &answer {
+                    house.refusals.note(Port::Requests, 1, &refusal.reason);
+                }
+                send(stream, &answer)?;
             }
         }
-        result?;
     }
+}
+
+/// Answers one request, if who asks may ask it, and keeps a record of it if it is an order.
+fn judge(stream: &UnixStream, caller: &Caller, request: Request, house: &House) -> io::Result<()> {
+    let (needed, order) = (request.role(), request.order());
+    // Asked anew each time: a group may have been made meanwhile.
+    let role = access::role(caller);
+    if request == Request::Access {
+        let (node, who) = (house.answers.node(), Person::of(caller).words());
+        return send(stream, &Answer::Access { node, who, role });
+    }
+    if let Some(needed) = needed.filter(|needed| !access::may(role, Some(*needed))) {
+        let person = Person::of(caller);
+        let (reason, advice) = person.refusal(needed);
+        let answer = Answer::refused(reason.clone(), advice);
+        if house.refusals.note(Port::Requests, 1, &reason) {
+            tracing::warn!(pid = caller.pid, uid = caller.uid, "a client has no right to ask: {reason}");
+        }
+        if let Some(order) = order {
+            house.answers.record(ordered(&person, &order, &answer));
+        }
+        return send(stream, &answer);
+    }
+    // Who it is, before it is done: the process may end before the answer.
+    let recorded = order.map(|order| (Person::of(caller), order));
+    let all = role == Some(Role::Admin);
+    let mut result = Ok(());
+    house.answers.serve(request, &mut |answer| {
+        if let Some((person, order)) = &recorded {
+            house.answers.record(ordered(person, order, answer));
+        }
+        result = match answer {
+            Answer::Config { text, serial } if !all => {
+                send(stream, &Answer::Config { text: access::without_secrets(text), serial: *serial })
+            }
+            answer => send(stream, answer),
+        };
+    });
+    result
+}
+
+/// The record of an order.
+fn ordered(person: &Person, order: &str, answer: &Answer) -> Notice {
+    let (outcome, words) = match answer {
+        // What is made for one pair of eyes is in no record.
+        Answer::Done(_) if order.starts_with("token for") => ("done", String::new()),
+        Answer::Done(words) => ("done", words.chars().take(OUTCOME_MAX).collect()),
+        Answer::Refused(refusal) => ("refused", refusal.reason.chars().take(OUTCOME_MAX).collect()),
+        _ => ("done", String::new()),
+    };
+    let after = if words.is_empty() { String::new() } else { format!(": {words}") };
+    let text = format!("{}: {order}: {outcome}{after}", person.words());
+    let record = format!("{}order={order}\noutcome={outcome}\n", person.record());
+    Notice::Ordered { text, record }
+}
+
+fn not_understood(error: &serde_json::Error) -> Answer {
+    // Without the list of everything that it would understand.
+    let error = error.to_string();
+    let error = error.split(", expected").next().unwrap_or(&error);
+    let release = release::version();
+    let reason = format!("the daemon, of Regent {release}, does not understand the request: {error}");
+    let advice = "if regent --version says another one, let the daemon begin anew: systemctl restart regent, or: regent \
+                  node stop --takeover, and regent node start";
+    Answer::refused(reason, advice)
 }
 
 fn send(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
@@ -125,9 +240,18 @@ mod tests {
     use super::*;
     use crate::testing::Folder;
 
-    struct Echo;
+    #[derive(Default)]
+    struct Echo(Mutex<Vec<Notice>>);
 
     impl Answers for Echo {
+        fn record(&self, ordered: Notice) {
+            self.0.lock().unwrap().push(ordered);
+        }
+
+        fn node(&self) -> NodeName {
+            NodeName::new("lx4").unwrap()
+        }
+
         fn serve(&self, request: Request, send: &mut dyn FnMut(&Answer)) {
             match request {
                 Request::Apply { text, .. } => send(&Answer::Done(text)),
@@ -141,7 +265,7 @@ mod tests {
         let folder = Folder::new(name);
         let path = folder.path().join("api.sock");
         let refusals = Arc::new(Refusals::new(crate::inbox::inbox().0));
-        start(&path, Arc::new(Echo), refusals).unwrap();
+        start(&path, Arc::new(Echo::default()), refusals).unwrap();
         (folder, path)
     }
 
@@ -158,7 +282,9 @@ mod tests {
         let (_folder, path) = served("api-many");
         let stream = UnixStream::connect(&path).unwrap();
         assert_eq!(ask(&stream, b"\"status\"\n"), Answer::Done("Status".into()));
-        for nonsense in [&b"hello\n"[..], b"{}\n", b"\xff\xfe\n", b"\n"] {
+        let deep = [&[b'['; 100_000][..], b"\n"].concat();
+        let deeper = "{\"nodes\":".repeat(20_000) + "\n";
+        for nonsense in [&b"hello\n"[..], b"{}\n", b"\xff\xfe\n", b"\n", &deep, deeper.as_bytes()] {
             assert!(matches!(ask(&stream, nonsense), Answer::Refused(_)), "{nonsense:?}");
         }
         let Answer::Refused(refusal) = ask(&stream, b"{\"of_tomorrow\":{}}\n") else { panic!() };
@@ -166,7 +292,7 @@ mod tests {
         assert!(refusal.reason.ends_with("unknown variant `of_tomorrow`"), "{refusal:?}");
         assert!(refusal.advice.contains("regent --version"), "{refusal:?}");
         assert_eq!(ask(&stream, b"\"status\"\n"), Answer::Done("Status".into()));
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o660);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o666);
     }
 
     #[test]
@@ -209,5 +335,77 @@ mod tests {
             std::thread::sleep(Duration::from_millis(10));
             false
         }));
+    }
+
+    /// Runs what a user without any right would run: the test itself runs as root.
+    fn as_nobody(path: &Path, line: &str) -> String {
+        let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
+                      s.sendall((sys.argv[2]+chr(10)).encode()); print(s.makefile().readline())";
+        let _all_may_pass = fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o755));
+        let who = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "python3", "-c", script];
+        let mut command = std::process::Command::new("setpriv");
+        // Not one that only root may run.
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        let output = command.args(who).arg(path).arg(line).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    }
+
+    #[test]
+    fn who_has_no_role_is_told_so_and_what_he_wanted_is_on_record() {
+        let folder = Folder::new("api-nobody");
+        let path = folder.path().join("api.sock");
+        let echo = Arc::new(Echo::default());
+        start(&path, echo.clone(), Arc::new(Refusals::new(crate::inbox::inbox().0))).unwrap();
+        let status = as_nobody(&path, "\"status\"");
+        assert!(status.contains("needs the role viewer") && status.contains("uid 65534"), "{status}");
+        assert!(status.contains("regent access"), "{status}");
+        assert!(as_nobody(&path, "\"access\"").contains("\"role\":null"));
+        assert!(echo.0.lock().unwrap().is_empty(), "who only looks leaves no record");
+        let stop = as_nobody(&path, "{\"group\":{\"group\":\"web\",\"verb\":\"disable\"}}");
+        assert!(stop.contains("needs the role operator"), "{stop}");
+        let record = echo.0.lock().unwrap().pop();
+        let Some(Notice::Ordered { text, record }) = record else { panic!("no record") };
+        assert!(text.contains("(uid 65534") && text.contains("group disable web: refused"), "{text}");
+        assert!(record.contains("uid=65534\n") && record.contains("role=none\n"), "{record}");
+    }
+
+    #[test]
+    fn an_order_of_root_is_on_record_with_its_outcome_and_a_token_is_not() {
+        let folder = Folder::new("api-root");
+        let path = folder.path().join("api.sock");
+        let echo = Arc::new(Echo::default());
+        start(&path, echo.clone(), Arc::new(Refusals::new(crate::inbox::inbox().0))).unwrap();
+        let stream = UnixStream::connect(&path).unwrap();
+        ask(&stream, b"{\"group\":{\"group\":\"web\",\"verb\":\"enable\"}}\n");
+        ask(&stream, b"{\"token\":{\"witness\":false}}\n");
+        let records: Vec<Notice> = echo.0.lock().unwrap().drain(..).collect();
+        let texts: Vec<&String> = records
+            .iter()
+            .map(|n| if let Notice::Ordered { text, .. } = n { text } else { panic!() })
+            .collect();
+        assert!(texts[0].contains("group enable web: done: Group"), "{texts:?}");
+        assert!(texts[1].ends_with("token for a node, good for 60 min: done"), "{texts:?}");
+    }
+
+    #[test]
+    fn one_user_takes_a_part_of_the_places_and_not_those_of_others_or_of_root() {
+        let refusals = Arc::new(Refusals::new(crate::inbox::inbox().0));
+        let house = House { answers: Arc::new(Echo::default()), refusals, others: Arc::default() };
+        let mut seats: Vec<Seat<'_>> = (0..PER_USER_MAX).map(|_| Seat::take(&house, 7).unwrap()).collect();
+        assert!(Seat::take(&house, 7).is_none());
+        for uid in 8..10 {
+            seats.extend((0..PER_USER_MAX).map(|_| Seat::take(&house, uid).unwrap()));
+        }
+        assert!(Seat::take(&house, 10).is_none(), "the rest is root's");
+        seats.clear();
+        assert!(Seat::take(&house, 7).is_some() && house.others.lock().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_request_that_comes_byte_by_byte_is_not_waited_for_for_ever() {
+        let (stream, _other) = UnixStream::pair().unwrap();
+        let Some(long_ago) = Instant::now().checked_sub(REQUEST_WITHIN) else { return };
+        let mut patient = Patient { stream: &stream, quiet_max: QUIET_MAX, began: Some(long_ago) };
+        assert_eq!(patient.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

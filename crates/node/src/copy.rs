@@ -1,6 +1,8 @@
 //! A copy of the configuration in force, for people and tools that look for a file: what counts is in the log.
 
-use std::io;
+use std::fs::OpenOptions;
+use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
@@ -26,11 +28,15 @@ fn keep(texts: &Receiver<String>, path: &Path) {
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {
-    if std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
+    let is_own = |path: &Path| std::fs::metadata(path).is_ok_and(|m| m.permissions().mode() & 0o077 == 0);
+    if is_own(path) && std::fs::read(path).is_ok_and(|old| old == text.as_bytes()) {
         return Ok(());
     }
     let new = path.with_extension("new");
-    std::fs::write(&new, text)?;
+    let _left_by_a_daemon_that_ended = std::fs::remove_file(&new);
+    // For root alone: passwords of fence devices stand in it.
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    file.write_all(text.as_bytes())?;
     std::fs::rename(&new, path)
 }
 
@@ -50,5 +56,6 @@ mod tests {
         drop(sender);
         keep(&texts, &path);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three");
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

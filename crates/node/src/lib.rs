@@ -22,6 +22,7 @@ pub mod launch;
 pub mod supervise;
 pub mod token;
 
+mod access;
 mod api;
 mod copy;
 mod desk;

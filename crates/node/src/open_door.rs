@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use regent_api::{Answer, Request};
 
-use crate::api::{Answers, GROUP};
+use crate::api::Answers;
 use crate::clients;
 
 /// Clients at the same time: who takes all of these keeps only others like him out.
@@ -45,7 +45,7 @@ fn serve(stream: &UnixStream, answers: &dyn Answers) -> io::Result<()> {
         }
         _ => {
             let reason = "here every user may ask for the registry of instances, and for nothing else";
-            let advice = format!("as root, or as a member of the group {GROUP}: usermod -aG {GROUP} NAME");
+            let advice = "at the other socket, as root or with a role: regent access";
             result = send(stream, &Answer::refused(reason, advice));
         }
     }
@@ -60,12 +60,21 @@ fn send(mut stream: &UnixStream, answer: &Answer) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use regent_model::NodeName;
+    use regent_model::action::Notice;
+
     use super::*;
     use crate::testing::Folder;
 
     struct Echo;
 
     impl Answers for Echo {
+        fn record(&self, _ordered: Notice) {}
+
+        fn node(&self) -> NodeName {
+            NodeName::new("lx4").unwrap()
+        }
+
         fn serve(&self, request: Request, send: &mut dyn FnMut(&Answer)) {
             send(&Answer::Done(format!("{request:?}")));
         }

@@ -92,11 +92,14 @@ impl Caller {
         Ok(Self { pid: who.pid, uid: who.uid, groups })
     }
 
-    /// Whether it is root, the user of this process, or a member of `group`.
-    pub(crate) fn may_order(&self, group: Option<u32>) -> bool {
-        self.uid == 0
-            || self.uid == rustix::process::geteuid().as_raw()
-            || group.is_some_and(|group| self.groups.contains(&group))
+    /// Whether it is root, or the user of this process.
+    pub(crate) fn is_root(&self) -> bool {
+        self.uid == 0 || self.uid == rustix::process::geteuid().as_raw()
+    }
+
+    /// Whether it is a member of this group.
+    pub(crate) fn is_in(&self, group: u32) -> bool {
+        self.groups.contains(&group)
     }
 }
 
@@ -186,7 +189,8 @@ mod tests {
         let (one, _other) = UnixStream::pair().unwrap();
         let caller = Caller::of(&one).unwrap();
         assert_eq!(caller.pid, i32::try_from(std::process::id()).unwrap());
-        assert!(caller.may_order(None));
+        assert!(caller.is_root());
+        assert!(caller.is_in(rustix::process::getegid().as_raw()) && !caller.is_in(u32::MAX));
     }
 
     #[test]

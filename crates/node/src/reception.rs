@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use regent_api::{Answer, NodeWord, NodesAsk, Request};
 use regent_guard::{NodeIdentity, clock};
+use regent_model::action::Notice;
 use regent_model::config::Config;
 use regent_model::ids::ClusterName;
 use regent_model::state::{Fate, MachineKey, Showing, Ticket, TicketId, Verifier};
@@ -213,6 +214,14 @@ impl Answers for Reception {
     fn serve(&self, request: Request, send: &mut dyn FnMut(&Answer)) {
         let _open = self.desk.open();
         send(&self.answer(request));
+    }
+
+    fn record(&self, ordered: Notice) {
+        self.desk.tell(ordered);
+    }
+
+    fn node(&self) -> NodeName {
+        self.name.clone()
     }
 }
 

@@ -88,6 +88,39 @@ pub(crate) fn group_number(name: &str) -> io::Result<Option<u32>> {
     }
 }
 
+/// The name of a user, if there is one of that number.
+pub(crate) fn user_name(uid: u32) -> io::Result<Option<String>> {
+    let mut buffer = vec![0_u8; ENTRY_BYTES];
+    loop {
+        let mut entry = MaybeUninit::<libc::passwd>::uninit();
+        let mut found = ptr::null_mut();
+        // SAFETY: every pointer is valid for the call, and the buffer's length is passed with it.
+        let code = unsafe {
+            libc::getpwuid_r(
+                uid,
+                entry.as_mut_ptr(),
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+                &raw mut found,
+            )
+        };
+        if code == libc::ERANGE && buffer.len() < ENTRY_BYTES_MAX {
+            buffer.resize(buffer.len() * 4, 0);
+            continue;
+        }
+        if found.is_null() {
+            return if matches!(code, 0 | libc::ENOENT | libc::ESRCH) {
+                Ok(None)
+            } else {
+                Err(io::Error::from_raw_os_error(code))
+            };
+        }
+        // SAFETY: the call set `found` to `entry` and filled it in; its name is in the buffer, which lives on.
+        let name = unsafe { CStr::from_ptr(entry.assume_init().pw_name) };
+        return Ok(Some(name.to_string_lossy().into_owned()));
+    }
+}
+
 /// Every address of every interface that is up, in the kernel's order.
 pub(crate) fn interface_addresses() -> io::Result<Vec<(String, IpAddr)>> {
     let mut list = ptr::null_mut();

@@ -9,6 +9,7 @@
     reason = "a test ends where something is not as it must be"
 )]
 
+mod access;
 mod adapters;
 mod applications;
 mod bad_input;
