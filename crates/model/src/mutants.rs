@@ -56,6 +56,8 @@ pub enum Condition {
     L11LapseIsFinal,
     /// L12: the guard gates every acquisition.
     L12Gate,
+    /// The kernel answers for an address no longer than the lease of its owner lasts (*kernel*).
+    KernelEndsAddresses,
     /// What only a reboot ends is vacated by nothing less than a reboot (*log*).
     RebootAfterRelease,
     /// What an owner acquired stays its own until the ownership ends, whatever is configured meanwhile (*log*).
@@ -64,7 +66,7 @@ pub enum Condition {
 
 impl Condition {
     /// Every condition that can be switched off.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::L1RestartWait,
         Self::L1DurablePromise,
         Self::L2StopBeforeStoring,
@@ -89,6 +91,7 @@ impl Condition {
         Self::L10NoLeaseProof,
         Self::L11LapseIsFinal,
         Self::L12Gate,
+        Self::KernelEndsAddresses,
         Self::RebootAfterRelease,
         Self::DefinitionInForce,
     ];

@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use regent_engine::Engine;
+use regent_lease::list::Inherited;
+use regent_model::Moment;
 use regent_model::config::Config;
+use regent_model::holding::Holding;
 use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId};
 use regent_model::proof::{Need, Proof};
 use regent_model::state::{State, Tenure};
@@ -124,22 +127,26 @@ impl Judge {
     }
 
     /// Looks for two owners of anything; says how many were forgiven because one of them had just woken up from
-    /// standing still, which no guard on the machine itself can prevent.
+    /// standing still, which no guard on the machine itself can prevent. An address is ended by the kernel all the same:
+    /// nothing of that is forgiven. `overdue` is by how much too late kernels do so.
     pub(crate) fn look(
         &mut self,
         now: Ns,
         trace: &mut Trace,
         machines: &BTreeMap<NodeId, Machine>,
         net: &Net,
+        overdue: Ns,
     ) -> u32 {
         let mut forgiven = 0;
         let mut found = Vec::new();
         for shared in &self.shared {
-            let owners: Vec<&Machine> = machines.values().filter(|m| has(m, shared, net)).collect();
+            let owners: Vec<&Machine> =
+                machines.values().filter(|m| has(m, shared, net, (now, overdue))).collect();
             if owners.len() < 2 {
                 continue;
             }
-            if !shared.fenced && owners.iter().any(|m| now < m.waking_until) {
+            let by_guard = !shared.fenced && !matches!(shared.what, What::Address(_));
+            if by_guard && owners.iter().any(|m| now < m.waking_until) {
                 forgiven += 1;
                 continue;
             }
@@ -224,8 +231,9 @@ impl Judge {
     }
 }
 
-fn has(machine: &Machine, shared: &Shared, net: &Net) -> bool {
-    if !machine.power || (machine.frozen.is_some() && !shared.fenced) {
+fn has(machine: &Machine, shared: &Shared, net: &Net, times: (Ns, Ns)) -> bool {
+    let is_by_guard = !shared.fenced && !matches!(shared.what, What::Address(_));
+    if !machine.power || (machine.frozen.is_some() && is_by_guard) {
         return false;
     }
     match &shared.what {
@@ -236,12 +244,27 @@ fn has(machine: &Machine, shared: &Shared, net: &Net) -> bool {
             machine.san && (mounted || body.kept.contains(device))
         }
         What::Address(address) => {
-            machine.frozen.is_none()
-                && net.is_plugged(machine.id, 0)
+            net.is_plugged(machine.id, 0)
                 && machine.body.addresses.contains(address)
+                && is_answered_by_kernel(machine, *address, times)
         }
         What::App(key) => machine.body.apps.contains(key),
     }
+}
+
+/// Whether the kernel of a machine answers for an address that is there: until the end of the right by which its guard
+/// holds it, whether the guard runs, stands still, or is gone. What no guard has on its list is not limited.
+fn is_answered_by_kernel(machine: &Machine, address: IpAddr, (now, overdue): (Ns, Ns)) -> bool {
+    let left = machine.guard.as_ref().map_or_else(|| machine.left.clone(), |guard| guard.core.leaves());
+    let ends = left.into_iter().filter_map(|left| match (left.held.holding, left.right) {
+        (Holding::Address { address: held, .. }, right) if held == address => Some(right),
+        _ => None,
+    });
+    let end = ends.map(|right| match right {
+        Inherited::Lease(bounds) => bounds.deadline,
+        Inherited::WithoutLease => Moment(u64::MAX),
+    });
+    end.max().is_none_or(|end| machine.clock.at(now).0 < end.0.saturating_add(overdue))
 }
 
 fn hash_of(state: &State) -> u64 {

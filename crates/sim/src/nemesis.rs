@@ -24,7 +24,9 @@ pub enum Plot {
     OwnerAndVoterLost,
     /// An owner is cut off, and cannot let go before its lease has ended.
     OwnerCutOff,
-    /// The same, on the slowest clock allowed among the fastest.
+    /// An owner stands still until long after its lease, and its kernel goes on.
+    OwnerFrozen,
+    /// The same as being cut off, on the slowest clock allowed among the fastest.
     ClocksApart,
     /// The last voter that hears an owner restarts its guard, and hears it no more.
     VoterRestarts,
@@ -64,12 +66,13 @@ pub enum Plot {
 
 impl Plot {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::SilenceGoesRound,
         Self::LateHands,
         Self::LateAcknowledgements,
         Self::OwnerAndVoterLost,
         Self::OwnerCutOff,
+        Self::OwnerFrozen,
         Self::ClocksApart,
         Self::VoterRestarts,
         Self::VoterForgets,
@@ -122,6 +125,7 @@ impl Sim {
             Plot::LateAcknowledgements => self.late_acknowledgements(owner),
             Plot::OwnerAndVoterLost => self.owner_and_voter_lost(owner),
             Plot::OwnerCutOff => self.owner_cut_off(&cast),
+            Plot::OwnerFrozen => self.owner_frozen(&cast),
             Plot::ClocksApart => self.clocks_apart(&cast),
             Plot::VoterRestarts => self.voter_restarts(&cast),
             Plot::VoterForgets => self.voter_forgets(&cast),

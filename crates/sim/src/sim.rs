@@ -12,6 +12,7 @@ use regent_model::state::{Member, State};
 use regent_model::{GroupName, NodeName};
 
 use crate::event::{Event, Queue, Whose};
+use crate::guardian::nanoseconds;
 use crate::judge::Judge;
 use crate::machine::Machine;
 use crate::marks::Marks;
@@ -317,7 +318,11 @@ impl Sim {
 
     /// Something changed that the judge should see.
     pub(crate) fn look(&mut self) {
-        let forgiven = self.judge.look(self.now, &mut self.trace, &self.machines, &self.net);
+        let overdue = match self.mutant {
+            Some(Condition::KernelEndsAddresses) => nanoseconds(self.config.timers.lease),
+            _ => 0,
+        };
+        let forgiven = self.judge.look(self.now, &mut self.trace, &self.machines, &self.net, overdue);
         if forgiven > 0 {
             self.marks.hit("a machine woke up as owner beside the next one, as guards allow");
         }

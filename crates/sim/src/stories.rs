@@ -60,6 +60,13 @@ impl Sim {
         self.part(lasts)
     }
 
+    pub(crate) fn owner_frozen(&mut self, cast: &Cast) -> Ns {
+        let begins = self.rng.below(40);
+        let lasts = begins + 180 + self.rng.below(200);
+        self.during(begins, lasts, Fault::Freeze(cast.owner));
+        self.part(lasts)
+    }
+
     pub(crate) fn clocks_apart(&mut self, cast: &Cast) -> Ns {
         self.fault(&Fault::ClockRate(cast.owner, -1000));
         for other in cast.others.clone() {
