@@ -10,6 +10,7 @@ use regent_model::Moment;
 use regent_model::holding::{Act, Holding};
 
 use crate::envelope::AddressLeases;
+use crate::rule_off;
 
 /// The keeper's part: it alone says until when.
 pub(crate) struct Leases {
@@ -60,6 +61,7 @@ impl Leases {
 fn end_of(left: &HeldOver) -> Option<(IpAddr, Moment)> {
     let Holding::Address { address, .. } = &left.held.holding else { return None };
     let end = match left.right {
+        _ if rule_off::keeps() => NEVER,
         Inherited::Lease(bounds) => bounds.deadline,
         Inherited::WithoutLease => NEVER,
     };
