@@ -11,7 +11,7 @@ use std::time::Duration;
 use regent_api::Answer;
 use regent_model::NodeId;
 use regent_model::state::TicketId;
-use regent_wire::channel::{Link, Stream};
+use regent_wire::channel::Link;
 use regent_wire::invite::{PUBLIC_BYTES, TokenSecret};
 use regent_wire::key::KEY_BYTES;
 use serde::{Deserialize, Serialize};
@@ -194,8 +194,7 @@ fn refused(inner: &Inner, caller: SocketAddr, why: &str) {
 fn welcome(inner: &Inner, link: Link<TcpStream>, caller: SocketAddr) {
     let ticket = TicketId(link.invitation().unwrap_or_default());
     let Ok((mut reader, mut writer)) = link.split() else { return };
-    let _without_a_limit_it_waits_longer = reader.stream().limit_reads(Some(ASK_WITHIN));
-    let answer = match reader.recv() {
+    let answer = match reader.recv_within(ASK_WITHIN) {
         Ok(ask) => match serde_json::from_slice::<JoinAsk>(&ask) {
             Ok(ask) => {
                 tracing::info!(%caller, name = ask.name, version = ask.version, "a machine wants to join");

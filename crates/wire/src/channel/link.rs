@@ -251,6 +251,29 @@ impl<S: Stream> LinkReader<S> {
         }
     }
 
+    /// Waits for the next message for so long, all of it together: a byte now and then does not draw it out. Leaves the
+    /// stream with a limit of time.
+    ///
+    /// # Errors
+    /// As [`LinkReader::recv`]; a time limit when it has not come.
+    pub fn recv_within(&mut self, within: Duration) -> Result<Vec<u8>, ChannelError> {
+        let until = Instant::now() + within;
+        loop {
+            if let Some(message) = self.opening.open()? {
+                return Ok(message);
+            }
+            let timed = Timed { stream: &mut self.stream, until };
+            let left = timed.left().map_err(failed("receiving"))?;
+            timed.stream.limit_reads(Some(left)).map_err(failed("receiving"))?;
+            match timed.stream.read(&mut self.chunk) {
+                Ok(0) => return Err(ChannelError::Closed { doing: "waiting for a frame" }),
+                Ok(read) => self.opening.push(&self.chunk[..read]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(failed("receiving")(error)),
+            }
+        }
+    }
+
     /// The stream, for its time limits and its end.
     #[must_use]
     pub const fn stream(&self) -> &S {

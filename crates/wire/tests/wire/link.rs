@@ -133,3 +133,23 @@ fn a_link_cut_within_a_frame_is_told_from_one_that_was_closed() {
     let mut nothing = Vec::new();
     assert_eq!(raw.read_to_end(&mut nothing).unwrap(), 0);
 }
+
+#[test]
+fn a_message_that_comes_byte_by_byte_is_waited_for_no_longer_than_one_that_does_not_come() {
+    let (here, there) = UnixStream::pair().unwrap();
+    let mut slow = here.try_clone().unwrap();
+    let caller = thread::spawn(move || Link::connect(here, &side(1, 1), Some(NodeId(2)), WITHIN).unwrap());
+    let called = Link::accept(there, &side(1, 2), WITHIN).unwrap();
+    let caller = caller.join().unwrap();
+    let trickle = thread::spawn(move || {
+        // The beginning of a large frame, as fast as to keep every single read from its limit.
+        slow.write_all(&100_000_u32.to_le_bytes()).unwrap();
+        while slow.write_all(&[0]).is_ok() {
+            thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let (mut reader, writer) = called.split().unwrap();
+    assert!(reader.recv_within(Duration::from_millis(200)).unwrap_err().is_time_limit());
+    drop((reader, writer, caller));
+    trickle.join().unwrap();
+}
