@@ -35,10 +35,14 @@ pub(crate) enum Device {
 pub(crate) enum Fault {
     /// The power is cut, and comes back.
     Power(String),
+    /// The power of all members is cut at once, and comes back.
+    Blackout,
     /// The node's own reset line is pulled.
     Reset(String),
     /// Processes of Regent are killed.
     Kill(String, Victim),
+    /// Processes of Regent stand still; everything else goes on.
+    Stop(String, Victim),
     /// Every process stands still; the kernel, which is the host's, answers and writes on.
     Freeze(String),
     /// As a hypervisor pauses a machine: nothing of it answers, nothing of it is written.
@@ -76,7 +80,9 @@ impl Fault {
     pub(crate) fn kind(&self) -> String {
         match self {
             Self::Power(_) => "power".into(),
+            Self::Blackout => "blackout".into(),
             Self::Reset(_) => "reset".into(),
+            Self::Stop(_, victim) => format!("stop {}", victim_word(*victim)),
             Self::Kill(_, victim) => format!("kill {}", victim_word(*victim)),
             Self::Freeze(_) => "freeze".into(),
             Self::Pause(_) => "pause".into(),
@@ -108,6 +114,7 @@ impl Fault {
             Self::Power(n)
             | Self::Reset(n)
             | Self::Kill(n, _)
+            | Self::Stop(n, _)
             | Self::Freeze(n)
             | Self::Pause(n)
             | Self::Cut(n, ..)
@@ -124,7 +131,7 @@ impl Fault {
 
     /// Whether a frozen process may keep what this release lets only processes end (class `guard`).
     pub(crate) fn stops_the_guard(&self) -> bool {
-        matches!(self, Self::Freeze(_))
+        matches!(self, Self::Freeze(_) | Self::Stop(_, Victim::Guard | Victim::Both))
     }
 
     /// Reads the words of a plan's line between the time and `for`.
@@ -137,6 +144,8 @@ impl Fault {
             ["power", node] => Self::Power(s(node)),
             ["reset", node] => Self::Reset(s(node)),
             ["kill", victim, node] => Self::Kill(s(node), victim_of(victim)?),
+            ["blackout"] => Self::Blackout,
+            ["stop", victim, node] => Self::Stop(s(node), victim_of(victim)?),
             ["freeze", node] => Self::Freeze(s(node)),
             ["pause", node] => Self::Pause(s(node)),
             ["cut", node, network, way] => Self::Cut(s(node), network_of(network)?, way_of(way)?),
@@ -169,6 +178,8 @@ impl fmt::Display for Fault {
             Self::Power(n) => write!(f, "power {n}"),
             Self::Reset(n) => write!(f, "reset {n}"),
             Self::Kill(n, victim) => write!(f, "kill {} {n}", victim_word(*victim)),
+            Self::Blackout => write!(f, "blackout"),
+            Self::Stop(n, victim) => write!(f, "stop {} {n}", victim_word(*victim)),
             Self::Freeze(n) => write!(f, "freeze {n}"),
             Self::Pause(n) => write!(f, "pause {n}"),
             Self::Cut(n, network, way) => {
@@ -274,6 +285,8 @@ mod tests {
             Fault::Power(n()),
             Fault::Reset(n()),
             Fault::Kill(n(), Victim::Both),
+            Fault::Blackout,
+            Fault::Stop(n(), Victim::Guard),
             Fault::Freeze(n()),
             Fault::Pause(n()),
             Fault::Cut(n(), None, Direction::Both),

@@ -18,6 +18,8 @@ enum Family {
     Power,
     Reset,
     Kill,
+    Stop,
+    Blackout,
     Freeze,
     Pause,
     Cut,
@@ -36,10 +38,12 @@ enum Family {
     Apply,
 }
 
-const FAMILIES: [Family; 19] = [
+const FAMILIES: [Family; 21] = [
     Family::Power,
     Family::Reset,
     Family::Kill,
+    Family::Stop,
+    Family::Blackout,
     Family::Freeze,
     Family::Pause,
     Family::Cut,
@@ -61,7 +65,7 @@ const FAMILIES: [Family; 19] = [
 /// The cluster of a seed.
 pub(crate) fn head(seed: u64, nodes: usize, loads: Vec<String>) -> Head {
     let mut random = Random::new(seed, 0);
-    let takeover = if random.percent(25) { "2s" } else { "normal" };
+    let takeover = *random.pick(&["normal", "normal", "2s", "fast"]);
     Head { seed, nodes, takeover: takeover.into(), loads, sabotage: None }
 }
 
@@ -106,6 +110,11 @@ fn fault(head: &Head, family: Family, random: &mut Random) -> (Fault, Duration) 
             let victim = *random.pick(&[Victim::Daemon, Victim::Daemon, Victim::Guard, Victim::Both]);
             (Fault::Kill(member, victim), Duration::ZERO)
         }
+        Family::Stop => {
+            let victim = *random.pick(&[Victim::Daemon, Victim::Guard, Victim::Both]);
+            (Fault::Stop(member, victim), ms(random, 50, 7_000))
+        }
+        Family::Blackout => (Fault::Blackout, ms(random, 500, 3_000)),
         Family::Freeze => (Fault::Freeze(node), ms(random, 50, 6_000)),
         Family::Pause => (Fault::Pause(node), ms(random, 50, 8_000)),
         Family::Cut => {
@@ -197,6 +206,8 @@ mod tests {
             "power",
             "reset",
             "kill both",
+            "stop guard",
+            "blackout",
             "freeze",
             "pause",
             "cut all",

@@ -18,12 +18,12 @@ const SCRIPT_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a machine may take to boot or to be off.
 const POWER_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Kills every process whose command line begins so.
-fn kill(beginnings: &[&str]) -> String {
+/// Sends a signal to every process whose command line begins so.
+fn signal(number: &str, beginnings: &[&str]) -> String {
     let patterns = beginnings.join("|");
     format!(
         "pids=; for p in /proc/[0-9]*; do if tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -Eq '^({patterns})'; \
-         then pids=\"$pids ${{p#/proc/}}\"; fi; done; [ -n \"$pids\" ] && kill -9 $pids"
+         then pids=\"$pids ${{p#/proc/}}\"; fi; done; [ -n \"$pids\" ] && kill -{number} $pids"
     )
 }
 
@@ -73,7 +73,14 @@ fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
             stage.script(node, "exec regent lab reset-line", SCRIPT_PATIENCE);
             return Ok(Done::Yes);
         }
-        Fault::Kill(node, victim) => return script(node, &kill(victims(*victim))),
+        Fault::Kill(node, victim) => return script(node, &signal("KILL", victims(*victim))),
+        Fault::Stop(node, victim) => return script(node, &signal("STOP", victims(*victim))),
+        Fault::Blackout => {
+            for member in site::members(&stage.head) {
+                lab.off(&member)?;
+            }
+            return Ok(Done::Yes);
+        }
         Fault::Freeze(node) => lab.pause(node, false)?,
         Fault::Pause(node) => lab.pause(node, true)?,
         Fault::Cut(node, network, way) => lab.cut_direction(node, *network, *way)?,
@@ -185,6 +192,14 @@ pub(crate) fn end(stage: &Stage, fault: &Fault) {
     // Another fault may have been in between; peace makes everything whole again in any case.
     let _made_whole_at_the_end = match fault {
         Fault::Power(node) | Fault::Torn(node) => power_on(stage, node).map(|()| 0),
+        Fault::Blackout => {
+            let powered = site::members(&stage.head).iter().try_for_each(|member| power_on(stage, member));
+            powered.map(|()| 0)
+        }
+        Fault::Stop(node, victim) => {
+            stage.script(node, &signal("CONT", victims(*victim)), SCRIPT_PATIENCE);
+            Ok(0)
+        }
         Fault::Freeze(node) | Fault::Pause(node) => lab.resume(node).map_err(Into::into),
         Fault::Cut(node, network, _) => lab.heal(node, *network).map_err(Into::into),
         Fault::Flap(node, network) => lab.heal(node, Some(*network)).map_err(Into::into),
@@ -250,7 +265,7 @@ pub(crate) fn lift(stage: &Stage) {
         let _off = lab.own_disk(&member, DiskState::Ok);
         let _off_or_no_disk = lab.disk(&member, DiskState::Ok);
         let _off = power_on(stage, &member);
-        stage.script(&member, EMPTY, SCRIPT_PATIENCE);
+        stage.script(&member, &format!("{}; {EMPTY}", signal("CONT", &[DAEMON, GUARD])), SCRIPT_PATIENCE);
     }
     for group in &stage.head.loads {
         stage.script(

@@ -94,6 +94,16 @@ impl Report {
                 let list = list(&self.helped);
                 if list.is_empty() { "do nothing".to_owned() } else { list.join(", ") }
             });
+        let alone = &self.outages.unexplained;
+        if let Some(longest) = alone.iter().max_by_key(|s| s.to.saturating_sub(s.from)) {
+            let _ = writeln!(
+                text,
+                "silences more than 2 s after any fault (ways back, orders of operators): {}, {} at most ({})",
+                alone.len(),
+                seconds(longest.to.saturating_sub(longest.from)),
+                longest.group
+            );
+        }
         if self.excused.0 > 0 {
             let _ = writeln!(
                 text,
