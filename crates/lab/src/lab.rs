@@ -8,7 +8,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
@@ -17,7 +17,7 @@ use crate::error::{Doing, LabError, Result};
 use crate::folder::Folder;
 use crate::loopdev;
 use crate::machine::DEATH_PATIENCE;
-use crate::protocol::{Answer, LabStatus, Request};
+use crate::protocol::{Answer, LabStatus, Power, Request};
 use crate::run::{Running, command_of, first_process, output_of, pick, spawn_in};
 use crate::san::{DiskState, SanLog};
 use crate::spec::LabSpec;
@@ -25,6 +25,8 @@ use crate::switch::Direction;
 
 /// How long the fabric may take to answer anything.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a machine that boots is waited for before a command is run in it.
+const BOOTS_WITHIN: Duration = Duration::from_secs(20);
 
 /// A running lab.
 #[derive(Debug)]
@@ -274,7 +276,20 @@ impl Lab {
     /// # Errors
     /// When the machine is off or has no such program.
     pub fn spawn(&self, machine: &str, command: Command) -> Result<Running> {
-        spawn_in(pick(&self.status()?, machine)?, command)
+        spawn_in(pick(&self.booted(machine)?, machine)?, command)
+    }
+
+    /// The lab at a moment at which this machine does not boot: it is waited for.
+    fn booted(&self, machine: &str) -> Result<LabStatus> {
+        let end = Instant::now() + BOOTS_WITHIN;
+        loop {
+            let status = self.status()?;
+            let boots = pick(&status, machine)?.power == Power::Booting;
+            if !boots || Instant::now() >= end {
+                return Ok(status);
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Runs a command in a machine with this process's standard input, output and error. Gives its exit code.
@@ -290,7 +305,7 @@ impl Lab {
     /// # Errors
     /// When the machine is off or has no such program.
     pub fn output(&self, machine: &str, words: &[impl AsRef<std::ffi::OsStr>]) -> Result<Output> {
-        output_of(pick(&self.status()?, machine)?, command_of(words)?)
+        output_of(pick(&self.booted(machine)?, machine)?, command_of(words)?)
     }
 
     /// Runs `work` in a thread of this process whose network is a machine's; its files are this process's. The

@@ -110,8 +110,12 @@ impl Running {
 /// error are what `command` says. The process belongs to the machine: it is frozen and killed with it.
 ///
 /// # Errors
-/// When the machine is off or has no such program.
+/// When the machine is off, still boots, or has no such program.
 pub fn spawn_in(status: &MachineStatus, mut command: Command) -> Result<Running> {
+    // Until it has its own root, what runs in it would read and write the host's files.
+    if status.power == Power::Booting {
+        return Err(LabError::new(format!("{} still boots", status.name)).hint("try again in a moment"));
+    }
     let handle = first_process(status)?;
     let own: Vec<_> = command.get_envs().filter_map(|(k, v)| Some((k.to_owned(), v?.to_owned()))).collect();
     command.env_clear();

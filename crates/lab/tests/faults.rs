@@ -203,6 +203,30 @@ fn machines_on_two_sides_of_a_split_do_not_hear_each_other_and_those_of_one_do_a
 }
 
 #[test]
+fn nothing_runs_in_a_machine_that_boots_before_it_has_its_own_files() {
+    let lab = up("booting");
+    let marker = std::env::temp_dir().join(format!("regent-test-host-{}", std::process::id()));
+    std::fs::write(&marker, "the host's").unwrap();
+    let mut asked = 0;
+    std::thread::scope(|scope| {
+        let boots = scope.spawn(|| {
+            for _ in 0..3 {
+                lab.off_and_wait("lx4").unwrap();
+                lab.on("lx4").unwrap();
+            }
+        });
+        while !boots.is_finished() {
+            if let Ok(output) = lab.output("lx4", &["test", "-e", marker.to_str().unwrap()]) {
+                assert!(!output.status.success(), "it ran among the host's files");
+                asked += 1;
+            }
+        }
+    });
+    std::fs::remove_file(&marker).unwrap();
+    assert!(asked > 0);
+}
+
+#[test]
 fn a_paused_machine_stands_still_and_answers_nobody_if_silent() {
     let lab = up("pause");
     let mut counter = Command::new("sh");

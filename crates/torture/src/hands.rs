@@ -133,16 +133,20 @@ fn fence(stage: &Stage, device: Option<Device>) -> Done {
         Some(Device::Slow) => format!("sleep 4\nexec {agent}.well\n"),
         None => String::new(),
     };
+    // The agent itself is put aside once in a boot, and never moved: several such faults may overlap.
     let script = match device {
         Some(_) => format!(
-            "[ -e {agent}.well ] || cp -p {agent} {agent}.well; printf '%s' \"$0\" > {agent}.new && chmod 755 {agent}.new && mv {agent}.new {agent}"
+            "[ -e {agent}.well ] || cp -p {agent} {agent}.well; printf '%s' {} > {agent}.new; \
+             chmod 755 {agent}.new; mv {agent}.new {agent}",
+            quoted(&format!("#!/bin/sh\n{text}"))
         ),
-        None => format!("[ ! -e {agent}.well ] || mv {agent}.well {agent}"),
+        None => {
+            format!("[ ! -e {agent}.well ] || {{ cp -p {agent}.well {agent}.old; mv {agent}.old {agent}; }}")
+        }
     };
     let mut failed = Vec::new();
     for node in site::members(&stage.head) {
-        let body = format!("set -- ; {}", script.replace("\"$0\"", &quoted(&format!("#!/bin/sh\n{text}"))));
-        if stage.script(&node, &body, Duration::from_secs(5)) != Some(0) {
+        if stage.script(&node, &script, Duration::from_secs(5)) != Some(0) {
             failed.push(node);
         }
     }

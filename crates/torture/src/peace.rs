@@ -121,10 +121,17 @@ fn start_by_hand(stage: &Stage, member: &str, note: &mut dyn FnMut(String)) -> b
         return true;
     }
     let Ok(said) = site::said(&stage.lab, member, &["cat", out]) else { return false };
-    let Some(way) = said.split("mkdir ").nth(1).and_then(|w| w.split(',').next()) else { return false };
-    let words = "rm -rf /var/lib/regent.damaged; mkdir ";
-    if stage.script(member, &format!("{words}{}", way.trim()), COMMAND) != Some(0) {
-        return false;
+    let damaged = said.split("mkdir ").nth(1).and_then(|w| w.split(',').next());
+    match damaged {
+        Some(way) => {
+            let words = format!("rm -rf /var/lib/regent.damaged; mkdir {}", way.trim());
+            if stage.script(member, &words, COMMAND) != Some(0) {
+                return false;
+            }
+        }
+        // The way was gone before, but the others had not yet let it in again.
+        None if said.contains("belongs to no cluster") => {}
+        None => return false,
     }
     let by = stage
         .awake()

@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) faults: BTreeMap<String, (u64, u64)>,
     /// Orders: answered well, refused or unsettled, without an answer.
     pub(crate) orders: (u64, u64, u64),
+    /// The first line of what the others were told, with the order.
+    pub(crate) refusals: Vec<String>,
     pub(crate) outages: Outages,
     pub(crate) violations: Vec<Violation>,
     /// How long peace took, in seconds, the longest of all.
@@ -42,6 +44,7 @@ impl Report {
             seconds: 0.0,
             faults: BTreeMap::new(),
             orders: (0, 0, 0),
+            refusals: Vec::new(),
             outages: Outages::default(),
             violations: Vec::new(),
             peace: 0.0,
@@ -89,6 +92,9 @@ impl Report {
             text,
             "\norders: {well} done, {refused} refused or not settled in their time, {none} without an answer"
         );
+        for refusal in &self.refusals {
+            let _ = writeln!(text, "  {refusal}");
+        }
         let _ =
             writeln!(text, "well again after each round within {:.1} s; operators had to: {}", self.peace, {
                 let list = list(&self.helped);
@@ -147,7 +153,7 @@ impl Report {
         json!({
             "seed": self.head.seed, "nodes": self.head.nodes, "takeover": self.head.takeover, "groups": self.head.loads,
             "rounds": self.rounds, "seconds": self.seconds, "faults": faults,
-            "orders": { "done": self.orders.0, "refused": self.orders.1, "unanswered": self.orders.2 },
+            "orders": { "done": self.orders.0, "refused": self.orders.1, "unanswered": self.orders.2, "refusals": self.refusals },
             "peace_seconds": self.peace, "helped": self.helped, "looked": self.looked,
             "acknowledged": self.acknowledged,
             "frozen_answered": { "times": self.excused.0, "longest_ms": ms(self.excused.1) },

@@ -222,6 +222,8 @@ fn count(happened: &[Happened], report: &mut Report) {
             Done::Answered { code: 0, .. } => report.orders.0 += 1,
             Done::Answered { code, words } => {
                 report.orders.1 += 1;
+                let first = words.lines().next().unwrap_or_default();
+                report.refusals.push(format!("{} (exit code {code}): {first}", h.fault));
                 if words.is_empty() {
                     let text = format!("`{}` ended with {code} and said nothing", h.fault);
                     report.violations.push(Violation::new(Oracle::Alive, text));
