@@ -118,6 +118,11 @@ impl Report {
                 seconds(self.excused.1)
             );
         }
+        self.verdicts(&mut text);
+        text
+    }
+
+    fn verdicts(&self, text: &mut String) {
         text.push('\n');
         for oracle in Oracle::ALL {
             let count = self.violations.iter().filter(|v| v.oracle == oracle).count();
@@ -127,7 +132,6 @@ impl Report {
         for violation in &self.violations {
             let _ = writeln!(text, "\nVIOLATION {violation}");
         }
-        text
     }
 
     /// For programs.
