@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use regent_lab::{SanEvent, SanLog, SanRequest, Writers};
+use regent_lab::{DiskState, SanEvent, SanLog, SanRequest, Writers};
 
 use super::journal::Ownerships;
 use super::{Oracle, Violation};
@@ -19,6 +19,8 @@ pub(crate) struct Disks {
     /// The writes that were not yet compared with the ownerships, of each node on each disk: per tenth of a second one.
     writes: Vec<SanRequest>,
     last: BTreeMap<(usize, String), u64>,
+    /// When a node lost its power.
+    cuts: Vec<(String, u64)>,
     /// How many writes were judged.
     pub(crate) count: u64,
 }
@@ -43,6 +45,9 @@ impl Disks {
         };
         for event in self.waiting.drain(..settled) {
             self.writers.see(&event);
+            if let SanEvent::Switch { at, node, to: DiskState::Cut } = &event {
+                self.cuts.push((node.clone(), *at));
+            }
             if let SanEvent::Write(write) = event {
                 self.count += 1;
                 let key = (write.disk, write.node.clone());
@@ -69,7 +74,10 @@ impl Disks {
         self.told = self.writers.found.len();
         for write in std::mem::take(&mut self.writes) {
             let Some(group) = groups.get(&write.disk) else { continue };
-            if let Some((epoch, owner)) = owned.superseded(group, &write.node, write.began) {
+            let cut = |from: u64, to: u64| {
+                self.cuts.iter().any(|(n, at)| *n == write.node && from <= *at && *at <= to)
+            };
+            if let Some((epoch, owner)) = owned.superseded(group, &write.node, write.began, &cut) {
                 let text = format!(
                     "disk {}: {} wrote at {} ns, when epoch {epoch} of {group} had begun for {owner}",
                     write.disk, write.node, write.began

@@ -30,15 +30,30 @@ impl Ownerships {
     }
 
     /// The epoch and the owner that a node's act at this time comes too late for: another node's epoch had begun, and
-    /// none of its own after that. Where an epoch is not known, nothing is said.
-    pub(crate) fn superseded(&self, group: &str, node: &str, at: u64) -> Option<(u64, String)> {
+    /// none of its own after that. Where an epoch is not known, nothing is said. A node that loses power tells anew,
+    /// and later, what its journal lost: `lost_power` says whether it did so between two times.
+    pub(crate) fn superseded(
+        &self,
+        group: &str,
+        node: &str,
+        at: u64,
+        lost_power: &dyn Fn(u64, u64) -> bool,
+    ) -> Option<(u64, String)> {
         let of = |epoch: u64| self.known.get(&(group.to_owned(), epoch));
         let begun = self.known.iter().filter(|((g, _), (_, from))| g == group && *from <= at);
         let epoch = begun.map(|((_, epoch), _)| *epoch).max()?;
         let (owner, _) = of(epoch)?;
+        if owner == node {
+            return None;
+        }
         let highest = self.highest.get(group).copied().unwrap_or(0);
-        let is_known = epoch == highest || of(epoch + 1).is_some();
-        (owner != node && is_known).then(|| (epoch, owner.clone()))
+        for later in epoch + 1..=highest {
+            let (next, told) = of(later)?;
+            if next == node && lost_power(at, *told) {
+                return None;
+            }
+        }
+        Some((epoch, owner.clone()))
     }
 }
 
@@ -201,9 +216,15 @@ mod tests {
         let mut owned = Ownerships::default();
         owned.note("ledger", 1, "a", 100);
         owned.note("ledger", 2, "b", 200);
-        assert_eq!(owned.superseded("ledger", "a", 300), Some((2, "b".into())));
-        assert_eq!(owned.superseded("ledger", "a", 150), None);
-        owned.heard("ledger", 3);
-        assert_eq!(owned.superseded("ledger", "a", 300), None, "epoch 3 may have been a's");
+        let never = |_: u64, _: u64| false;
+        assert_eq!(owned.superseded("ledger", "a", 300, &never), Some((2, "b".into())));
+        assert_eq!(owned.superseded("ledger", "a", 150, &never), None);
+        owned.heard("ledger", 4);
+        assert_eq!(owned.superseded("ledger", "a", 300, &never), None, "epoch 3 may have been a's");
+        owned.note("ledger", 4, "b", 600);
+        owned.note("ledger", 3, "a", 700);
+        let cut = |from: u64, to: u64| from < 500 && 500 < to;
+        assert_eq!(owned.superseded("ledger", "a", 300, &cut), None, "told anew after the power was back");
+        assert!(owned.superseded("ledger", "a", 300, &never).is_some());
     }
 }
