@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use regent_model::NodeName;
-use regent_model::action::{Failure, FenceRun, RunId};
-use regent_model::config::{FenceAction, FenceConfig};
+use regent_model::action::{Failure, FenceAsk, FenceFound, FenceRun, RunId};
+use regent_model::config::{FenceConfig, duration_text};
 use regent_model::journal::Level;
 
 use crate::cgroup::Folder;
@@ -21,45 +21,40 @@ const IS_OFF: i32 = 2;
 /// Some devices say "off" before it is, or a moment after: asked again with this pause.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often is asked, while waiting, whether it is still wanted.
+const WAIT_STEP: Duration = Duration::from_millis(50);
 /// Beyond the calls of the agent.
 const OVERHEAD: Duration = Duration::from_secs(2);
 /// Fence agents run under this folder. No group can have its name.
 const FOLDER: &str = ".fence";
 
-/// How long fencing may take: the state before, the cut, and its confirmation, each as long as one call.
+/// How long a request may take.
 pub(crate) fn limit(run: &FenceRun) -> Duration {
-    (run.device.timeout * 3 + OVERHEAD) * 10 / 9
+    let limit = match run.ask {
+        FenceAsk::Cut => run.device.limit(&run.victim),
+        FenceAsk::Check => run.device.timeout,
+        FenceAsk::Restore => run.device.timeout * (run.device.retries + 1),
+    };
+    limit.saturating_add(OVERHEAD).saturating_mul(10) / 9
 }
 
-/// Cuts the power and gives the device's name once the device confirms that it is off. With
-/// [`FenceAction::Reboot`] the power comes back in the background if it was on.
-pub(crate) fn cut_power(inner: &Arc<Inner>, run: &FenceRun, job: &Job) -> Result<String, Failure> {
+/// Does what the device is asked for. That the power is off is said only when the device itself confirms it.
+pub(crate) fn operate(inner: &Arc<Inner>, run: &FenceRun, job: &Job) -> Result<FenceFound, Failure> {
     let device = Device { inner, run };
-    match device.call("status", job)? {
-        Finished { ended, .. } if ended.code() == Some(IS_OFF) => {
-            note(job, "the power is off already");
-            return Ok(run.device.name.clone());
-        }
-        Finished { ended, .. } if ended.is_success() => {}
-        // The cut is tried all the same; it is the confirmation that counts.
-        Finished { ended, output, .. } => {
-            job.warn(format!("the status before is unknown: status {}", ended.in_words()), output)
-        }
+    match run.ask {
+        FenceAsk::Cut => device.cut(job),
+        FenceAsk::Check => device.check(job),
+        FenceAsk::Restore => device.restore(job),
     }
-    let off = device.call("off", job)?;
-    device.confirm(job, &off)?;
-    if run.device.action == FenceAction::Reboot {
-        device.switch_on_later();
-    }
-    Ok(run.device.name.clone())
 }
 
 /// Asks the device whether `victim` has power. What makes its answer worthless, if anything, in one line.
 pub(crate) fn doubt(inner: &Arc<Inner>, device: &Arc<FenceConfig>, victim: &NodeName) -> Option<String> {
-    let run = FenceRun { id: RunId(0), victim: victim.clone(), device: device.clone() };
+    let run =
+        FenceRun { id: RunId(0), ask: FenceAsk::Check, victim: victim.clone(), device: device.clone() };
     let job = Job::new(format!("looking at {}", device.name), device.timeout + OVERHEAD);
     let shown = format!("the fence device {} cannot tell whether {victim} has power", device.name);
-    match (Device { inner, run: &run }).call("status", &job) {
+    match (Device { inner, run: &run }).call("status", &job, job.until(device.timeout)) {
         Err(failure) => Some(format!("{shown}: {}", failure.reason)),
         Ok(Finished { ended, .. }) if ended.is_success() || ended.code() == Some(IS_OFF) => None,
         Ok(Finished { ended, output, .. }) => {
@@ -67,6 +62,22 @@ pub(crate) fn doubt(inner: &Arc<Inner>, device: &Arc<FenceConfig>, victim: &Node
             let said = if said.is_empty() { said } else { format!(": {said}") };
             Some(format!("{shown}: its status {} (0 would mean on, 2 off){said}", ended.in_words()))
         }
+    }
+}
+
+/// Waits before a cut, as long as it is still wanted.
+fn wait(job: &Job, delay: Duration) -> Result<(), Failure> {
+    if !delay.is_zero() {
+        note(job, &format!("waiting for {} before the cut", duration_text(delay)));
+    }
+    let until = Instant::now() + delay;
+    loop {
+        job.check()?;
+        let left = until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
+        }
+        std::thread::sleep(left.min(WAIT_STEP));
     }
 }
 
@@ -80,8 +91,64 @@ struct Device<'a> {
 }
 
 impl Device<'_> {
+    /// Cuts the power, unless it is off already, and sees that it is off.
+    fn cut(&self, job: &Job) -> Result<FenceFound, Failure> {
+        let device = &self.run.device;
+        match self.call("status", job, job.until(device.timeout))? {
+            Finished { ended, .. } if ended.code() == Some(IS_OFF) => {
+                note(job, "the power is off already");
+                return Ok(FenceFound::WasOff);
+            }
+            Finished { ended, .. } if ended.is_success() => {}
+            // The cut is tried all the same; it is the confirmation that counts.
+            Finished { ended, output, .. } => {
+                job.warn(format!("the status before is unknown: status {}", ended.in_words()), output)
+            }
+        }
+        wait(job, device.delay_of(&self.run.victim))?;
+        let mut tried = 0;
+        loop {
+            let until = job.until(device.timeout);
+            let result = self.call("off", job, until).and_then(|off| self.confirm(job, &off));
+            match result {
+                Ok(()) => return Ok(FenceFound::Cut),
+                Err(failure) if tried >= device.retries || job.check().is_err() => return Err(failure),
+                Err(failure) => job.warn(format!("tried again: {}", failure.reason), failure.evidence),
+            }
+            tried += 1;
+        }
+    }
+
+    /// Whether the power is off, and nothing else.
+    fn check(&self, job: &Job) -> Result<FenceFound, Failure> {
+        let status = self.call("status", job, job.until(self.run.device.timeout))?;
+        if status.ended.code() == Some(IS_OFF) {
+            return Ok(FenceFound::WasOff);
+        }
+        let (device, victim) = (&self.run.device.name, &self.run.victim);
+        let said = status.ended.in_words();
+        Err(failure(format!("{device} does not say that {victim} is off: status {said}"), status.output))
+    }
+
+    /// Gives the power back.
+    fn restore(&self, job: &Job) -> Result<FenceFound, Failure> {
+        let mut tried = 0;
+        loop {
+            let on = self.call("on", job, job.until(self.run.device.timeout))?;
+            if on.ended.is_success() {
+                return Ok(FenceFound::Restored);
+            }
+            if tried >= self.run.device.retries || job.check().is_err() {
+                let (device, victim) = (&self.run.device.name, &self.run.victim);
+                let reason = format!("{device} did not switch {victim} on: {}", on.ended.in_words());
+                return Err(failure(reason, on.output));
+            }
+            tried += 1;
+        }
+    }
+
     /// One call of the agent, as a step.
-    fn call(&self, action: &str, job: &Job) -> Result<Finished, Failure> {
+    fn call(&self, action: &str, job: &Job, until: Instant) -> Result<Finished, Failure> {
         let device = &self.run.device;
         let input = self.input(action).map_err(Failure::because)?;
         let folder = self.inner.cgroups.join(FOLDER).join(folder_name(&device.name));
@@ -95,7 +162,6 @@ impl Device<'_> {
         };
         let output =
             self.inner.run_dir.join("output").join(FOLDER).join(folder_name(&device.name)).join(action);
-        let until = job.until(device.timeout);
         job.now_doing(&format!("asking {} for {action} of {}", device.name, self.run.victim));
         let finished = command::run(&command, &folder, &output, until, job)
             .map_err(|e| Failure::because(format!("fence device {}: {action}: {e}", device.name)))?;
@@ -118,7 +184,7 @@ impl Device<'_> {
         let until = job.until(self.run.device.timeout);
         let mut pause = PAUSE_FIRST;
         loop {
-            let status = self.call("status", job)?;
+            let status = self.call("status", job, until)?;
             if status.ended.code() == Some(IS_OFF) {
                 if !off.ended.is_success() {
                     job.warn("off did not report success, but the power is off", off.output.clone());
@@ -139,28 +205,6 @@ impl Device<'_> {
             }
             std::thread::sleep(pause);
             pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-
-    /// The power comes back while the cluster goes on.
-    fn switch_on_later(&self) {
-        let (inner, run) = (self.inner.clone(), self.run.clone());
-        let switch_on = move || {
-            let job = Job::new(format!("switching {} on again", run.victim), run.device.timeout + OVERHEAD);
-            let done = Device { inner: &inner, run: &run }.call("on", &job);
-            match done {
-                Ok(done) if done.ended.is_success() => {
-                    tracing::info!(node = %run.victim, device = %run.device.name, "switched on again");
-                }
-                Ok(done) => {
-                    let how = done.ended.in_words();
-                    tracing::warn!(node = %run.victim, %how, output = %done.output, "not switched on");
-                }
-                Err(error) => tracing::warn!(node = %run.victim, reason = %error.reason, "not switched on"),
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().name("regent-fence-on".into()).spawn(switch_on) {
-            tracing::warn!(%error, "no thread to switch the node on again");
         }
     }
 }

@@ -142,12 +142,12 @@ impl Hands {
         });
     }
 
-    /// Begins to cut the power of a node and returns at once. Answered by exactly one [`Report::Fenced`].
+    /// Begins to ask a fence device for something and returns at once. Answered by exactly one [`Report::Fenced`].
     pub fn fence(&self, run: FenceRun) {
         let what = format!("fencing of {} by {}", run.victim, run.device.name);
         let job = Job::new(what, fence::limit(&run));
         self.begin(Asked::Fence(run.id), job, move |inner, job| {
-            let result = fence::cut_power(inner, &run, job);
+            let result = fence::operate(inner, &run, job);
             Report::Fenced { id: run.id, result, steps: job.take_steps() }
         });
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use regent_model::action::{CommandEnd, Failure, Notice, Outcome, RunId};
+use regent_model::action::{CommandEnd, Failure, FenceFound, Notice, Outcome, RunId};
 use regent_model::holding::{Act, Held};
 use regent_model::journal::Level;
 use regent_model::{Epoch, GroupName};
@@ -60,8 +60,8 @@ pub enum Report {
     Fenced {
         /// The number of the run.
         id: RunId,
-        /// The name of the device that confirmed the power to be off, or why it did not.
-        result: Result<String, Failure>,
+        /// What the device confirmed, or why it did not.
+        result: Result<FenceFound, Failure>,
         /// The steps on the way, in order.
         steps: Vec<Step>,
     },

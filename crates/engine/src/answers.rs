@@ -50,7 +50,7 @@ impl Engine {
                     format!(
                         "{} by {} (attempt {}, operated by {}){failed}",
                         self.state.name_of(about.node),
-                        r.device,
+                        r.words(),
                         r.attempt,
                         self.state.name_of(r.by)
                     )

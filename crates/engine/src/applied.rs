@@ -4,16 +4,14 @@ use std::collections::BTreeSet;
 
 use regent_lease::FromDaemon;
 use regent_model::GroupName;
-use regent_model::action::{FenceRun, RunId};
 use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::journal::Level;
 use regent_model::proof::Proof;
 use regent_model::state::{Change, FenceRequest, Proposal, State, Tenure};
 
 use crate::consensus::Committed;
-use crate::engine::{Engine, FenceWork};
+use crate::engine::Engine;
 use crate::format;
-use crate::io::PeerMessage;
 
 impl Engine {
     pub(crate) fn apply(&mut self, committed: Committed) {
@@ -172,81 +170,6 @@ impl Engine {
             Change::ConfigChanged => self.decided.clear(),
             _ => {}
         }
-    }
-
-    fn fence_requested(&mut self, about: IncarnationOf, request: &FenceRequest) {
-        self.fence_failed.remove(&about);
-        self.fence_refused.remove(&about);
-        self.fence_asked.insert(about, self.now);
-        let begun = self.fence_work.values().any(|w| w.about == about && w.attempt == request.attempt);
-        if request.by != self.me.id || !self.current || begun {
-            return;
-        }
-        let device = self.state.config.fences.iter().find(|f| f.name == request.device).cloned();
-        let victim = self.state.members.get(&about.node).map(|m| m.name.clone());
-        let (Some(device), Some(victim)) = (device, victim) else { return };
-        let id = self.numbers.next();
-        let work =
-            FenceWork { about, attempt: request.attempt, device: device.name.clone(), began: self.now };
-        self.fence_work.insert(id, work);
-        self.out.fence.push(FenceRun { id, victim, device });
-    }
-
-    pub(crate) fn fence_done(&mut self, id: RunId, result: Result<(), String>) {
-        let Some(work) = self.fence_work.remove(&id) else { return };
-        let took = self.now.since(work.began);
-        let who = self.state.name_of(work.about.node);
-        let (level, text) = match &result {
-            Ok(()) => (Level::Notice, format!("{} confirms: {who} is off", work.device)),
-            Err(why) => (Level::Error, format!("{} could not cut {who}: {why}", work.device)),
-        };
-        self.write(level, "fence", text, |e| e.took = Some(took));
-        let result = result.map(|()| work.device.clone());
-        let message =
-            PeerMessage::Fenced { about: work.about, attempt: work.attempt, result: result.clone() };
-        self.broadcast(&message);
-        self.fence_result(work.about, work.attempt, result);
-    }
-
-    pub(crate) fn fence_result(
-        &mut self,
-        about: IncarnationOf,
-        attempt: u32,
-        result: Result<String, String>,
-    ) {
-        if self.state.fence_requests.get(&about).is_none_or(|r| r.attempt != attempt) {
-            return;
-        }
-        match result {
-            Ok(device) => {
-                self.fenced.insert(about, device);
-            }
-            Err(why) => {
-                self.fence_errors.insert(about, why);
-                self.fence_refused.insert(about);
-            }
-        }
-    }
-
-    /// A confirmation may be lost on the way: say it until the log has it.
-    pub(crate) fn repeat_fence_results(&mut self) {
-        let results: Vec<PeerMessage> = self
-            .fenced
-            .iter()
-            .filter_map(|(about, device)| {
-                let request = self.state.fence_requests.get(about)?;
-                (request.by == self.me.id).then(|| PeerMessage::Fenced {
-                    about: *about,
-                    attempt: request.attempt,
-                    result: Ok(device.clone()),
-                })
-            })
-            .collect();
-        for message in results {
-            self.broadcast(&message);
-        }
-        let state = &self.state;
-        self.fenced.retain(|about, _| state.fence_requests.contains_key(about));
     }
 
     /// Whether this node owns nothing, in any of its lives.

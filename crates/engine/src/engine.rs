@@ -10,7 +10,7 @@ use regent_model::ids::{IncarnationOf, NodeId, Round};
 use regent_model::journal::{Entry, Level};
 use regent_model::proof::Promise;
 use regent_model::state::{Command, State};
-use regent_model::{BootId, Epoch, GroupName, Incarnation, Moment};
+use regent_model::{BootId, Epoch, GroupName, Incarnation, Moment, NodeName};
 use regent_planner::View;
 use regent_store::Record;
 
@@ -22,6 +22,7 @@ use crate::consensus::Consensus;
 use crate::early::Early;
 use crate::events::Events;
 use crate::facts::Said;
+use crate::fencing::FenceWork;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
 use crate::proposals::Proposals;
 use crate::registry::Instances;
@@ -44,14 +45,6 @@ pub(crate) struct GuardView {
     /// The index of the last view with other voters than the one before; [`Self::confirmed`] follows.
     pub(crate) voters_told_at: u64,
     pub(crate) held: Vec<Held>,
-}
-
-/// A fence device at work on behalf of this node.
-pub(crate) struct FenceWork {
-    pub(crate) about: IncarnationOf,
-    pub(crate) attempt: u32,
-    pub(crate) device: String,
-    pub(crate) began: Moment,
 }
 
 /// What to do when a batch is durable.
@@ -102,7 +95,9 @@ pub struct Engine {
     /// What a device said last when it could not, for `status`.
     pub(crate) fence_errors: BTreeMap<IncarnationOf, String>,
     pub(crate) fence_asked: BTreeMap<IncarnationOf, Moment>,
-    pub(crate) fence_work: BTreeMap<RunId, FenceWork>,
+    pub(crate) fence_work: Vec<FenceWork>,
+    /// Power that is being given back: by which device, to whom.
+    pub(crate) fence_restores: BTreeMap<RunId, (String, NodeName)>,
     /// Since when this node knows that a machine is to be rebooted.
     pub(crate) reboots_since: BTreeMap<IncarnationOf, Moment>,
     pub(crate) sequencers: BTreeMap<GroupName, Sequencer>,
@@ -180,7 +175,8 @@ impl Engine {
             fence_refused: BTreeSet::new(),
             fence_errors: BTreeMap::new(),
             fence_asked: BTreeMap::new(),
-            fence_work: BTreeMap::new(),
+            fence_work: Vec::new(),
+            fence_restores: BTreeMap::new(),
             reboots_since: BTreeMap::new(),
             sequencers: BTreeMap::new(),
             events: Events::default(),

@@ -6,7 +6,7 @@ use regent_api::portal::Portal;
 use regent_api::{Answer, QueuedEvent, Request};
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{
-    CommandEnd, EventRun, FenceRun, LookRun, NeighbourProbe, Notice, Outcome, Run, RunId, Upkeep,
+    CommandEnd, EventRun, FenceFound, FenceRun, LookRun, NeighbourProbe, Notice, Outcome, Run, RunId, Upkeep,
 };
 use regent_model::connection::{ServiceAddress, TickleRun};
 use regent_model::figure::Figures;
@@ -122,8 +122,8 @@ pub enum Input {
     Fenced {
         /// To which run.
         id: RunId,
-        /// Whether the power is confirmed to be off; if not, why.
-        result: Result<(), String>,
+        /// What is confirmed; if nothing, why.
+        result: Result<FenceFound, String>,
     },
     /// A command of an event has ended.
     Ran {

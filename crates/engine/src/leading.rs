@@ -1,5 +1,7 @@
 //! What only the leader does: deciding, changing the voters, and giving the lead to who should have it.
 
+use std::time::Duration;
+
 use regent_model::NodeId;
 use regent_model::journal::Level;
 use regent_model::mutants::{Condition, off};
@@ -9,11 +11,11 @@ use regent_planner::decide;
 use crate::consensus::Rank;
 use crate::engine::Engine;
 
-/// How much longer than its own timeout a fence device's operator may stay silent before another is asked.
-const FENCE_GRACE: std::time::Duration = std::time::Duration::from_secs(5);
+/// How much longer than a level of fence devices its operator may stay silent before another is asked.
+const FENCE_GRACE: Duration = Duration::from_secs(5);
 
-/// How long to wait before a device that refused is asked again, once all were asked.
-const FENCE_PAUSE: std::time::Duration = std::time::Duration::from_secs(3);
+/// How long to wait before a level that failed is tried again, once all were tried.
+const FENCE_PAUSE: Duration = Duration::from_secs(3);
 
 impl Engine {
     /// Decides what should be put into the log next. True if something was.
@@ -51,13 +53,12 @@ impl Engine {
         let now = self.now;
         for (about, request) in &self.state.fence_requests {
             let asked = *self.fence_asked.entry(*about).or_insert(now);
-            let device = self.state.config.fences.iter().find(|f| f.name == request.device);
-            // status, off, status again: three calls of the agent.
-            let silent = now.since(asked) > device.map_or(FENCE_GRACE, |d| d.timeout * 3 + FENCE_GRACE);
-            let victim = self.state.name_of(about.node);
-            let devices =
-                self.state.config.fences.iter().filter(|f| f.nodes.iter().any(|n| n.as_str() == victim));
-            let tried_all = request.attempt as usize >= devices.count();
+            let Some(victim) = self.state.members.get(&about.node).map(|m| &m.name) else { continue };
+            let levels = self.state.config.fence_levels(victim);
+            let level = levels.iter().find(|level| level.level == request.level);
+            let limit = level.map_or(Duration::ZERO, |level| level.limit(victim));
+            let silent = now.since(asked) > limit.saturating_add(FENCE_GRACE);
+            let tried_all = levels.last().is_none_or(|last| last.level <= request.level);
             let refused =
                 self.fence_refused.contains(about) && (!tried_all || now.since(asked) > FENCE_PAUSE);
             if silent || refused {

@@ -30,6 +30,7 @@ pub mod engine;
 mod environment;
 mod events;
 mod facts;
+mod fencing;
 pub mod format;
 pub mod io;
 mod joining;

@@ -7,7 +7,7 @@ use regent_api::{Part, Source};
 use regent_model::action::Resource;
 use regent_model::config::Config;
 use regent_model::ids::{GroupName, NodeId, ResourceName};
-use regent_model::state::State;
+use regent_model::state::{FenceRequest, State};
 use regent_planner::foresee::Costs;
 
 use crate::chronicle::Chronicle;
@@ -84,13 +84,14 @@ impl<'a> Measured<'a> {
         self.parts(kind, group).iter().map(|p| p.takes).sum()
     }
 
-    /// How long a fence device takes to confirm, and where that is known from.
-    pub(crate) fn fencing(&self, device: &str) -> (Duration, Source) {
+    /// How long the devices of a request take to confirm, and where that is known from.
+    pub(crate) fn fencing(&self, request: &FenceRequest) -> (Duration, Source) {
         if !self.fences.is_empty() {
             return (median(&self.fences), Source::Measured(self.fences.len()));
         }
-        let config = self.config.fences.iter().find(|f| f.name == device);
-        (config.map_or(Duration::ZERO, |f| f.timeout.min(ASSUMED_FENCE)), Source::Assumed)
+        let devices = self.config.fences.iter().filter(|f| request.devices.contains(&f.name));
+        let slowest = devices.map(|f| f.timeout.min(ASSUMED_FENCE)).max();
+        (slowest.unwrap_or_default(), Source::Assumed)
     }
 }
 
@@ -104,8 +105,8 @@ impl Costs for Measured<'_> {
     fn reboot(&self, _: NodeId) -> Option<Duration> {
         Some(ASSUMED_REBOOT)
     }
-    fn fence(&self, device: &str) -> Option<Duration> {
-        Some(self.fencing(device).0)
+    fn fence(&self, request: &FenceRequest) -> Option<Duration> {
+        Some(self.fencing(request).0)
     }
 }
 

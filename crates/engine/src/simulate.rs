@@ -8,7 +8,7 @@ use regent_api::{Answer, Foresight, GroupForesight, Part, Source};
 use regent_model::config::{GroupConfig, LocalTime, parse};
 use regent_model::ids::{IncarnationOf, NodeId, Round};
 use regent_model::proof::Promise;
-use regent_model::state::{Change, Command, NewConfig, Phase, State, Tenure};
+use regent_model::state::{Change, Command, FenceRequest, NewConfig, Phase, State, Tenure};
 use regent_planner::foresee::{Coming, Foreseen, What, foresee};
 use regent_planner::{View, place};
 
@@ -224,13 +224,13 @@ impl Engine {
         let mut began = owner_lost.then_some(Duration::ZERO);
         let mut parts = Vec::new();
         let mut online = None;
-        let mut downs: BTreeMap<NodeId, (Duration, Option<String>)> = BTreeMap::new();
+        let mut downs: BTreeMap<NodeId, (Duration, Option<FenceRequest>)> = BTreeMap::new();
         for happening in &foreseen.happenings {
             match &happening.what {
                 // What waits for the device is not helped by the end of the lease before it.
-                What::Fence(node, device) => {
-                    let confirmed = happening.after + measured.fencing(device).0;
-                    downs.insert(*node, (confirmed, Some(device.clone())));
+                What::Fence(node, request) => {
+                    let confirmed = happening.after + measured.fencing(request).0;
+                    downs.insert(*node, (confirmed, Some(request.clone())));
                 }
                 What::Down(node, _) => {
                     let down = downs.entry(*node).or_insert((happening.after, None));
@@ -246,7 +246,7 @@ impl Engine {
             }
         }
         if let Some((at, device)) = downs.get(&now.owner.node).filter(|_| owner_lost) {
-            parts.insert(0, self.detection(now.owner.node, *at, device.as_deref(), measured));
+            parts.insert(0, self.detection(now.owner.node, *at, device.as_ref(), measured));
         }
         let (Some(began), Some(online)) = (began, online) else { return (None, Vec::new()) };
         let downtime = online.saturating_sub(began);
@@ -258,13 +258,13 @@ impl Engine {
         (Some(downtime), parts)
     }
 
-    fn detection(&self, node: NodeId, at: Duration, device: Option<&str>, measured: &Measured<'_>) -> Part {
+    fn detection(&self, node: NodeId, at: Duration, device: Option<&FenceRequest>, measured: &Measured<'_>) -> Part {
         let who = self.state.name_of(node);
         match device {
             Some(device) => {
                 let (_, from) = measured.fencing(device);
                 Part {
-                    what: format!("{who} falls silent, and {device} confirms that it is off"),
+                    what: format!("{who} falls silent, and {} confirms that it is off", device.words()),
                     takes: at,
                     from,
                 }

@@ -44,7 +44,7 @@ impl Engine {
                 let text = format!(
                     "cutting the power of {} by {} (attempt {})",
                     self.state.name_of(about.node),
-                    request.device,
+                    request.words(),
                     request.attempt
                 );
                 self.tell_indexed(index, Level::Notice, "fence_request", text, None);

@@ -242,12 +242,36 @@ pub struct LookRun {
     pub group: Option<GroupName>,
 }
 
+/// What a fence device is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FenceAsk {
+    /// To cut the power, and to say then that it is off.
+    Cut,
+    /// Whether the power is off; nothing is changed.
+    Check,
+    /// To give the power back.
+    Restore,
+}
+
+/// What a fence device did. That the power is off was said by its status, not by the exit code of the act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FenceFound {
+    /// The power is off, and was on, or nobody knows.
+    Cut,
+    /// The power is off, and was off before.
+    WasOff,
+    /// The power is on again.
+    Restored,
+}
+
 /// A request to a fence device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceRun {
     /// The number to answer with.
     pub id: RunId,
-    /// Whose power to cut.
+    /// What it is asked for.
+    pub ask: FenceAsk,
+    /// Whose power.
     pub victim: NodeName,
     /// The device.
     pub device: Arc<FenceConfig>,

@@ -1,6 +1,6 @@
 //! The configuration of a cluster, after it was found right.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -39,6 +39,7 @@ mod draft;
 mod event;
 mod excluded;
 mod failback;
+mod fence;
 mod filesystem;
 mod finding;
 mod group;
@@ -74,6 +75,7 @@ pub use diagnose::Diagnose;
 pub use event::{DEFAULT_EVENT_LIMIT, EventConfig, EventRules, OnError};
 pub use excluded::{excluded_on, exclusion_remarks};
 pub use failback::{FailbackTimes, past_dates};
+pub use fence::{FenceAction, FenceConfig, FenceLevel};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{
     GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantee, guarantees, timers_for_budget,
@@ -214,11 +216,6 @@ impl Config {
             .flat_map(|g| g.events.iter().map(|e| (Some(&g.name), e)));
         all.chain(own).filter(move |(_, e)| e.name == event && e.is_for(node))
     }
-
-    /// The fence devices that can cut `node`, in the order of the file.
-    pub fn fences_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a Arc<FenceConfig>> {
-        self.fences.iter().filter(move |f| f.nodes.contains(node))
-    }
 }
 
 /// A node, or a witness.
@@ -232,36 +229,6 @@ pub struct NodeConfig {
     pub adapters: Vec<AdapterConfig>,
     /// Addresses that it has for as long as it runs, at most one per network.
     pub persistent: Vec<Prefixed>,
-}
-
-/// What a fence device does to a node that must be gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FenceAction {
-    /// Off, confirmed, and on again if it was on.
-    Reboot,
-    /// Off, confirmed; a person brings it back.
-    Off,
-}
-
-/// A fence device: an executable that speaks the fence agent interface (options as `key=value` lines on its
-/// standard input; actions `status`, `off`, `on`; for `status` exit 0 is on and 2 is off).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FenceConfig {
-    /// The device's name.
-    pub name: String,
-    /// The executable.
-    pub agent: PathBuf,
-    /// The nodes it can cut.
-    pub nodes: Vec<NodeName>,
-    /// What the device calls a node (`plug`), where it differs from the node's name.
-    pub plugs: BTreeMap<NodeName, String>,
-    /// Further options for the agent.
-    pub options: BTreeMap<String, String>,
-    /// What to do.
-    pub action: FenceAction,
-    /// How long one call of the agent may take.
-    pub timeout: Duration,
 }
 
 /// When a group's release is complete.

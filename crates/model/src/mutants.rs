@@ -60,13 +60,15 @@ pub enum Condition {
     KernelEndsAddresses,
     /// What only a reboot ends is vacated by nothing less than a reboot (*log*).
     RebootAfterRelease,
+    /// A level of fence devices is a proof only when each of them has confirmed.
+    FenceWholeLevel,
     /// What an owner acquired stays its own until the ownership ends, whatever is configured meanwhile (*log*).
     DefinitionInForce,
 }
 
 impl Condition {
     /// Every condition that can be switched off.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::L1RestartWait,
         Self::L1DurablePromise,
         Self::L2StopBeforeStoring,
@@ -93,6 +95,7 @@ impl Condition {
         Self::L12Gate,
         Self::KernelEndsAddresses,
         Self::RebootAfterRelease,
+        Self::FenceWholeLevel,
         Self::DefinitionInForce,
     ];
 }

@@ -192,12 +192,27 @@ pub enum Phase {
 /// A committed wish to cut a node's power.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FenceRequest {
-    /// The device.
-    pub device: String,
-    /// The node that operates it.
+    /// The level of devices.
+    pub level: u8,
+    /// Its devices. Only all of them together prove anything.
+    pub devices: Vec<String>,
+    /// The node that operates them.
     pub by: NodeId,
     /// Which attempt this is, from 1.
     pub attempt: u32,
+    /// How often all levels were tried before.
+    pub round: u32,
+}
+
+impl FenceRequest {
+    /// The devices in words, as the proof names them: `"feed-a and feed-b"`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        match self.devices.split_last() {
+            Some((last, before)) if !before.is_empty() => format!("{} and {last}", before.join(", ")),
+            _ => self.devices.concat(),
+        }
+    }
 }
 
 /// What applying an entry changed, for the journal and for the engine.

@@ -92,7 +92,7 @@ pub(crate) fn input_of(report: Report) -> Input {
     match report {
         Report::Done { id, outcome, steps: taken } => Input::Done { id, outcome, steps: steps(taken) },
         Report::Fenced { id, result, .. } => {
-            Input::Fenced { id, result: result.map(drop).map_err(|failure| in_words(&failure)) }
+            Input::Fenced { id, result: result.map_err(|failure| in_words(&failure)) }
         }
         Report::Ran { id, end } => Input::Ran { id, end },
         Report::Seen { id, text } => Input::Seen { id, text },

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use regent_model::GroupName;
-use regent_model::config::Startup;
+use regent_model::config::{FenceLevel, Startup};
 use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::proof::{Need, Proof};
 use regent_model::state::{Change, Command, FenceRequest, NodeMode, Phase, State, Tenure};
 
-use crate::place::{Intent, place};
+use crate::place::{Intent, kept, place};
 use crate::reboot;
 use crate::view::View;
 
@@ -129,10 +129,10 @@ fn end(state: &State, view: &View, about: IncarnationOf, taken: &mut BTreeSet<Gr
 fn fence(state: &State, view: &View, about: IncarnationOf) -> Option<Command> {
     let suspected = state.is_ended(about) || view.majority_suspects(state, about);
     // What was left running on purpose (`stop --forced`) is not answered by cutting the power under it, nor is what
-    // is down and is to be down, or is held: nothing takes it over.
+    // is down and is to be down, or is held: nothing takes it over, unless an operator has ordered it.
     let needed = state.owned_up_to(about).any(|(name, o)| {
         let rests = o.phase == Phase::AwaitsReboot && !reboot::is_wanted(&state.groups[name]);
-        let cut = !o.without_lease && !rests && state.hold_of(name).is_none();
+        let cut = !o.without_lease && !rests && state.groups.get(name).is_some_and(|g| kept(g).is_none());
         cut && state.definition(name).is_some_and(|g| g.needs.contains(&Need::Fenced))
     });
     // A machine that is back in the same boot adopts what it left; its past cannot be cut.
@@ -142,16 +142,35 @@ fn fence(state: &State, view: &View, about: IncarnationOf) -> Option<Command> {
         return None;
     }
     let before = state.fence_requests.get(&about);
-    if before.is_some() && !view.fence_failed.contains(&about) {
+    let heard = |id: NodeId| state.living(id).is_some_and(|life| view.heard.contains(&life));
+    // Nothing more is heard of what a node does that is not heard.
+    let lost = before.is_some_and(|request| !heard(request.by));
+    if before.is_some() && !lost && !view.fence_failed.contains(&about) {
         return None;
     }
     let victim = &state.members.get(&about.node)?.name;
-    let devices: Vec<_> = state.config.fences_of(victim).collect();
+    let levels = state.config.fence_levels(victim);
+    let (at, round) = next_level(&levels, before, lost);
+    let level = levels.get(at)?;
+    let operators = operators(state, view, about.node);
+    // In every round another node operates a level: each gets to try each.
+    let by = *operators.get((at + round as usize) % operators.len().max(1))?;
+    let devices = level.devices.iter().map(|device| device.name.clone()).collect();
     let attempt = before.map_or(0, |r| r.attempt) + 1;
-    let device = devices.get((attempt as usize - 1) % devices.len().max(1))?;
-    let by = operators(state, view, about.node);
-    let by = *by.get((attempt as usize - 1) % by.len().max(1))?;
-    Some(Command::RequestFence { about, request: FenceRequest { device: device.name.clone(), by, attempt } })
+    let request = FenceRequest { level: level.level, devices, by, attempt, round };
+    Some(Command::RequestFence { about, request })
+}
+
+/// Which level is tried after `before`, and in which round: the same by another node when its operator was lost, the
+/// next when it failed, and the first again after the last.
+fn next_level(levels: &[FenceLevel<'_>], before: Option<&FenceRequest>, lost: bool) -> (usize, u32) {
+    let Some(before) = before else { return (0, 0) };
+    let here = levels.iter().position(|level| level.level == before.level);
+    match here {
+        Some(at) if lost => (at, before.round),
+        Some(at) if at + 1 < levels.len() => (at + 1, before.round),
+        _ => (0, before.round + 1),
+    }
 }
 
 /// The nodes that can operate a fence device against `victim`: those that are heard, nodes before witnesses.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::proof::Promise;
-use regent_model::state::{Change, Command, Phase, ReleaseReason, State, Tenure};
+use regent_model::state::{Change, Command, FenceRequest, Phase, ReleaseReason, State, Tenure};
 use regent_model::{BootId, GroupName};
 
 use crate::decide::decide;
@@ -24,7 +24,7 @@ pub trait Costs {
     /// From the order until the node is up again in a new boot; `None` if it is not expected back.
     fn reboot(&self, node: NodeId) -> Option<Duration>;
     /// From the request until the device has confirmed; `None` if it is not expected to.
-    fn fence(&self, device: &str) -> Option<Duration>;
+    fn fence(&self, request: &FenceRequest) -> Option<Duration>;
 }
 
 /// Everything happens at once, and every device confirms.
@@ -41,7 +41,7 @@ impl Costs for AtOnce {
     fn reboot(&self, _: NodeId) -> Option<Duration> {
         Some(Duration::ZERO)
     }
-    fn fence(&self, _: &str) -> Option<Duration> {
+    fn fence(&self, _: &FenceRequest) -> Option<Duration> {
         Some(Duration::ZERO)
     }
 }
@@ -61,7 +61,7 @@ pub enum What {
     /// A node's end is proven, and this is how.
     Down(NodeId, String),
     /// A device is asked to cut a node.
-    Fence(NodeId, String),
+    Fence(NodeId, FenceRequest),
     /// A node, emptied, is rebooted.
     Reboots(NodeId),
     /// A node begins to take a group down.
@@ -173,10 +173,10 @@ impl Run<'_> {
             match change {
                 Change::NodeDown(about, proof) => self.tell(What::Down(about.node, proof.to_string())),
                 Change::FenceRequested(about, request) => {
-                    self.tell(What::Fence(about.node, request.device.clone()));
+                    self.tell(What::Fence(about.node, request.clone()));
                     // A device that is not expected to confirm is not asked again either.
-                    if let Some(takes) = self.costs.fence(&request.device) {
-                        self.due.push((self.now + takes, Due::Confirmed(about, request.device)));
+                    if let Some(takes) = self.costs.fence(&request) {
+                        self.due.push((self.now + takes, Due::Confirmed(about, request.words())));
                     }
                 }
                 Change::Assigned(group, o) => self.tell(What::Acquires(group, o.owner.node)),

@@ -318,9 +318,14 @@ fn held_words(hold: &Hold, config: &GroupConfig) -> String {
     format!("it is {hold}, and nothing is done with it by itself until: regent group resume {}", config.name)
 }
 
+/// That it is held, unless somebody has ordered meanwhile that it is brought up.
+pub(crate) fn kept(group: &Group) -> Option<&Hold> {
+    group.held.as_ref().filter(|hold| !hold.ordered)
+}
+
 /// It is down, held, and nobody has ordered it up.
 pub(crate) fn kept_down(group: &Group, name: &GroupName) -> Option<Intent> {
-    let hold = group.held.as_ref().filter(|hold| !hold.ordered)?;
+    let hold = kept(group)?;
     Some(Intent::Blocked {
         reason: format!("it is {hold}: nothing brings it up by itself"),
         advice: format!("regent group resume {name}; to run it while it is held: regent group enable {name}"),
@@ -346,7 +351,7 @@ fn unproven(
         let rule = format!("{here} is back in the same boot and adopts what it left running");
         return Placement::of(Intent::Underway, rule, candidates);
     }
-    if let Some(hold) = &group.held {
+    if let Some(hold) = kept(group) {
         let intent = Intent::Blocked {
             reason: format!("{here} owned it and is silent; it is {hold}, and nothing is done about it"),
             advice: format!("regent group resume {name}"),
@@ -356,8 +361,10 @@ fn unproven(
     if let Some(request) = state.fence_requests.get(&ownership.owner) {
         let intent = Intent::Blocked {
             reason: format!(
-                "{here} owned it and is silent; {} is cutting its power (attempt {})",
-                request.device, request.attempt
+                "{here} owned it and is silent; {} {} cutting its power (attempt {})",
+                request.words(),
+                if request.devices.len() > 1 { "are" } else { "is" },
+                request.attempt
             ),
             advice: format!(
                 "wait for the device; if it fails, make sure that {here} is off, then: \

@@ -246,7 +246,7 @@ impl Sim {
             self.begin_tickle(node, run);
         }
         for run in effects.fence {
-            self.begin_fence(node, &run);
+            self.begin_fence(node, run);
         }
         for (id, answer) in effects.answer {
             self.answered(id, &answer);

@@ -3,13 +3,14 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use regent_api::Request;
 use regent_engine::PeerMessage;
 use regent_engine::io::RequestId;
 use regent_lease::io::ActId;
 use regent_lease::{Frame, FromDaemon, ToDaemon};
-use regent_model::action::{CommandEnd, Notice, RunId};
+use regent_model::action::{CommandEnd, FenceFound, FenceRun, Notice, RunId};
 use regent_model::holding::{Act, Held};
 use regent_model::{Incarnation, Moment, NodeId, NodeName};
 use std::net::IpAddr;
@@ -32,6 +33,19 @@ pub(crate) enum Whose {
     Kernel(NodeId, Life),
     /// Nobody's: it happens.
     World,
+}
+
+/// How far a fence agent is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FenceStep {
+    /// It does what it was asked for.
+    Acts,
+    /// It says that it has done so.
+    Lies,
+    /// It asks for the status, to say this if that is off.
+    Looks(FenceFound),
+    /// Its time is over.
+    Failed,
 }
 
 /// Something that happens.
@@ -77,7 +91,7 @@ pub(crate) enum Event {
     /// An agent says something unasked.
     Noticed { node: NodeId, daemon: Life, notice: Notice },
     /// A fence agent goes on.
-    FenceStep { node: NodeId, daemon: Life, id: RunId, victim: NodeId, step: u8 },
+    Fence { node: NodeId, daemon: Life, run: Arc<FenceRun>, step: FenceStep },
     /// The command line asks a daemon.
     Ask { node: NodeId, daemon: Life, id: RequestId, request: Request },
     /// The daemon has ended as the engine wanted.
@@ -143,7 +157,7 @@ impl Event {
             | Self::HandOverdue(node, daemon, _)
             | Self::Ran { node, daemon, .. }
             | Self::Noticed { node, daemon, .. }
-            | Self::FenceStep { node, daemon, .. }
+            | Self::Fence { node, daemon, .. }
             | Self::Ask { node, daemon, .. }
             | Self::Leaves { node, daemon, .. } => Whose::Daemon(*node, *daemon),
             Self::Peer { to, daemon, .. } => Whose::Daemon(*to, *daemon),

@@ -314,6 +314,7 @@ impl Sim {
             Fault::BadFence => {
                 self.weather.fences_fail = self.rng.between(100, 1000);
                 self.weather.fence_slow = self.rng.between(1, 30);
+                self.weather.fences_lie = self.rng.between(0, 1000);
             }
             Fault::ReleaseHangs => self.weather.release_hangs = true,
             Fault::Wipe(node, back) => self.wipe(*node, *back),
@@ -394,6 +395,8 @@ impl Sim {
                 self.weather.agents_hang = calm.agents_hang;
                 self.weather.fences_fail = calm.fences_fail;
                 self.weather.fence_slow = calm.fence_slow;
+                self.weather.fences_lie = calm.fences_lie;
+                self.weather.fence_broken = calm.fence_broken;
             }
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! A simulated machine and what runs on it: a guard, a daemon with its store, its agents.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use regent_engine::Engine;
 use regent_engine::io::BatchId;
@@ -23,6 +23,8 @@ pub(crate) struct Machine {
     pub(crate) id: NodeId,
     pub(crate) name: NodeName,
     pub(crate) power: bool,
+    /// The feeds that fence devices have switched off. It has power while another is on.
+    pub(crate) feeds_off: BTreeSet<String>,
     pub(crate) boot: Life,
     pub(crate) clock: Clock,
     /// Whether its way to the shared storage is open.
@@ -156,6 +158,7 @@ impl Machine {
             id,
             name,
             power: false,
+            feeds_off: BTreeSet::new(),
             boot: 0,
             clock,
             san: true,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use regent_model::journal::Entry;
 
 /// Words of journal entries, and the marks that they stand for.
-const TOLD: [(&str, &str, &str); 50] = [
+const TOLD: [(&str, &str, &str); 52] = [
     ("assigned", "proof: lease ended", "takeover by lease-ended"),
     ("assigned", "proof: fenced", "takeover by fenced"),
     ("assigned", "proof: rebooted", "takeover by rebooted"),
@@ -49,6 +49,8 @@ const TOLD: [(&str, &str, &str); 50] = [
     ("blocked", "is cutting its power", "a group waited for a fence device"),
     ("failed", "", "a group had failed wherever it may run"),
     ("fence", "could not cut", "a fence device failed"),
+    ("fence", "feed-a and feed-b confirm", "all devices of a level confirmed"),
+    ("fence", "bmc confirms", "the second level confirmed when the first had failed"),
     ("member", "is no member any more", "a lost member was replaced"),
     ("network", "", "one network of several fell silent"),
     ("guard_lost", "", "a daemon lost its guard"),
@@ -67,12 +69,13 @@ const REFUSALS: [(&str, &str); 4] = [
 ];
 
 /// Marks that the simulator sets itself.
-const SEEN: [&str; 34] = [
+const SEEN: [&str; 35] = [
     "a channel delivered what it had held back through a partition",
     "a configuration was put in force",
     "a fence device confirmed before the lease had ended",
     "a fence device confirmed after the lease had ended",
     "a device was not free yet: its mounting was under way",
+    "a fence device said that it had done it, and had not",
     "a fence was tried again",
     "a guard began with what the one before it left",
     "a guard let go of what it held",

@@ -62,11 +62,13 @@ pub enum Plot {
     GivenToTheUnheard,
     /// What one group has is another's in the next configuration, and both run.
     HandedOver,
+    /// A machine stands still, and one of the devices that could cut it fails.
+    OneFeedFails,
 }
 
 impl Plot {
     /// All of them.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::SilenceGoesRound,
         Self::LateHands,
         Self::LateAcknowledgements,
@@ -91,6 +93,7 @@ impl Plot {
         Self::VotersJoinTogether,
         Self::GivenToTheUnheard,
         Self::HandedOver,
+        Self::OneFeedFails,
     ];
 }
 
@@ -144,6 +147,7 @@ impl Sim {
             Plot::VotersJoinTogether => self.voters_join(&cast, true),
             Plot::GivenToTheUnheard => self.given_to_the_unheard(&cast),
             Plot::HandedOver => self.handed_over(&cast),
+            Plot::OneFeedFails => self.one_feed_fails(&cast),
         }
     }
 

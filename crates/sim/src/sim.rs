@@ -45,6 +45,9 @@ pub(crate) struct Weather {
     /// Fences that fail, of a thousand; and how slow the device is.
     pub(crate) fences_fail: u64,
     pub(crate) fence_slow: u64,
+    /// Of a thousand that fail, how many say that they have cut; and the device that always fails.
+    pub(crate) fences_lie: u64,
+    pub(crate) fence_broken: Option<String>,
     /// Nothing can be let go of before the lease has ended.
     pub(crate) release_hangs: bool,
     /// How late daemons get the processor: mostly below, rarely above.
@@ -66,6 +69,8 @@ impl Weather {
             acquires_fail: 0,
             fences_fail: 0,
             fence_slow: 1,
+            fences_lie: 0,
+            fence_broken: None,
             release_hangs: false,
             late: 200 * US,
             very_late: 0,
@@ -263,7 +268,7 @@ impl Sim {
             Event::HandOverdue(node, _, run) => self.hand_overdue(node, run),
             Event::Ran { node, id, end, .. } => self.input(node, regent_engine::Input::Ran { id, end }),
             Event::Noticed { node, notice, .. } => self.input(node, regent_engine::Input::Notice(notice)),
-            Event::FenceStep { node, id, victim, step, .. } => self.fence_step(node, id, victim, step),
+            Event::Fence { node, run, step, .. } => self.fence_step(node, &run, step),
             Event::Ask { node, id, request, .. } => {
                 self.input(node, regent_engine::Input::Request { id, request });
             }
@@ -342,6 +347,7 @@ impl Sim {
         };
         let Some(machine) = self.machines.get_mut(&node).filter(|m| !m.power) else { return };
         machine.power = true;
+        machine.feeds_off.clear();
         machine.boot += 1;
         let rate = i64::try_from(rate).unwrap_or(0) - 1000;
         machine.clock = Clock::new(self.now, shown, rate);

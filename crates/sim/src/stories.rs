@@ -67,6 +67,22 @@ impl Sim {
         self.part(lasts)
     }
 
+    pub(crate) fn one_feed_fails(&mut self, cast: &Cast) -> Ns {
+        let mut devices: Vec<String> = self.config.fences.iter().map(|f| f.name.clone()).collect();
+        devices.truncate(2);
+        if let Some(at) = devices.len().checked_sub(1) {
+            let at = self.rng.between(0, at as u64);
+            self.weather.fence_broken = usize::try_from(at).ok().and_then(|at| devices.get(at).cloned());
+        }
+        self.weather.fences_lie = 500;
+        // Longer than it takes the devices to fail.
+        let lasts = 500 + self.rng.below(300);
+        self.during(0, lasts, Fault::Freeze(cast.owner));
+        let at = self.part(lasts + 10);
+        self.after(at, Event::Heals(Fault::BadFence));
+        at
+    }
+
     pub(crate) fn clocks_apart(&mut self, cast: &Cast) -> Ns {
         self.fault(&Fault::ClockRate(cast.owner, -1000));
         for other in cast.others.clone() {

@@ -30,11 +30,14 @@ pub enum Variant {
     Reboots,
     /// Clients on both nodes, a group that goes only where they are, and one that lives as long as that.
     Related,
+    /// Hot standby with a shared file system, on machines with two feeds: each has a device, and a third one cuts the
+    /// machine when they fail.
+    Levels,
 }
 
 impl Variant {
     /// Those of which a seed chooses one.
-    pub const ANY: [Self; 11] = [
+    pub const ANY: [Self; 12] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -46,10 +49,11 @@ impl Variant {
         Self::Reboots,
         Self::Related,
         Self::Events,
+        Self::Levels,
     ];
 
     /// All of them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -62,6 +66,7 @@ impl Variant {
         Self::Reboots,
         Self::Related,
         Self::Events,
+        Self::Levels,
     ];
 
     /// How many of its nodes and witnesses, in the order of the file, found the cluster. The others join it.
@@ -85,6 +90,7 @@ impl Variant {
             Self::Reboots => "reboots",
             Self::Related => "related",
             Self::Events => "events",
+            Self::Levels => "levels",
         }
     }
 
@@ -114,6 +120,11 @@ impl Variant {
             }
             Self::Fenced => {
                 text += FENCE;
+                text += &group("db", &["lx4", "lx5"], "cascading", "needs = [\"fenced\"]", 100);
+                text += &storage("sda");
+            }
+            Self::Levels => {
+                text += FEEDS;
                 text += &group("db", &["lx4", "lx5"], "cascading", "needs = [\"fenced\"]", 100);
                 text += &storage("sda");
             }
@@ -182,6 +193,27 @@ name    = "power"
 agent   = "/usr/sbin/fence_power"
 nodes   = ["lx4", "lx5"]
 action  = "reboot"
+timeout = "2s"
+"#;
+
+const FEEDS: &str = r#"
+[[fence]]
+name    = "feed-a"
+agent   = "/usr/sbin/fence_pdu"
+nodes   = ["lx4", "lx5"]
+timeout = "2s"
+
+[[fence]]
+name    = "feed-b"
+agent   = "/usr/sbin/fence_pdu"
+nodes   = ["lx4", "lx5"]
+timeout = "2s"
+
+[[fence]]
+name    = "bmc"
+agent   = "/usr/sbin/fence_bmc"
+nodes   = ["lx4", "lx5"]
+level   = 2
 timeout = "2s"
 "#;
 

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use regent_agents::{Report, Step};
 use regent_model::NodeName;
-use regent_model::action::{Failure, FenceRun, RunId};
+use regent_model::action::{Failure, FenceAsk, FenceFound, FenceRun, RunId};
 use regent_model::config::{FenceAction, FenceConfig};
 
-use crate::support::{Folder, Node, eventually};
+use crate::support::{Folder, Node};
 
 /// A power switch made of a file that holds `on` or `off`, and a log of what it was asked.
 struct Switch {
@@ -47,24 +47,29 @@ impl Switch {
         log.lines().filter_map(|l| l.strip_prefix("action=").map(str::to_owned)).collect()
     }
 
-    fn fence(&self, node: &mut Node, action: FenceAction) -> (Result<String, Failure>, Vec<Step>, Duration) {
+    fn device(&self, action: FenceAction) -> FenceConfig {
+        let victim = NodeName::new("lx5").unwrap();
+        FenceConfig {
+            name: "pdu 1".into(),
+            agent: self.folder.0.join("agent"),
+            nodes: vec![victim.clone()],
+            plugs: BTreeMap::from([(victim, "outlet7".into())]),
+            options: BTreeMap::from([("ip".into(), "10.0.0.200".into())]),
+            action,
+            level: 1,
+            timeout: Duration::from_secs(1),
+            retries: 0,
+            delay: Duration::ZERO,
+            delays: BTreeMap::new(),
+        }
+    }
+
+    fn ask(&self, node: &mut Node, ask: FenceAsk, device: FenceConfig) -> Answered {
         let id = RunId(900);
         let victim = NodeName::new("lx5").unwrap();
-        node.hands().fence(FenceRun {
-            id,
-            victim: victim.clone(),
-            device: Arc::new(FenceConfig {
-                name: "pdu 1".into(),
-                agent: self.folder.0.join("agent"),
-                nodes: vec![victim.clone()],
-                plugs: BTreeMap::from([(victim, "outlet7".into())]),
-                options: BTreeMap::from([("ip".into(), "10.0.0.200".into())]),
-                action,
-                timeout: Duration::from_secs(1),
-            }),
-        });
         let begun = Instant::now();
-        let report = node.wait(Duration::from_secs(10), |r| matches!(r, Report::Fenced { .. }));
+        node.hands().fence(FenceRun { id, ask, victim, device: Arc::new(device) });
+        let report = node.wait(Duration::from_secs(30), |r| matches!(r, Report::Fenced { .. }));
         match report {
             Some(Report::Fenced { id: found, result, steps }) if found == id => {
                 (result, steps, begun.elapsed())
@@ -72,7 +77,13 @@ impl Switch {
             other => panic!("{other:?}"),
         }
     }
+
+    fn cut(&self, node: &mut Node) -> Answered {
+        self.ask(node, FenceAsk::Cut, self.device(FenceAction::Reboot))
+    }
 }
+
+type Answered = (Result<FenceFound, Failure>, Vec<Step>, Duration);
 
 const HONEST: &str = "case $action in
     on|off) echo $action > $state; exit 0;;
@@ -81,12 +92,18 @@ esac
 exit 1";
 
 #[test]
-fn reboot_is_off_confirmed_and_then_on_in_the_background() {
+fn a_cut_is_confirmed_by_the_status_and_the_power_comes_back_when_it_is_asked_for() {
     let (mut node, switch) = (Node::new(), Switch::new(HONEST));
-    let (result, steps, _) = switch.fence(&mut node, FenceAction::Reboot);
-    assert_eq!(result, Ok("pdu 1".into()), "{steps:#?}");
-    eventually("the power is on again", || switch.state() == "on");
-    assert_eq!(switch.actions(), ["status", "off", "status", "on"]);
+    let (result, steps, _) = switch.cut(&mut node);
+    assert_eq!(result, Ok(FenceFound::Cut), "{steps:#?}");
+    assert_eq!(switch.actions(), ["status", "off", "status"]);
+    let off = switch.ask(&mut node, FenceAsk::Check, switch.device(FenceAction::Reboot)).0;
+    assert_eq!((off, switch.state().as_str()), (Ok(FenceFound::WasOff), "off"));
+    let on = switch.ask(&mut node, FenceAsk::Restore, switch.device(FenceAction::Reboot)).0;
+    assert_eq!((on, switch.state().as_str()), (Ok(FenceFound::Restored), "on"));
+    let off = switch.ask(&mut node, FenceAsk::Check, switch.device(FenceAction::Reboot)).0;
+    assert!(off.unwrap_err().reason.contains("does not say that lx5 is off"));
+    assert_eq!(switch.actions(), ["status", "off", "status", "status", "on", "status"]);
     let log = switch.log();
     for line in ["ip=10.0.0.200", "nodename=lx5", "plug=outlet7", "port=outlet7"] {
         assert!(log.contains(line), "{log}");
@@ -94,27 +111,44 @@ fn reboot_is_off_confirmed_and_then_on_in_the_background() {
 }
 
 #[test]
-fn off_stays_off() {
+fn a_node_that_is_off_already_is_fenced_without_a_cut() {
     let (mut node, switch) = (Node::new(), Switch::new(HONEST));
-    switch.fence(&mut node, FenceAction::Off).0.unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!((switch.state().as_str(), switch.actions().len()), ("off", 3));
+    std::fs::write(switch.folder.0.join("state"), "off").unwrap();
+    assert_eq!(switch.cut(&mut node).0, Ok(FenceFound::WasOff));
+    assert_eq!(switch.actions(), ["status"]);
 }
 
 #[test]
-fn a_node_that_is_off_already_is_fenced_and_stays_off() {
+fn a_device_waits_before_it_cuts_the_node_that_is_to_have_a_start() {
     let (mut node, switch) = (Node::new(), Switch::new(HONEST));
-    std::fs::write(switch.folder.0.join("state"), "off").unwrap();
-    switch.fence(&mut node, FenceAction::Reboot).0.unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    assert_eq!(switch.actions(), ["status"]);
+    let waits = Duration::from_millis(400);
+    let mut device = switch.device(FenceAction::Off);
+    device.delays = BTreeMap::from([(NodeName::new("lx5").unwrap(), waits)]);
+    let (result, _, took) = switch.ask(&mut node, FenceAsk::Cut, device);
+    assert_eq!(result, Ok(FenceFound::Cut));
+    assert!(took >= waits, "{took:?}");
+}
+
+#[test]
+fn a_device_that_fails_is_tried_again_as_often_as_configured() {
+    let second = "case $action in
+        off) [ -e $state.tried ] && echo off > $state; touch $state.tried; exit 0;;
+        status) [ $(cat $state) = off ] && exit 2; exit 0;;
+    esac";
+    let (mut node, switch) = (Node::new(), Switch::new(second));
+    let mut device = switch.device(FenceAction::Off);
+    device.retries = 1;
+    let (result, steps, _) = switch.ask(&mut node, FenceAsk::Cut, device);
+    assert_eq!(result, Ok(FenceFound::Cut), "{steps:#?}");
+    assert!(steps.iter().any(|s| s.what.contains("tried again")), "{steps:#?}");
+    assert_eq!(switch.actions().iter().filter(|a| *a == "off").count(), 2);
 }
 
 #[test]
 fn off_that_exits_0_without_effect_is_not_believed() {
     let lies = "case $action in status) exit 0;; off) exit 0;; esac; exit 1";
     let (mut node, switch) = (Node::new(), Switch::new(lies));
-    let (result, ..) = switch.fence(&mut node, FenceAction::Reboot);
+    let (result, ..) = switch.cut(&mut node);
     let failure = result.unwrap_err();
     assert!(failure.reason.contains("did not confirm that lx5 is off"), "{failure:?}");
     assert!(!switch.actions().contains(&"on".to_owned()));
@@ -124,7 +158,7 @@ fn off_that_exits_0_without_effect_is_not_believed() {
 fn an_agent_that_hangs_is_a_failure_in_bounded_time() {
     let hangs = "case $action in status) exit 0;; esac; trap '' TERM; sleep 300 & sleep 300";
     let (mut node, switch) = (Node::new(), Switch::new(hangs));
-    let (result, _, took) = switch.fence(&mut node, FenceAction::Reboot);
+    let (result, _, took) = switch.cut(&mut node);
     assert!(result.is_err());
     assert!(took < Duration::from_secs(5), "{took:?}");
     assert_eq!(node.hands().hung(), 0);
@@ -137,7 +171,7 @@ fn a_device_that_is_slow_to_switch_off_is_asked_until_it_has() {
         status) [ $(cat $state) = off ] && exit 2; exit 0;;
     esac";
     let (mut node, switch) = (Node::new(), Switch::new(slow));
-    let (result, steps, _) = switch.fence(&mut node, FenceAction::Off);
+    let (result, steps, _) = switch.cut(&mut node);
     assert!(result.is_ok(), "{steps:#?}");
 }
 
@@ -145,6 +179,6 @@ fn a_device_that_is_slow_to_switch_off_is_asked_until_it_has() {
 fn an_agent_that_is_not_there_is_named() {
     let (mut node, switch) = (Node::new(), Switch::new(HONEST));
     std::fs::remove_file(switch.folder.0.join("agent")).unwrap();
-    let failure = switch.fence(&mut node, FenceAction::Off).0.unwrap_err();
+    let failure = switch.cut(&mut node).0.unwrap_err();
     assert!(failure.reason.contains("/agent"), "{failure:?}");
 }

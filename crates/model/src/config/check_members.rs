@@ -190,10 +190,11 @@ fn fence_nodes(draft: &Draft, findings: &mut Findings) {
     for fence in &draft.fences {
         let Some(list) = &fence.nodes else { continue };
         known_nodes("nodes", list, draft, findings);
-        for plug in &fence.plugs {
+        let plugs = fence.plugs.iter().map(|plug| ("plugs", plug));
+        for (key, plug) in plugs.chain(fence.delays.iter().map(|node| ("delay", node))) {
             if !list.value.iter().any(|n| n.value == plug.value) {
                 let message =
-                    format!("`plugs` names `{}`, which `nodes` does not", plug.value.escape_debug());
+                    format!("`{key}` names `{}`, which `nodes` does not", plug.value.escape_debug());
                 let help = match nearest_of(&plug.value, list.value.iter()) {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => "add it to `nodes`, or delete it here".to_string(),

@@ -115,6 +115,8 @@ pub(super) struct FenceDraft {
     pub(super) nodes: Option<At<Vec<At<String>>>>,
     /// The keys of `plugs`.
     pub(super) plugs: Vec<At<String>>,
+    /// The keys of `delay`.
+    pub(super) delays: Vec<At<String>>,
     pub(super) config: Option<FenceConfig>,
 }
 

@@ -18,9 +18,6 @@ pub const KILL_TIME: Duration = Duration::from_millis(5);
 /// The same for each unmount. What is not done by the end of the lease ends in a reset of the machine.
 pub const UNMOUNT_TIME: Duration = Duration::from_millis(10);
 
-/// Calls of a fence agent until a node is confirmed off: off, and status.
-const FENCE_CALLS: u32 = 2;
-
 /// What enforces that a lost owner no longer acts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -184,12 +181,10 @@ pub(super) fn round_up_ms(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
 }
 
-/// How long it may take to try every device of a node once; `None` when it has none.
+/// How long it may take to try every level of a node's devices once; `None` when it has none.
 fn fence_time(config: &Config, node: &NodeName) -> Option<Duration> {
-    config
-        .fences_of(node)
-        .map(|fence| fence.timeout.saturating_mul(FENCE_CALLS))
-        .reduce(Duration::saturating_add)
+    let levels = config.fence_levels(node);
+    levels.iter().map(|level| level.limit(node)).reduce(Duration::saturating_add)
 }
 
 fn acquire_limit(group: &GroupConfig) -> Duration {

@@ -1,19 +1,13 @@
-//! Reads `[cluster]`, `[[node]]`, `[[witness]]` and `[[fence]]`.
+//! Reads `[cluster]`, `[[node]]` and `[[witness]]`.
 
 use std::time::Duration;
 
-use super::draft::{ClusterDraft, FenceDraft, MemberDraft};
+use super::draft::{ClusterDraft, MemberDraft};
 use super::finding::{Finding, Findings};
 use super::reader::{Reader, Zero};
 use super::tree::{At, Table, Value};
-use super::{DEFAULT_PORT, FenceAction, FenceConfig, NodeConfig, Timers, event, network, scalar, spelling};
+use super::{DEFAULT_PORT, NodeConfig, Timers, event, network, scalar, spelling};
 use crate::ids::NodeName;
-
-/// How long one call of a fence agent may take, unless the configuration says otherwise.
-const FENCE_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Options that Regent itself gives to a fence agent.
-const FENCE_RESERVED: [&str; 4] = ["action", "plug", "port", "nodename"];
 
 const TAKEOVER_HELP: &str = "write \"fast\" (120 ms), \"normal\" (600 ms), \"slow\" (4 s) or a duration in \
                              between, such as \"800ms\"";
@@ -163,38 +157,8 @@ fn unusable(address: std::net::IpAddr) -> Option<(&'static str, &'static str)> {
     }
 }
 
-pub(super) fn fence(table: Table, findings: &mut Findings) -> FenceDraft {
-    let mut reader = Reader::new("[[fence]]", table, findings);
-    let name = reader.need_name("\"power\"");
-    let agent = reader.need_path("agent", "agent", "\"/usr/sbin/fence_ipmilan\"");
-    reader.require("nodes", "[\"lx4\", \"lx5\"]");
-    let nodes = reader.texts("nodes", "[\"lx4\", \"lx5\"]");
-    let plugs = free_table(&mut reader, "plugs", "{ lx4 = \"3\" }", &[]);
-    let options = free_table(&mut reader, "options", "{ ip = \"10.77.0.9\" }", &FENCE_RESERVED);
-    let action = reader.choice("action", &[("reboot", FenceAction::Reboot), ("off", FenceAction::Off)]);
-    let timeout = reader.duration_or("timeout", FENCE_TIMEOUT, "\"20s\"");
-    reader.finish();
-    let named =
-        |texts: &[At<String>]| texts.iter().map(|t| NodeName::new(&t.value).ok()).collect::<Option<Vec<_>>>();
-    let config = (|| {
-        Some(FenceConfig {
-            name: name.as_ref()?.value.clone(),
-            agent: agent?.value,
-            nodes: named(&nodes.as_ref()?.value)?,
-            plugs: plugs
-                .iter()
-                .map(|(node, plug)| Some((NodeName::new(&node.value).ok()?, plug.clone())))
-                .collect::<Option<_>>()?,
-            options: options.iter().map(|(key, value)| (key.value.clone(), value.clone())).collect(),
-            action: action.map_or(FenceAction::Reboot, |a| a.value),
-            timeout,
-        })
-    })();
-    FenceDraft { name, nodes, plugs: plugs.into_iter().map(|(node, _)| node).collect(), config }
-}
-
 /// A table with keys of the user's own; numbers and flags are taken as they are written.
-fn free_table(
+pub(super) fn free_table(
     reader: &mut Reader<'_>,
     key: &'static str,
     example: &str,

@@ -12,7 +12,7 @@ use super::{
     ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, InstanceConfig, LocalTime,
     NetworkConfig, NodeConfig, bind, check_addresses, check_events, check_groups, check_instances,
     check_members, check_networks, check_ports, check_profiles, check_proofs, check_relations, check_storage,
-    check_volumes, event, failback, group, instance, members, monitoring, network, portal, relations, share,
+    check_volumes, event, failback, fence, group, instance, members, monitoring, network, portal, relations, share,
     stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
@@ -85,7 +85,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
         networks: networks.into_iter().map(|t| network::network(t, findings)).collect(),
         nodes: nodes.into_iter().map(|t| members::member("[[node]]", t, findings)).collect(),
         witnesses: witnesses.into_iter().map(|t| members::member("[[witness]]", t, findings)).collect(),
-        fences: fences.into_iter().map(|t| members::fence(t, findings)).collect(),
+        fences: fences.into_iter().map(|t| fence::fence(t, findings)).collect(),
         groups: groups.into_iter().map(|t| group::group(t, findings)).collect(),
         instances: instances.into_iter().map(|t| instance::instance(t, findings)).collect(),
         events: events.into_iter().map(|t| event::event("[[event]]", t, findings)).collect(),

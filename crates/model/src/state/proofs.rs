@@ -32,9 +32,9 @@ impl State {
                     ))
                 }
             }
-            // L: a fence proof names one incarnation and a request made after it was known.
+            // A fence proof names one incarnation and a request made after it was known: all devices of one level.
             Proof::Fenced { device } => match self.fence_requests.get(&about) {
-                Some(request) if &request.device == device => Ok(()),
+                Some(request) if &request.words() == device => Ok(()),
                 _ => Err(format!("nobody asked {device} to cut {about}")),
             },
             _ => Err(format!("{} is no proof of a node's end", proof.word())),

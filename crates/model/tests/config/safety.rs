@@ -77,8 +77,8 @@ fn the_guarantee_of_each_group_names_its_class_proofs_and_worst_case() {
         (said[0].class, said[0].proofs.as_slice()),
         (Guarantee::Fenced, &["released", "rebooted", "fenced"][..])
     );
-    // Noticed after promise_begins (450.9 ms), then off and status, 20 s each.
-    assert_eq!(said[0].worst_case.map(|d| d.as_millis()), Some(40_451));
+    // Noticed after promise_begins (450.9 ms), then status, off and status, 20 s each.
+    assert_eq!(said[0].worst_case.map(|d| d.as_millis()), Some(60_451));
     assert_eq!(said[1].class, Guarantee::Kernel);
     assert_eq!(said[1].proofs, ["released", "rebooted", "lease-ended"]);
     // The lease on the fastest clock (601.2 ms), and a heartbeat for the commit.
@@ -115,6 +115,31 @@ fn the_class_of_a_group_follows_from_what_it_holds_and_from_the_kernels_of_its_n
     assert_eq!(served.class, Guarantee::Guard);
     assert!(served.sentence.ends_with("but not for its processes"), "{}", served.sentence);
     assert_eq!(of(&format!("needs = [\"fenced\"]\n{address}"), &["lx5"]).class, Guarantee::Fenced);
+}
+
+#[test]
+fn the_worst_case_of_fencing_is_the_sum_of_its_levels_each_as_long_as_its_slowest_device() {
+    let second = "\n[[fence]]\nname = \"b\"\nagent = \"/b\"\nnodes = [\"lx4\"]\ntimeout = \"2s\"\nretries = 1\n";
+    let third =
+        "\n[[fence]]\nname = \"c\"\nagent = \"/c\"\nnodes = [\"lx4\"]\nlevel = 2\ntimeout = \"1s\"\n";
+    let of = |more: &str| guarantees(&good(&format!("{GOOD}{second}{third}{more}")))[0].worst_case.unwrap();
+    // Beside the first device of 20 s; then each of the two is asked again; then the second level.
+    assert_eq!(of("").as_millis(), 451 + 60_000 + 20_000 + 3_000);
+    assert_eq!(of("delay = { lx4 = \"7s\" }\n").as_millis(), 451 + 60_000 + 20_000 + 3_000 + 7_000);
+    let levels = good(&format!("{GOOD}{second}{third}"));
+    let lx4 = regent_model::NodeName::new("lx4").unwrap();
+    let found: Vec<_> = levels.fence_levels(&lx4).iter().map(|l| (l.level, l.devices.len())).collect();
+    assert_eq!(found, [(1, 2), (2, 1)]);
+}
+
+#[test]
+fn a_level_a_delay_and_a_node_of_a_delay_are_checked() {
+    let fence = |more: &str| with(FENCE, &format!("{FENCE}{more}\n"));
+    refused(&fence("level = 0"), "0", "`level`", "1");
+    refused(&fence("delay = { lx4 = \"soon\" }"), "lx4", "no duration", "delay = {");
+    refused(&fence("delay = { lx9 = \"2s\" }"), "lx9", "`delay` names `lx9`", "lx");
+    good(&fence("delay = { lx4 = \"2s\", lx5 = \"0s\" }"));
+    good(&fence("delay = \"0s\"\nretries = 2\nlevel = 9"));
 }
 
 #[test]

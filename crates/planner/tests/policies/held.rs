@@ -91,3 +91,12 @@ fn a_group_runs_on_as_it_was_acquired_and_another_node_gets_what_is_configured()
         "up lx4\nup lx5\napply 10.77.0.100 10.77.0.110\napply \"lx4\",\"lx5\" \"lx5\"\nup lx4\napply \"g\" \"h\""
     ));
 }
+
+#[test]
+fn a_held_group_that_is_moved_by_an_operator_is_fenced_and_taken_over_though_its_owner_is_silent() {
+    let disk = "\n[[group.filesystem]]\ndevice = \"/dev/san0\"\nmount = \"/srv\"\ntype = \"ext4\"\n";
+    insta::assert_snapshot!(story(
+        &format!("{}{disk}", with("\"cascading\"")),
+        "up lx4\nup lx5\nhold g\nsilent lx4\npromised lx4\nmove g lx5\nfence confirms lx4"
+    ));
+}

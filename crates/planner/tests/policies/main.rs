@@ -224,3 +224,22 @@ fn an_entry_that_cites_a_withdrawn_promise_does_nothing() {
     assert!(told.ends_with("[Void(\"1 of 3 voters promised: no majority for 1/1\")]\n"), "{told}");
     assert!(!state.is_ended(about));
 }
+
+#[test]
+fn when_a_level_of_fence_devices_fails_the_next_is_tried_by_another_node_and_a_lost_operator_is_replaced() {
+    let feeds = "\n[[fence]]\nname = \"feed-b\"\nagent = \"/usr/sbin/fence_lab\"\nnodes = [\"lx4\"]\n";
+    let bmc =
+        "\n[[fence]]\nname = \"bmc\"\nagent = \"/usr/sbin/fence_lab\"\nnodes = [\"lx4\"]\nlevel = 2\n";
+    insta::assert_snapshot!(story(
+        &format!("{}{feeds}{bmc}", with_disk()),
+        "up lx4
+         up lx5
+         silent lx4
+         promised lx4
+         fence fails lx4
+         fence fails lx4
+         fence fails lx4
+         silent lx5
+         fence confirms lx4"
+    ));
+}

@@ -115,7 +115,9 @@ impl Story {
                 }
             }
             ["fence", "confirms", node] => {
-                self.view.fenced.insert(self.life(node), "switch".into());
+                let about = self.life(node);
+                let devices = self.state.fence_requests.get(&about).map_or("switch".into(), |r| r.words());
+                self.view.fenced.insert(about, devices);
             }
             ["fence", "fails", node] => {
                 self.view.fence_failed.insert(self.life(node));
@@ -268,7 +270,8 @@ impl Story {
             Change::Reboots(about) => format!("{} is to be rebooted", node(&about.node)),
             Change::FailedOn(group, id, why) => format!("{group} failed on {}: {why}", node(id)),
             Change::FenceRequested(about, r) => {
-                format!("{} is to cut {}, operated by {}", r.device, node(&about.node), node(&r.by))
+                let to = if r.devices.len() > 1 { "are to" } else { "is to" };
+                format!("{} {to} cut {}, operated by {}", r.words(), node(&about.node), node(&r.by))
             }
             _ => return None,
         })

@@ -1,0 +1,180 @@
+//! Fence devices: reading `[[fence]]`, and the order in which a node's devices are tried.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::draft::FenceDraft;
+use super::finding::{Finding, Findings};
+use super::members::free_table;
+use super::reader::{Reader, Zero};
+use super::tree::{At, Table};
+use super::{Config, scalar};
+use crate::ids::NodeName;
+
+/// How long one call of a fence agent may take, unless the configuration says otherwise.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Calls of a fence agent until a node is confirmed off: status, off, and status until it says off.
+const CALLS: u32 = 3;
+
+/// Options that Regent itself gives to a fence agent.
+const RESERVED: [&str; 4] = ["action", "plug", "port", "nodename"];
+
+/// What a fence device does to a node that must be gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FenceAction {
+    /// Off, confirmed, and on again if it was on.
+    Reboot,
+    /// Off, confirmed; a person brings it back.
+    Off,
+}
+
+/// A fence device: an executable that speaks the fence agent interface (options as `key=value` lines on its
+/// standard input; actions `status`, `off`, `on`; for `status` exit 0 is on and 2 is off).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FenceConfig {
+    /// The device's name.
+    pub name: String,
+    /// The executable.
+    pub agent: PathBuf,
+    /// The nodes it can cut.
+    pub nodes: Vec<NodeName>,
+    /// What the device calls a node (`plug`), where it differs from the node's name.
+    pub plugs: BTreeMap<NodeName, String>,
+    /// Further options for the agent.
+    pub options: BTreeMap<String, String>,
+    /// What to do.
+    pub action: FenceAction,
+    /// When it is tried: all devices of a node's lowest level together, those of the next when that fails.
+    pub level: u8,
+    /// How long one call of the agent may take.
+    pub timeout: Duration,
+    /// How many more times it is tried before it, and with it its level, has failed.
+    pub retries: u32,
+    /// What it waits before it cuts a node that [`Self::delays`] does not name.
+    pub delay: Duration,
+    /// What it waits before it cuts these nodes.
+    pub delays: BTreeMap<NodeName, Duration>,
+}
+
+impl FenceConfig {
+    /// What it waits before it cuts `victim`.
+    #[must_use]
+    pub fn delay_of(&self, victim: &NodeName) -> Duration {
+        self.delays.get(victim).copied().unwrap_or(self.delay)
+    }
+
+    /// The longest that it may take until it has confirmed that `victim` is off, or has failed.
+    #[must_use]
+    pub fn limit(&self, victim: &NodeName) -> Duration {
+        let tries = CALLS.saturating_mul(self.retries.saturating_add(1));
+        self.delay_of(victim).saturating_add(self.timeout.saturating_mul(tries))
+    }
+}
+
+/// The devices of one level of a node: together they cut it off, and each must confirm.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FenceLevel<'a> {
+    /// Its number.
+    pub level: u8,
+    /// Its devices, in the order of the file; at least one.
+    pub devices: Vec<&'a Arc<FenceConfig>>,
+}
+
+impl FenceLevel<'_> {
+    /// The longest that it may take until `victim` is confirmed off, or the level has failed. The devices work at
+    /// the same time; where there are several, each is asked once more when all are through.
+    #[must_use]
+    pub fn limit(&self, victim: &NodeName) -> Duration {
+        let most = |of: &dyn Fn(&FenceConfig) -> Duration| {
+            self.devices.iter().map(|device| of(device)).max().unwrap_or_default()
+        };
+        let again = if self.devices.len() > 1 { most(&|device| device.timeout) } else { Duration::ZERO };
+        most(&|device| device.limit(victim)).saturating_add(again)
+    }
+}
+
+impl Config {
+    /// The fence devices that can cut `node`, in the order of the file.
+    pub fn fences_of<'a>(&'a self, node: &'a NodeName) -> impl Iterator<Item = &'a Arc<FenceConfig>> {
+        self.fences.iter().filter(move |f| f.nodes.contains(node))
+    }
+
+    /// The levels of fence devices of `node`, in the order in which they are tried.
+    #[must_use]
+    pub fn fence_levels(&self, node: &NodeName) -> Vec<FenceLevel<'_>> {
+        let mut levels: BTreeMap<u8, Vec<&Arc<FenceConfig>>> = BTreeMap::new();
+        for device in self.fences.iter().filter(|f| f.nodes.contains(node)) {
+            levels.entry(device.level).or_default().push(device);
+        }
+        levels.into_iter().map(|(level, devices)| FenceLevel { level, devices }).collect()
+    }
+}
+
+/// Reads a `[[fence]]`.
+pub(super) fn fence(table: Table, findings: &mut Findings) -> FenceDraft {
+    let mut reader = Reader::new("[[fence]]", table, findings);
+    let name = reader.need_name("\"power\"");
+    let agent = reader.need_path("agent", "agent", "\"/usr/sbin/fence_ipmilan\"");
+    reader.require("nodes", "[\"lx4\", \"lx5\"]");
+    let nodes = reader.texts("nodes", "[\"lx4\", \"lx5\"]");
+    let plugs = free_table(&mut reader, "plugs", "{ lx4 = \"3\" }", &[]);
+    let options = free_table(&mut reader, "options", "{ ip = \"10.77.0.9\" }", &RESERVED);
+    let action = reader.choice("action", &[("reboot", FenceAction::Reboot), ("off", FenceAction::Off)]);
+    let level = reader.number("level", 1..=9, "1").map_or(1, |l| l.value);
+    let timeout = reader.duration_or("timeout", TIMEOUT, "\"20s\"");
+    let retries = reader.number("retries", 0..=10, "1").map_or(0, |r| r.value);
+    let (delay, delays) = delay(&mut reader);
+    reader.finish();
+    let named =
+        |texts: &[At<String>]| texts.iter().map(|t| NodeName::new(&t.value).ok()).collect::<Option<Vec<_>>>();
+    let config = (|| {
+        Some(FenceConfig {
+            name: name.as_ref()?.value.clone(),
+            agent: agent?.value,
+            nodes: named(&nodes.as_ref()?.value)?,
+            plugs: plugs
+                .iter()
+                .map(|(node, plug)| Some((NodeName::new(&node.value).ok()?, plug.clone())))
+                .collect::<Option<_>>()?,
+            options: options.iter().map(|(key, value)| (key.value.clone(), value.clone())).collect(),
+            action: action.map_or(FenceAction::Reboot, |a| a.value),
+            level: u8::try_from(level).unwrap_or(u8::MAX),
+            timeout,
+            retries,
+            delay,
+            delays: delays
+                .iter()
+                .map(|(node, delay)| Some((NodeName::new(&node.value).ok()?, *delay)))
+                .collect::<Option<_>>()?,
+        })
+    })();
+    let plugs = plugs.into_iter().map(|(node, _)| node).collect();
+    FenceDraft { name, nodes, plugs, delays: delays.into_iter().map(|(node, _)| node).collect(), config }
+}
+
+/// `delay`: one duration, or one for each of some nodes.
+fn delay(reader: &mut Reader<'_>) -> (Duration, Vec<(At<String>, Duration)>) {
+    const EXAMPLE: &str = "{ lx4 = \"2s\" }";
+    if !reader.is_table("delay") {
+        let all = reader.duration("delay", Zero::Allowed, "\"2s\"");
+        return (all.map_or(Duration::ZERO, |d| d.value), Vec::new());
+    }
+    let mut delays = Vec::new();
+    for (node, text) in free_table(reader, "delay", EXAMPLE, &[]) {
+        match scalar::duration(&text) {
+            Ok(delay) => delays.push((node, delay)),
+            Err(_) => {
+                let message = format!("`delay.{}` is no duration: {:?}", node.value.escape_debug(), text);
+                let finding = Finding::error(&node.span, message).help(format!("write delay = {EXAMPLE}"));
+                reader.findings.add(finding);
+            }
+        }
+    }
+    (Duration::ZERO, delays)
+}
