@@ -50,8 +50,7 @@ pub(crate) fn operate(inner: &Arc<Inner>, run: &FenceRun, job: &Job) -> Result<F
 
 /// Asks the device whether `victim` has power. What makes its answer worthless, if anything, in one line.
 pub(crate) fn doubt(inner: &Arc<Inner>, device: &Arc<FenceConfig>, victim: &NodeName) -> Option<String> {
-    let run =
-        FenceRun { id: RunId(0), ask: FenceAsk::Check, victim: victim.clone(), device: device.clone() };
+    let run = FenceRun { id: RunId(0), ask: FenceAsk::Check, victim: victim.clone(), device: device.clone() };
     let job = Job::new(format!("looking at {}", device.name), device.timeout + OVERHEAD);
     let shown = format!("the fence device {} cannot tell whether {victim} has power", device.name);
     match (Device { inner, run: &run }).call("status", &job, job.until(device.timeout)) {

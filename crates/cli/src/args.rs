@@ -10,6 +10,7 @@ use clap_complete::Shell;
 pub use crate::args_access::TokenArgs;
 pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
 pub use crate::args_events::EventsArgs;
+use crate::args_fence::FenceArgs;
 pub use crate::args_group::{ApplicationCommand, GroupCommand, SimulateArgs};
 pub use crate::args_instance::{CcontrolArgs, InstanceArgs, InstanceCommand};
 use crate::args_lab::LabArgs;
@@ -248,6 +249,8 @@ Examples:
         #[command(subcommand)]
         verb: NodeCommand,
     },
+    /// Show, ask, test and operate the devices that cut a node's power
+    Fence(FenceArgs),
     /// The administration shell that Red Hat Cluster Manager had; also as `cluadmin`, by a link of that name
     #[command(
         version = regent_node::version(),

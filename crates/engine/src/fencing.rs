@@ -7,13 +7,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use regent_model::{Moment, NodeName};
 use regent_model::action::{FenceAsk, FenceFound, FenceRun, RunId};
 use regent_model::config::{FenceAction, FenceConfig};
 use regent_model::ids::IncarnationOf;
 use regent_model::journal::Level;
 use regent_model::mutants::{Condition, off};
 use regent_model::state::FenceRequest;
+use regent_model::{Moment, NodeName};
 
 use crate::engine::Engine;
 use crate::io::PeerMessage;

@@ -258,7 +258,13 @@ impl Engine {
         (Some(downtime), parts)
     }
 
-    fn detection(&self, node: NodeId, at: Duration, device: Option<&FenceRequest>, measured: &Measured<'_>) -> Part {
+    fn detection(
+        &self,
+        node: NodeId,
+        at: Duration,
+        device: Option<&FenceRequest>,
+        measured: &Measured<'_>,
+    ) -> Part {
         let who = self.state.name_of(node);
         match device {
             Some(device) => {

@@ -118,13 +118,8 @@ impl Variant {
             Self::AddressFast | Self::AddressNormal | Self::AddressSlow | Self::Growing => {
                 text += &group("web", &["lx4", "lx5"], "cascading", "", 100);
             }
-            Self::Fenced => {
-                text += FENCE;
-                text += &group("db", &["lx4", "lx5"], "cascading", "needs = [\"fenced\"]", 100);
-                text += &storage("sda");
-            }
-            Self::Levels => {
-                text += FEEDS;
+            Self::Fenced | Self::Levels => {
+                text += if self == Self::Levels { FEEDS } else { FENCE };
                 text += &group("db", &["lx4", "lx5"], "cascading", "needs = [\"fenced\"]", 100);
                 text += &storage("sda");
             }

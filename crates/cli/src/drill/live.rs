@@ -13,7 +13,6 @@ use regent_api::{Registry, Status};
 use regent_model::NodeName;
 use regent_model::config::{Config, Finding, Severity};
 
-use super::device;
 use super::in_lab::{in_touch, move_group};
 use super::parse::finding;
 use super::plan::{Act, Step};
@@ -21,6 +20,7 @@ use super::probe::Probes;
 use super::runner::Stage;
 use super::series::Series;
 use crate::client::{self, Client};
+use crate::fence::device;
 use crate::screen::complain;
 use crate::trouble::{Result, Trouble};
 
@@ -120,9 +120,13 @@ impl<'a> LiveStage<'a> {
         };
         match act {
             Act::Fail { node, .. } => {
-                let device = device::of(self.config, node).map(|d| d.name.clone()).unwrap_or_default();
+                let levels = device::levels(self.config, node).unwrap_or_default();
+                let (devices, cut) = match levels.first() {
+                    Some(level) if level.devices.len() > 1 => (device::words(level), "cut"),
+                    level => (level.map(device::words).unwrap_or_default(), "cuts"),
+                };
                 format!(
-                    "{device} cuts the power of {node}, without a shutdown. Its clients lose {} until the takeover",
+                    "{devices} {cut} the power of {node}, without a shutdown. Its clients lose {} until the takeover",
                     owned(node)
                 )
             }
@@ -157,9 +161,10 @@ impl<'a> LiveStage<'a> {
     /// What is still broken, and how a person mends it: on a live cluster the drill mends nothing by itself.
     pub(super) fn how_to_mend(&self) -> Vec<String> {
         let one = |node: &NodeName| {
-            let agent = device::of(self.config, node);
-            let by = agent.map(|d| format!("by its fence device {}, or by hand", d.name)).unwrap_or_default();
-            format!("{node} has no power: switch it on {by}; it returns to the cluster when it boots")
+            format!(
+                "{node} has no power: switch it on with `regent fence on {node}`, or by hand; it returns to the \
+                 cluster when it boots"
+            )
         };
         self.off.iter().map(one).collect()
     }
@@ -217,12 +222,12 @@ impl Stage for LiveStage<'_> {
     fn act(&mut self, act: &Act) -> Result<String> {
         match act {
             Act::Fail { node, .. } => {
-                let device = device::of(self.config, node)?;
+                device::levels(self.config, node)?;
                 self.off.insert(node.clone());
-                device::off(device, node)
+                device::off(self.config, node)
             }
             Act::Return(node) => {
-                let done = device::on(device::of(self.config, node)?, node)?;
+                let done = device::on(self.config, node)?;
                 self.off.remove(node);
                 Ok(done)
             }

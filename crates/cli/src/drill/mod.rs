@@ -1,7 +1,6 @@
 //! `regent drill`: the guide's test procedure, or a plan of the user's own, run on a lab or on a live cluster.
 
 mod check;
-mod device;
 mod guide;
 mod in_lab;
 mod instance;
@@ -30,6 +29,7 @@ use serde_json::{Value, json};
 
 use crate::args::Global;
 use crate::client::{self, Client};
+use crate::fence::device;
 use crate::paint::Tone;
 use crate::screen::Screen;
 use crate::trouble::{Exit, Result, Trouble};
@@ -321,7 +321,7 @@ impl Drill<'_> {
             live::check_consents(&self.steps, &self.args.yes_i_consent_to, can_be_asked)?;
             for step in &hurt {
                 if let Act::Fail { node, .. } = &step.act {
-                    device::answers(device::of(self.config, node)?, node)?;
+                    device::answers(self.config, node)?;
                 }
             }
         }

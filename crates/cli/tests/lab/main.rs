@@ -21,6 +21,7 @@ mod drill;
 mod events;
 mod everyday;
 mod evidence;
+mod fence;
 mod frozen;
 mod hot_standby;
 mod instances;

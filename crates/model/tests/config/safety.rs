@@ -119,9 +119,9 @@ fn the_class_of_a_group_follows_from_what_it_holds_and_from_the_kernels_of_its_n
 
 #[test]
 fn the_worst_case_of_fencing_is_the_sum_of_its_levels_each_as_long_as_its_slowest_device() {
-    let second = "\n[[fence]]\nname = \"b\"\nagent = \"/b\"\nnodes = [\"lx4\"]\ntimeout = \"2s\"\nretries = 1\n";
-    let third =
-        "\n[[fence]]\nname = \"c\"\nagent = \"/c\"\nnodes = [\"lx4\"]\nlevel = 2\ntimeout = \"1s\"\n";
+    let second =
+        "\n[[fence]]\nname = \"b\"\nagent = \"/b\"\nnodes = [\"lx4\"]\ntimeout = \"2s\"\nretries = 1\n";
+    let third = "\n[[fence]]\nname = \"c\"\nagent = \"/c\"\nnodes = [\"lx4\"]\nlevel = 2\ntimeout = \"1s\"\n";
     let of = |more: &str| guarantees(&good(&format!("{GOOD}{second}{third}{more}")))[0].worst_case.unwrap();
     // Beside the first device of 20 s; then each of the two is asked again; then the second level.
     assert_eq!(of("").as_millis(), 451 + 60_000 + 20_000 + 3_000);

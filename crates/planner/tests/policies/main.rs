@@ -228,8 +228,7 @@ fn an_entry_that_cites_a_withdrawn_promise_does_nothing() {
 #[test]
 fn when_a_level_of_fence_devices_fails_the_next_is_tried_by_another_node_and_a_lost_operator_is_replaced() {
     let feeds = "\n[[fence]]\nname = \"feed-b\"\nagent = \"/usr/sbin/fence_lab\"\nnodes = [\"lx4\"]\n";
-    let bmc =
-        "\n[[fence]]\nname = \"bmc\"\nagent = \"/usr/sbin/fence_lab\"\nnodes = [\"lx4\"]\nlevel = 2\n";
+    let bmc = "\n[[fence]]\nname = \"bmc\"\nagent = \"/usr/sbin/fence_lab\"\nnodes = [\"lx4\"]\nlevel = 2\n";
     insta::assert_snapshot!(story(
         &format!("{}{feeds}{bmc}", with_disk()),
         "up lx4
