@@ -11,6 +11,10 @@ use regent_model::action::{Failure, FenceAsk, FenceFound, FenceRun, RunId};
 use regent_model::config::{FenceConfig, duration_text};
 use regent_model::journal::Level;
 
+mod metadata;
+
+use metadata::Metadata;
+
 use crate::cgroup::Folder;
 use crate::command::{self, Command, Ended, Finished, Program};
 use crate::hands::{Inner, failure};
@@ -21,6 +25,8 @@ const IS_OFF: i32 = 2;
 /// Some devices say "off" before it is, or a moment after: asked again with this pause.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
+/// What an agent is asked for to hear about itself.
+const METADATA: &str = "metadata";
 /// How often is asked, while waiting, whether it is still wanted.
 const WAIT_STEP: Duration = Duration::from_millis(50);
 /// Beyond the calls of the agent.
@@ -78,6 +84,22 @@ fn wait(job: &Job, delay: Duration) -> Result<(), Failure> {
         }
         std::thread::sleep(left.min(WAIT_STEP));
     }
+}
+
+/// What of a device's configuration does not fit what its agent says about itself. Agents that say nothing about
+/// themselves are taken as they are.
+pub(crate) fn misfits(inner: &Arc<Inner>, device: &Arc<FenceConfig>) -> Vec<String> {
+    let Some(victim) = device.nodes.first().cloned() else { return Vec::new() };
+    let run = FenceRun { id: RunId(0), ask: FenceAsk::Check, victim, device: device.clone() };
+    let job = Job::new(format!("asking {} about itself", device.name), device.timeout + OVERHEAD);
+    let asked = Device { inner, run: &run };
+    let said = asked.call(METADATA, &job, job.until(device.timeout));
+    if !said.is_ok_and(|said| said.ended.is_success()) {
+        return Vec::new();
+    }
+    // It is longer than what is kept of an output in memory.
+    let text = std::fs::read(asked.output_of(METADATA)).unwrap_or_default();
+    Metadata::read(&String::from_utf8_lossy(&text)).map_or_else(Vec::new, |m| m.doubts(device))
 }
 
 fn note(job: &Job, what: &str) {
@@ -159,15 +181,21 @@ impl Device<'_> {
             input: Some(&input),
             hung: rustix::process::Signal::KILL,
         };
-        let output =
-            self.inner.run_dir.join("output").join(FOLDER).join(folder_name(&device.name)).join(action);
+        let output = self.output_of(action);
         job.now_doing(&format!("asking {} for {action} of {}", device.name, self.run.victim));
-        let finished = command::run(&command, &folder, &output, until, job)
+        let mut finished = command::run(&command, &folder, &output, until, job)
             .map_err(|e| Failure::because(format!("fence device {}: {action}: {e}", device.name)))?;
+        finished.output = without_secrets(device, finished.output);
         let level = if finished.ended == Ended::TimedOut { Level::Warning } else { Level::Step };
         let what = format!("{}: {action} of {} {}", device.name, self.run.victim, finished.ended.in_words());
         job.record(level, what, finished.took, finished.output.clone());
         Ok(finished)
+    }
+
+    /// Where the output of the last such call is.
+    fn output_of(&self, action: &str) -> std::path::PathBuf {
+        let name = folder_name(&self.run.device.name);
+        self.inner.run_dir.join("output").join(FOLDER).join(name).join(action)
     }
 
     /// The options, one a line; ours come last, for the last one counts.
@@ -221,6 +249,14 @@ fn options(configured: &BTreeMap<String, String>, ours: &[(&str, &str)]) -> Resu
         let _ = writeln!(text, "{key}={value}");
     }
     Ok(text)
+}
+
+/// The output of an agent is told and kept; one that is talkative repeats what it was given.
+fn without_secrets(device: &FenceConfig, output: String) -> String {
+    const SECRET: [&str; 5] = ["passw", "secret", "token", "community", "_pass"];
+    let secret = |key: &str| !key.ends_with("_script") && SECRET.iter().any(|word| key.contains(word));
+    let values = device.options.iter().filter(|(key, value)| secret(key) && !value.is_empty());
+    values.fold(output, |text, (_, value)| text.replace(value.as_str(), "[hidden]"))
 }
 
 /// A device's name is free text; a folder's is not.

@@ -72,6 +72,7 @@ impl Inspector {
                 doubts.push(format!("the agent of the fence device {} {why}", device.name));
                 continue;
             }
+            doubts.extend(fence::misfits(&self.inner, device));
             let victims = device.nodes.iter().filter(|victim| *victim != me);
             doubts.extend(victims.filter_map(|victim| fence::doubt(&self.inner, device, victim)));
         }

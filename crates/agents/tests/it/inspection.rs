@@ -76,6 +76,20 @@ fn a_fence_agent_that_is_missing_fails_prints_garbage_or_hangs_is_said_before_it
 }
 
 #[test]
+fn what_does_not_fit_the_metadata_of_a_fence_agent_is_said_before_it_is_needed() {
+    let (node, folder) = (Node::new(), Folder::new());
+    let filler = "<parameter name=\"some%d\"><content type=\"string\"/></parameter>\\n";
+    let body = format!(
+        "while read -r line; do case $line in action=metadata) about=1;; esac; done\n[ -z \"$about\" ] && exit 0\n\
+         echo '<resource-agent name=\"x\"><parameters><parameter name=\"ip\" required=\"1\"/>'\n\
+         for n in $(seq 1 400); do printf '{filler}' $n; done\n\
+         echo '</parameters><actions><action name=\"off\"/><action name=\"status\"/></actions></resource-agent>'"
+    );
+    let found = doubts(&node, "lx4", &config(&agent(&folder, &body), "/bin/sleep 300", ""));
+    assert!(found.len() == 1 && found[0].contains("write ip into its options"), "{found:?}");
+}
+
+#[test]
 fn a_node_without_lvm_says_so_where_a_group_has_a_volume() {
     let (node, folder) = (Node::new(), Folder::new());
     let volume = "[[group.volume]]\nvg = \"datavg\"\n";
