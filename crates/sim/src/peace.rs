@@ -7,7 +7,7 @@ use regent_lease::holder::Right;
 use regent_model::GroupName;
 use regent_model::config::{Failback, GroupConfig, ReleaseEnd};
 use regent_model::ids::NodeId;
-use regent_model::state::{NodeMode, Ownership, Phase, State, Tenure};
+use regent_model::state::{Group, NodeMode, Ownership, Phase, State, Tenure};
 
 use crate::body::AppKey;
 use crate::event::Event;
@@ -21,6 +21,10 @@ use crate::time::{MS, Ns, S};
 const LOOK_EVERY: Ns = 250 * MS;
 /// How long everything must go on to run before a run is believed to have ended well.
 const STAYS: Ns = 3 * S;
+
+fn is_stuck(group: &Group) -> bool {
+    matches!(&group.tenure, Tenure::Owned(o) if matches!(o.phase, Phase::Stuck(_)))
+}
 
 impl Sim {
     /// How long after the last fault everything must run again.
@@ -78,10 +82,12 @@ impl Sim {
         if truth.config_text != text {
             // What was given to somebody meanwhile is free only when nobody runs.
             self.tries += 1;
-            let down: Vec<String> =
-                truth.groups.keys().filter(|_| self.tries > 2).map(ToString::to_string).collect();
-            for group in down {
-                self.ask(asks, Request::Group { group, verb: GroupVerb::Disable });
+            let tries = self.tries;
+            for (name, group) in truth.groups.iter().filter(|_| tries > 2) {
+                // What could not be taken down when it was disabled is taken down once more.
+                let verb =
+                    if is_stuck(group) && !group.enabled { GroupVerb::Restart } else { GroupVerb::Disable };
+                self.ask(asks, Request::Group { group: name.to_string(), verb });
             }
             if self.tries > 3 {
                 self.reboot_what_waits_for_it(&truth);
@@ -94,8 +100,7 @@ impl Sim {
                 self.ask(asks, Request::Group { group: name.to_string(), verb: GroupVerb::Resume });
                 continue;
             }
-            let stuck = matches!(&group.tenure, Tenure::Owned(o) if matches!(o.phase, Phase::Stuck(_)));
-            let verb = if stuck {
+            let verb = if is_stuck(group) {
                 GroupVerb::Restart
             } else if !group.enabled || !group.failed_on.is_empty() || group.parked_on.is_some() {
                 GroupVerb::Enable

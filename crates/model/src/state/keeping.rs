@@ -4,7 +4,7 @@ use crate::action::Resource;
 use crate::config::{Config, GroupConfig, Prefixed, ReleaseEnd};
 use crate::ids::{GroupName, NodeName, ResourceName};
 use crate::mutants::{Condition, off};
-use crate::state::{State, Tenure};
+use crate::state::{Phase, State, Tenure};
 
 impl State {
     /// Whether a configuration leaves to owners what they hold. Their groups may change in it, and be taken out: they go
@@ -36,7 +36,9 @@ impl State {
 
     /// Whether nothing that a definition in force holds is another group's, or a node's, in a new configuration.
     fn stays_its_own(&self, name: &GroupName, held: &GroupConfig, new: &Config) -> Result<(), String> {
-        let owner = self.ownership(name).and_then(|o| self.members.get(&o.owner.node)).map(|m| &m.name);
+        let ownership = self.ownership(name);
+        let owner = ownership.and_then(|o| self.members.get(&o.owner.node)).map(|m| &m.name);
+        let is_stuck = ownership.is_some_and(|o| matches!(o.phase, Phase::Stuck(_)));
         let Some(owner) = owner.filter(|_| !off(Condition::DefinitionInForce)) else { return Ok(()) };
         let others = new.groups.iter().filter(|other| &other.name != name);
         let taken = others.into_iter().find_map(|other| Some((held.shares_with(other, owner)?, &other.name)));
@@ -46,6 +48,9 @@ impl State {
             (None, None) => return Ok(()),
         };
         let (first, anew) = match held.release {
+            ReleaseEnd::Down if is_stuck => {
+                (format!(", then regent group restart {name}, for it is stuck"), format!("restart {name}"))
+            }
             ReleaseEnd::Down => (String::new(), format!("restart {name}")),
             ReleaseEnd::Reboot => (format!(", then reboot {owner}"), format!("move {name}")),
         };
