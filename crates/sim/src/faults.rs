@@ -5,6 +5,7 @@ use regent_model::ids::NodeId;
 use crate::event::Event;
 use crate::guardian::nanoseconds;
 use crate::net::{Manners, NETWORKS, Stopped, Way};
+use crate::rng::Rng;
 use crate::sim::{Sim, Weather};
 use crate::time::{MS, Ns};
 
@@ -57,6 +58,35 @@ pub(crate) enum Fault {
     Wipe(NodeId, Ns),
 }
 
+/// How many kinds of faults [`Sim::choose_fault`] chooses from, each as often as it has numbers there.
+const KINDS: u32 = 41;
+
+/// The kinds of faults that a run is made of. What hides behind one kind shows where that is missing, and what needs
+/// one kind again and again shows where others are.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Mix(u64);
+
+impl Mix {
+    /// Every kind.
+    pub(crate) const ALL: Self = Self((1 << KINDS) - 1);
+
+    /// Every kind, or some of them.
+    pub(crate) fn any(rng: &mut Rng) -> Self {
+        if rng.chance(400) {
+            return Self::ALL;
+        }
+        let each = rng.between(50, 500);
+        let some = (0..KINDS).filter(|_| rng.chance(each)).fold(0, |mix, kind| mix | 1 << kind);
+        if some == 0 { Self::ALL } else { Self(some) }
+    }
+
+    /// One of them.
+    fn choose(self, rng: &mut Rng) -> u32 {
+        let kinds: Vec<u32> = (0..KINDS).filter(|kind| self.0 >> kind & 1 == 1).collect();
+        *rng.pick(&kinds)
+    }
+}
+
 impl Sim {
     /// Chooses the next fault, how long it lasts, and when the one after it comes.
     pub(crate) fn choose_fault(&mut self) {
@@ -79,7 +109,7 @@ impl Sim {
         let node = *self.rng.pick(&nodes);
         let short = self.rng.skewed(5, 1_000) * MS;
         let long = self.rng.skewed(50, 8_000) * MS;
-        let (fault, lasts) = match self.rng.below(41) {
+        let (fault, lasts) = match self.mix.choose(&mut self.rng) {
             0..=3 => (Fault::PowerCut(node), self.rng.skewed(20, 8_000) * MS),
             4 => (Fault::Blackout, long),
             5..=8 => (Fault::KillDaemon(node, self.rng.skewed(30, 8_000) * MS), 0),

@@ -12,6 +12,7 @@ use regent_model::state::{Member, State};
 use regent_model::{GroupName, NodeName};
 
 use crate::event::{Event, Queue, Whose};
+use crate::faults::Mix;
 use crate::guardian::nanoseconds;
 use crate::judge::Judge;
 use crate::machine::Machine;
@@ -87,6 +88,8 @@ pub(crate) struct Sim {
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     pub(crate) net: Net,
     pub(crate) weather: Weather,
+    /// What goes wrong in this run.
+    pub(crate) mix: Mix,
     pub(crate) config: Config,
     /// Every configuration that was ever asked for.
     pub(crate) known: Vec<Config>,
@@ -158,8 +161,11 @@ impl Sim {
             weather.very_late = rng.between(2, 20) * MS;
             weather.sync = (200 * US, rng.between(1, 20) * MS);
         }
+        // Of a stream of its own: a run without it is as it was.
+        let mix = if calm { Mix::ALL } else { Mix::any(&mut Rng::new(seed ^ 0x5357_4152_4D00)) };
         Self {
             now: 0,
+            mix,
             judge: Judge::new(&config),
             founding: (State::founded(config.clone(), text, members), voters),
             rng,
