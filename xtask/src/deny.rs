@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::run;
 
 /// Licences that a dependency may have: any one of them satisfies an `OR`.
-const LICENCES: [&str; 11] = [
+const LICENCES: [&str; 12] = [
     "MIT",
     "Apache-2.0",
     "Apache-2.0 WITH LLVM-exception",
@@ -19,6 +19,7 @@ const LICENCES: [&str; 11] = [
     "Unlicense",
     "Unicode-3.0",
     "MIT-0",
+    "NCSA",
 ];
 
 /// Dependencies that must not come in, and why.

@@ -1,10 +1,11 @@
-//! The habits of the project, each one command: `cargo xtask demo`, `test`, `bench`, `sim`, `torture`, `tidy`, `deny`,
-//! `setup`.
+//! The habits of the project, each one command: `cargo xtask demo`, `test`, `bench`, `sim`, `fuzz`, `torture`, `tidy`,
+//! `deny`, `setup`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a habit speaks to the person who has it")]
 
 mod bench;
 mod deny;
+mod fuzz;
 mod needs;
 mod picture;
 mod run;
@@ -25,6 +26,9 @@ cargo xtask COMMAND
                     takeover times beside keepalived, Pacemaker and the bare system calls (docs/benchmarks.md)
   torture [--minutes N] [--nodes 2..5] [--seed S] [--replay FILE] [--json FILE]
                     the real daemons in the lab, under load and random faults, judged by oracles (docs/reliability.md)
+  fuzz [--seconds N] [--keep] [TARGET...]
+                    look for inputs on which a reader breaks a promise, a minute each (crates/fuzz); --keep adds to
+                    the corpus what reaches code that nothing kept before reached
   tidy              the rules of the house: arrows, lengths, words
   deny              licences and known advisories of the dependencies
   picture           run the demo and draw what it printed: docs/takeover.svg
@@ -42,6 +46,7 @@ fn main() -> ExitCode {
         Some("sim") => tests::simulate(&rest),
         Some("bench") => bench::run(&rest),
         Some("torture") => tests::torture(&rest),
+        Some("fuzz") => fuzz::run(&rest),
         Some("tidy") => tidy::check(),
         Some("deny") => deny::check(),
         Some("picture") => picture::draw(),

@@ -46,6 +46,9 @@ pub(crate) const TESTS: [Need; 25] = [
     Need { what: "/var/lib/dpkg/info/fis-gtm.list", package: "fis-gtm" },
 ];
 
+/// For the search for inputs: its engine is C++.
+pub(crate) const FUZZ: [Need; 1] = [Need { what: "c++", package: "g++" }];
+
 /// For the benchmark: the peers that stand beside Regent. They run in the lab's nodes only.
 pub(crate) const PEERS: [Need; 6] = [
     Need { what: "keepalived", package: "keepalived" },

@@ -22,7 +22,7 @@ const fn floor(name: &'static str, below: &'static [&'static str]) -> Floor {
 }
 
 /// The house, from the ground up.
-pub(crate) const FLOORS: [Floor; 16] = [
+pub(crate) const FLOORS: [Floor; 17] = [
     Floor { pure: true, ..floor("model", &[]) },
     Floor { pure: true, ..floor("planner", &["model"]) },
     Floor { pure: true, ..floor("lease", &["model"]) },
@@ -42,6 +42,7 @@ pub(crate) const FLOORS: [Floor; 16] = [
     Floor { linux: true, prints: true, ..floor("bench", &["model", "api", "agents", "lab"]) },
     Floor { prints: true, ..floor("torture", &["model", "api", "lab"]) },
     Floor { prints: true, ..floor("cli", &["model", "api", "node", "lab"]) },
+    floor("fuzz", &["model", "planner", "lease", "store", "api", "wire", "engine", "node", "cli"]),
 ];
 
 /// Crates that call Linux.

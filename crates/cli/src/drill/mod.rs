@@ -96,6 +96,12 @@ enum Where {
     Live(Client),
 }
 
+/// What is wrong with the text of a plan; any text is read.
+#[must_use]
+pub fn findings(text: &str) -> Vec<Finding> {
+    parse(text).findings
+}
+
 /// `regent drill`; gives the exit code.
 ///
 /// # Errors
