@@ -127,9 +127,7 @@ impl Story {
             ["active", node] => self.mode(node, NodeMode::Active),
             ["stop", node, "graceful"] => self.mode(node, NodeMode::Stopping(StopMode::Graceful)),
             ["stop", node, "takeover"] => self.mode(node, NodeMode::Stopping(StopMode::Takeover)),
-            ["stop", node, "forced"] => {
-                self.mode(node, NodeMode::Stopping(StopMode::Forced));
-            }
+            ["stop", node, "forced"] => self.mode(node, NodeMode::Stopping(StopMode::Forced)),
             ["move", group, node] => {
                 let to = self.id(node);
                 self.commit(Command::Move { group: name(group), to });
