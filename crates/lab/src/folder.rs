@@ -205,14 +205,19 @@ fn open_folder(folder: &Path) -> Result<File> {
 /// # Errors
 /// When the parent cannot be made, and whatever `make` says.
 pub(crate) fn create_beside_others(path: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
-    let with_parent = || path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| make(path));
-    for _taken_away_meanwhile in 0..1000 {
-        match with_parent() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+    use io::ErrorKind::{AlreadyExists, NotFound};
+    for _taken_away_meanwhile in 0..10_000 {
+        // One that was there for `mkdir` and is not for the look after it is said to exist already.
+        match path.parent().map_or(Ok(()), fs::create_dir_all) {
+            Err(error) if matches!(error.kind(), NotFound | AlreadyExists) => continue,
+            other => other?,
+        }
+        match make(path) {
+            Err(error) if error.kind() == NotFound => {}
             other => return other,
         }
     }
-    with_parent()
+    make(path)
 }
 
 /// Where the labs of this machine live.
@@ -245,19 +250,21 @@ mod tests {
     fn a_folder_can_be_made_while_the_last_lab_takes_the_common_one_away() {
         let base = std::env::temp_dir().join(format!("regent-labs-beside-{}", std::process::id()));
         let over = std::sync::atomic::AtomicBool::new(false);
-        std::thread::scope(|scope| {
+        let failed = std::thread::scope(|scope| {
             scope.spawn(|| {
                 while !over.load(std::sync::atomic::Ordering::Relaxed) {
                     let _not_empty_or_not_there = fs::remove_dir(&base);
+                    std::thread::sleep(std::time::Duration::from_micros(20));
                 }
             });
-            for _ in 0..300 {
-                create_beside_others(&base.join("mine"), |path| fs::create_dir(path)).unwrap();
-                fs::remove_dir(base.join("mine")).unwrap();
-            }
+            let mine = base.join("mine");
+            let made = || create_beside_others(&mine, |path| fs::create_dir(path));
+            let failed = (0..300).find_map(|_| made().and_then(|()| fs::remove_dir(&mine)).err());
             over.store(true, std::sync::atomic::Ordering::Relaxed);
+            failed
         });
         let _taken_away_or_not = fs::remove_dir(&base);
+        assert!(failed.is_none(), "{failed:?}");
     }
 
     #[test]
