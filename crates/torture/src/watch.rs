@@ -25,7 +25,7 @@ const ASK_EVERY: Duration = Duration::from_millis(25);
 /// Status is looked at once so often.
 const LOOK_EVERY: Duration = Duration::from_millis(700);
 /// A machine that thaws needs this long until it has noticed that its lease is over, in ns.
-const THAW_NS: u64 = 1_000_000_000;
+const THAW_NS: u64 = 3_000_000_000;
 
 /// The watch of a run.
 pub(crate) struct Watch {

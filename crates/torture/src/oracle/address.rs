@@ -33,7 +33,10 @@ pub(crate) fn judge(group: &str, rounds: &[Round], frozen: &[(String, Window)]) 
     }
     doubles.extend(open);
     for (from, to, nodes) in doubles {
-        let stands = |(name, window): &(String, Window)| nodes.contains(name) && within(&[*window], from, to);
+        // What goes on after the machine woke is nobody's excuse.
+        let stands = |(name, window): &(String, Window)| {
+            nodes.contains(name) && within(&[*window], from, to) && to <= window.1
+        };
         if frozen.iter().any(stands) {
             verdict.excused.push((from, to));
         } else {
@@ -77,6 +80,8 @@ mod tests {
         let double = rounds(&[&["a", "b"], &["a", "b"], &["b"]]);
         let verdict = judge("front", &double, &[("a".into(), (0, 100_000_000))]);
         assert_eq!((verdict.violations.len(), verdict.excused.len()), (0, 1));
+        let goes_on = judge("front", &double, &[("a".into(), (0, 5_000_000))]);
+        assert_eq!(goes_on.violations.len(), 1, "it answers on after it woke");
         let other = judge(
             "front",
             &double,
