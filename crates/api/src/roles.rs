@@ -18,6 +18,31 @@ pub enum Role {
     Admin,
 }
 
+/// What is kept for the record of an order, or of what came of it, in characters.
+pub const WORDS_MAX: usize = 300;
+
+/// These words as they may stand in the record, in a log or on a screen: on one line, without control characters, and cut
+/// to [`WORDS_MAX`] characters, however long they were.
+#[must_use]
+pub fn plain_words(words: &str) -> String {
+    let mut plain = String::new();
+    for (place, c) in words.chars().enumerate() {
+        if place == WORDS_MAX {
+            plain.push_str("...");
+            break;
+        }
+        if c.is_control() || matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}') {
+            plain.extend(c.escape_default());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// What an operator may hand on to the command of an instance's vendor.
+const OPERATORS_WORDS: [&str; 4] = ["nostu", "nouser", "bypass", "stopnoshut"];
+
 /// The roles, the least first.
 pub const ROLES: [Role; 3] = [Role::Viewer, Role::Operator, Role::Admin];
 
@@ -58,6 +83,7 @@ impl Role {
             Self::Admin => &[
                 "apply, and every other change of the configuration; config show with passwords",
                 "node confirm-dead; instance version; token, token revoke",
+                "instance start with a file of settings or EmergencyId=USER,PASSWORD",
             ],
         }
     }
@@ -86,11 +112,14 @@ impl Request {
             | Self::Nodes(
                 NodesAsk::Survey | NodesAsk::Instances | NodesAsk::License { .. } | NodesAsk::Presence { .. },
             ) => Role::Viewer,
-            Self::Group { .. } | Self::Application { .. } | Self::Instance { .. }
-                if !matches!(self, Self::Instance { verb: InstanceVerb::Version { .. }, .. }) =>
-            {
-                Role::Operator
+            // Other words reach the vendor's command, which runs as root: a file of settings runs what stands in it.
+            Self::Instance { verb, words, .. } => {
+                let usual =
+                    |word: &String| OPERATORS_WORDS.iter().any(|known| word.eq_ignore_ascii_case(known));
+                let is_version = matches!(verb, InstanceVerb::Version { .. });
+                if !is_version && words.iter().all(usual) { Role::Operator } else { Role::Admin }
             }
+            Self::Group { .. } | Self::Application { .. } => Role::Operator,
             // What a command is told, or has said, may hold what only its administrator knows.
             Self::Environment { .. }
             | Self::Nodes(
@@ -104,9 +133,13 @@ impl Request {
     }
 
     /// What it orders, in words, for the record of who did what; none of what only looks. It holds no secret, and not the
-    /// text of a configuration.
+    /// text of a configuration, and is one line of at most [`WORDS_MAX`] characters, whatever the request holds.
     #[must_use]
     pub fn order(&self) -> Option<String> {
+        self.ordered().map(|order| plain_words(&order))
+    }
+
+    fn ordered(&self) -> Option<String> {
         let size = |text: &String| format!("a configuration of {} bytes", text.len());
         Some(match self {
             Self::Apply { text, dry_run: false } => format!("apply {}", size(text)),
@@ -125,7 +158,7 @@ impl Request {
             }
             Self::Group { group, verb } => group_order(group, verb),
             Self::Instance { verb: InstanceVerb::Status, .. } => return None,
-            Self::Instance { name, verb, .. } => {
+            Self::Instance { name, verb, words } => {
                 let verb = match verb {
                     InstanceVerb::Start => "start",
                     InstanceVerb::Stop => "stop",
@@ -133,7 +166,12 @@ impl Request {
                     InstanceVerb::Status => "status",
                     InstanceVerb::Version { .. } => "version",
                 };
-                format!("instance {verb} {name}")
+                // What is given a name may be a password.
+                let words = words.iter().map(|word| match word.split_once('=') {
+                    Some((name, _)) => format!(" {name}="),
+                    None => format!(" {word}"),
+                });
+                format!("instance {verb} {name}{}", words.collect::<String>())
             }
             Self::Node { node, verb } => {
                 let node = node.as_deref().unwrap_or("(this node)");
@@ -196,6 +234,14 @@ mod tests {
             (r#"{"apply":{"text":"x","dry_run":false}}"#, Some(Role::Admin)),
             (r#"{"group":{"group":"g","verb":"enable"}}"#, Some(Role::Operator)),
             (r#"{"instance":{"name":"I","verb":"stop"}}"#, Some(Role::Operator)),
+            (
+                r#"{"instance":{"name":"I","verb":"stop","words":["stopnoshut","bypass"]}}"#,
+                Some(Role::Operator),
+            ),
+            (r#"{"instance":{"name":"I","verb":"start","words":["nostu","nouser"]}}"#, Some(Role::Operator)),
+            (r#"{"instance":{"name":"I","verb":"start","words":["nostu","/tmp/x.cpf"]}}"#, Some(Role::Admin)),
+            (r#"{"instance":{"name":"I","verb":"start","words":["EmergencyId=u,p"]}}"#, Some(Role::Admin)),
+            (r#"{"instance":{"name":"I","verb":"force","words":["x"]}}"#, Some(Role::Admin)),
             (r#"{"instance":{"name":"I","verb":{"version":{"version":"5","who":"m"}}}}"#, Some(Role::Admin)),
             (r#"{"confirm_dead":{"node":"n","who":"m","why":"w"}}"#, Some(Role::Admin)),
             (r#"{"token":{"witness":false}}"#, Some(Role::Admin)),
@@ -206,9 +252,22 @@ mod tests {
     }
 
     #[test]
+    fn an_order_is_one_short_line_whatever_its_names_are() {
+        let long = Request::Node { node: Some("x".repeat(1 << 20)), verb: NodeVerb::Start };
+        let order = long.order().unwrap();
+        assert!(order.len() <= WORDS_MAX + 3 && order.ends_with("x..."), "{}", order.len());
+        let forged = Request::RevokeToken { id: "1\nroot (uid 0): apply\r\u{1b}[2K\u{202e}".into() };
+        assert_eq!(forged.order().unwrap(), "token revoke 1\\nroot (uid 0): apply\\r\\u{1b}[2K\\u{202e}");
+        assert_eq!(plain_words("grüße, \"x\""), "grüße, \"x\"");
+    }
+
+    #[test]
     fn the_record_names_the_order_and_not_the_text_of_a_configuration() {
         let apply = read(r#"{"apply":{"text":"password = \"hunter2\"","dry_run":false}}"#);
         assert_eq!(apply.order().unwrap(), "apply a configuration of 20 bytes");
+        let words = r#"["nostu","EmergencyId=maria,hunter2","/c/other.cpf"]"#;
+        let start = read(&format!(r#"{{"instance":{{"name":"I","verb":"start","words":{words}}}}}"#));
+        assert_eq!(start.order().unwrap(), "instance start I nostu EmergencyId= /c/other.cpf");
         let moved = read(r#"{"group":{"group":"web","verb":{"move":{"to":"lx5"}}}}"#);
         assert_eq!(moved.order().unwrap(), "group move web lx5");
     }

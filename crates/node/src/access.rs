@@ -1,6 +1,7 @@
 //! Who asks, by the kernel's word, and what he may: the role that a user of this machine has, and what is told of him.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use regent_api::{Role, roles};
 
@@ -9,6 +10,30 @@ use crate::sys;
 
 /// What a process that was not begun by a login has for its login's user.
 const NO_LOGIN: u32 = u32::MAX;
+
+/// What is known at once of somebody at the local socket: numbers. To look up the names of users may take a while.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Trace {
+    uid: u32,
+    behind: Option<Behind>,
+    role: Option<Role>,
+}
+
+/// Whom somebody was before.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Behind {
+    /// The user who logged in, by the kernel's count.
+    Login(u32),
+    /// The user whom `sudo` names.
+    Sudo(String),
+}
+
+impl Trace {
+    /// Who is at the other end, by its user and groups.
+    pub(crate) fn of(caller: &Caller) -> Self {
+        Self { uid: caller.uid, behind: behind(caller), role: role(caller) }
+    }
+}
 
 /// Somebody at the local socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +50,16 @@ pub(crate) struct Person {
 impl Person {
     /// Who is at the other end, by its user and groups.
     pub(crate) fn of(caller: &Caller) -> Self {
-        let user = user_name(caller.uid);
-        Self { user, uid: caller.uid, behind: behind(caller), role: role(caller) }
+        Self::named(Trace::of(caller))
+    }
+
+    /// The same with the names of users, which are looked up.
+    pub(crate) fn named(trace: Trace) -> Self {
+        let behind = trace.behind.map(|behind| match behind {
+            Behind::Login(login) => format!("logged in as {}", user_name(login)),
+            Behind::Sudo(said) => format!("{said} by the word of sudo"),
+        });
+        Self { user: user_name(trace.uid), uid: trace.uid, behind, role: trace.role }
     }
 
     /// What he is told who may not: who he is, what is needed, and where that is given.
@@ -86,18 +119,21 @@ fn user_name(uid: u32) -> String {
 
 /// Who became the user that asks. The kernel knows who logged in, where it keeps count of that; `sudo` says it too, but
 /// that is only what a process says.
-fn behind(caller: &Caller) -> Option<String> {
+fn behind(caller: &Caller) -> Option<Behind> {
     if caller.pid <= 0 {
         return None;
     }
     let process = std::path::PathBuf::from(format!("/proc/{}", caller.pid));
+    // Its number may be another process's by now.
+    if fs::metadata(&process).ok()?.uid() != caller.uid {
+        return None;
+    }
     let login = fs::read_to_string(process.join("loginuid")).ok().and_then(|text| text.trim().parse().ok());
     if let Some(login) = login.filter(|login| *login != NO_LOGIN && *login != caller.uid) {
-        return Some(format!("logged in as {}", user_name(login)));
+        return Some(Behind::Login(login));
     }
     let environment = fs::read(process.join("environ")).ok()?;
-    let said = said_by_sudo(&environment)?;
-    Some(format!("{said} by the word of sudo"))
+    said_by_sudo(&environment).map(Behind::Sudo)
 }
 
 fn said_by_sudo(environment: &[u8]) -> Option<String> {

@@ -9,12 +9,12 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use regent_api::{Answer, MESSAGE_BYTES_MAX, Request, Role};
+use regent_api::{Answer, MESSAGE_BYTES_MAX, Request, Role, roles};
 use regent_guard::release;
 use regent_model::NodeName;
 use regent_model::action::Notice;
 
-use crate::access::{self, Person};
+use crate::access::{self, Person, Trace};
 use crate::clients;
 use crate::os::Caller;
 use crate::refusals::{Port, Refusals};
@@ -33,8 +33,6 @@ const STRANGER_QUIET_MAX: Duration = Duration::from_secs(5);
 const REQUEST_WITHIN: Duration = Duration::from_secs(30);
 /// A client that does not take its answer within this is let go.
 const TAKE_WITHIN: Duration = Duration::from_secs(10);
-/// What is recorded of an outcome, in characters.
-const OUTCOME_MAX: usize = 300;
 
 /// Answers requests, from many threads at once, and keeps the daemon alive until the answer has been sent.
 pub(crate) trait Answers: Send + Sync + 'static {
@@ -176,18 +174,21 @@ fn judge(stream: &UnixStream, caller: &Caller, request: Request, house: &House) 
         if house.refusals.note(Port::Requests, 1, &reason) {
             tracing::warn!(pid = caller.pid, uid = caller.uid, "a client has no right to ask: {reason}");
         }
-        if let Some(order) = order {
+        // Whoever has no role could else fill the record with them, until nothing else is in it.
+        let on_record = |_: &String| role.is_some() || house.refusals.ordered_by_stranger(caller.uid);
+        if let Some(order) = order.filter(on_record) {
             house.answers.record(ordered(&person, &order, &answer));
         }
         return send(stream, &answer);
     }
-    // Who it is, before it is done: the process may end before the answer.
-    let recorded = order.map(|order| (Person::of(caller), order));
+    // Who it is, before it is done: the process may end before the answer. Names are looked up when it is done: that may
+    // take a while, and what is ordered must not wait for it.
+    let recorded = order.map(|order| (Trace::of(caller), order));
     let all = role == Some(Role::Admin);
     let mut result = Ok(());
     house.answers.serve(request, &mut |answer| {
-        if let Some((person, order)) = &recorded {
-            house.answers.record(ordered(person, order, answer));
+        if let Some((trace, order)) = &recorded {
+            house.answers.record(ordered(&Person::named(trace.clone()), order, answer));
         }
         result = match answer {
             Answer::Config { text, serial } if !all => {
@@ -204,8 +205,8 @@ fn ordered(person: &Person, order: &str, answer: &Answer) -> Notice {
     let (outcome, words) = match answer {
         // What is made for one pair of eyes is in no record.
         Answer::Done(_) if order.starts_with("token for") => ("done", String::new()),
-        Answer::Done(words) => ("done", words.chars().take(OUTCOME_MAX).collect()),
-        Answer::Refused(refusal) => ("refused", refusal.reason.chars().take(OUTCOME_MAX).collect()),
+        Answer::Done(words) => ("done", roles::plain_words(words)),
+        Answer::Refused(refusal) => ("refused", roles::plain_words(&refusal.reason)),
         _ => ("done", String::new()),
     };
     let after = if words.is_empty() { String::new() } else { format!(": {words}") };
@@ -337,10 +338,15 @@ mod tests {
         }));
     }
 
-    /// Runs what a user without any right would run: the test itself runs as root.
+    /// What a user without any right is answered.
     fn as_nobody(path: &Path, line: &str) -> String {
         let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
                       s.sendall((sys.argv[2]+chr(10)).encode()); print(s.makefile().readline())";
+        as_nobody_runs(path, script, line)
+    }
+
+    /// Runs what a user without any right would run: the test itself runs as root.
+    fn as_nobody_runs(path: &Path, script: &str, line: &str) -> String {
         let _all_may_pass = fs::set_permissions(path.parent().unwrap(), fs::Permissions::from_mode(0o755));
         let who = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "python3", "-c", script];
         let mut command = std::process::Command::new("setpriv");
@@ -367,6 +373,31 @@ mod tests {
         let Some(Notice::Ordered { text, record }) = record else { panic!("no record") };
         assert!(text.contains("(uid 65534") && text.contains("group disable web: refused"), "{text}");
         assert!(record.contains("uid=65534\n") && record.contains("role=none\n"), "{record}");
+    }
+
+    #[test]
+    fn a_stranger_does_not_fill_the_record_and_forges_no_line_of_it() {
+        let folder = Folder::new("api-flood");
+        let path = folder.path().join("api.sock");
+        let echo = Arc::new(Echo::default());
+        let (inbox, inputs) = crate::inbox::inbox();
+        start(&path, echo.clone(), Arc::new(Refusals::new(inbox))).unwrap();
+        let name = format!("1\\nroot (uid 0): {}", "x".repeat(1 << 20));
+        fs::write(folder.path().join("order"), format!("{{\"revoke_token\":{{\"id\":\"{name}\"}}}}\n"))
+            .unwrap();
+        let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); \
+                      f=s.makefile(); order=open(sys.argv[2],'rb').read(); s.sendall(order); print(f.readline()); \
+                      small=b'{\"revoke_token\":{\"id\":\"2\"}}\\n'; \
+                      print(sum('role admin' in (s.sendall(small),f.readline())[1] for i in range(1000)))";
+        let order = folder.path().join("order");
+        let said = as_nobody_runs(&path, script, order.to_str().unwrap());
+        assert!(said.trim_end().ends_with("1000"), "{said}");
+        let records = echo.0.lock().unwrap();
+        let [Notice::Ordered { text, record }] = records.as_slice() else { panic!("{}", records.len()) };
+        assert!(text.len() < 800 && record.len() < 800, "{} {}", text.len(), record.len());
+        assert!(text.contains("token revoke 1\\nroot") && !text.contains('\n'), "{text}");
+        assert!(record.contains("\norder=token revoke 1\\nroot"), "{record}");
+        assert_eq!(std::iter::from_fn(|| inputs.waiting().ok()).count(), 1, "that it goes on is told once");
     }
 
     #[test]

@@ -87,7 +87,8 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn of(stream: &UnixStream) -> io::Result<Self> {
         let who = sys::peer(stream)?;
-        let mut groups = sys::peer_groups(stream)?;
+        // Root may all, whatever its groups are.
+        let mut groups = if who.uid == 0 { Vec::new() } else { sys::peer_groups(stream)? };
         groups.push(who.gid);
         Ok(Self { pid: who.pid, uid: who.uid, groups })
     }
@@ -160,7 +161,32 @@ pub(crate) fn has_systemd() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::net::UnixListener;
+
     use super::*;
+    use crate::testing::Folder;
+
+    #[test]
+    fn who_has_very_many_groups_has_them_all() {
+        let folder = Folder::new("os-groups");
+        let path = folder.path().join("sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let groups = (1..=2000).map(|g| g.to_string()).collect::<Vec<_>>().join(",");
+        let script = "import socket,sys; s=socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.recv(1)";
+        // As who may connect wherever the folder is: only root is not asked for its groups.
+        let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o666));
+        let _ = std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755));
+        let who = ["--reuid", "65534", "--regid", "65534", "--groups", &groups, "python3", "-c", script];
+        let mut command = Command::new("setpriv");
+        let mut child =
+            command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").args(who).arg(&path).spawn().unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let caller = Caller::of(&stream).unwrap();
+        assert!((1..=2000).all(|group| caller.is_in(group)) && !caller.is_in(2001) && caller.is_in(65534));
+        drop(stream);
+        child.wait().unwrap();
+    }
 
     #[test]
     fn addresses_inside_the_machine_are_no_network() {

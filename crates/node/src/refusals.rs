@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use regent_api::roles;
 use regent_engine::Input;
 use regent_guard::Health;
 use regent_model::action::Notice;
@@ -13,6 +14,10 @@ use crate::inbox::Inbox;
 
 /// After so long without another refusal an episode is over.
 const QUIET: Duration = Duration::from_secs(60);
+/// After so long without another order of a user without a role, the next one is on record again.
+const STRANGER_QUIET: Duration = Duration::from_secs(600);
+/// Users without a role whose orders are watched at the same time. Those of further ones are not on record.
+const STRANGERS_MAX: usize = 32;
 /// Datagrams between two reports of the guard that are no news: a guard that has just begun knows nobody and is known
 /// to nobody, and networks may double a packet.
 const USUAL_MAX: u64 = 20;
@@ -40,10 +45,19 @@ struct Episode {
     told: bool,
 }
 
+/// Orders of a user who may give none.
+struct Stranger {
+    /// Beyond the first.
+    more: u64,
+    last: Instant,
+}
+
 /// The episodes that are going on.
 pub(crate) struct Refusals {
     inbox: Inbox,
     episodes: Mutex<BTreeMap<Port, Episode>>,
+    /// By the number of the user.
+    strangers: Mutex<BTreeMap<u32, Stranger>>,
 }
 
 impl Port {
@@ -99,7 +113,23 @@ impl Port {
 
 impl Refusals {
     pub(crate) fn new(inbox: Inbox) -> Self {
-        Self { inbox, episodes: Mutex::default() }
+        Self { inbox, episodes: Mutex::default(), strangers: Mutex::default() }
+    }
+
+    /// A user without any role ordered something. True if that is to be on record: the first of an episode is, those after
+    /// it are counted.
+    pub(crate) fn ordered_by_stranger(&self, uid: u32) -> bool {
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(stranger) = strangers.get_mut(&uid) {
+            stranger.more += 1;
+            stranger.last = Instant::now();
+            return false;
+        }
+        if strangers.len() >= STRANGERS_MAX {
+            return false;
+        }
+        strangers.insert(uid, Stranger { more: 0, last: Instant::now() });
+        true
     }
 
     /// So many were refused just now; `example` says why. True for the first ones of an episode: the log tells those,
@@ -117,7 +147,11 @@ impl Refusals {
         drop(episodes);
         if beyond && !told {
             let (what, advice) = port.words();
-            let text = if example.is_empty() { what.to_owned() } else { format!("{what} ({example})") };
+            let text = if example.is_empty() {
+                what.to_owned()
+            } else {
+                format!("{what} ({})", roles::plain_words(example))
+            };
             self.say(Notice::Trouble { topic: port.topic().to_owned(), text, advice: advice.to_owned() });
         }
         few
@@ -131,6 +165,17 @@ impl Refusals {
             if !goes_on && episode.told {
                 let text = format!("over: {}; {} in all", port.words().0, episode.count);
                 self.say(Notice::Well { topic: port.topic().to_owned(), text });
+            }
+            goes_on
+        });
+        drop(episodes);
+        let mut strangers = self.strangers.lock().unwrap_or_else(PoisonError::into_inner);
+        strangers.retain(|uid, stranger| {
+            let goes_on = stranger.last.elapsed() < STRANGER_QUIET;
+            if !goes_on && stranger.more > 0 {
+                let text = format!("uid {uid}, who has no role: {} more orders were refused", stranger.more);
+                let record = format!("uid={uid}\nrole=none\noutcome=refused\nmore={}\n", stranger.more);
+                self.say(Notice::Ordered { text, record });
             }
             goes_on
         });
@@ -196,6 +241,34 @@ mod tests {
         );
         refusals.note(Port::Calls, 9, "");
         assert_eq!(said(&inputs).len(), 1, "the next one is an episode of its own");
+    }
+
+    #[test]
+    fn orders_without_a_role_are_on_record_once_per_episode_and_user_and_then_counted() {
+        let (inbox, inputs) = inbox();
+        let refusals = Refusals::new(inbox);
+        assert!(refusals.ordered_by_stranger(7) && refusals.ordered_by_stranger(8));
+        assert!((0..1000).all(|_| !refusals.ordered_by_stranger(7)));
+        let recorded = (100..10_000).filter(|uid| refusals.ordered_by_stranger(*uid)).count();
+        assert_eq!(recorded, STRANGERS_MAX - 2, "whoever may be many users is no more than some");
+        refusals.look();
+        assert_eq!(said(&inputs), []);
+        refusals.strangers.lock().unwrap().values_mut().for_each(|s| s.last -= STRANGER_QUIET);
+        refusals.look();
+        let told = said(&inputs);
+        let [Notice::Ordered { text, .. }] = told.as_slice() else { panic!("{told:?}") };
+        assert!(text.starts_with("uid 7, ") && text.contains("1000 more"), "{text}");
+        assert!(refusals.ordered_by_stranger(7), "an episode of its own");
+    }
+
+    #[test]
+    fn what_a_user_wrote_is_told_on_one_short_line() {
+        let (inbox, inputs) = inbox();
+        let refusals = Refusals::new(inbox);
+        refusals.note(Port::Requests, 9, &format!("unknown\n{}", "x".repeat(1 << 20)));
+        let told = said(&inputs);
+        let [Notice::Trouble { text, .. }] = told.as_slice() else { panic!("{}", told.len()) };
+        assert!(text.len() < 500 && text.contains("unknown\\nxx"), "{}", text.len());
     }
 
     #[test]

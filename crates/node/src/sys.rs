@@ -12,11 +12,18 @@ use std::ptr;
 
 const ENTRY_BYTES: usize = 4096;
 const ENTRY_BYTES_MAX: usize = 1 << 20;
-const GROUPS_MAX: usize = 1024;
+/// Groups for which there is room at first, and at most: a process of Linux has 65536.
+const GROUPS: usize = 1024;
+const GROUPS_MAX: usize = 1 << 16;
 
 /// The supplementary groups of whoever is at the other end, as they were when it connected.
 pub(crate) fn peer_groups(stream: &UnixStream) -> io::Result<Vec<u32>> {
-    let mut groups = vec![0_u32; GROUPS_MAX];
+    peer_groups_from(stream, GROUPS)
+}
+
+/// The same with room for so many at first.
+fn peer_groups_from(stream: &UnixStream, room: usize) -> io::Result<Vec<u32>> {
+    let mut groups = vec![0_u32; room];
     let mut bytes = libc::socklen_t::try_from(size_of_val(groups.as_slice())).unwrap_or(0);
     // SAFETY: the kernel writes at most `bytes` bytes into the vector, which has so many, and the new length into
     // `bytes`; both pointers are valid for the call. Every bit pattern is a number.
@@ -30,7 +37,12 @@ pub(crate) fn peer_groups(stream: &UnixStream) -> io::Result<Vec<u32>> {
         )
     };
     if done != 0 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        // Too little room.
+        return match error.raw_os_error() {
+            Some(libc::ERANGE) if room < GROUPS_MAX => peer_groups_from(stream, GROUPS_MAX),
+            _ => Err(error),
+        };
     }
     groups.truncate(usize::try_from(bytes).unwrap_or(0) / size_of::<u32>());
     Ok(groups)
