@@ -24,7 +24,7 @@ pub enum TokenCommand {
     Create(TokenMade),
     /// The tokens that were made, and what became of each
     List,
-    /// Take a token back that nobody has used
+    /// Take a token back: nobody can join with it any more, nor again
     #[command(after_help = "Its number stands in: regent token list
 Example:
   regent token revoke 3f7a01c2")]

@@ -53,20 +53,18 @@ impl Engine {
             Ok(ticket) => ticket,
             Err(why) => return Some(Answer::refused(why, list)),
         };
-        match self.state.tickets.get(&ticket).map(|t| &t.fate) {
+        let words = match self.state.tickets.get(&ticket).map(|t| &t.fate) {
             None => return Some(Answer::refused(format!("there is no token {ticket}"), list)),
-            Some(Fate::Used { name, .. }) => {
-                let reason = format!("the token {ticket} is used up: {name} has joined with it");
-                let advice =
-                    format!("it opens nothing any more; should {name} not be a member: regent status");
-                return Some(Answer::refused(reason, advice));
-            }
             Some(Fate::Revoked) => {
                 return Some(Answer::Done(format!("the token {ticket} is revoked already")));
             }
-            Some(Fate::Open) => {}
-        }
-        let words = format!("the token {ticket} is revoked: nobody can join with it any more");
+            Some(Fate::Used { name, .. }) => format!(
+                "the token {ticket} is revoked: {name}, which joined with it, cannot join with it again, and stays what it is"
+            ),
+            Some(Fate::Open) => {
+                format!("the token {ticket} is revoked: nobody can join with it any more")
+            }
+        };
         self.propose_for(Command::Revoke(ticket), Waiting::Request(id, words));
         None
     }
@@ -74,16 +72,16 @@ impl Engine {
     /// A machine wants to join. What is wrong with it is told before its token is used up.
     pub(crate) fn join(&mut self, id: RequestId, newcomer: &Newcomer) -> Option<Answer> {
         let Some(showing) = &newcomer.showing else { return self.admitted(id, newcomer) };
-        if let Some((why, advice)) = self.state.objection(showing, newcomer.witness) {
+        let name = match node_name(&newcomer.name) {
+            Ok(name) => name,
+            Err(refusal) => return Some(refusal),
+        };
+        if let Some((why, advice)) = self.state.objection(showing, &name, newcomer.witness) {
             return Some(Answer::refused(why, advice));
         }
         if let Err(refusal) = self.way_in(newcomer) {
             return Some(*refusal);
         }
-        let name = match node_name(&newcomer.name) {
-            Ok(name) => name,
-            Err(refusal) => return Some(refusal),
-        };
         let command = Command::Admit { showing: showing.clone(), name, witness: newcomer.witness };
         self.propose_for(command, Waiting::Admitted(id, Box::new(newcomer.clone())));
         None

@@ -1,7 +1,8 @@
 //! Who may join: the tokens that were made, what of them members recognise, and what became of each.
 //!
-//! A token is good for one machine. The log decides which: of two that show it at the same time, one comes second. The
-//! machine that used it may use it again, because the answer may have been lost on its way.
+//! A token is good for one machine and one name. The log decides which: of two that show it at the same time, one comes
+//! second. The machine that used it may use it again under the same name, because the answer may have been lost on its
+//! way; until it is revoked.
 
 use std::fmt;
 use std::str::FromStr;
@@ -116,16 +117,26 @@ impl Ticket {
         self.fate == Fate::Open && now_ms < self.until_ms
     }
 
-    /// Why this machine cannot join with it, if it cannot: what happened, and what to type.
+    /// Why this machine cannot join with it under this name, if it cannot: what happened, and what to type.
     #[must_use]
-    pub fn objection(&self, showing: &Showing, witness: bool) -> Option<(String, String)> {
+    pub fn objection(&self, showing: &Showing, joins: &NodeName, witness: bool) -> Option<(String, String)> {
         let (id, another) = (showing.ticket, ANOTHER.to_owned());
         if self.verifier != showing.verifier {
             return Some((format!("this is not the token {id} that this cluster made"), another));
         }
         match &self.fate {
             Fate::Revoked => return Some((format!("the token {id} was revoked"), another)),
-            Fate::Used { machine, .. } if *machine == showing.machine => {}
+            Fate::Used { machine, name, .. } if *machine == showing.machine => {
+                if name != joins {
+                    let what = format!(
+                        "the token {id} is used up: this machine has joined with it as {name}, and not as {joins}"
+                    );
+                    return Some((
+                        what,
+                        format!("as {name}: regent join TOKEN --node {name}; else {another}"),
+                    ));
+                }
+            }
             Fate::Used { name, .. } => {
                 let what = format!(
                     "the token {id} is used up: {name} has joined with it, and it is good for one machine"
@@ -153,11 +164,11 @@ impl Ticket {
 }
 
 impl State {
-    /// Why this machine cannot join with the token that it shows, if it cannot.
+    /// Why this machine cannot join under this name with the token that it shows, if it cannot.
     #[must_use]
-    pub fn objection(&self, showing: &Showing, witness: bool) -> Option<(String, String)> {
+    pub fn objection(&self, showing: &Showing, joins: &NodeName, witness: bool) -> Option<(String, String)> {
         match self.tickets.get(&showing.ticket) {
-            Some(ticket) => ticket.objection(showing, witness),
+            Some(ticket) => ticket.objection(showing, joins, witness),
             None => Some((format!("there is no token {}", showing.ticket), ANOTHER.to_owned())),
         }
     }
@@ -183,7 +194,7 @@ impl State {
     }
 
     pub(super) fn admit(&mut self, showing: &Showing, name: &NodeName, witness: bool) -> Changes {
-        if let Some((why, _)) = self.objection(showing, witness) {
+        if let Some((why, _)) = self.objection(showing, name, witness) {
             return void(why);
         }
         if let Some(ticket) = self.tickets.get_mut(&showing.ticket) {
@@ -197,11 +208,11 @@ impl State {
         match self.tickets.get_mut(&id) {
             None => void(format!("there is no token {id}")),
             Some(ticket) => match &ticket.fate {
-                Fate::Open => {
+                // What was used lets its machine in again, until it is taken back.
+                Fate::Open | Fate::Used { .. } => {
                     ticket.fate = Fate::Revoked;
                     vec![Change::Revoked(id)]
                 }
-                Fate::Used { name, .. } => void(format!("{name} has joined with the token {id} already")),
                 Fate::Revoked => void(format!("the token {id} is revoked already")),
             },
         }
@@ -266,6 +277,19 @@ mod tests {
         log.show(1, 5, 5_000, "lx5").unwrap();
         let imitated = log.show(1, 6, 13, "lx5").unwrap_err();
         assert!(imitated.contains("used up"), "{imitated}");
+        let renamed = log.show(1, 5, 14, "lx7").unwrap_err();
+        assert!(renamed.contains("this machine has joined with it as lx5, and not as lx7"), "{renamed}");
+        log.show(1, 5, 15, "lx5").unwrap();
+    }
+
+    #[test]
+    fn a_used_token_can_be_revoked_and_then_lets_nobody_in_again() {
+        let mut log = Log::new();
+        log.invite(1, 0, 1_000).unwrap();
+        log.show(1, 5, 10, "lx5").unwrap();
+        log.commit(Command::Revoke(TicketId(1))).unwrap();
+        assert_eq!(log.state.tickets[&TicketId(1)].fate, Fate::Revoked);
+        assert!(log.show(1, 5, 12, "lx5").unwrap_err().contains("revoked"));
     }
 
     #[test]
@@ -279,14 +303,19 @@ mod tests {
         assert!(log.commit(Command::Revoke(TicketId(2))).unwrap_err().contains("already"));
         assert!(log.show(3, 5, 10, "lx5").unwrap_err().contains("no token 00000003"));
         log.show(1, 5, 10, "lx5").unwrap();
-        assert!(log.commit(Command::Revoke(TicketId(1))).unwrap_err().contains("lx5 has joined"));
         let showing = Showing {
             ticket: TicketId(1),
             verifier: Verifier([8; 32]),
             machine: MachineKey([5; 32]),
             at_ms: 10,
         };
-        assert!(log.state.objection(&showing, false).unwrap().0.contains("not the token"));
+        assert!(
+            log.state
+                .objection(&showing, &NodeName::new("lx5").unwrap(), false)
+                .unwrap()
+                .0
+                .contains("not the token")
+        );
     }
 
     #[test]

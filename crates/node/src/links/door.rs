@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, Weak};
 use std::time::Duration;
 
-use regent_api::Answer;
+use regent_api::{Answer, roles};
 use regent_model::NodeId;
 use regent_model::state::TicketId;
 use regent_wire::channel::Link;
@@ -175,11 +175,20 @@ fn answer(inner: &Inner, network: usize, stream: TcpStream, caller: SocketAddr, 
         let link = Link::accept(stream, &inner.handshake(), OPEN_WITHIN);
         Ok((second, link.map_err(|error| error.to_string())?))
     });
-    drop(opening);
     match opened {
-        Ok((_, link)) if link.peer() == NodeId(0) => welcome(inner, link, caller),
-        Ok((second, link)) => connection::serve(inner, network, second, link),
-        Err(why) => refused(inner, caller, &why),
+        // It counts until it is answered: who holds one token could else hold as many threads as it likes.
+        Ok((_, link)) if link.peer() == NodeId(0) => {
+            welcome(inner, link, caller);
+            drop(opening);
+        }
+        Ok((second, link)) => {
+            drop(opening);
+            connection::serve(inner, network, second, link);
+        }
+        Err(why) => {
+            drop(opening);
+            refused(inner, caller, &why);
+        }
     }
 }
 
@@ -197,7 +206,8 @@ fn welcome(inner: &Inner, link: Link<TcpStream>, caller: SocketAddr) {
     let answer = match reader.recv_within(ASK_WITHIN) {
         Ok(ask) => match serde_json::from_slice::<JoinAsk>(&ask) {
             Ok(ask) => {
-                tracing::info!(%caller, name = ask.name, version = ask.version, "a machine wants to join");
+                let (name, version) = (roles::plain_words(&ask.name), roles::plain_words(&ask.version));
+                tracing::info!(%caller, name, version, "a machine wants to join");
                 (inner.ears.join)(ticket, ask)
             }
             Err(_) => JoinAnswer::without_key(Answer::refused(

@@ -223,6 +223,25 @@ fn callers_that_say_nothing_do_not_keep_a_peer_out() {
 }
 
 #[test]
+fn newcomers_that_ask_nothing_hold_no_more_calls_than_others_that_are_being_opened() {
+    let key = ClusterKey::generate().unwrap();
+    let two = end(&key, B, 1, false);
+    two.links.set_own(&addresses(7), 17_551);
+    let token = regent_wire::invite::TokenSecret::generate().unwrap();
+    two.links.set_invited(&[(TicketId(3), token.verifier())]);
+    let door = (addresses(7)[0], 17_551);
+    wait("the door", || TcpStream::connect(door).is_ok());
+    std::thread::sleep(Duration::from_millis(200));
+    let call = || {
+        Link::connect(TcpStream::connect(door).unwrap(), &Handshake::of_newcomer(&token), None, OPEN_WITHIN)
+    };
+    let mut held: Vec<_> = (0..8).map(|_| call().unwrap()).collect();
+    assert!(call().is_err(), "they count until they are answered");
+    held.pop();
+    wait("a place", || call().is_ok());
+}
+
+#[test]
 fn what_is_none_of_the_engines_comes_through_once_and_in_its_own_way() {
     let (_key, one, two) = pair(17_531);
     one.links.send_beside(B, b"{}");
