@@ -142,6 +142,12 @@ pub(crate) fn add_queue(message: TcMessage) -> Result<(), Error> {
     exchange(RouteNetlinkMessage::NewQueueDiscipline(message), flags, |_| {}).map(|_| ())
 }
 
+/// Asks for the queue of this handle and kind. `ENOENT` when there is none, `EINVAL` when it is of another kind.
+pub(crate) fn find_queue(message: TcMessage) -> Result<(), Error> {
+    let question = RouteNetlinkMessage::GetQueueDiscipline(message);
+    exchange(question, NLM_F_REQUEST | NLM_F_ACK, |_| {}).map(|_| ())
+}
+
 /// Adds a filter to an interface, or replaces the one that is there; `EEXIST` where it must not.
 pub(crate) fn set_filter(message: TcMessage, may_replace: bool) -> Result<(), Error> {
     let exclusive = if may_replace { 0 } else { NLM_F_EXCL };

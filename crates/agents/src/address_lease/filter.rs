@@ -10,7 +10,9 @@ use super::program::Way;
 
 /// Ours among the filters of an interface. They are asked in the order of their priorities.
 const PRIORITY: u32 = 1;
-const HANDLE: u32 = u32::from_be_bytes(*b"Rgnt");
+/// Each way has its own, so that neither program can ever take the other's place.
+const HANDLE_IN: u32 = u32::from_be_bytes(*b"Rgnt");
+const HANDLE_OUT: u32 = HANDLE_IN + 1;
 /// Every kind of packet, as the kernel writes it.
 const ALL_KINDS: u16 = 3;
 
@@ -44,23 +46,37 @@ pub(super) fn take(link: &Link, way: Way) -> Result<(), Error> {
     }
 }
 
-/// Makes the place for filters at an interface, if there is none.
-pub(super) fn prepare(link: &Link) -> Result<(), Error> {
+/// Makes the place for filters at an interface, if there is none. An `ingress` queue, which somebody else put there, is
+/// none, though it takes filters: it asks those for what goes out about what comes in.
+pub(super) fn prepare(link: &Link) -> Result<(), Refusal> {
     let mut message = TcMessage::with_index(link.index.cast_signed());
     message.header.handle = TcHandle { major: u16::MAX, minor: 0 };
     message.header.parent = TcHandle::CLSACT;
     message.attributes.push(TcAttribute::Kind("clsact".to_owned()));
-    match netlink::add_queue(message) {
-        Err(e) if e.is(libc::EEXIST) => Ok(()),
-        done => done,
+    match netlink::add_queue(message.clone()) {
+        Err(e) if e.is(libc::EEXIST) => {}
+        done => return done.map_err(Refusal::Kernel),
     }
+    // One is there: the kernel compares its kind with ours.
+    match netlink::find_queue(message) {
+        Err(e) if e.is(libc::EINVAL) => Err(Refusal::Taken),
+        done => done.map_err(Refusal::Kernel),
+    }
+}
+
+/// Why programs cannot stand at an interface.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    Kernel(Error),
+    /// The place is taken by a queue of another kind.
+    Taken,
 }
 
 fn message(link: &Link, way: Way, program: Option<u32>) -> TcMessage {
     let mut message = TcMessage::with_index(link.index.cast_signed());
     let minor = if way == Way::In { TcHandle::MIN_INGRESS } else { TcHandle::MIN_EGRESS };
     message.header.parent = TcHandle { major: u16::MAX, minor };
-    message.header.handle = HANDLE.into();
+    message.header.handle = if way == Way::In { HANDLE_IN } else { HANDLE_OUT }.into();
     message.header.info = PRIORITY << 16 | u32::from(ALL_KINDS.to_be());
     message.attributes.push(TcAttribute::Kind("bpf".to_owned()));
     if let Some(program) = program {

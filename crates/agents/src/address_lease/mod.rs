@@ -15,6 +15,7 @@
 mod filter;
 mod program;
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
@@ -29,6 +30,7 @@ use rustix::time::{ClockId, clock_gettime};
 use crate::bpf::sys::{self as bpf, Key, Table};
 use crate::netlink::{self, Link};
 use crate::sync::lock;
+use filter::Refusal;
 use program::Way;
 
 /// So many service addresses may be held at once under such leases.
@@ -46,8 +48,10 @@ pub const NEVER: Moment = Moment(u64::MAX);
 #[derive(Debug)]
 pub struct Deadlines {
     table: Table,
-    /// What the table holds.
+    /// What the table holds, in the order of the addresses.
     known: Vec<(IpAddr, Moment)>,
+    /// What it is to hold, in the same order.
+    wanted: Vec<(IpAddr, Moment)>,
 }
 
 /// The programs at the interfaces.
@@ -72,7 +76,7 @@ pub fn begin() -> Result<(Deadlines, Doors), String> {
         program.map(|loaded| (way, loaded)).map_err(|e| cannot(&e))
     };
     let inner = Inner { programs: [load(Way::In)?, load(Way::Out)?], ours: Mutex::default() };
-    let mut deadlines = Deadlines { table, known: Vec::new() };
+    let mut deadlines = Deadlines { table, known: Vec::new(), wanted: Vec::new() };
     deadlines.try_on(&inner.programs)?;
     Ok((deadlines, Doors(Arc::new(inner))))
 }
@@ -105,29 +109,33 @@ impl Deadlines {
     ///
     /// # Errors
     /// In words; the addresses of which the kernel took note are limited, and the next call tries the others again.
-    pub fn keep(&mut self, ends: impl Iterator<Item = (IpAddr, Moment)> + Clone) -> Result<(), String> {
+    pub fn keep(&mut self, ends: impl Iterator<Item = (IpAddr, Moment)>) -> Result<(), String> {
         let fail = |address: IpAddr, e: &io::Error| format!("cannot limit {address} in the kernel: {e}");
-        let table = &self.table;
+        let Self { table, known, wanted } = self;
+        wanted.clear();
+        wanted.extend(ends);
+        wanted.sort_unstable_by_key(|(address, end)| (*address, Reverse(*end)));
+        wanted.dedup_by_key(|(address, _)| *address);
         let mut done = Ok(());
-        self.known.retain(|(address, _)| {
-            if ends.clone().any(|(named, _)| named == *address) {
+        known.retain(|(address, _)| {
+            if wanted.binary_search_by_key(address, |(a, _)| *a).is_ok() {
                 return true;
             }
             table.clear(&key(*address)).map_err(|e| done = Err(fail(*address, &e))).is_err()
         });
-        for (address, _) in ends.clone() {
-            let latest = ends.clone().filter(|(named, _)| *named == address).map(|(_, end)| end).max();
-            let Some(end) = latest else { continue };
-            let before = self.known.iter_mut().find(|(known, _)| *known == address);
-            if before.as_ref().is_some_and(|(_, known)| *known == end) {
+        let before = known.len();
+        for &(address, end) in &*wanted {
+            let place = known[..before].binary_search_by_key(&address, |(a, _)| *a).ok();
+            if place.is_some_and(|n| known[n].1 == end) {
                 continue;
             }
-            match (self.table.set(&key(address), end.0), before) {
-                (Ok(()), Some((_, known))) => *known = end,
-                (Ok(()), None) => self.known.push((address, end)),
+            match (table.set(&key(address), end.0), place) {
+                (Ok(()), Some(n)) => known[n].1 = end,
+                (Ok(()), None) => known.push((address, end)),
                 (Err(e), _) => done = Err(fail(address, &e)),
             }
         }
+        known.sort_unstable();
         done
     }
 
@@ -205,16 +213,21 @@ impl Doors {
         let mut ours = lock(&self.0.ours);
         let put = if ours.contains(&link.index) { filter::keep } else { filter::put };
         let each = |(way, program): &(Way, OwnedFd)| put(link, *way, program.as_raw_fd().cast_unsigned());
-        let all = || self.0.programs.iter().try_for_each(each);
-        // Mostly the place for them is there already.
-        match all().or_else(|_| filter::prepare(link).and_then(|()| all())) {
+        let all = || self.0.programs.iter().try_for_each(each).map_err(Refusal::Kernel);
+        let name = &link.name;
+        match filter::prepare(link).and_then(|()| all()) {
             Ok(()) => {
                 ours.insert(link.index);
                 Ok(())
             }
             // It has gone meanwhile, with its addresses.
-            Err(e) if e.is(libc::ENODEV) => Ok(()),
-            Err(e) => Err(format!("the kernel does not take note of leases at {}: {e}", link.name)),
+            Err(Refusal::Kernel(e)) if e.is(libc::ENODEV) => Ok(()),
+            Err(Refusal::Kernel(e)) => Err(format!("the kernel does not take note of leases at {name}: {e}")),
+            Err(Refusal::Taken) => Err(format!(
+                "the kernel does not take note of leases at {name}: somebody else's \"ingress\" queue is there, which \
+                 has no place for what goes out; type \"tc qdisc del dev {name} ingress\" and \"tc qdisc add dev \
+                 {name} clsact\", and put its filters back (clsact takes them as they are)"
+            )),
         }
     }
 

@@ -35,6 +35,7 @@ const BYTE: i16 = -24;
 
 // What the kernel does for programs.
 const LOOK_UP: u32 = 1;
+const PULL: u32 = 39;
 const LOAD_BYTES: u32 = 68;
 const BOOT_TIME: u32 = 125;
 
@@ -44,8 +45,11 @@ const ARP: u16 = 0x0806;
 const IPV6: u16 = 0x86dd;
 const ICMPV6: u32 = 58;
 
-/// Where the packet's kind lies in what a program is given.
+/// Where the packet's length and kind lie in what a program is given.
+const LENGTH: i16 = 0;
 const PROTOCOL: i16 = 16;
+/// Everything that is looked at lies in so many bytes, the link layer's included.
+const HEADERS: u32 = 128;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -55,6 +59,7 @@ enum Place {
     Ipv6,
     Discovery,
     Judge,
+    Pull,
 }
 
 /// One instruction of a program to be. Jumps lead to a place by name.
@@ -68,14 +73,17 @@ enum Step {
 
 const IF_EQUAL: u8 = 0x15;
 const IF_OTHER: u8 = 0x55;
+const IF_UNDER: u8 = 0xa5;
 const ALWAYS: u8 = 0x05;
 
 /// The program for one way, which looks for addresses in the table of this number.
 pub(super) fn of(way: Way, table: u32) -> Vec<u64> {
     let kind = |ethertype: u16| u32::from(u16::from_ne_bytes(ethertype.to_be_bytes()));
-    let mut steps = vec![
-        copy(PACKET, FIRST),
-        Step::Do(instruction(0x61, KIND, PACKET, PROTOCOL, 0)),
+    let mut steps = vec![copy(PACKET, FIRST), Step::Do(instruction(0x61, KIND, PACKET, PROTOCOL, 0))];
+    if way == Way::In {
+        steps.extend(pull());
+    }
+    steps.extend([
         // An address of IPv4 is looked for as IPv6 writes it: ::ffff:a.b.c.d.
         Step::Do(instruction(0x7a, FRAME, 0, ADDRESS, 0)),
         Step::Do(instruction(0x62, FRAME, 0, MAPPED, u32::from_ne_bytes([0, 0, 0xff, 0xff]))),
@@ -83,7 +91,7 @@ pub(super) fn of(way: Way, table: u32) -> Vec<u64> {
         Step::Jump(IF_EQUAL, KIND, kind(IPV6), Place::Ipv6),
         Step::Jump(IF_OTHER, KIND, kind(IPV4), Place::Pass),
         set(SECOND, if way == Way::In { 16 } else { 12 }),
-    ];
+    ]);
     steps.extend(load(LAST_FOUR, 4));
     steps.push(Step::Jump(ALWAYS, 0, 0, Place::Judge));
     steps.extend(arp(way));
@@ -96,6 +104,19 @@ pub(super) fn of(way: Way, table: u32) -> Vec<u64> {
     steps.extend(end(Place::Drop, DROP));
     steps.extend(end(Place::Pass, PASS));
     assemble(&steps)
+}
+
+/// What comes may lie in pieces, its headers in any of them, and bytes are loaded from the first one alone: has the
+/// headers moved there. Should that fail, there was no memory, and the stack behind cannot read them either.
+fn pull() -> [Step; 6] {
+    [
+        Step::Do(instruction(0x61, SECOND, PACKET, LENGTH, 0)),
+        Step::Jump(IF_UNDER, SECOND, HEADERS, Place::Pull),
+        set(SECOND, HEADERS),
+        Step::Here(Place::Pull),
+        copy(FIRST, PACKET),
+        call(PULL),
+    ]
 }
 
 /// The addresses in ARP lie behind hardware addresses, whose length it says.
@@ -150,7 +171,8 @@ fn judge(table: u32, otherwise: Place) -> Vec<Step> {
 }
 
 /// Loads so many bytes of the packet, from where the second register says, into the frame. A packet that is too short
-/// passes: nobody answers it.
+/// passes: nobody answers it. One that goes out has what is looked at in its first piece, for this machine wrote it;
+/// what a program sends as raw frames from a ring of its own may not, and passes.
 fn load(to: i16, bytes: u32) -> [Step; 7] {
     const FROM_NETWORK_HEADER: u32 = 1;
     [

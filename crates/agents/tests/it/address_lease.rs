@@ -126,3 +126,86 @@ fn an_address_that_has_ended_is_not_announced() {
         known(SERVICE)
     });
 }
+
+#[test]
+fn a_foreign_ingress_queue_is_said_with_what_to_type_and_nothing_is_put_into_it() {
+    let pair = Pair::new();
+    let (mut deadlines, doors) = address_lease::begin().unwrap();
+    until(&mut deadlines, Moment(1));
+    let there = doors.clone();
+    let typed = pair.node.run(move || {
+        sh("tc qdisc add dev lan0 ingress");
+        let why = there.stand_everywhere().unwrap_err();
+        assert!(why.contains("lan0") && why.contains("\"ingress\""), "{why}");
+        assert_eq!(there.stand_at("lan0").unwrap_err(), why);
+        assert_eq!(sh("tc filter show dev lan0 ingress").trim(), "", "nothing of ours is in it");
+        why
+    });
+    pair.services_are_answered(true, "nothing can stand there");
+
+    let there = doors.clone();
+    pair.node.run(move || {
+        let lines: Vec<_> =
+            typed.split('"').filter(|part| part.starts_with("tc ")).map(str::to_owned).collect();
+        assert_eq!(lines.len(), 2, "{typed}");
+        lines.iter().for_each(|line| drop(sh(line)));
+        there.stand_everywhere().unwrap();
+    });
+    pair.services_are_answered(false, "its lease has ended");
+
+    // The other kind comes while the process runs.
+    pair.node.run(move || {
+        sh("tc qdisc del dev lan0 clsact && tc qdisc add dev lan0 ingress");
+        assert!(doors.stand_everywhere().is_err());
+    });
+}
+
+/// Sends an echo request to the service address, of which only the link layer's header lies in the first piece.
+const IN_PIECES: &str = r#"
+import socket, struct
+def checksum(b):
+    total = sum(struct.unpack("!%dH" % (len(b) // 2), b))
+    total = (total >> 16) + (total & 0xffff)
+    return struct.pack("!H", ~(total + (total >> 16)) & 0xffff)
+echo = struct.pack("!BBHHH", 8, 0, 0, 7, 1) + b"x" * 6000
+echo = echo[:2] + checksum(echo) + echo[4:]
+addresses = socket.inet_aton("10.0.0.9") + socket.inet_aton("10.0.0.50")
+head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(echo), 1, 0, 64, 1, 0) + addresses
+head = head[:10] + checksum(head) + head[12:]
+hardware = lambda text: bytes.fromhex(text.replace(":", ""))
+raw = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+SOL_PACKET, PACKET_VNET_HDR = 263, 15
+raw.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
+raw.bind(("out0", 0))
+pieces = struct.pack("=BBHHHH", 0, 0, 14, 0, 0, 0)
+raw.send(pieces + hardware("NODE") + hardware("CLIENT") + struct.pack("!H", 0x0800) + head + echo)
+"#;
+
+/// The name of the column, then its number.
+const ECHOES: &str = r#"awk '$1 == "Icmp:" { for (i = 1; i <= NF; i++) if ($i == "InEchos") at = i; print $at }' \
+    /proc/net/snmp | tail -n 1"#;
+
+#[test]
+fn packets_that_come_in_pieces_are_ended_like_all_others() {
+    let pair = Pair::new();
+    let (mut deadlines, doors) = address_lease::begin().unwrap();
+    until(&mut deadlines, NEVER);
+    let of_node = pair.node.run(move || {
+        doors.stand_everywhere().unwrap();
+        sh("ip link set lan0 mtu 9000 && ip -br link show lan0 | awk '{ print $3 }'")
+    });
+    let of_client =
+        pair.client.run(|| sh("ip link set out0 mtu 9000 && ip -br link show out0 | awk '{ print $3 }'"));
+    let program = IN_PIECES.replace("NODE", of_node.trim()).replace("CLIENT", of_client.trim());
+    // Whether it is answered says nothing here, for the answer would end on its way out.
+    let ask = || {
+        let line = format!("python3 -c '{program}'");
+        pair.client.run(move || sh(&line));
+        std::thread::sleep(Duration::from_millis(100));
+        pair.node.run(|| sh(ECHOES).trim().parse::<u64>().unwrap())
+    };
+    eventually("it comes while it is held without lease", || ask() > 0);
+    until(&mut deadlines, Moment(1));
+    let before = ask();
+    assert_eq!(ask(), before, "its lease has ended");
+}

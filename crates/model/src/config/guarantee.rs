@@ -68,19 +68,31 @@ pub struct GroupGuarantee {
 }
 
 /// The guarantee of every group, in the order of the file, where the kernel of every node can end the leases of
-/// addresses.
+/// addresses: no kernel was asked, and the sentences say so.
 #[must_use]
 pub fn guarantees(config: &Config) -> Vec<GroupGuarantee> {
-    config.groups.iter().map(|group| guarantee(config, group, &BTreeSet::new())).collect()
+    let kernels = Kernels { unable: Vec::new(), are_asked: false };
+    config.groups.iter().map(|group| judged(config, group, &kernels)).collect()
+}
+
+/// What is known of the kernels of a group's nodes.
+struct Kernels<'a> {
+    /// Those that cannot end the leases of addresses.
+    unable: Vec<&'a NodeName>,
+    are_asked: bool,
 }
 
 /// The guarantee of one group, where these nodes have a kernel that cannot.
 #[must_use]
 pub fn guarantee(config: &Config, group: &GroupConfig, unable: &BTreeSet<NodeName>) -> GroupGuarantee {
+    let unable = group.nodes.iter().filter(|node| unable.contains(*node)).collect();
+    judged(config, group, &Kernels { unable, are_asked: true })
+}
+
+fn judged(config: &Config, group: &GroupConfig, kernels: &Kernels<'_>) -> GroupGuarantee {
     let by_lease = group.needs.contains(&Need::LeaseEnded);
-    let unable: Vec<&NodeName> = group.nodes.iter().filter(|node| unable.contains(*node)).collect();
     let class = match by_lease {
-        true if is_addresses_alone(group) && unable.is_empty() => Guarantee::Kernel,
+        true if is_addresses_alone(group) && kernels.unable.is_empty() => Guarantee::Kernel,
         true => Guarantee::Guard,
         false => Guarantee::Fenced,
     };
@@ -95,7 +107,7 @@ pub fn guarantee(config: &Config, group: &GroupConfig, unable: &BTreeSet<NodeNam
                         add a witness";
         (None, sentence.to_string())
     } else if by_lease {
-        by_lease_end(config, group, &unable)
+        by_lease_end(config, group, kernels)
     } else {
         by_device(config, group)
     };
@@ -116,7 +128,7 @@ fn is_addresses_alone(group: &GroupConfig) -> bool {
     !group.addresses.is_empty() && others.iter().all(|n| *n == 0)
 }
 
-fn by_lease_end(config: &Config, group: &GroupConfig, unable: &[&NodeName]) -> (Option<Duration>, String) {
+fn by_lease_end(config: &Config, group: &GroupConfig, kernels: &Kernels<'_>) -> (Option<Duration>, String) {
     // The leader's own end falls into the lease wait; one heartbeat pays for the commit that follows it.
     let worst = config.timers.promise_wait() + config.timers.heartbeat;
     let risk = if group.has_shared_writer() {
@@ -129,18 +141,18 @@ fn by_lease_end(config: &Config, group: &GroupConfig, unable: &[&NodeName]) -> (
     let sentence = format!(
         "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, \
          by its guard{risk}{}",
-        addresses_end(group, unable)
+        addresses_end(group, kernels)
     );
     (Some(round_up_ms(worst)), sentence)
 }
 
 /// What becomes of a group's addresses when their guard cannot run.
-fn addresses_end(group: &GroupConfig, unable: &[&NodeName]) -> String {
+fn addresses_end(group: &GroupConfig, kernels: &Kernels<'_>) -> String {
     if group.addresses.is_empty() {
         return String::new();
     }
-    if !unable.is_empty() {
-        let names: Vec<_> = unable.iter().map(ToString::to_string).collect();
+    if !kernels.unable.is_empty() {
+        let names: Vec<_> = kernels.unable.iter().map(ToString::to_string).collect();
         return format!(
             "; on {} a guard that is frozen or killed leaves its addresses answering, for the kernel there cannot \
              end them: a fence device would",
@@ -148,9 +160,11 @@ fn addresses_end(group: &GroupConfig, unable: &[&NodeName]) -> String {
         );
     }
     let rest = if is_addresses_alone(group) { "" } else { ", but not for its processes" };
+    let asked =
+        if kernels.are_asked { "" } else { "; where the kernel of each node can (regent verify --nodes)" };
     format!(
         "; should its guard be frozen, killed or starved, the kernel itself answers for the addresses no longer than \
-         that{rest}"
+         that{rest}{asked}"
     )
 }
 

@@ -21,8 +21,8 @@ pub(super) fn addresses(config: &Config, surveys: &BTreeMap<NodeName, Survey>) -
             text: format!("of {node}: {lacks}; only the guard ends the leases of its addresses"),
             help: format!(
                 "a guard on {node} that is frozen or killed leaves its addresses answering beside their next owner: \
-                 modprobe sch_ingress cls_bpf there, or a kernel of 5.8 or later; or needs = [\"fenced\"] with a \
-                 [[fence]] for {node}"
+                 a kernel of 5.8 or later with BPF (CONFIG_BPF_SYSCALL) there; or needs = [\"fenced\"] with a [[fence]] \
+                 for {node}"
             ),
         })
         .collect()

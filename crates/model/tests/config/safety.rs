@@ -105,6 +105,12 @@ fn the_class_of_a_group_follows_from_what_it_holds_and_from_the_kernels_of_its_n
         "{}",
         bare.sentence
     );
+    let unasked = "; where the kernel of each node can (regent verify --nodes)";
+    assert!(!bare.sentence.contains(unasked), "{}", bare.sentence);
+    let of_file =
+        good(&format!("{GOOD}\n[[group]]\nname = \"front\"\nnodes = [\"lx4\", \"lx5\"]\n{address}"));
+    let of_file = guarantees(&of_file).pop().unwrap();
+    assert_eq!((of_file.class, of_file.sentence), (Guarantee::Kernel, format!("{}{unasked}", bare.sentence)));
     let old = of(address, &["lx5", "elsewhere"]);
     assert_eq!(old.class, Guarantee::Guard);
     assert!(old.sentence.contains("on lx5 a guard that is frozen"), "{}", old.sentence);
