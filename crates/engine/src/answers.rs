@@ -1,7 +1,7 @@
 //! The answer to `status`.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use regent_api::{GroupStatus, HoldStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
 use regent_model::action::Resource;

@@ -69,6 +69,10 @@ impl Engine {
         self.fence_failed.remove(&about);
         self.fence_refused.remove(&about);
         self.fence_asked.insert(about, self.now);
+        // What confirmed an attempt before through other devices is no proof any more: kept, it would hide the others.
+        if self.fenced.get(&about).is_some_and(|words| *words != request.words()) {
+            self.fenced.remove(&about);
+        }
         let begun = self.fence_work.iter().any(|w| w.about == about && w.attempt == request.attempt);
         if begun {
             return;
@@ -207,6 +211,7 @@ mod tests {
     use regent_model::ids::{Incarnation, NodeId};
 
     use super::*;
+    use crate::answers::tests::lx5;
 
     fn work(devices: usize) -> FenceWork {
         let device = |at| {
@@ -270,5 +275,33 @@ mod tests {
         let mut again = work(2);
         again.checks = true;
         assert_eq!(again.hear(RunId(1), Err("burnt".into())), failed);
+    }
+
+    #[test]
+    fn a_confirmation_of_an_attempt_before_through_other_devices_is_forgotten() {
+        let mut engine = lx5();
+        let about = IncarnationOf { node: NodeId(1), incarnation: Incarnation(1) };
+        let request = |attempt: u32, device: &str| FenceRequest {
+            level: 1,
+            devices: vec![device.to_owned()],
+            by: NodeId(3),
+            attempt,
+            round: 0,
+        };
+        let mut asked = |request: FenceRequest, confirmed: Option<&str>| {
+            engine.state.fence_requests.insert(about, request.clone());
+            engine.fence_requested(about, &request);
+            if let Some(words) = confirmed {
+                engine.fence_result(about, request.attempt, Ok(words.to_owned()));
+            }
+            engine.view().fenced.get(&about).cloned()
+        };
+        assert_eq!(asked(request(1, "feed"), Some("feed")).as_deref(), Some("feed"));
+        // The same level once more: the log takes its words.
+        assert_eq!(asked(request(2, "feed"), None).as_deref(), Some("feed"));
+        // Another level was asked for before that was committed: the log takes these words no more, and whoever kept
+        // them would propose nothing else.
+        assert_eq!(asked(request(3, "bmc"), None), None);
+        assert_eq!(asked(request(3, "bmc"), Some("bmc")).as_deref(), Some("bmc"));
     }
 }

@@ -70,7 +70,7 @@ fn state() -> State {
 }
 
 /// The daemon of lx5 that has just begun.
-fn lx5() -> Engine {
+pub(crate) fn lx5() -> Engine {
     let me = Identity {
         id: LX5,
         name: NodeName::new("lx5").unwrap(),
