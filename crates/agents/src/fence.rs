@@ -185,7 +185,7 @@ impl Device<'_> {
         job.now_doing(&format!("asking {} for {action} of {}", device.name, self.run.victim));
         let mut finished = command::run(&command, &folder, &output, until, job)
             .map_err(|e| Failure::because(format!("fence device {}: {action}: {e}", device.name)))?;
-        finished.output = without_secrets(device, finished.output);
+        finished.output = device.without_secrets(finished.output);
         let level = if finished.ended == Ended::TimedOut { Level::Warning } else { Level::Step };
         let what = format!("{}: {action} of {} {}", device.name, self.run.victim, finished.ended.in_words());
         job.record(level, what, finished.took, finished.output.clone());
@@ -249,14 +249,6 @@ fn options(configured: &BTreeMap<String, String>, ours: &[(&str, &str)]) -> Resu
         let _ = writeln!(text, "{key}={value}");
     }
     Ok(text)
-}
-
-/// The output of an agent is told and kept; one that is talkative repeats what it was given.
-fn without_secrets(device: &FenceConfig, output: String) -> String {
-    const SECRET: [&str; 5] = ["passw", "secret", "token", "community", "_pass"];
-    let secret = |key: &str| !key.ends_with("_script") && SECRET.iter().any(|word| key.contains(word));
-    let values = device.options.iter().filter(|(key, value)| secret(key) && !value.is_empty());
-    values.fold(output, |text, (_, value)| text.replace(value.as_str(), "[hidden]"))
 }
 
 /// A device's name is free text; a folder's is not.

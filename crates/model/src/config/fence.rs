@@ -24,6 +24,9 @@ const CALLS: u32 = 3;
 /// Options that Regent itself gives to a fence agent.
 const RESERVED: [&str; 4] = ["action", "plug", "port", "nodename"];
 
+/// What stands in the name of an option whose value is not shown.
+const SECRET: [&str; 5] = ["passw", "secret", "token", "community", "_pass"];
+
 /// What a fence device does to a node that must be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -74,6 +77,18 @@ impl FenceConfig {
     pub fn limit(&self, victim: &NodeName) -> Duration {
         let tries = CALLS.saturating_mul(self.retries.saturating_add(1));
         self.delay_of(victim).saturating_add(self.timeout.saturating_mul(tries))
+    }
+
+    /// What the agent said, without the values of options that are secret: its output is told and kept, and one that is
+    /// talkative repeats what it was given.
+    #[must_use]
+    pub fn without_secrets(&self, output: String) -> String {
+        let secret = |key: &str| !key.ends_with("_script") && SECRET.iter().any(|word| key.contains(word));
+        let shown = self.options.iter().filter(|(key, value)| secret(key) && !value.is_empty());
+        let mut values: Vec<&str> = shown.map(|(_, value)| value.as_str()).collect();
+        // One may be a part of another.
+        values.sort_by_key(|value| std::cmp::Reverse(value.len()));
+        values.into_iter().fold(output, |text, value| text.replace(value, "[hidden]"))
     }
 }
 
@@ -177,4 +192,26 @@ fn delay(reader: &mut Reader<'_>) -> (Duration, Vec<(At<String>, Duration)>) {
         }
     }
     (Duration::ZERO, delays)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_an_agent_repeats_of_its_secrets_is_hidden_also_where_one_is_a_part_of_another() {
+        let text = r#"
+[cluster]
+name = "w"
+[[node]]
+name = "lx4"
+addresses = ["10.0.0.4"]
+[[fence]]
+name = "bmc"
+agent = "/usr/sbin/fence_ipmilan"
+nodes = ["lx4"]
+options = { community = "geheim", password = "geheimer", password_script = "/etc/bmc", ip = "10.0.0.9" }
+"#;
+        let config = crate::config::parse(text).config.unwrap();
+        let shown = config.fences[0].without_secrets("geheimer, geheim, /etc/bmc, 10.0.0.9".to_owned());
+        assert_eq!(shown, "[hidden], [hidden], /etc/bmc, 10.0.0.9");
+    }
 }

@@ -119,6 +119,11 @@ fn a_fence_device_names_nodes_and_an_absolute_agent() {
         "`/`",
     );
     let fence = |more: &str| with("agent = \"/usr", &format!("{more}\nagent = \"/usr"));
+    // The devices of a level are told as "a and b", and the proof names them so.
+    for name in ["feed-a and feed-b", "feed-a, feed-b"] {
+        let text = with("name = \"power\"", &format!("name = \"{name}\""));
+        refused(&text, &format!("\"{name}\""), "name", "write for example");
+    }
     refused(&fence("action = \"cycle\""), "\"cycle\"", "`action` cannot be", "\"reboot\", \"off\"");
     refused(&fence("plugs = { lx9 = \"3\" }"), "lx9", "`plugs` names `lx9`", "did you mean `lx4`");
     refused(&fence("options = { ip = 10.77.0.9 }"), "10.77.0.9", "quotes", "\"10.77.0.9\"");
