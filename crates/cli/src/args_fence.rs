@@ -39,7 +39,7 @@ pub enum FenceCommand {
     #[command(
         after_help = "For each level: all its devices cut the power, each says that it is off, the cluster hears
 the node no more, the devices switch it on, and the node is back in the cluster with a new boot. Every step is shown with
-its time. A node that owns something is not cut, unless --move has its groups moved away first.
+its time. A node that owns something is not cut, unless --move has its groups moved away first. It is on standby meanwhile.
 Run it on another node, best on the witness.
 Examples:
   regent fence test lx4
@@ -52,7 +52,7 @@ Examples:
         /// Only through this level
         #[arg(long, value_name = "N")]
         level: Option<u8>,
-        /// Put the node on standby for the test, so that its groups move to others
+        /// Have what the node owns moved to others first
         #[arg(long = "move")]
         moves: bool,
         /// How long the node may take to be back

@@ -4,7 +4,7 @@
 //! - [`daemon`](mod@daemon): the daemon's process; [`supervise`](mod@supervise): the one that brings it back.
 //! - [`init`](mod@init), [`join`](mod@join), [`launch`]: becoming a member, and starting.
 //! - [`founding`], [`install`], [`token`]: what a member's files and a newcomer's token hold.
-//! - [`client`]: asking a daemon.
+//! - [`client`]: asking a daemon. [`process_group`]: what a command by hand has started.
 //!
 //! In the daemon, one thread (`heart`) runs the engine and never waits for a disk or a network; storage, journal,
 //! links, guard line, agents and API each have threads of their own, and talk to it by messages.
@@ -19,6 +19,7 @@ pub mod init;
 pub mod install;
 pub mod join;
 pub mod launch;
+pub mod process_group;
 pub mod supervise;
 pub mod token;
 

@@ -3,21 +3,17 @@
 //! As when Regent fences: what an agent reports is not believed, the device itself has to say that the power is off; and a
 //! level with several devices is off only when each of them says so after the last one has cut.
 
-use std::fmt::Write as _;
-use std::io::{Read as _, Write as _};
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use regent_model::NodeName;
 use regent_model::config::{Config, FenceConfig, FenceLevel};
 
+use super::agent::call;
 use crate::trouble::{Result, Trouble};
 
 /// What `status` exits with when the power is off.
 const IS_OFF: i32 = 2;
 const PAUSE: Duration = Duration::from_millis(200);
-/// An agent's output beyond this is of no use to anybody.
-const OUTPUT_MAX: u64 = 64 * 1024;
 
 /// What a device says about a node's power.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,67 +168,4 @@ pub fn power(device: &FenceConfig, node: &NodeName) -> Result<Power> {
         Some(IS_OFF) => Power::Off,
         _ => Power::Unknown(said.in_words()),
     })
-}
-
-struct Said {
-    code: Option<i32>,
-    output: String,
-}
-
-impl Said {
-    fn in_words(&self) -> String {
-        let code = self.code.map_or_else(|| "it was killed".to_owned(), |c| format!("exit code {c}"));
-        let last = self.output.lines().last().unwrap_or_default().trim();
-        if last.is_empty() { code } else { format!("{code} ({last})") }
-    }
-}
-
-/// One call of the agent. The options go to its standard input, one a line; ours come last, for the last one counts.
-fn call(device: &FenceConfig, node: &NodeName, action: &str) -> Result<Said> {
-    let plug = device.plugs.get(node).map_or(node.as_str(), String::as_str);
-    let ours = [("action", action), ("nodename", node.as_str()), ("plug", plug), ("port", plug)];
-    let mut input = String::new();
-    let configured = device.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    for (key, value) in configured.chain(ours) {
-        if value.contains('\n') {
-            return Err(Trouble::refused(format!("the option {key} of {} has two lines", device.name)));
-        }
-        let _ = writeln!(input, "{key}={value}");
-    }
-    let failed = |error: std::io::Error| {
-        Trouble::refused(format!("cannot run {} for {action} of {node}: {error}", device.agent.display()))
-            .next("run it as root on a machine that has the agent, best on the witness")
-    };
-    let mut child = Command::new(&device.agent)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        let _what_it_did_not_read_shows = stdin.write_all(input.as_bytes());
-    }
-    // Read beside it: one that says more than a pipe holds would never end.
-    let pipes = (child.stdout.take(), child.stderr.take());
-    let reader = std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        let _what_came_counts = pipes.0.map(|pipe| pipe.take(OUTPUT_MAX).read_to_end(&mut bytes));
-        let _what_came_counts = pipes.1.map(|pipe| pipe.take(OUTPUT_MAX).read_to_end(&mut bytes));
-        String::from_utf8_lossy(&bytes).into_owned()
-    });
-    let until = Instant::now() + device.timeout;
-    let mut killed = false;
-    let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break status;
-        }
-        if Instant::now() >= until && !killed {
-            let _it_has_ended = child.kill();
-            killed = true;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    // A process that it left behind may hold the pipes open.
-    let output = if killed { String::new() } else { reader.join().unwrap_or_default() };
-    Ok(Said { code: status.code(), output })
 }

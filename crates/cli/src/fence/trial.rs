@@ -57,7 +57,8 @@ pub(super) fn run(asks: &dyn Asks, screen: &Screen, config: &Config, wanted: &Wa
         confirm("fence test", &node, &harm)?;
     }
     let mut trial = Trial { asks, screen, node, wait: wanted.wait, steps: Vec::new() };
-    let standby = wanted.moves && state_of(&status, &trial.node) == "up";
+    // Also one that owns nothing: it shall not come to own something between a look at it and the cut.
+    let standby = state_of(&client::status(asks)?, &trial.node) == "up";
     let result = trial.go(&levels, standby);
     let passed = result.is_ok();
     let why = result.as_ref().err().map(|trouble| trouble.what.clone());
@@ -109,10 +110,11 @@ fn may_begin(status: &Status, node: &NodeName, moves: bool) -> Result<()> {
 
 impl Trial<'_> {
     fn go(&mut self, levels: &[FenceLevel<'_>], standby: bool) -> Result<()> {
-        if standby {
-            self.step("its groups are moved away", |trial| trial.empty())?;
-        }
-        let result = levels.iter().try_for_each(|level| self.level(level));
+        let aside = |trial: &mut Self| {
+            let what = "on standby: it owns nothing, and is given nothing";
+            if standby { trial.step(what, Self::empty) } else { Ok(()) }
+        };
+        let result = aside(self).and_then(|()| levels.iter().try_for_each(|level| self.level(level)));
         if standby {
             let active = self.step("it may own something again", |trial| trial.order(NodeVerb::Start));
             result.and(active)
@@ -135,7 +137,6 @@ impl Trial<'_> {
 
     fn level(&mut self, level: &FenceLevel<'_>) -> Result<()> {
         let (number, words) = (level.level, device::words(level));
-        let boot = node_status(&client::status(self.asks)?, &self.node).and_then(|n| n.boot.clone());
         let at = |what: &str| format!("level {number}: {what}");
         for each in &level.devices {
             self.step(&at(&format!("{} says that it has power", each.name)), |trial| {
@@ -145,6 +146,14 @@ impl Trial<'_> {
                 }
             })?;
         }
+        // The devices and the person took their time, and so did the level before.
+        let mut boot = None;
+        self.step(&at("it owns nothing, and the others are a majority"), |trial| {
+            let status = client::status(trial.asks)?;
+            may_begin(&status, &trial.node, false)?;
+            boot = node_status(&status, &trial.node).and_then(|n| n.boot.clone());
+            Ok(())
+        })?;
         let cut =
             self.step(&at(&format!("cut by {words}, and off by status")), |t| device::cut(level, &t.node));
         let gone = cut.and_then(|()| {
@@ -207,8 +216,87 @@ impl Trial<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::{Cell, RefCell};
+
+    use regent_api::Answer;
+    use regent_model::config;
+
     use super::*;
     use crate::tests::samples;
+
+    /// A cluster that obeys orders; whether lx4 owns something that somebody has forced on it after so many looks.
+    struct Cluster {
+        status: RefCell<Status>,
+        looks: Cell<u32>,
+        forced_at: u32,
+        orders: RefCell<Vec<NodeVerb>>,
+    }
+
+    impl Asks for Cluster {
+        fn ask(&self, request: &Request) -> Result<Answer> {
+            let mut status = self.status.borrow_mut();
+            let lx4 = NodeName::new("lx4").unwrap();
+            match request {
+                Request::Status => {
+                    self.looks.set(self.looks.get() + 1);
+                    if self.looks.get() >= self.forced_at {
+                        status.groups[0].owner = Some(lx4);
+                    }
+                    Ok(Answer::Status(Box::new(status.clone())))
+                }
+                Request::Node { verb, .. } => {
+                    self.orders.borrow_mut().push(*verb);
+                    let standby = *verb == NodeVerb::Standby;
+                    status.nodes[0].state = if standby { "standby" } else { "up" }.to_owned();
+                    status.groups[0].owner = None;
+                    Ok(Answer::Done(String::new()))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    const CONFIG: &str = r#"
+[cluster]
+name = "w"
+[[node]]
+name = "lx4"
+addresses = ["10.0.0.4"]
+[[fence]]
+name = "power"
+agent = "/bin/true"
+nodes = ["lx4"]
+timeout = "1s"
+"#;
+
+    /// What was done with lx4, on which something is forced at this look at the cluster: the steps and the orders.
+    fn tried(forced_at: u32) -> (Vec<String>, Vec<NodeVerb>) {
+        let mut status = samples::healthy();
+        status.groups[0].owner = None;
+        let (looks, orders) = (Cell::new(0), RefCell::default());
+        let asks = Cluster { status: RefCell::new(status), looks, forced_at, orders };
+        let config = config::parse(CONFIG).config.unwrap();
+        let node = NodeName::new("lx4").unwrap();
+        let levels = device::levels(&config, &node).unwrap();
+        let screen = Screen::silent();
+        let wait = Duration::from_secs(10);
+        let mut trial = Trial { asks: &asks, screen: &screen, node, wait, steps: Vec::new() };
+        trial.go(&levels, true).unwrap_err();
+        let steps = trial.steps.iter().map(|s| s["step"].as_str().unwrap().to_owned()).collect();
+        (steps, asks.orders.into_inner())
+    }
+
+    #[test]
+    fn what_has_come_to_own_something_since_it_was_looked_at_is_not_cut_and_may_own_again() {
+        // The first look is at the standby, the second just before the cut.
+        let (steps, orders) = tried(2);
+        assert!(!steps.iter().any(|s| s.contains("cut by")), "{steps:?}");
+        assert_eq!(orders, [NodeVerb::Standby, NodeVerb::Start]);
+        // Where nothing is forced on it, it would be cut; this device has power all the time.
+        let (steps, orders) = tried(u32::MAX);
+        assert!(steps.iter().any(|s| s.contains("cut by power")), "{steps:?}");
+        assert_eq!(orders, [NodeVerb::Standby, NodeVerb::Start]);
+    }
 
     #[test]
     fn nothing_is_cut_that_owns_something_is_this_machine_or_is_needed_for_a_majority() {

@@ -1,0 +1,186 @@
+//! One call of a fence agent by hand: what it is given, how long it may take, and what it said.
+
+use std::fmt::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use regent_model::NodeName;
+use regent_model::config::FenceConfig;
+use regent_node::process_group;
+
+use crate::trouble::{Result, Trouble};
+
+/// Of an agent's output the end is kept.
+const OUTPUT_MAX: usize = 64 * 1024;
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+/// What an agent wrote is in the pipe when it ends. Only something that it has left behind makes one wait for more.
+const LATE: Duration = Duration::from_millis(500);
+
+/// What an agent said.
+#[derive(Debug)]
+pub(super) struct Said {
+    /// What it exited with, unless it was killed.
+    pub(super) code: Option<i32>,
+    /// Standard output and standard error.
+    output: String,
+}
+
+impl Said {
+    pub(super) fn in_words(&self) -> String {
+        let code = self.code.map_or_else(|| "it was killed".to_owned(), |c| format!("exit code {c}"));
+        let last = self.output.lines().last().unwrap_or_default().trim();
+        if last.is_empty() { code } else { format!("{code} ({last})") }
+    }
+}
+
+/// One call of the agent. The options go to its standard input, one a line; ours come last, for the last one counts.
+pub(super) fn call(device: &FenceConfig, node: &NodeName, action: &str) -> Result<Said> {
+    let plug = device.plugs.get(node).map_or(node.as_str(), String::as_str);
+    let ours = [("action", action), ("nodename", node.as_str()), ("plug", plug), ("port", plug)];
+    let mut input = String::new();
+    let configured = device.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    for (key, value) in configured.chain(ours) {
+        if value.contains('\n') {
+            return Err(Trouble::refused(format!("the option {key} of {} has two lines", device.name)));
+        }
+        let _ = writeln!(input, "{key}={value}");
+    }
+    let said = run(&device.agent, input.as_bytes(), device.timeout).map_err(|error| {
+        Trouble::refused(format!("cannot run {} for {action} of {node}: {error}", device.agent.display()))
+            .next("run it as root on a machine that has the agent, best on the witness")
+    })?;
+    Ok(Said { output: device.without_secrets(said.output), ..said })
+}
+
+/// Runs it until it ends, or kills it when `limit` is over. What it started ends with it.
+fn run(agent: &Path, input: &[u8], limit: Duration) -> io::Result<Said> {
+    let until = Instant::now() + limit;
+    let (pipe, out) = io::pipe()?;
+    let mut command = Command::new(agent);
+    command.stdin(Stdio::piped()).stderr(out.try_clone()?).stdout(out).process_group(0);
+    let mut child = command.spawn()?;
+    // Our own ends of the pipe: it is at its end when those that were started have closed theirs.
+    drop(command);
+    if let Some(mut stdin) = child.stdin.take() {
+        let _what_it_did_not_read_shows = stdin.write_all(input);
+    }
+    let pieces = read(pipe);
+    while Instant::now() < until && !process_group::has_ended(&child)? {
+        std::thread::sleep(LOOK_EVERY);
+    }
+    // Before it is waited for: the number of its group is not another's yet.
+    let _nothing_was_left = process_group::kill(&child);
+    let status = child.wait()?;
+    let output = tail(&pieces, Instant::now() + LATE);
+    Ok(Said { code: status.code(), output })
+}
+
+/// Reads to the end, in a thread of its own: an agent that says more than a pipe holds would never end.
+fn read(mut pipe: io::PipeReader) -> Receiver<Vec<u8>> {
+    let (sender, pieces) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut piece = vec![0; 8 * 1024];
+        while let Ok(length @ 1..) = pipe.read(&mut piece) {
+            if sender.send(piece[..length].to_vec()).is_err() {
+                return;
+            }
+        }
+    });
+    pieces
+}
+
+/// The end of what came until then. A line that is cut off at its beginning is left out: it may begin within a secret.
+fn tail(pieces: &Receiver<Vec<u8>>, until: Instant) -> String {
+    let mut bytes: Vec<u8> = Vec::new();
+    while let Ok(piece) = pieces.recv_timeout(until.saturating_duration_since(Instant::now())) {
+        bytes.extend(piece);
+        if bytes.len() > OUTPUT_MAX {
+            let over = bytes.len() - OUTPUT_MAX;
+            let line = bytes[over..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| over + at + 1);
+            bytes.drain(..line);
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, limit: Duration) -> (Said, Duration) {
+        let began = Instant::now();
+        let said = run(Path::new("/bin/sh"), script.as_bytes(), limit).unwrap();
+        (said, began.elapsed())
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn is_gone(pid: &str) -> bool {
+        let until = Instant::now() + Duration::from_secs(10);
+        loop {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let state = stat.rsplit(") ").next().unwrap_or_default();
+            if state.is_empty() || state.starts_with('Z') {
+                return true;
+            }
+            if Instant::now() > until {
+                return false;
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    #[test]
+    fn what_an_agent_leaves_behind_holds_nothing_up_and_ends_with_it() {
+        let (said, took) = shell("sleep 600 &\necho $!\nexit 2\n", LONG);
+        assert_eq!(said.code, Some(2));
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert!(is_gone(said.output.trim()), "{said:?}");
+        // Also what has left the group, and keeps the pipe.
+        let (said, took) = shell("setsid sleep 30 &\necho off\nexit 2\n", LONG);
+        assert_eq!(said.in_words(), "exit code 2 (off)");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+    }
+
+    #[test]
+    fn an_agent_that_does_not_end_in_its_time_is_killed_with_what_it_started() {
+        let (said, took) = shell("sleep 600 &\necho $!\nwait\n", Duration::from_secs(1));
+        assert_eq!(said.code, None);
+        assert!(said.in_words().starts_with("it was killed"), "{said:?}");
+        assert!(took < Duration::from_secs(20), "{took:?}");
+        assert!(is_gone(said.output.trim()), "{said:?}");
+    }
+
+    #[test]
+    fn an_agent_may_say_much_on_standard_error_before_it_says_something_on_standard_output() {
+        let script = "head -c 300000 /dev/zero | tr '\\0' x >&2\necho >&2\necho mended\n";
+        let (said, _) = shell(script, LONG);
+        assert_eq!(said.in_words(), "exit code 0 (mended)");
+        assert!(said.output.len() <= OUTPUT_MAX);
+    }
+
+    #[test]
+    fn an_agent_that_repeats_what_it_was_given_shows_no_secret() {
+        let text = r#"
+[cluster]
+name = "w"
+[[node]]
+name = "lx4"
+addresses = ["10.0.0.4"]
+[[fence]]
+name = "bmc"
+agent = "/bin/cat"
+nodes = ["lx4"]
+plugs = { lx4 = "outlet geheim" }
+options = { password = "geheim" }
+"#;
+        let config = regent_model::config::parse(text).config.unwrap();
+        let said = call(&config.fences[0], &NodeName::new("lx4").unwrap(), "status").unwrap();
+        assert_eq!(said.in_words(), "exit code 0 (port=outlet [hidden])");
+        assert!(said.output.contains("password=[hidden]") && !said.output.contains("geheim"), "{said:?}");
+    }
+}
