@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use regent_api::{GroupStatus, NodeStatus, Status};
 use regent_model::GroupName;
-use regent_model::config::{Config, duration_text, parse};
+use regent_model::config::{Config, duration_text, parse_shown};
 use regent_model::journal::Entry;
 use serde_json::{Value, json};
 
@@ -113,7 +113,7 @@ impl View {
         let status = client::status(asks)?;
         let (text, _) = client::config(asks)?;
         history.learn(asks)?;
-        let config = parse(&text).config;
+        let config = parse_shown(&text, None).config;
         Ok(Self { status, config, history, now_ms: clock(), zone: zone.clone() })
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use regent_api::{GroupStatus, Status};
-use regent_model::config::{LocalTime, Severity, parse_at};
+use regent_model::config::{LocalTime, Severity, parse_at, parse_shown};
 use regent_model::journal::{AUDIT, Entry};
 use serde_json::json;
 
@@ -218,14 +218,19 @@ pub fn verify(
     screen: &Screen,
     file: Option<&PathBuf>,
 ) -> Result<()> {
-    let (name, text) = match file {
-        Some(path) => (path.display().to_string(), read(path)?),
+    let now = Some(local_now());
+    let (name, text, parsed) = match file {
+        Some(path) => {
+            let text = read(path)?;
+            let parsed = parse_at(&text, now);
+            (path.display().to_string(), text, parsed)
+        }
         None => {
             let (text, serial) = client::config(&asks()?)?;
-            (format!("configuration {serial}"), text)
+            let parsed = parse_shown(&text, now);
+            (format!("configuration {serial}"), text, parsed)
         }
     };
-    let parsed = parse_at(&text, Some(local_now()));
     screen.value(&verify::verify_json(&name, &text, &parsed))?;
     screen.say(&verify::render(&name, &text, &parsed, screen.paint.0))?;
     match parsed.count(Severity::Error) {

@@ -5,6 +5,7 @@ use regent_model::config::{self, Severity};
 use regent_model::ids::{GroupName, NodeId};
 use regent_model::state::{Change, Command, NewConfig, NodeMode, Phase};
 
+use crate::bounds;
 use crate::concurrent::Meant;
 use crate::config_lock::Terms;
 use crate::engine::Engine;
@@ -14,6 +15,10 @@ use crate::proposals::Waiting;
 
 impl Engine {
     pub(crate) fn request(&mut self, id: RequestId, request: Request) {
+        if let Some(refusal) = bounds::too_large(&request) {
+            self.out.answer.push((id, refusal));
+            return;
+        }
         let answer = match request {
             Request::Status => Some(Answer::Status(Box::new(self.status()))),
             Request::Events { after, limit } => {

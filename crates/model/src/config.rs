@@ -75,7 +75,7 @@ pub use diagnose::Diagnose;
 pub use event::{DEFAULT_EVENT_LIMIT, EventConfig, EventRules, OnError};
 pub use excluded::{excluded_on, exclusion_remarks};
 pub use failback::{FailbackTimes, past_dates};
-pub use fence::{FenceAction, FenceConfig, FenceLevel};
+pub use fence::{FenceAction, FenceConfig, FenceLevel, HIDDEN, is_secret};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{
     GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantee, guarantees, timers_for_budget,
@@ -87,7 +87,7 @@ pub use instance::{
 pub use limits::{DEFAULT_RESTARTS, DEFAULT_RETRIES, DEFAULT_WINDOW};
 pub use monitoring::{HungSignal, MonitorAction, Monitoring, OnFailure, StartIn, Watch, Watched};
 pub use network::{AdapterConfig, AdapterRole, IpTakeover, NetworkConfig, OnDown, Prefixed};
-pub use parse::{parse, parse_at};
+pub use parse::{parse, parse_at, parse_shown};
 pub use policy::{Failback, Failover, Policy, Startup};
 pub use prepare::{PrepareConfig, PreparedFolder, ServiceEntry};
 pub use relations::{LEVELS_MAX, Priority, Relations};

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use regent_api::{Role, roles};
+use regent_model::config::{HIDDEN, is_secret};
 
 use crate::os::{self, Caller};
 use crate::sys;
@@ -145,50 +146,64 @@ fn said_by_sudo(environment: &[u8]) -> Option<String> {
 
 /// The text of a configuration with the values of passwords and the like left out: for those who may not have them.
 pub(crate) fn without_secrets(text: &str) -> String {
-    const WORDS: [&str; 4] = ["passw", "secret", "passphrase", "privkey"];
+    let hidden = format!("\"{HIDDEN}\"");
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    // A key, an equals sign, and a text in quotes, wherever they stand: also in a table on one line.
-    while let Some(at) = rest.find('=') {
-        let (before, after) = rest.split_at(at + 1);
-        out.push_str(before);
-        let key = before[..at].trim_end().trim_matches(['"', '\'']);
-        let begins = |(i, c): (usize, char)| {
-            (!(c.is_ascii_alphanumeric() || "_-".contains(c))).then(|| i + c.len_utf8())
-        };
-        let start = key.char_indices().rev().find_map(begins).unwrap_or(0);
-        let key = key[start..].to_ascii_lowercase();
-        let blank = after.len() - after.trim_start_matches([' ', '\t']).len();
-        let value = &after[blank..];
-        let is_secret = WORDS.iter().any(|word| key.contains(word)) || key == "passwd";
-        let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| value.starts_with(quote));
-        match quote.filter(|_| is_secret) {
-            Some(quote) => {
-                let (end, next) = end_of(value, quote);
-                out.push_str(&after[..blank]);
-                out.push_str("\"(not shown)\"");
-                rest = &value[end.min(value.len())..];
-                debug_assert!(next || rest.is_empty());
+    // Whether what comes is the value of a key that keeps a secret. Keys stand anywhere: also in a table on one line.
+    let mut secret = false;
+    while let Some(c) = rest.chars().next() {
+        let until = |ends: &[char]| rest.find(ends).unwrap_or(rest.len());
+        let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| rest.starts_with(quote));
+        let length = match (c, quote) {
+            ('#', _) => until(&['\n']),
+            (_, Some(quote)) => end_of(rest, quote),
+            _ if secret && (c.is_alphanumeric() || "+-.".contains(c)) => {
+                until(&[' ', '\t', '\r', '\n', ',', '}', ']', '#', '='])
             }
-            None => rest = after,
+            _ => c.len_utf8(),
+        };
+        let (piece, after) = rest.split_at(length);
+        rest = after;
+        let hides = secret && (quote.is_some() || length > 1 || c.is_alphanumeric());
+        match c {
+            '#' => out.push_str(&remark(piece)),
+            _ if hides => out.push_str(&hidden),
+            _ => out.push_str(piece),
         }
+        let goes_on = secret && matches!(c, ' ' | '\t');
+        secret = goes_on || (piece == "=" && is_secret(key_before(&out[..out.len() - 1])));
     }
-    out.push_str(rest);
     out
 }
 
-/// Where a text ends that begins with this quote, and whether it does.
-fn end_of(value: &str, quote: &str) -> (usize, bool) {
+/// A remark: of a line that was put out of use, a secret is a secret still.
+fn remark(line: &str) -> String {
+    let at = line.match_indices('=').find(|(at, _)| is_secret(key_before(&line[..*at])));
+    at.map_or_else(|| line.to_owned(), |(at, _)| format!("{}= {HIDDEN}", &line[..at]))
+}
+
+/// The key with which this ends.
+fn key_before(text: &str) -> &str {
+    let text = text.trim_end().trim_end_matches(['"', '\'']);
+    let part = |c: char| c.is_ascii_alphanumeric() || "_-".contains(c);
+    &text[text.trim_end_matches(part).len()..]
+}
+
+/// Where a text ends that begins with this quote: one of one line ends with the line, whatever is missing.
+fn end_of(value: &str, quote: &str) -> usize {
     let mut at = quote.len();
     while let Some(rest) = value.get(at..).filter(|rest| !rest.is_empty()) {
         if rest.starts_with(quote) {
-            return (at + quote.len(), true);
+            return at + quote.len();
         }
-        let escaped = quote.starts_with('"') && rest.starts_with('\\');
-        let step = rest.chars().take(if escaped { 2 } else { 1 }).map(char::len_utf8).sum::<usize>();
-        at += step;
+        if quote.len() == 1 && rest.starts_with('\n') {
+            return at;
+        }
+        let escaped = quote == "\"\"\"" || (quote == "\"" && !rest.starts_with("\\\n"));
+        let escaped = escaped && rest.starts_with('\\');
+        at += rest.chars().take(if escaped { 2 } else { 1 }).map(char::len_utf8).sum::<usize>();
     }
-    (value.len(), false)
+    value.len()
 }
 
 #[cfg(test)]
@@ -238,6 +253,30 @@ mod tests {
              passwd=\"(not shown)\" }\n\"snmp_priv_passwd\" = \"(not shown)\"\n# a = b, passwd\n[cluster]\nname = \"w\"\n"
         );
         assert_eq!(without_secrets("passwd = \"without an end"), "passwd = \"(not shown)\"");
-        assert_eq!(without_secrets("passwd = 12 ="), "passwd = 12 =");
+        assert_eq!(without_secrets("passwd = 12, a = 3 #"), "passwd = \"(not shown)\", a = 3 #");
+    }
+
+    #[test]
+    fn an_odd_quote_a_remark_and_an_equals_sign_in_a_text_show_no_password() {
+        let command = "start = \"x --password=\"\npassword = \"hunter2\"\n";
+        assert_eq!(without_secrets(command), "start = \"x --password=\"\npassword = \"(not shown)\"\n");
+        let remark = "# don't, or \"\npassword = \"hunter2\" # 5\" wide\ntoken = 'hunter2'\n";
+        assert_eq!(
+            without_secrets(remark),
+            "# don't, or \"\npassword = \"(not shown)\" # 5\" wide\ntoken = \"(not shown)\"\n"
+        );
+        for text in [
+            "#password = \"hunter2\"",
+            "passwd = \"hunter2\npassword = \"hunter2\"",
+            "a = \"\\\npassword = \"hunter2\"",
+            "o = { community = \"hunter2\", api_key=\"hunter2\", x_pass = 'hunter2', Token=hunter2 }",
+            "options.password = \"hunter2\"\r\n[a]\nb = '''\n'''\nsecret = \"\"\"hunter2\"\"\"",
+        ] {
+            let shown = without_secrets(text);
+            assert!(!shown.contains("hunter2"), "{text} -> {shown}");
+        }
+        let plain =
+            "passwd_script = \"/etc/x\"\nname = \"password=1\"\n[[group]]\nstart = [\"a\", \"b = c\"]\n";
+        assert_eq!(without_secrets(plain), plain);
     }
 }

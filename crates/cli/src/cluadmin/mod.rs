@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use regent_api::{GroupStatus, Status};
-use regent_model::config::{Config, parse};
+use regent_model::config::{Config, parse_shown};
 use regent_model::journal::{Entry, Level};
 
 use crate::args::CluadminArgs;
@@ -229,7 +229,7 @@ impl<'a> Shell<'a> {
     /// The configuration in force: to be edited, and what it means.
     fn editor(&self) -> Result<(Editor, Config)> {
         let (text, _) = client::config(self.asks)?;
-        let config = parse(&text).config;
+        let config = parse_shown(&text, None).config;
         let config = config.ok_or_else(|| {
             Trouble::refused("the configuration in force is of another version of Regent")
                 .next("regent --version, here and on the other members")

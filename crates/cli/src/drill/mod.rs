@@ -131,6 +131,8 @@ pub fn drill(screen: &Screen, global: &Global, args: &DrillArgs) -> Result<u8> {
         None => ("the guide's procedure".to_owned(), made()?),
     };
     let steps = usable(screen, &name, &text, &config, &ground, &status)?;
+    // A step may cut a node's power by its devices.
+    crate::fence::with_its_secrets(&config)?;
     let unwell = runner::unwell(&status);
     if !unwell.is_empty() {
         let what = format!("the cluster is not well, and is not drilled:\n  {}", unwell.join("\n  "));
@@ -152,7 +154,7 @@ fn in_force(ground: &Where) -> Result<(String, Config)> {
         Where::Live(client) => client::config(client)?.0,
         Where::Lab(lab) => client::config(&in_lab::client(lab)?)?.0,
     };
-    match config::parse(&text).config {
+    match config::parse_shown(&text, None).config {
         Some(config) => Ok((text, config)),
         None => Err(Trouble::refused("this command cannot read the configuration in force")
             .next("is it of another version than the daemons? regent --version, and regent status")),

@@ -27,6 +27,9 @@ use device::Power;
 /// When a device does not do what it is asked for, or may not be asked.
 pub fn run(asks: &dyn Asks, screen: &Screen, verb: &FenceCommand) -> Result<u8> {
     let config = in_force(asks)?;
+    if !matches!(verb, FenceCommand::List) {
+        with_its_secrets(&config)?;
+    }
     match verb {
         FenceCommand::List => list(screen, &config)?,
         FenceCommand::Status { node } => return status(screen, &config, node.as_deref()),
@@ -61,9 +64,22 @@ pub fn run(asks: &dyn Asks, screen: &Screen, verb: &FenceCommand) -> Result<u8> 
 
 fn in_force(asks: &dyn Asks) -> Result<Config> {
     let (text, _) = client::config(asks)?;
-    config::parse(&text)
+    config::parse_shown(&text, None)
         .config
         .ok_or_else(|| Trouble::refused("the configuration in force cannot be read").next("regent verify"))
+}
+
+/// A device must not be asked with what stands in the place of its password: it may lock its user out.
+///
+/// # Errors
+/// When the configuration was shown without the secrets of its devices.
+pub fn with_its_secrets(config: &Config) -> Result<()> {
+    let hidden = config.fences.iter().find_map(|device| Some((&device.name, device.hidden_option()?)));
+    let Some((device, option)) = hidden else { return Ok(()) };
+    let what = format!(
+        "the option `{option}` of the fence device {device} is not shown to you: only who has the role admin may run it"
+    );
+    Err(Trouble::refused(what).next("who you are, and who may what: regent access"))
 }
 
 fn node_of(config: &Config, name: &str) -> Result<NodeName> {
@@ -260,6 +276,16 @@ plugs = { lx4 = "7" }
 retries = 1
 timeout = "2s"
 "#;
+
+    #[test]
+    fn a_device_whose_password_is_not_shown_is_listed_and_not_asked() {
+        assert!(with_its_secrets(&config::parse(CONFIG).config.unwrap()).is_ok());
+        let shown = config::parse_shown(&CONFIG.replace("geheim", config::HIDDEN), None).config.unwrap();
+        let trouble = format!("{:?}", with_its_secrets(&shown).unwrap_err());
+        assert!(trouble.contains("`password` of the fence device bmc"), "{trouble}");
+        assert!(trouble.contains("regent access"), "{trouble}");
+        assert!(list_text(&shown, Paint(false)).contains("bmc"));
+    }
 
     #[test]
     fn the_list_is_in_the_order_of_the_levels_names_who_is_bare_and_shows_no_password() {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use regent_api::{InstanceVerb, Request};
-use regent_model::config::{Config, InstanceConfig, Severity, parse};
+use regent_model::config::{Config, InstanceConfig, Severity, parse, parse_shown};
 use regent_model::ids::InstanceName;
 use regent_model::instance::Condition;
 use toml_edit::Table;
@@ -231,7 +231,7 @@ fn kind_of(name: &InstanceName, directory: &Path) -> Result<&'static str> {
 /// The configuration in force: its text, its serial, and what it means.
 fn in_force(asks: &dyn Asks) -> Result<(String, u64, Config)> {
     let (text, serial) = client::config(asks)?;
-    let config = parse(&text).config.ok_or_else(|| {
+    let config = parse_shown(&text, None).config.ok_or_else(|| {
         Trouble::refused("this version of Regent cannot read the configuration in force")
             .next("regent config show")
     })?;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use regent_api::{InstanceStatus, NodeWord, NodesAnswer, NodesAsk};
 use regent_model::NodeName;
-use regent_model::config::{Config, parse};
+use regent_model::config::{Config, parse_shown};
 use regent_model::ids::InstanceName;
 use regent_model::instance::{Holder, Misfit, Versions, misfits};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ use crate::trouble::{Exit, Result, Trouble};
 /// When the daemon does not answer.
 pub fn check(asks: &dyn Asks, screen: &Screen) -> Result<u8> {
     let (text, _) = client::config(asks)?;
-    let config = parse(&text).config.ok_or_else(unreadable)?;
+    let config = parse_shown(&text, None).config.ok_or_else(unreadable)?;
     let registry = registry(asks)?;
     let answer = ask(asks, NodesAsk::Instances)?;
     let found = found(&config, &registry.instances, &answer);

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::process::Command;
 
 use regent_api::{Answer, GroupVerb, InstanceStatus, InstanceVerb, NodesAsk, Request};
-use regent_model::config::parse;
+use regent_model::config::parse_shown;
 use serde_json::json;
 
 use super::ask::{find, order, registry};
@@ -93,7 +93,7 @@ fn in_place(
     let (text, _) = client::config(asks)?;
     let looks = nodes::ask(asks, NodesAsk::Instances)?;
     let after = registry(asks)?;
-    let config = parse(&text).config;
+    let config = parse_shown(&text, None).config;
     let left = config.map(|config| found(&config, &after.instances, &looks)).unwrap_or_default();
     // What does not fit of another instance is none of its business.
     let is_its = |found: &Found| found.instance.as_ref().is_none_or(|other| other == name);

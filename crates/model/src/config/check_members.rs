@@ -1,6 +1,6 @@
 //! Checks across nodes, witnesses and fence devices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::draft::{Draft, MemberDraft};
 use super::finding::{Finding, Findings, Span};
@@ -191,8 +191,9 @@ fn fence_nodes(draft: &Draft, findings: &mut Findings) {
         let Some(list) = &fence.nodes else { continue };
         known_nodes("nodes", list, draft, findings);
         let plugs = fence.plugs.iter().map(|plug| ("plugs", plug));
+        let named: BTreeSet<&str> = list.value.iter().map(|n| n.value.as_str()).collect();
         for (key, plug) in plugs.chain(fence.delays.iter().map(|node| ("delay", node))) {
-            if !list.value.iter().any(|n| n.value == plug.value) {
+            if !named.contains(plug.value.as_str()) {
                 let message =
                     format!("`{key}` names `{}`, which `nodes` does not", plug.value.escape_debug());
                 let help = match nearest_of(&plug.value, list.value.iter()) {
@@ -222,8 +223,10 @@ pub(super) fn known_nodes(key: &str, list: &At<Vec<At<String>>>, draft: &Draft, 
                 .help(format!("write {key} = [{}]", names())),
         );
     }
-    for (at, name) in list.value.iter().enumerate() {
-        if let Some(first) = list.value[..at].iter().find(|n| n.value == name.value) {
+    let mut seen: BTreeMap<&str, &At<String>> = BTreeMap::new();
+    for name in &list.value {
+        let first = *seen.entry(&name.value).or_insert(name);
+        if !std::ptr::eq(first, name) {
             findings.add(
                 Finding::error(&name.span, format!("`{}` stands here twice", name.value.escape_debug()))
                     .help("keep it where it belongs by preference, delete the other")

@@ -117,6 +117,8 @@ pub(super) struct FenceDraft {
     pub(super) plugs: Vec<At<String>>,
     /// The keys of `delay`.
     pub(super) delays: Vec<At<String>>,
+    /// The options whose values are not shown.
+    pub(super) hidden: Vec<At<String>>,
     pub(super) config: Option<FenceConfig>,
 }
 

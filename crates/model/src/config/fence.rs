@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::draft::FenceDraft;
+use super::draft::{Draft, FenceDraft};
 use super::finding::{Finding, Findings};
 use super::members::free_table;
 use super::reader::{Reader, Zero};
@@ -24,8 +24,18 @@ const CALLS: u32 = 3;
 /// Options that Regent itself gives to a fence agent.
 const RESERVED: [&str; 4] = ["action", "plug", "port", "nodename"];
 
-/// What stands in the name of an option whose value is not shown.
-const SECRET: [&str; 5] = ["passw", "secret", "token", "community", "_pass"];
+/// What stands in the place of a secret where a configuration is shown to whoever may not have it.
+pub const HIDDEN: &str = "(not shown)";
+
+/// Whether the option of a fence device of this name keeps a secret. The path of a script that prints one is none.
+#[must_use]
+pub fn is_secret(option: &str) -> bool {
+    const WORDS: [&str; 8] =
+        ["passw", "passphrase", "secret", "privkey", "token", "community", "_pass", "api_key"];
+    let option = option.to_ascii_lowercase();
+    !option.ends_with("_script")
+        && (WORDS.iter().any(|word| option.contains(word)) || option.contains("apikey") || option == "pass")
+}
 
 /// What a fence device does to a node that must be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,8 +93,7 @@ impl FenceConfig {
     /// talkative repeats what it was given.
     #[must_use]
     pub fn without_secrets(&self, output: String) -> String {
-        let secret = |key: &str| !key.ends_with("_script") && SECRET.iter().any(|word| key.contains(word));
-        let shown = self.options.iter().filter(|(key, value)| secret(key) && !value.is_empty());
+        let shown = self.options.iter().filter(|(key, value)| is_secret(key) && !value.is_empty());
         let mut values: Vec<&str> = shown.map(|(_, value)| value.as_str()).collect();
         // One may be a part of another.
         values.sort_by_key(|value| std::cmp::Reverse(value.len()));
@@ -170,7 +179,35 @@ pub(super) fn fence(table: Table, findings: &mut Findings) -> FenceDraft {
         })
     })();
     let plugs = plugs.into_iter().map(|(node, _)| node).collect();
-    FenceDraft { name, nodes, plugs, delays: delays.into_iter().map(|(node, _)| node).collect(), config }
+    let hidden = options.into_iter().filter(|(_, value)| value == HIDDEN).map(|(key, _)| key).collect();
+    FenceDraft {
+        name,
+        nodes,
+        plugs,
+        hidden,
+        delays: delays.into_iter().map(|(node, _)| node).collect(),
+        config,
+    }
+}
+
+/// A text that was shown without its secrets must not come into force: it would replace them.
+pub(super) fn no_secret_is_missing(draft: &Draft, findings: &mut Findings) {
+    for option in draft.fences.iter().flat_map(|fence| &fence.hidden) {
+        let message = format!(
+            "the value of `{}` is missing: this came from `config show` by somebody without the role admin",
+            option.value.escape_debug()
+        );
+        let help = "write the value, or begin with what an admin is shown: regent config show";
+        findings.add(Finding::error(&option.span, message).help(help));
+    }
+}
+
+impl FenceConfig {
+    /// The option whose value is not known here, because the configuration was shown to somebody who may not have it.
+    #[must_use]
+    pub fn hidden_option(&self) -> Option<&str> {
+        self.options.iter().find(|(_, value)| *value == HIDDEN).map(|(key, _)| key.as_str())
+    }
 }
 
 /// `delay`: one duration, or one for each of some nodes.

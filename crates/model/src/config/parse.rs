@@ -27,9 +27,23 @@ pub fn parse(text: &str) -> Parsed {
 /// As [`parse`]; what is past at this time is found, too.
 #[must_use]
 pub fn parse_at(text: &str, now: Option<LocalTime>) -> Parsed {
+    read(text, now, false)
+}
+
+/// As [`parse_at`], of the text that a daemon shows as the one in force: it may be without its secrets, which are then
+/// [`super::HIDDEN`].
+#[must_use]
+pub fn parse_shown(text: &str, now: Option<LocalTime>) -> Parsed {
+    read(text, now, true)
+}
+
+fn read(text: &str, now: Option<LocalTime>, is_shown: bool) -> Parsed {
     let mut findings = Findings::default();
     let root = tree::read(text, &mut findings);
     let draft = draft(root, &mut findings);
+    if !is_shown {
+        fence::no_secret_is_missing(&draft, &mut findings);
+    }
     check_members::check(&draft, &mut findings);
     check_groups::check(&draft, &mut findings);
     check_networks::check(&draft, &mut findings);

@@ -1,5 +1,7 @@
 //! Nodes, witnesses, networks and fence devices.
 
+use regent_model::config::{is_secret, parse_shown};
+
 use super::*;
 
 #[test]
@@ -7,6 +9,30 @@ fn names_of_nodes_and_witnesses_are_one_set() {
     refused(&with("name = \"wit\"", "name = \"lx5\""), "\"lx5\"", "already a node or witness", "own name");
     let second = with("[[group]]", "[[fence]]\nname=\"power\"\nagent=\"/a\"\nnodes=[\"lx4\"]\n[[group]]");
     refused(&second, "\"power\"", "already a fence device", "own name");
+}
+
+#[test]
+fn a_text_that_was_shown_without_its_secrets_is_read_as_that_alone() {
+    let text = with("agent = \"/usr", "options = { passwd = \"(not shown)\" }\nagent = \"/usr");
+    assert!(parse(&text).config.is_none());
+    let shown = parse_shown(&text, None).config.unwrap();
+    assert_eq!(shown.fences[0].hidden_option(), Some("passwd"));
+    for secret in ["passwd", "PASSWORD", "snmp_auth_pass", "pass", "community", "api_key", "apikey", "token"]
+    {
+        assert!(is_secret(secret), "{secret}");
+    }
+    for open in ["passwd_script", "ip", "login", "lanplus", "bypass"] {
+        assert!(!is_secret(open), "{open}");
+    }
+}
+
+#[test]
+fn a_list_of_very_many_names_is_read_at_once() {
+    let many = (0..50_000).map(|n| format!("\"lx4\", \"x{n}\"")).collect::<Vec<_>>().join(",");
+    let text = with("nodes = [\"lx4\", \"lx5\"]\n\n[[group]]", &format!("nodes = [{many}]\n\n[[group]]"));
+    let began = std::time::Instant::now();
+    assert!(parse(&text).config.is_none());
+    assert!(began.elapsed().as_secs() < 10, "{:?}", began.elapsed());
 }
 
 #[test]
@@ -128,6 +154,12 @@ fn a_fence_device_names_nodes_and_an_absolute_agent() {
     refused(&fence("plugs = { lx9 = \"3\" }"), "lx9", "`plugs` names `lx9`", "did you mean `lx4`");
     refused(&fence("options = { ip = 10.77.0.9 }"), "10.77.0.9", "quotes", "\"10.77.0.9\"");
     refused(&fence("options = { action = \"off\" }"), "action", "by Regent itself", "`plugs`");
+    refused(
+        &fence("options = { passwd = \"(not shown)\" }"),
+        "passwd",
+        "came from `config show` by somebody without the role admin",
+        "regent config show",
+    );
     let config =
         good(&fence("options = { lanplus = true, ipport = 623 }\nplugs = { lx4 = 3 }\ntimeout = \"5s\""));
     let fence = &config.fences[0];
