@@ -9,6 +9,7 @@
 //! Nothing here is asynchronous. Each piece of work has a thread of its own and a deadline by which it is
 //! answered, also when a disk hangs and the thread with it.
 
+pub mod accounts;
 pub mod acts;
 
 mod adapters;

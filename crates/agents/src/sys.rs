@@ -78,30 +78,53 @@ fn default_signals_and_scheduling() {
 /// Looks a user up in the machine's user database. `None` when there is no such user.
 pub(crate) fn find_user(name: &str) -> io::Result<Option<User>> {
     let c_name = CString::new(name).map_err(io::Error::other)?;
+    let made = |entry: &libc::passwd| {
+        // SAFETY: the entry's strings are NUL-terminated and live as long as it.
+        let (home, shell) = unsafe { (text(entry.pw_dir), text(entry.pw_shell)) };
+        let groups = groups_of(&c_name, entry.pw_gid);
+        User::new(name, entry.pw_uid, entry.pw_gid, &groups, home, shell)
+    };
+    // SAFETY: the name lives through the call, and the rest is as `entry_of` promises.
+    entry_of(
+        |entry, buffer, bytes, found| unsafe {
+            libc::getpwnam_r(c_name.as_ptr(), entry, buffer, bytes, found)
+        },
+        made,
+    )
+}
+
+/// The name of the user of this number. `None` when there is no such user.
+pub(crate) fn user_name(uid: u32) -> io::Result<Option<String>> {
+    // SAFETY: all is as `entry_of` promises; the entry's strings live as long as it.
+    entry_of(
+        |entry, buffer, bytes, found| unsafe { libc::getpwuid_r(uid, entry, buffer, bytes, found) },
+        |entry: &libc::passwd| unsafe { text(entry.pw_name) },
+    )
+}
+
+/// The number of the group of this name. `None` when there is no such group.
+pub(crate) fn group_number(name: &str) -> io::Result<Option<u32>> {
+    let name = CString::new(name)?;
+    // SAFETY: the name lives through the call, and the rest is as `entry_of` promises.
+    let call =
+        |entry, buffer, bytes, found| unsafe { libc::getgrnam_r(name.as_ptr(), entry, buffer, bytes, found) };
+    entry_of(call, |entry: &libc::group| entry.gr_gid)
+}
+
+/// Asks one of the machine's databases, and takes from the entry what is wanted of it while its strings live. `call` is
+/// given room for an entry, a buffer and its length, and where to put whether it found one: all valid while it runs.
+fn entry_of<E, T>(
+    call: impl Fn(*mut E, *mut libc::c_char, usize, *mut *mut E) -> libc::c_int,
+    take: impl FnOnce(&E) -> T,
+) -> io::Result<Option<T>> {
     let mut buffer = vec![0_u8; ENTRY_BYTES];
     loop {
-        let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
+        let mut entry = std::mem::MaybeUninit::<E>::uninit();
         let mut found = std::ptr::null_mut();
-        // SAFETY: every pointer is valid for the call and the buffer's length is passed with it.
-        let code = unsafe {
-            libc::getpwnam_r(
-                c_name.as_ptr(),
-                entry.as_mut_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                &raw mut found,
-            )
-        };
-        match code {
+        match call(entry.as_mut_ptr(), buffer.as_mut_ptr().cast(), buffer.len(), &raw mut found) {
             0 if found.is_null() => return Ok(None),
-            0 => {
-                // SAFETY: on success with a non-null result the entry is filled in.
-                let entry = unsafe { entry.assume_init() };
-                // SAFETY: the entry's strings are NUL-terminated and live in `buffer`, which is still alive.
-                let (home, shell) = unsafe { (text(entry.pw_dir), text(entry.pw_shell)) };
-                let groups = groups_of(&c_name, entry.pw_gid);
-                return Ok(Some(User::new(name, entry.pw_uid, entry.pw_gid, &groups, home, shell)));
-            }
+            // SAFETY: on success with a non-null result the entry is filled in.
+            0 => return Ok(Some(take(unsafe { entry.assume_init_ref() }))),
             libc::ERANGE if buffer.len() < ENTRY_BYTES_MAX => buffer.resize(buffer.len() * 4, 0),
             libc::ENOENT | libc::ESRCH => return Ok(None),
             code => return Err(io::Error::from_raw_os_error(code)),

@@ -10,6 +10,8 @@ mod hold;
 mod in_force;
 mod instances;
 mod keeping;
+#[cfg(test)]
+mod log;
 mod proofs;
 mod reboot;
 mod relations;

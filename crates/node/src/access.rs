@@ -3,11 +3,11 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
+use regent_agents::accounts;
 use regent_api::{Role, roles};
 use regent_model::config::{HIDDEN, is_secret};
 
 use crate::os::{self, Caller};
-use crate::sys;
 
 /// What a process that was not begun by a login has for its login's user.
 const NO_LOGIN: u32 = u32::MAX;
@@ -115,7 +115,7 @@ pub(crate) fn role(caller: &Caller) -> Option<Role> {
 }
 
 fn user_name(uid: u32) -> String {
-    sys::user_name(uid).ok().flatten().unwrap_or_else(|| format!("user {uid}"))
+    accounts::user_name(uid).ok().flatten().unwrap_or_else(|| format!("user {uid}"))
 }
 
 /// Who became the user that asks. The kernel knows who logged in, where it keeps count of that; `sudo` says it too, but

@@ -106,7 +106,7 @@ impl Caller {
 
 /// The number of a group of this machine's users.
 pub(crate) fn group_named(name: &str) -> Option<u32> {
-    sys::group_number(name).ok().flatten()
+    regent_agents::accounts::group_number(name).ok().flatten()
 }
 
 /// The name of this machine up to the first dot.

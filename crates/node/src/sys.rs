@@ -1,8 +1,7 @@
 //! The system calls that neither the standard library nor rustix makes safely.
 
-use std::ffi::{CStr, CString};
+use std::ffi::CStr;
 use std::io;
-use std::mem::MaybeUninit;
 use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
@@ -10,8 +9,6 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr;
 
-const ENTRY_BYTES: usize = 4096;
-const ENTRY_BYTES_MAX: usize = 1 << 20;
 /// Groups for which there is room at first, and at most: a process of Linux has 65536.
 const GROUPS: usize = 1024;
 const GROUPS_MAX: usize = 1 << 16;
@@ -65,72 +62,6 @@ pub(crate) fn peer(stream: &UnixStream) -> io::Result<libc::ucred> {
         )
     };
     if done == 0 { Ok(who) } else { Err(io::Error::last_os_error()) }
-}
-
-/// The number of a group, if there is one of that name.
-pub(crate) fn group_number(name: &str) -> io::Result<Option<u32>> {
-    let name = CString::new(name)?;
-    let mut buffer = vec![0_u8; ENTRY_BYTES];
-    loop {
-        let mut entry = MaybeUninit::<libc::group>::uninit();
-        let mut found = ptr::null_mut();
-        // SAFETY: every pointer is valid for the call, and the buffer's length is passed with it.
-        let code = unsafe {
-            libc::getgrnam_r(
-                name.as_ptr(),
-                entry.as_mut_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                &raw mut found,
-            )
-        };
-        if code == libc::ERANGE && buffer.len() < ENTRY_BYTES_MAX {
-            buffer.resize(buffer.len() * 4, 0);
-            continue;
-        }
-        if found.is_null() {
-            return if matches!(code, 0 | libc::ENOENT | libc::ESRCH) {
-                Ok(None)
-            } else {
-                Err(io::Error::from_raw_os_error(code))
-            };
-        }
-        // SAFETY: the call set `found` to `entry` and filled it in.
-        return Ok(Some(unsafe { entry.assume_init() }.gr_gid));
-    }
-}
-
-/// The name of a user, if there is one of that number.
-pub(crate) fn user_name(uid: u32) -> io::Result<Option<String>> {
-    let mut buffer = vec![0_u8; ENTRY_BYTES];
-    loop {
-        let mut entry = MaybeUninit::<libc::passwd>::uninit();
-        let mut found = ptr::null_mut();
-        // SAFETY: every pointer is valid for the call, and the buffer's length is passed with it.
-        let code = unsafe {
-            libc::getpwuid_r(
-                uid,
-                entry.as_mut_ptr(),
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                &raw mut found,
-            )
-        };
-        if code == libc::ERANGE && buffer.len() < ENTRY_BYTES_MAX {
-            buffer.resize(buffer.len() * 4, 0);
-            continue;
-        }
-        if found.is_null() {
-            return if matches!(code, 0 | libc::ENOENT | libc::ESRCH) {
-                Ok(None)
-            } else {
-                Err(io::Error::from_raw_os_error(code))
-            };
-        }
-        // SAFETY: the call set `found` to `entry` and filled it in; its name is in the buffer, which lives on.
-        let name = unsafe { CStr::from_ptr(entry.assume_init().pw_name) };
-        return Ok(Some(name.to_string_lossy().into_owned()));
-    }
 }
 
 /// Every address of every interface that is up, in the kernel's order.

@@ -60,12 +60,13 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeSet;
 
     use super::*;
     use crate::config::parse;
-    use crate::ids::{GroupName, NodeId};
-    use crate::state::{Command, NewConfig, Proposal, ProposalId};
+    use crate::ids::GroupName;
+    use crate::state::log::Log;
+    use crate::state::{Command, NewConfig};
 
     const TEXT: &str = "[cluster]\nname = \"w\"\n[[node]]\nname = \"lx4\"\naddresses = [\"10.77.0.4\"]\n";
     const GROUP: &str = "[[group]]\nname = \"g\"\nnodes = [\"lx4\"]\n";
@@ -75,27 +76,7 @@ mod tests {
         ConfigLock { ticket: ticket.into(), who: who.into(), node, since_ms: 1 }
     }
 
-    struct Log {
-        state: State,
-        counter: u64,
-    }
-
     impl Log {
-        fn new() -> Self {
-            let config = parse(TEXT).config.unwrap();
-            Self { state: State::founded(config, TEXT.into(), BTreeMap::new()), counter: 0 }
-        }
-
-        fn commit(&mut self, command: Command) -> Result<(), String> {
-            self.counter += 1;
-            let id = ProposalId { node: NodeId(1), session: 1, number: self.counter };
-            let changes = self.state.apply(&Proposal { id, command }, &BTreeSet::new());
-            changes
-                .into_iter()
-                .find_map(|c| if let Change::Void(why) = c { Some(why) } else { None })
-                .map_or(Ok(()), Err)
-        }
-
         fn take(&mut self, lock: Option<ConfigLock>, over: Option<&str>) -> Result<(), String> {
             self.commit(Command::LockConfig { lock, over: over.map(str::to_owned) })
         }
@@ -112,7 +93,7 @@ mod tests {
 
     #[test]
     fn one_has_the_lock_and_another_one_takes_it_only_knowing_from_whom() {
-        let mut log = Log::new();
+        let mut log = Log::new(TEXT);
         log.take(Some(lock("a", "maria")), None).unwrap();
         let why = log.take(Some(lock("b", "jonas")), None).unwrap_err();
         assert_eq!(why, "maria on lx4 has the lock of the configuration");
@@ -124,7 +105,7 @@ mod tests {
 
     #[test]
     fn who_lost_the_lock_changes_nothing_any_more_and_who_never_had_one_does() {
-        let mut log = Log::new();
+        let mut log = Log::new(TEXT);
         log.take(Some(lock("a", "maria")), None).unwrap();
         log.take(Some(lock("b", "jonas")), Some("a")).unwrap();
         assert_eq!(
@@ -140,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_new_group_may_begin_disabled_and_one_that_is_known_stays_as_it_is() {
-        let mut log = Log::new();
+        let mut log = Log::new(TEXT);
         log.change(None).unwrap();
         let name = GroupName::new("g").unwrap();
         assert!(!log.state.groups[&name].enabled);

@@ -221,36 +221,13 @@ impl State {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-
     use super::*;
-    use crate::config::parse;
-    use crate::ids::NodeId;
-    use crate::state::{Command, Proposal, ProposalId};
+    use crate::state::Command;
+    use crate::state::log::Log;
 
     const TEXT: &str = "[cluster]\nname = \"w\"\n[[node]]\nname = \"lx4\"\naddresses = [\"10.77.0.4\"]\n";
 
-    struct Log {
-        state: State,
-        counter: u64,
-    }
-
     impl Log {
-        fn new() -> Self {
-            let config = parse(TEXT).config.unwrap();
-            Self { state: State::founded(config, TEXT.into(), BTreeMap::new()), counter: 0 }
-        }
-
-        fn commit(&mut self, command: Command) -> Result<(), String> {
-            self.counter += 1;
-            let id = ProposalId { node: NodeId(1), session: 1, number: self.counter };
-            let changes = self.state.apply(&Proposal { id, command }, &BTreeSet::new());
-            match &changes[..] {
-                [Change::Void(why)] => Err(why.clone()),
-                _ => Ok(()),
-            }
-        }
-
         fn invite(&mut self, id: u32, made_ms: u64, until_ms: u64) -> Result<(), String> {
             let made_on = NodeName::new("lx4").unwrap();
             let verifier = Verifier([7; 32]);
@@ -267,7 +244,7 @@ mod tests {
 
     #[test]
     fn a_token_is_good_for_one_machine_which_may_show_it_again() {
-        let mut log = Log::new();
+        let mut log = Log::new(TEXT);
         log.invite(1, 0, 1_000).unwrap();
         log.show(1, 5, 10, "lx5").unwrap();
         let second = log.show(1, 6, 11, "lx6").unwrap_err();
@@ -284,7 +261,7 @@ mod tests {
 
     #[test]
     fn a_used_token_can_be_revoked_and_then_lets_nobody_in_again() {
-        let mut log = Log::new();
+        let mut log = Log::new(TEXT);
         log.invite(1, 0, 1_000).unwrap();
         log.show(1, 5, 10, "lx5").unwrap();
         log.commit(Command::Revoke(TicketId(1))).unwrap();
@@ -294,7 +271,7 @@ mod tests {
 
     #[test]
     fn a_token_ends_by_time_by_revocation_and_is_known_by_its_secret() {
-        let mut log = Log::new();
+        let mut log = Log::new(TEXT);
         log.invite(1, 0, 1_000).unwrap();
         log.invite(2, 0, 1_000).unwrap();
         assert!(log.show(1, 5, 1_000, "lx5").unwrap_err().contains("expired 0 min ago"));
@@ -320,7 +297,7 @@ mod tests {
 
     #[test]
     fn open_tokens_are_few_and_what_became_of_old_ones_is_forgotten_in_the_end() {
-        let mut log = Log::new();
+        let mut log = Log::new(TEXT);
         for id in 0..u32::try_from(OPEN_MAX).unwrap() {
             log.invite(id, 0, 1_000).unwrap();
         }
