@@ -6,6 +6,7 @@
 mod bench;
 mod deny;
 mod fuzz;
+mod idle;
 mod needs;
 mod picture;
 mod run;

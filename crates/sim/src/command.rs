@@ -75,11 +75,15 @@ fn read(args: Vec<String>) -> Result<Wanted, String> {
     Ok(wanted)
 }
 
-/// Does what the arguments say; whether everything was found in order.
+/// Does what the arguments say; whether everything was found in order. How far it is goes to `progress`, a terminal.
 ///
 /// # Errors
 /// The usage, when the arguments are wrong; or that nobody reads the output.
-pub fn main(args: Vec<String>, out: &mut impl Write) -> Result<bool, String> {
+pub fn main(
+    args: Vec<String>,
+    out: &mut impl Write,
+    progress: Option<&mut dyn Write>,
+) -> Result<bool, String> {
     let wanted = read(args)?;
     if let Some(file) = wanted.scenario {
         let text = std::fs::read_to_string(&file).map_err(|e| format!("{file}: {e}"))?;
@@ -94,7 +98,7 @@ pub fn main(args: Vec<String>, out: &mut impl Write) -> Result<bool, String> {
     if wanted.mutants {
         return hunt(wanted.seeds.unwrap_or(60), out).map_err(|e| e.to_string());
     }
-    many(&wanted, out).map_err(|e| e.to_string())
+    many(&wanted, out, progress).map_err(|e| e.to_string())
 }
 
 fn one(seed: u64, options: &Options, out: &mut impl Write) -> std::io::Result<bool> {
@@ -148,7 +152,11 @@ fn spread(from: u64, count: u64, options: &Options, mut take: impl FnMut(Report)
     });
 }
 
-fn many(wanted: &Wanted, out: &mut impl Write) -> std::io::Result<bool> {
+fn many(
+    wanted: &Wanted,
+    out: &mut impl Write,
+    mut progress: Option<&mut dyn Write>,
+) -> std::io::Result<bool> {
     let began = Instant::now();
     let count = wanted.seeds.unwrap_or(200);
     let (mut marks, mut virtual_ms, mut events, mut runs) = (Marks::default(), 0, 0, 0_u64);
@@ -164,6 +172,11 @@ fn many(wanted: &Wanted, out: &mut impl Write) -> std::io::Result<bool> {
         runs += 1;
         if !report.violations.is_empty() {
             bad.push(report);
+        }
+        if let Some(progress) = progress.as_mut().filter(|_| runs % 50 == 0 || runs == count) {
+            // Only for the eye: whether it is written does not matter.
+            let _written = write!(progress, "\r{runs} of {count} seeds, {} with violations ", bad.len());
+            let _written = if runs == count { writeln!(progress) } else { progress.flush() };
         }
         true
     });
