@@ -48,6 +48,13 @@ pub(crate) const TESTS: [Need; 27] = [
     Need { what: "/var/lib/dpkg/info/fis-gtm.list", package: "fis-gtm" },
 ];
 
+/// For the tests with a simulated management board. They are left out where these cannot be had.
+pub(crate) const FENCING: [Need; 3] = [
+    Need { what: "fence_ipmilan", package: "fence-agents" },
+    Need { what: "ipmitool", package: "ipmitool" },
+    Need { what: "ipmi_sim", package: "openipmi" },
+];
+
 /// For the search for inputs: its engine is C++.
 pub(crate) const FUZZ: [Need; 1] = [Need { what: "c++", package: "g++" }];
 
@@ -91,6 +98,13 @@ pub(crate) fn install(needs: &[Need]) -> Result<(), String> {
         return Err(format!("not root; please run: sudo apt-get install --no-install-recommends {list}"));
     }
     run::step(&format!("installing {list}"), "sh", &["-c", &script(&list)])
+}
+
+/// The same for what some tests can do without: they say that they are left out.
+pub(crate) fn install_if_possible(needs: &[Need], what: &str) {
+    if let Err(why) = install(needs) {
+        println!("{what} is left out: {why}");
+    }
 }
 
 /// Installs packages without anything being started on this machine: a database server or a cluster manager that a

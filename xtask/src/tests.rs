@@ -35,6 +35,9 @@ fn build() -> Result<(), String> {
 /// When something of it fails.
 pub(crate) fn all(quick: bool) -> Result<(), String> {
     needs::install(&needs::TESTS)?;
+    if !quick {
+        needs::install_if_possible(&needs::FENCING, "fencing over IPMI");
+    }
     println!("\n== the rules of the house");
     tidy::check()?;
     println!("\n== dependencies");

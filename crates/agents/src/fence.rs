@@ -2,18 +2,15 @@
 //! device itself then says that the power is off.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use regent_model::NodeName;
 use regent_model::action::{Failure, FenceAsk, FenceFound, FenceRun, RunId};
 use regent_model::config::{FenceConfig, duration_text};
+use regent_model::fence_agent::{self, METADATA, Metadata};
 use regent_model::journal::Level;
-
-mod metadata;
-
-use metadata::Metadata;
 
 use crate::cgroup::Folder;
 use crate::command::{self, Command, Ended, Finished, Program};
@@ -25,14 +22,30 @@ const IS_OFF: i32 = 2;
 /// Some devices say "off" before it is, or a moment after: asked again with this pause.
 const PAUSE_FIRST: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
-/// What an agent is asked for to hear about itself.
-const METADATA: &str = "metadata";
 /// How often is asked, while waiting, whether it is still wanted.
 const WAIT_STEP: Duration = Duration::from_millis(50);
 /// Beyond the calls of the agent.
 const OVERHEAD: Duration = Duration::from_secs(2);
 /// Fence agents run under this folder. No group can have its name.
 const FOLDER: &str = ".fence";
+
+/// What the agents have said about themselves, by their files: no cut waits for it.
+#[derive(Default)]
+pub(crate) struct Known(Mutex<BTreeMap<PathBuf, Metadata>>);
+
+impl Known {
+    fn of(&self, device: &FenceConfig) -> Option<Metadata> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&device.agent).cloned()
+    }
+
+    fn note(&self, device: &FenceConfig, said: Option<Metadata>) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match said {
+            Some(said) => known.insert(device.agent.clone(), said),
+            None => known.remove(&device.agent),
+        };
+    }
+}
 
 /// How long a request may take.
 pub(crate) fn limit(run: &FenceRun) -> Duration {
@@ -94,12 +107,15 @@ pub(crate) fn misfits(inner: &Arc<Inner>, device: &Arc<FenceConfig>) -> Vec<Stri
     let job = Job::new(format!("asking {} about itself", device.name), device.timeout + OVERHEAD);
     let asked = Device { inner, run: &run };
     let said = asked.call(METADATA, &job, job.until(device.timeout));
-    if !said.is_ok_and(|said| said.ended.is_success()) {
-        return Vec::new();
-    }
-    // It is longer than what is kept of an output in memory.
-    let text = std::fs::read(asked.output_of(METADATA)).unwrap_or_default();
-    Metadata::read(&String::from_utf8_lossy(&text)).map_or_else(Vec::new, |m| m.doubts(device))
+    let said = said.is_ok_and(|said| said.ended.is_success()).then(|| {
+        // It is longer than what is kept of an output in memory.
+        let text = std::fs::read(asked.output_of(METADATA)).unwrap_or_default();
+        Metadata::read(&String::from_utf8_lossy(&text))
+    });
+    let said = said.flatten();
+    let doubts = said.as_ref().map_or_else(Vec::new, |metadata| metadata.doubts(device));
+    inner.fence_agents.note(device, said);
+    doubts
 }
 
 fn note(job: &Job, what: &str) {
@@ -193,17 +209,15 @@ impl Device<'_> {
     }
 
     /// Where the output of the last such call is.
-    fn output_of(&self, action: &str) -> std::path::PathBuf {
+    fn output_of(&self, action: &str) -> PathBuf {
         let name = folder_name(&self.run.device.name);
         self.inner.run_dir.join("output").join(FOLDER).join(name).join(action)
     }
 
-    /// The options, one a line; ours come last, for the last one counts.
+    /// What the call is given.
     fn input(&self, action: &str) -> Result<String, String> {
         let (device, victim) = (&self.run.device, &self.run.victim);
-        let plug = device.plugs.get(victim).map_or(victim.as_str(), String::as_str);
-        let ours = [("action", action), ("nodename", victim.as_str()), ("plug", plug), ("port", plug)];
-        options(&device.options, &ours).map_err(|e| format!("fence device {}: {e}", device.name))
+        fence_agent::input(device, victim, action, self.inner.fence_agents.of(device).as_ref())
     }
 
     /// Waits until the device says that the power is off.
@@ -236,21 +250,6 @@ impl Device<'_> {
     }
 }
 
-/// The input of an agent: `key=value` lines. No quoting exists, so a line break can only be refused.
-fn options(configured: &BTreeMap<String, String>, ours: &[(&str, &str)]) -> Result<String, String> {
-    let mut text = String::new();
-    let configured = configured.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    for (key, value) in configured.chain(ours.iter().copied()) {
-        if key.is_empty() || key.contains(['\n', '=', '#']) || value.contains('\n') {
-            return Err(format!(
-                "the option {key:?} cannot be given to an agent: line breaks and '=' cannot stand there"
-            ));
-        }
-        let _ = writeln!(text, "{key}={value}");
-    }
-    Ok(text)
-}
-
 /// A device's name is free text; a folder's is not.
 fn folder_name(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '_' };
@@ -262,25 +261,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    #[test]
-    fn our_options_come_last_and_a_line_break_is_refused() {
-        let configured: BTreeMap<_, _> =
-            [("ip", "10.0.0.9"), ("action", "reboot")].map(|(k, v)| (k.to_owned(), v.to_owned())).into();
-        let text = options(&configured, &[("action", "off"), ("plug", "n 1")]).unwrap();
-        assert_eq!(text, "action=reboot\nip=10.0.0.9\naction=off\nplug=n 1\n");
-        assert!(options(&configured, &[("plug", "x\naction=on")]).is_err());
-    }
-
     proptest! {
-        #[test]
-        fn no_value_can_smuggle_in_another_option(value: String) {
-            let text = options(&BTreeMap::new(), &[("plug", &value), ("action", "off")]);
-            if let Ok(text) = text {
-                prop_assert_eq!(text.split('\n').count(), 3);
-                prop_assert!(text.ends_with("\naction=off\n"));
-            }
-        }
-
         #[test]
         fn a_folder_name_never_leaves_its_folder(name in ".{1,200}") {
             let folder = folder_name(&name);

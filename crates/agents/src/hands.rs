@@ -69,6 +69,7 @@ pub(crate) struct Inner {
     /// Which versions would open them here.
     pub(crate) installed: Installed,
     pub(crate) host_name: HostName,
+    pub(crate) fence_agents: fence::Known,
     /// What was said already and need not be said again.
     pub(crate) said: Mutex<BTreeSet<String>>,
     slots: Slots,
@@ -116,6 +117,7 @@ impl Hands {
             evidence: config.evidence,
             instances: Instances::default(),
             installed: Installed::default(),
+            fence_agents: fence::Known::default(),
             host_name,
             said: Mutex::default(),
             slots: Slots::default(),

@@ -13,6 +13,7 @@ use crate::args::EventsArgs;
 use crate::client::{self, Asks};
 use crate::cluster_events;
 use crate::events::{self, Manner};
+use crate::fence::about;
 use crate::follow::{self, Steps, wall_ms};
 use crate::paint::{Tone, wrapped};
 use crate::screen::Screen;
@@ -231,8 +232,12 @@ pub fn verify(
             (format!("configuration {serial}"), text, parsed)
         }
     };
-    screen.value(&verify::verify_json(&name, &text, &parsed))?;
+    let agents = parsed.config.as_ref().map(about::about);
+    let mut value = verify::verify_json(&name, &text, &parsed);
+    value["fence_agents"] = agents.as_ref().map_or(serde_json::Value::Null, about::About::json);
+    screen.value(&value)?;
     screen.say(&verify::render(&name, &text, &parsed, screen.paint.0))?;
+    screen.say(&agents.map(|agents| agents.text()).unwrap_or_default())?;
     match parsed.count(Severity::Error) {
         0 => Ok(()),
         // Everything was shown above.

@@ -7,6 +7,7 @@
 mod asked;
 mod configuration;
 mod engine;
+mod fence_agent;
 mod frames;
 mod replicated;
 mod state_file;
@@ -23,7 +24,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     Target { name: "configuration", run: configuration::run, starters: configuration::starters },
     Target { name: "datagram", run: frames::datagram, starters: frames::datagrams },
     Target { name: "handshake", run: frames::handshake, starters: frames::handshakes },
@@ -36,6 +37,7 @@ pub const TARGETS: [Target; 13] = [
     Target { name: "request", run: asked::request, starters: asked::requests },
     Target { name: "answer", run: asked::answer, starters: asked::answers },
     Target { name: "token", run: asked::token, starters: asked::tokens },
+    Target { name: "fence_metadata", run: fence_agent::run, starters: fence_agent::starters },
     Target { name: "drill_plan", run: asked::plan, starters: asked::plans },
 ];
 

@@ -9,6 +9,7 @@ pub mod connection;
 pub mod event;
 pub mod evidence;
 pub mod exclusion;
+pub mod fence_agent;
 pub mod figure;
 pub mod format;
 pub mod holding;

@@ -1,15 +1,17 @@
 //! One call of a fence agent by hand: what it is given, how long it may take, and what it said.
 
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use regent_model::NodeName;
 use regent_model::config::FenceConfig;
+use regent_model::fence_agent::{self, METADATA, Metadata};
 use regent_node::process_group;
 
 use crate::trouble::{Result, Trouble};
@@ -37,23 +39,31 @@ impl Said {
     }
 }
 
-/// One call of the agent. The options go to its standard input, one a line; ours come last, for the last one counts.
+/// One call of the agent. The options go to its standard input.
 pub(super) fn call(device: &FenceConfig, node: &NodeName, action: &str) -> Result<Said> {
-    let plug = device.plugs.get(node).map_or(node.as_str(), String::as_str);
-    let ours = [("action", action), ("nodename", node.as_str()), ("plug", plug), ("port", plug)];
-    let mut input = String::new();
-    let configured = device.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
-    for (key, value) in configured.chain(ours) {
-        if value.contains('\n') {
-            return Err(Trouble::refused(format!("the option {key} of {} has two lines", device.name)));
-        }
-        let _ = writeln!(input, "{key}={value}");
-    }
+    let input =
+        fence_agent::input(device, node, action, metadata(device).as_ref()).map_err(Trouble::refused)?;
     let said = run(&device.agent, input.as_bytes(), device.timeout).map_err(|error| {
         Trouble::refused(format!("cannot run {} for {action} of {node}: {error}", device.agent.display()))
             .next("run it as root on a machine that has the agent, best on the witness")
     })?;
     Ok(Said { output: device.without_secrets(said.output), ..said })
+}
+
+/// What the agent says about itself. One that says nothing is taken as it is.
+pub(super) fn metadata(device: &FenceConfig) -> Option<Metadata> {
+    static KNOWN: Mutex<BTreeMap<PathBuf, Option<Metadata>>> = Mutex::new(BTreeMap::new());
+    let asked = || {
+        let said = run(&device.agent, format!("action={METADATA}\n").as_bytes(), device.timeout).ok()?;
+        if said.code == Some(0) { Metadata::read(&said.output) } else { None }
+    };
+    let known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner).get(&device.agent).cloned();
+    known.unwrap_or_else(|| {
+        let said = asked();
+        let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        known.insert(device.agent.clone(), said.clone());
+        said
+    })
 }
 
 /// Runs it until it ends, or kills it when `limit` is over. What it started ends with it.

@@ -15,6 +15,7 @@ use crate::paint::{Cell, Paint, Tone, printable, table};
 use crate::screen::Screen;
 use crate::trouble::{Exit, Result, Trouble};
 
+pub mod about;
 mod agent;
 pub mod device;
 mod trial;

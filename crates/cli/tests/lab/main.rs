@@ -25,6 +25,7 @@ mod fence;
 mod frozen;
 mod hot_standby;
 mod instances;
+mod ipmi;
 mod machine;
 mod partitions;
 mod policies;

@@ -1,47 +1,61 @@
-//! What a fence agent says about itself (`action=metadata`), and what of a device's configuration does not fit it.
+//! The fence agent interface: what an agent says about itself (`action=metadata`), what of a device's configuration does
+//! not fit that, and the lines that a call of it is given.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
-use regent_model::config::FenceConfig;
+use crate::NodeName;
+use crate::config::FenceConfig;
 
-/// Options that every call is given beside the configured ones.
+/// What an agent is asked for to hear about itself.
+pub const METADATA: &str = "metadata";
+/// Options that every call is given beside the configured ones, as far as the agent knows them.
 const GIVEN: [&str; 4] = ["action", "plug", "port", "nodename"];
+/// How agents call what a device calls a node: today, and in older ones.
+const PLUGS: [&str; 2] = ["plug", "port"];
 /// Actions without which nothing can be cut and confirmed.
 const NEEDED: [&str; 2] = ["off", "status"];
 
 /// The parts of an agent's metadata that matter here.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Metadata {
-    pub(super) parameters: BTreeMap<String, Parameter>,
-    pub(super) actions: Vec<String>,
+pub struct Metadata {
+    /// Its options, by name.
+    pub parameters: BTreeMap<String, Parameter>,
+    /// What it can be asked for.
+    pub actions: Vec<String>,
 }
 
 /// One option.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Parameter {
+pub struct Parameter {
     /// It has to be given, and has no default.
-    pub(super) required: bool,
+    pub required: bool,
+    /// The agent still takes it, and would rather be given another.
+    pub deprecated: bool,
     /// An older name of it.
-    pub(super) obsoletes: Option<String>,
+    pub obsoletes: Option<String>,
 }
 
 impl Metadata {
     /// Reads what an agent printed; `None` if that is no metadata. Agents make it by a program, but pages differ in
     /// their headers and indentation: it is gone through tag by tag, and what is not known is passed over.
-    pub(super) fn read(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn read(text: &str) -> Option<Self> {
         let mut found = Self::default();
         let mut is_metadata = false;
         let mut inside: Option<String> = None;
         for (name, attributes) in tags(text) {
             let get = |key: &str| attributes.iter().find(|(k, _)| k == key).map(|(_, v)| v.clone());
+            let named = || get("name").filter(|name| is_a_name(name));
             match name {
                 "resource-agent" => is_metadata = true,
                 "parameter" => {
-                    let Some(key) = get("name") else { continue };
+                    let Some(key) = named() else { continue };
                     let says = |key| get(key).is_some_and(|value| value == "1" || value == "true");
+                    let deprecated = says("deprecated");
                     // What is deprecated has a newer name, and that is required.
-                    let required = says("required") && !says("deprecated");
-                    let parameter = Parameter { required, obsoletes: get("obsoletes") };
+                    let required = says("required") && !deprecated;
+                    let parameter = Parameter { required, deprecated, obsoletes: get("obsoletes") };
                     found.parameters.insert(key.clone(), parameter);
                     inside = Some(key);
                 }
@@ -51,7 +65,7 @@ impl Metadata {
                         parameter.required = false;
                     }
                 }
-                "action" => found.actions.extend(get("name")),
+                "action" => found.actions.extend(named()),
                 _ => {}
             }
         }
@@ -59,7 +73,8 @@ impl Metadata {
     }
 
     /// What does not fit, each in one line that names the option.
-    pub(super) fn doubts(&self, device: &FenceConfig) -> Vec<String> {
+    #[must_use]
+    pub fn doubts(&self, device: &FenceConfig) -> Vec<String> {
         let mut doubts = Vec::new();
         let name = &device.name;
         for (key, parameter) in self.parameters.iter().filter(|(_, p)| p.required) {
@@ -84,6 +99,67 @@ impl Metadata {
         }
         doubts
     }
+
+    /// What works today and may not with the agent's next version, each in one line that says what to write instead.
+    #[must_use]
+    pub fn remarks(&self, device: &FenceConfig) -> Vec<String> {
+        let old = device.options.keys().filter(|key| self.parameters.get(*key).is_some_and(|p| p.deprecated));
+        old.map(|key| {
+            let newer = self.parameters.iter().find(|(_, p)| p.obsoletes.as_ref() == Some(key));
+            let instead = newer.map_or_else(String::new, |(newer, _)| format!(": write {newer} instead"));
+            format!(
+                "the option {key} of the fence device {} is deprecated by its agent{instead}",
+                device.name
+            )
+        })
+        .collect()
+    }
+
+    /// Which words name the plug to this agent: the one that it would rather be given, or none.
+    fn plug_words(&self) -> Vec<&'static str> {
+        let known = |word: &&&str| self.parameters.contains_key(**word);
+        let current = |word: &&&str| self.parameters.get(**word).is_some_and(|p| !p.deprecated);
+        let word = PLUGS.iter().find(current).or_else(|| PLUGS.iter().find(known));
+        word.copied().into_iter().collect()
+    }
+}
+
+/// The lines that a call is given on its standard input: `key=value`, ours last, for the last one counts. What the device
+/// calls the node goes under the name that the agent's metadata has for it; where they are not known, under both that are
+/// in use, for agents pass over what they do not know.
+///
+/// # Errors
+/// When an option cannot stand in such a line: no quoting exists.
+pub fn input(
+    device: &FenceConfig,
+    victim: &NodeName,
+    action: &str,
+    metadata: Option<&Metadata>,
+) -> Result<String, String> {
+    let plug = device.plugs.get(victim).map_or(victim.as_str(), String::as_str);
+    let plugs = metadata.map_or_else(|| PLUGS.to_vec(), Metadata::plug_words).into_iter();
+    let ours =
+        [("action", action), ("nodename", victim.as_str())].into_iter().chain(plugs.map(|word| (word, plug)));
+    let configured = device.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    lines(configured.chain(ours)).map_err(|why| format!("fence device {}: {why}", device.name))
+}
+
+fn lines<'a>(options: impl Iterator<Item = (&'a str, &'a str)>) -> Result<String, String> {
+    let mut text = String::new();
+    for (key, value) in options {
+        if key.is_empty() || key.contains(['\n', '=', '#']) || value.contains('\n') {
+            return Err(format!(
+                "the option {key:?} cannot be given to an agent: line breaks and '=' cannot stand there"
+            ));
+        }
+        let _ = writeln!(text, "{key}={value}");
+    }
+    Ok(text)
+}
+
+/// Names are shown to people, on one line.
+fn is_a_name(text: &str) -> bool {
+    (1..=100).contains(&text.len()) && !text.contains(char::is_control)
 }
 
 /// The names and attributes of all tags, in order; comments, instructions and text are passed over.
@@ -141,10 +217,9 @@ fn attributes(text: &str) -> Vec<(String, String)> {
 mod tests {
     use std::time::Duration;
 
-    use proptest::prelude::*;
-    use regent_model::config::FenceAction;
-
     use super::*;
+    use crate::config::FenceAction;
+    use proptest::prelude::*;
 
     const IPMI: &str = r#"<?xml version="1.0" ?>
 <!-- <parameter name="never" required="1"/> -->
@@ -206,7 +281,51 @@ mod tests {
         assert!(blind.doubts(&device(&[("ip", "1")]))[0].contains("no action status"));
     }
 
+    #[test]
+    fn the_plug_goes_by_the_name_that_the_metadata_have_for_it_and_by_both_where_there_are_none() {
+        let lx4 = NodeName::new("lx4").unwrap();
+        let mut bmc = device(&[("action", "reboot"), ("ip", "10.0.0.9")]);
+        bmc.plugs.insert(lx4.clone(), "n 1".to_owned());
+        let given = |metadata: Option<&Metadata>| input(&bmc, &lx4, "off", metadata).unwrap();
+        let ours = "action=reboot\nip=10.0.0.9\naction=off\nnodename=lx4\n";
+        assert_eq!(given(None), format!("{ours}plug=n 1\nport=n 1\n"));
+        let new = Metadata::read(IPMI).unwrap();
+        assert_eq!(given(Some(&new)), format!("{ours}plug=n 1\n"));
+        // One that was not renamed yet, one that offers the new name as well, and one that needs none.
+        let old = Metadata::read("<resource-agent><parameter name='port'/></resource-agent>").unwrap();
+        assert_eq!(given(Some(&old)), format!("{ours}port=n 1\n"));
+        let both = "<resource-agent><parameter name='port'/><parameter name='plug' deprecated='1'/></resource-agent>";
+        assert_eq!(given(Metadata::read(both).as_ref()), format!("{ours}port=n 1\n"));
+        assert_eq!(given(Some(&Metadata::default())), ours);
+    }
+
+    #[test]
+    fn what_is_deprecated_is_told_with_its_newer_name() {
+        let metadata = Metadata::read(IPMI).unwrap();
+        assert!(metadata.remarks(&device(&[("ip", "10.0.0.9")])).is_empty());
+        let remarks = metadata.remarks(&device(&[("ipaddr", "10.0.0.9")]));
+        assert_eq!(remarks.len(), 1, "{remarks:?}");
+        assert!(remarks[0].contains("option ipaddr of the fence device bmc"), "{remarks:?}");
+        assert!(remarks[0].ends_with("write ip instead"), "{remarks:?}");
+    }
+
+    #[test]
+    fn a_line_break_is_refused() {
+        let lx4 = NodeName::new("lx4").unwrap();
+        let why = input(&device(&[("password", "x\naction=on")]), &lx4, "off", None).unwrap_err();
+        assert!(why.contains("bmc") && why.contains("password"), "{why}");
+    }
+
     proptest! {
+        #[test]
+        fn no_value_can_smuggle_in_another_option(value: String) {
+            let lx4 = NodeName::new("lx4").unwrap();
+            if let Ok(text) = input(&device(&[("ip", &value)]), &lx4, "off", Some(&Metadata::default())) {
+                prop_assert_eq!(text.split('\n').count(), 4);
+                prop_assert!(text.ends_with("\naction=off\nnodename=lx4\n"));
+            }
+        }
+
         #[test]
         fn whatever_an_agent_prints_is_read_without_a_panic(text in "[<>!?\\-\\[\\]/='\" a-e\\n]{0,200}", cut in 0usize..2000) {
             let _ = Metadata::read(&text);
