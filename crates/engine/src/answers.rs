@@ -153,7 +153,8 @@ impl Engine {
             Tenure::Owned(o) => (self.state.members.get(&o.owner.node).map(|m| m.name.clone()), &o.proof),
             Tenure::Vacant(proof) => (None, proof),
         };
-        let guarantee = guarantee(&self.state.config, config, &self.without_kernel_leases());
+        let guarantee =
+            guarantee(&self.state.config, config, &self.without_kernel_leases(), &self.without_watchdog());
         GroupStatus {
             name: name.clone(),
             state: if unheard.is_some() { "unknown" } else { group_word(group, &placement) }.to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regent_lease::io::ClusterView;
+use regent_lease::io::{ClusterView, WatchdogWish};
 use regent_model::action::RunId;
 use regent_model::figure::Figures;
 use regent_model::holding::Held;
@@ -76,6 +76,8 @@ pub struct Engine {
     pub(crate) snapshot_durable_at: u64,
     pub(crate) guard: GuardView,
     pub(crate) guard_told: Option<ClusterView>,
+    /// What it was last told of the watchdog.
+    pub(crate) watchdog_told: Option<WatchdogWish>,
     /// How far the log was applied when the guard's view was last made.
     pub(crate) guard_told_at: u64,
     pub(crate) heard: BTreeMap<NodeId, Incarnation>,
@@ -161,6 +163,7 @@ impl Engine {
             snapshot_durable_at: 0,
             guard: GuardView::default(),
             guard_told: None,
+            watchdog_told: None,
             guard_told_at: 0,
             heard: BTreeMap::new(),
             networks: BTreeMap::new(),

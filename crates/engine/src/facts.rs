@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use regent_lease::FromDaemon;
-use regent_model::action::ADDRESS_LEASES;
+use regent_model::action::{ADDRESS_LEASES, WATCHDOG};
 use regent_model::{Moment, NodeId, NodeName};
 
 use crate::engine::Engine;
@@ -77,6 +77,7 @@ impl Engine {
             version: self.me.version.clone(),
             figures: self.figures.clone(),
             kernel_leases: self.has_kernel_leases(),
+            watchdog: self.is_watched(),
             troubles: self.troubles.values().cloned().collect(),
             events: self.event_facts(),
         }
@@ -90,6 +91,17 @@ impl Engine {
     pub(crate) fn without_kernel_leases(&self) -> BTreeSet<NodeName> {
         let others = self.facts.iter().filter(|(_, facts)| !facts.kernel_leases).map(|(id, _)| *id);
         let own = (!self.has_kernel_leases()).then_some(self.me.id);
+        others.chain(own).filter_map(|id| Some(self.state.members.get(&id)?.name.clone())).collect()
+    }
+
+    fn is_watched(&self) -> bool {
+        !self.troubles.contains_key(WATCHDOG)
+    }
+
+    /// The nodes whose watchdog nobody feeds, as they said themselves.
+    pub(crate) fn without_watchdog(&self) -> BTreeSet<NodeName> {
+        let others = self.facts.iter().filter(|(_, facts)| !facts.watchdog).map(|(id, _)| *id);
+        let own = (!self.is_watched()).then_some(self.me.id);
         others.chain(own).filter_map(|id| Some(self.state.members.get(&id)?.name.clone())).collect()
     }
 

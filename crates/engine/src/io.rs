@@ -227,6 +227,8 @@ pub struct Facts {
     pub troubles: Vec<String>,
     /// Whether its kernel ends the leases of service addresses where its guard cannot.
     pub kernel_leases: bool,
+    /// Whether its watchdog is fed, if it has one configured.
+    pub watchdog: bool,
     /// What it hears on each network; nothing where no networks are configured.
     pub networks: Vec<Hearing>,
     /// Its interfaces.

@@ -49,6 +49,7 @@ mod simulate;
 mod since;
 mod timeline;
 mod vote;
+mod watchdog;
 mod watching;
 
 pub use engine::Engine;

@@ -96,6 +96,7 @@ impl Engine {
         self.tell(Level::Warning, "guard_lost", "the connection to the guard has ended");
         self.guard = GuardView::default();
         self.guard_told = None;
+        self.watchdog_told = None;
         self.heard.clear();
         self.since.all_silent();
         self.sequencers.clear();
@@ -378,6 +379,9 @@ impl Engine {
             return;
         }
         self.guard_told_at = applied;
+        if self.guard_told.is_some() {
+            self.tell_watchdog();
+        }
         let state = &self.state;
         let view = ClusterView {
             applied,
@@ -395,6 +399,7 @@ impl Engine {
                 cluster: view.clone(),
             });
             self.guard_told = Some(view);
+            self.tell_watchdog();
             return;
         };
         if *told == (ClusterView { applied: told.applied, ..view.clone() }) {

@@ -58,6 +58,20 @@ pub struct Health {
     pub locked: bool,
     /// Who ends the leases of service addresses.
     pub addresses: AddressLeases,
+    /// What became of the watchdog device.
+    pub watchdog: WatchdogState,
+}
+
+/// How it stands with the machine's watchdog device.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum WatchdogState {
+    /// None is configured.
+    #[default]
+    None,
+    /// It is fed; its timeout.
+    Fed(Duration),
+    /// One is configured, and nobody feeds it; why.
+    Unfed(String),
 }
 
 /// Who ends the lease of a service address in time.

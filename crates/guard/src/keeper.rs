@@ -20,6 +20,7 @@ use crate::envelope::{FromGuard, Health, ToGuard};
 use crate::held::Mirror;
 use crate::networks::{Networks, TURN};
 use crate::reset::ResetLine;
+use crate::watchdog::Watchdog;
 use crate::workers::{Order, Outcome, Workers};
 
 /// How often the daemon is told of the guard's own health, if it changed.
@@ -38,6 +39,7 @@ pub(crate) struct Keeper {
     pub(crate) workers: Workers,
     pub(crate) mirror: Mirror,
     pub(crate) leases: Leases,
+    pub(crate) watchdog: Watchdog,
     pub(crate) reset: ResetLine,
     pub(crate) signals: UnixStream,
     pub(crate) health: Health,
@@ -81,6 +83,7 @@ impl Keeper {
             let now = clock::now();
             let wake =
                 if self.course.halted.is_some() { now + RESET_AGAIN } else { self.guard.next_wake(now) };
+            let wake = self.watchdog.due().map_or(wake, |due| wake.min(due));
             let woken = self.wait(wake.since(now));
             self.measure(wake, &woken);
             self.take(&woken);
@@ -88,6 +91,7 @@ impl Keeper {
             self.work_off();
             let now = clock::now();
             self.networks.bind_missing(now);
+            self.tend_watchdog();
             self.report(now);
             if let Some(reason) = self.course.halted.clone() {
                 self.reset.pull(&reason);
@@ -234,7 +238,14 @@ impl Keeper {
                     self.course.heartbeat = cluster.timers.heartbeat;
                     self.networks.set_patience(cluster.timers.promise_begins().max(NETWORK_SILENCE_MIN));
                 }
+                let is_wish = matches!(said, FromDaemon::Watchdog(_));
                 self.course.todo.push_back(Input::Daemon(said));
+                if is_wish {
+                    // What is acquired next may need it.
+                    self.work_off();
+                    self.watchdog.hurry();
+                    self.tend_watchdog();
+                }
             }
             ToGuard::Addresses { own, peers } => {
                 self.networks.set_own(&own, clock::now());
@@ -299,6 +310,13 @@ impl Keeper {
         }
     }
 
+    /// A machine that is being reset is not kept alive.
+    fn tend_watchdog(&mut self) {
+        if self.course.halted.is_none() {
+            self.watchdog.tend(&mut self.guard);
+        }
+    }
+
     fn tell(&mut self, message: &FromGuard) {
         if self.line.tell(message) {
             self.course.todo.push_back(Input::DaemonGone);
@@ -319,6 +337,7 @@ impl Keeper {
             self.health.unsent = self.networks.unsent();
             self.health.bound = self.networks.bound();
             self.health.addresses = self.leases.doorkeeper().state();
+            self.health.watchdog = self.watchdog.state();
             if self.health != self.course.told_health {
                 self.course.told_health = self.health.clone();
                 self.tell(&FromGuard::Health(self.health.clone()));
@@ -326,7 +345,8 @@ impl Keeper {
         }
     }
 
-    fn leave(&self) {
+    fn leave(&mut self) {
+        self.watchdog.leave();
         // What is held without lease stays answered: the kernel knows no end of it.
         if self.guard.held().is_empty() {
             self.leases.doorkeeper().leave();

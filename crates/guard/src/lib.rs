@@ -9,6 +9,7 @@
 //! - [`paths`], [`identity`], [`durable`]: where a node keeps things, who it is, and writing so that it stays.
 //! - [`held`]: what a guard leaves to the next one of the same boot.
 //! - [`reset`]: the last resort.
+//! - `watchdog`: the device that resets the machine where none of this runs any more.
 //! - [`release`]: which release this program is; the daemon is of the same, or of the next or the one before.
 //! - [`clock`], [`realtime`], [`lock`], [`log`]: time, priority, one of each process, and a log that never blocks; the
 //!   daemon uses them too.
@@ -33,8 +34,9 @@ mod keeper;
 mod ladder;
 mod networks;
 mod sys;
+mod watchdog;
 mod workers;
 
-pub use envelope::{AddressLeases, FromGuard, Health, ToGuard};
+pub use envelope::{AddressLeases, FromGuard, Health, ToGuard, WatchdogState};
 pub use identity::NodeIdentity;
 pub use paths::Paths;

@@ -77,6 +77,12 @@ impl Paths {
         self.run.join("held")
     }
 
+    /// Which watchdog device is armed, in memory that outlives the guard but not the boot.
+    #[must_use]
+    pub fn watchdog(&self) -> PathBuf {
+        self.run.join("watchdog")
+    }
+
     /// Where the daemon meets its guard.
     #[must_use]
     pub fn guard_socket(&self) -> PathBuf {

@@ -18,6 +18,7 @@ use crate::keeper::{Course, Keeper};
 use crate::lock::{Lock, LockError};
 use crate::networks::Networks;
 use crate::reset::ResetLine;
+use crate::watchdog::{self, Watchdog};
 use crate::workers::Workers;
 use crate::{NodeIdentity, Paths, clock, identity, realtime, rule_off};
 
@@ -62,8 +63,10 @@ pub fn run(paths: &Paths) -> Result<(), String> {
         identity.node,
         left.len()
     );
+    let guard = rule_off::weakened(Guard::new(identity.node, incarnation, boot.clone(), left, now));
     let keeper = Keeper {
-        guard: rule_off::weakened(Guard::new(identity.node, incarnation, boot.clone(), left, now)),
+        watchdog: Watchdog::begin(watchdog::open, paths.watchdog(), &guard),
+        guard,
         networks,
         line,
         workers,

@@ -1,9 +1,11 @@
-//! The system calls that neither the standard library nor rustix makes safely: scheduling, and who is at the other
-//! end of a local stream.
+//! The system calls that neither the standard library nor rustix makes safely: scheduling, who is at the other end of a
+//! local stream, and watchdog devices.
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
+
+use rustix::ioctl::{Getter, NoArg, Updater, ioctl, opcode};
 
 /// Not in every C library's headers.
 const SCHED_RESET_ON_FORK: i32 = 0x4000_0000;
@@ -35,4 +37,36 @@ pub(crate) fn peer(stream: &UnixStream) -> io::Result<libc::ucred> {
         )
     };
     if done == 0 { Ok(who) } else { Err(io::Error::last_os_error()) }
+}
+
+/// `struct watchdog_info` of the kernel.
+#[repr(C)]
+struct WatchdogInfo {
+    options: u32,
+    firmware_version: u32,
+    identity: [u8; 32],
+}
+
+/// What the driver of a watchdog device can do: its `WDIOF_` flags.
+pub(crate) fn watchdog_options(device: &impl AsFd) -> io::Result<u32> {
+    // SAFETY: WDIOC_GETSUPPORT fills one watchdog_info, which is what the type says; every bit pattern is one.
+    let info: WatchdogInfo =
+        unsafe { ioctl(device, Getter::<{ opcode::read::<WatchdogInfo>(b'W', 0) }, _>::new())? };
+    let WatchdogInfo { options, firmware_version: _, identity: _ } = info;
+    Ok(options)
+}
+
+/// Sets the timeout in seconds; the driver says which it took.
+pub(crate) fn watchdog_timeout(device: &impl AsFd, seconds: i32) -> io::Result<i32> {
+    let mut seconds = seconds;
+    // SAFETY: WDIOC_SETTIMEOUT reads one int and writes it back, and the reference is valid for the call.
+    unsafe { ioctl(device, Updater::<{ opcode::read_write::<i32>(b'W', 6) }, _>::new(&mut seconds))? };
+    Ok(seconds)
+}
+
+/// Feeds the device.
+pub(crate) fn watchdog_feed(device: &impl AsFd) -> io::Result<()> {
+    // SAFETY: WDIOC_KEEPALIVE ignores its argument.
+    unsafe { ioctl(device, NoArg::<{ opcode::read::<i32>(b'W', 5) }>::new())? };
+    Ok(())
 }

@@ -5,16 +5,18 @@
 //! does anything in its name.
 
 mod ending;
+mod watch;
 
 use std::time::Duration;
 
 use regent_model::holding::{Act, Held};
 use regent_model::ids::IncarnationOf;
 use regent_model::proof::Promise;
-use regent_model::{BootId, Incarnation, Moment, NodeId, Round};
+use regent_model::{BootId, GroupName, Incarnation, Moment, NodeId, Round};
 
 use crate::frame::Frame;
 use crate::guard::ending::LettingGo;
+use crate::guard::watch::Watch;
 use crate::holder::{Bounds, Holder, Right};
 use crate::io::{ActId, ClusterView, Effect, FromDaemon, Input, ToDaemon};
 use crate::list::{HeldOver, ReleaseList};
@@ -43,6 +45,7 @@ pub struct Guard {
     clean: bool,
     /// Nothing before the first attach: then a guard knows neither peers nor promises.
     view: Option<ClusterView>,
+    watch: Watch,
     attached: bool,
     daemon_heard: Moment,
     next_keepalive: Moment,
@@ -76,6 +79,7 @@ impl Guard {
             clean: list.is_empty(),
             list,
             view: None,
+            watch: Watch::default(),
             attached: false,
             daemon_heard: now,
             next_keepalive: now,
@@ -205,7 +209,8 @@ impl Guard {
             FromDaemon::PromiseStored(promise) => self.voter.stored(promise),
             FromDaemon::PromiseWithdrawn(promise) => self.voter.withdrawn(now, promise),
             FromDaemon::Hold { id, incarnation, held } => {
-                let result = self.gate(now, incarnation).and_then(|()| self.list.hold(incarnation, held));
+                let gate = self.gate(now, incarnation, &held.group);
+                let result = gate.and_then(|()| self.list.hold(incarnation, held));
                 out.push(Effect::Tell(ToDaemon::Done { id, result }));
             }
             FromDaemon::Perform { id, incarnation, group, epoch, act } => {
@@ -220,6 +225,7 @@ impl Guard {
                 let at_once = Bounds { release_due: now, deadline: now + self.release_budget() };
                 self.list.adopt(incarnation, &group, epoch, at_once);
             }
+            FromDaemon::Watchdog(wish) => self.watch.wish = Some(wish),
             FromDaemon::HeldWithoutLease { incarnation } => self.held_without_lease(incarnation),
             FromDaemon::Configure(_) | FromDaemon::Rename { .. } | FromDaemon::Alive => {}
         }
@@ -267,7 +273,7 @@ impl Guard {
     }
 
     /// Whether something may be acquired at `now` in the name of `incarnation`; if not, why (L12).
-    fn gate(&self, now: Moment, incarnation: Incarnation) -> Result<(), String> {
+    fn gate(&self, now: Moment, incarnation: Incarnation, group: &GroupName) -> Result<(), String> {
         if self.mutants.off(Condition::L12Gate) {
             return Ok(());
         }
@@ -291,7 +297,7 @@ impl Guard {
                 "the voters have changed, and no majority of the new ones has acknowledged yet".into()
             );
         }
-        Ok(())
+        self.is_watched_enough(group)
     }
 
     fn perform(
@@ -303,7 +309,8 @@ impl Guard {
         act: Act,
         out: &mut Vec<Effect>,
     ) {
-        match self.gate(now, incarnation).and_then(|()| self.list.begin_act(incarnation, id, held)) {
+        let gate = self.gate(now, incarnation, &held.group);
+        match gate.and_then(|()| self.list.begin_act(incarnation, id, held)) {
             Ok(()) => {
                 let not_after = self.holder.ends().map_or(now, |ends| ends.release_due);
                 out.push(Effect::Perform { id, act, not_after });

@@ -1,6 +1,7 @@
 //! What goes into a guard and what comes out of it.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use regent_model::holding::{Act, Held};
@@ -86,6 +87,17 @@ pub enum FromDaemon {
     },
     /// The daemon is still there. Without any message for [`crate::guard::DAEMON_ABSENCE_MAX`] the guard lets go.
     Alive,
+    /// Which watchdog device to feed, and for whom. Said after every [`FromDaemon::Attach`], and whenever it changes.
+    Watchdog(WatchdogWish),
+}
+
+/// What is wanted of the watchdog device of a guard's machine.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct WatchdogWish {
+    /// The device; none is to be fed, and one that is armed is to be disarmed, where there is none.
+    pub device: Option<PathBuf>,
+    /// The groups that may be acquired only while a device is fed.
+    pub groups: BTreeSet<GroupName>,
 }
 
 /// The part of the applied log that a guard must know.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use regent_model::holding::{Held, Holding};
-use regent_model::{Epoch, GroupName, Incarnation};
+use regent_model::{Epoch, GroupName, Incarnation, Moment};
 use serde::{Deserialize, Serialize};
 
 use crate::holder::Bounds;
@@ -116,6 +116,17 @@ impl ReleaseList {
             Ground::Lease | Ground::WithoutLease => None,
         };
         self.entries.values().filter_map(bounds).reduce(Bounds::earlier)
+    }
+
+    /// When the first lease ends by which something is on the list, if the present incarnation's is valid until `lease`.
+    #[must_use]
+    pub fn lease_ends(&self, lease: Bounds) -> Option<Moment> {
+        let end = |entry: &Entry| match entry.ground {
+            Ground::Lease => Some(lease.deadline),
+            Ground::EarlierLease(bounds) => Some(bounds.deadline),
+            Ground::WithoutLease => None,
+        };
+        self.entries.values().filter_map(end).min()
     }
 
     /// The log says that everything on the list is held without lease (L10).

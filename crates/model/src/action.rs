@@ -336,6 +336,9 @@ pub struct NeighbourProbe {
 /// The trouble of a node whose guard alone ends the leases of service addresses ([`Notice::Trouble`]).
 pub const ADDRESS_LEASES: &str = "address_leases";
 
+/// The trouble of a node that has a watchdog device configured, and nobody feeds it ([`Notice::Trouble`]).
+pub const WATCHDOG: &str = "watchdog";
+
 /// What an agent says unasked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Notice {

@@ -31,6 +31,7 @@ mod check_proofs;
 mod check_relations;
 mod check_storage;
 mod check_volumes;
+mod check_watchdog;
 mod claims;
 mod data_servers;
 mod definition;
@@ -229,6 +230,8 @@ pub struct NodeConfig {
     pub adapters: Vec<AdapterConfig>,
     /// Addresses that it has for as long as it runs, at most one per network.
     pub persistent: Vec<Prefixed>,
+    /// The watchdog device that its guard feeds, if it has one.
+    pub watchdog: Option<PathBuf>,
 }
 
 /// When a group's release is complete.

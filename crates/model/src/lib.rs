@@ -22,6 +22,7 @@ pub mod state;
 pub mod survey;
 pub mod time;
 pub mod timers;
+pub mod watchdog;
 
 pub use ids::{BootId, Epoch, GroupName, Incarnation, IncarnationOf, NodeId, NodeName, ResourceName, Round};
 pub use time::Moment;

@@ -92,6 +92,8 @@ pub enum Need {
     Fenced,
     /// The end of the lease, enforced by the guard alone.
     LeaseEnded,
+    /// No proof of its own: the end of the lease must be enforced by a watchdog device on the owner as well.
+    Watchdog,
 }
 
 impl Need {
@@ -101,7 +103,14 @@ impl Need {
         match self {
             Self::Fenced => "fenced",
             Self::LeaseEnded => "lease-ended",
+            Self::Watchdog => "watchdog",
         }
+    }
+
+    /// Whether it proves something by itself.
+    #[must_use]
+    pub fn is_proof(self) -> bool {
+        self != Self::Watchdog
     }
 }
 

@@ -34,6 +34,8 @@ mod storm;
 mod syntax;
 #[path = "config/volumes.rs"]
 mod volumes;
+#[path = "config/watchdogs.rs"]
+mod watchdogs;
 
 use regent_model::config::{Config, Parsed, Severity, parse};
 

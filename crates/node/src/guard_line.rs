@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use regent_agents::Gate;
 use regent_engine::Input;
-use regent_guard::{AddressLeases, FromGuard, Health, ToGuard, realtime, release};
+use regent_guard::{AddressLeases, FromGuard, Health, ToGuard, WatchdogState, realtime, release};
 use regent_lease::io::ActId;
 use regent_lease::{FromDaemon, ToDaemon};
-use regent_model::action::{ADDRESS_LEASES, Notice};
+use regent_model::action::{ADDRESS_LEASES, Notice, WATCHDOG};
 use regent_model::holding::{Act, Held};
 use regent_model::{Epoch, GroupName, Incarnation};
 use regent_wire::ipc::{IpcError, IpcReader, IpcWriter};
@@ -187,6 +187,9 @@ fn read_in(
                 if let Some(notice) = of_addresses(&health.addresses, &now.addresses) {
                     inbox.push(Input::Notice(notice));
                 }
+                if let Some(notice) = of_watchdog(&health.watchdog, &now.watchdog) {
+                    inbox.push(Input::Notice(notice));
+                }
                 health = now;
             }
             Ok(None) => return End::GuardGone("the guard closed the line".to_owned()),
@@ -213,6 +216,28 @@ fn of_addresses(before: &AddressLeases, now: &AddressLeases) -> Option<Notice> {
                           fence device cuts the node; a kernel of 5.8 or later with BPF for traffic control \
                           (modules sch_ingress and cls_bpf) does better"
                     .to_owned();
+            Some(Notice::Trouble { topic, text, advice })
+        }
+    }
+}
+
+/// What became of the watchdog, if that is not what was said before.
+fn of_watchdog(before: &WatchdogState, now: &WatchdogState) -> Option<Notice> {
+    let topic = WATCHDOG.to_owned();
+    match now {
+        _ if now == before => None,
+        WatchdogState::None => {
+            Some(Notice::Well { topic, text: "no watchdog is configured here any more".to_owned() })
+        }
+        WatchdogState::Fed(timeout) => {
+            let text = format!("the guard feeds the watchdog of this machine, which fires after {timeout:?}");
+            Some(Notice::Well { topic, text })
+        }
+        WatchdogState::Unfed(why) => {
+            let text = format!("no watchdog resets this machine should its guard not run: {why}");
+            let advice = "groups that need \"watchdog\" are not acquired here, and what is held is ended by the guard \
+                          alone; see watchdog = \"...\" in the [[node]], and wdctl on the machine"
+                .to_owned();
             Some(Notice::Trouble { topic, text, advice })
         }
     }

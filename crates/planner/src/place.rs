@@ -344,9 +344,12 @@ fn unproven(
     let word = |need: &Need| match need {
         Need::Fenced => "a fence device's confirmation",
         Need::LeaseEnded => "the end of its lease, promised by a majority of voters",
+        Need::Watchdog => "the reset of its machine",
     };
-    let needs: Vec<_> =
-        state.definition(name).map(|d| d.needs.iter().map(word).collect()).unwrap_or_default();
+    let needs: Vec<_> = state
+        .definition(name)
+        .map(|d| d.needs.iter().filter(|need| need.is_proof()).map(word).collect())
+        .unwrap_or_default();
     if state.living(ownership.owner.node).is_some_and(|life| life != ownership.owner) {
         let rule = format!("{here} is back in the same boot and adopts what it left running");
         return Placement::of(Intent::Underway, rule, candidates);

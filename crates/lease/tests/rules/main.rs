@@ -5,6 +5,7 @@
 mod bench;
 mod guard;
 mod guard_ending;
+mod guard_watchdog;
 mod holder;
 mod voter;
 mod voter_promises;

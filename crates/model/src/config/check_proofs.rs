@@ -8,7 +8,8 @@ use super::finding::{Finding, Findings, Span};
 use super::guarantee::{KILL_TIME, UNMOUNT_TIME, round_up_ms, timers_for_budget};
 use super::scalar::duration_text;
 use crate::proof::Need;
-use crate::timers::Timers;
+use crate::timers::{LEASE_MAX, Timers};
+use crate::watchdog::{bites_after, timeout_wanted};
 
 pub(super) fn check(draft: &Draft, findings: &mut Findings) {
     for group in &draft.groups {
@@ -66,7 +67,7 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     let Some(span) = group.needs_span.as_ref().filter(|_| group.needs.contains(&Need::LeaseEnded)) else {
         return;
     };
-    if !group.has_shared_writer() {
+    if !group.has_shared_writer() || group.needs.contains(&Need::Watchdog) {
         return;
     }
     let wait = draft
@@ -135,6 +136,18 @@ fn reboot_interrupts(draft: &Draft, group: &GroupDraft, findings: &mut Findings)
     ));
 }
 
+/// A watchdog that is fed no more fires before the lease ends.
+fn watchdog_budget(timers: &Timers) -> Duration {
+    let bites = bites_after(timers, timeout_wanted(timers)).unwrap_or_default();
+    bites.saturating_sub(timers.release_begins)
+}
+
+/// The shortest lease, in steps of 10 ms, whose watchdog leaves so much for letting go.
+fn watchdog_timers_for(need: Duration) -> Option<Timers> {
+    let leases = (1..=LEASE_MAX.as_millis() / 10).map(|step| Duration::from_millis(step as u64 * 10));
+    leases.filter_map(|lease| Timers::for_lease(lease).ok()).find(|timers| watchdog_budget(timers) >= need)
+}
+
 /// Letting go must be possible between its beginning and the end of the lease.
 fn budget(
     group: &GroupDraft,
@@ -147,7 +160,10 @@ fn budget(
     let mounts = u32::try_from(group.filesystems.len()).unwrap_or(u32::MAX);
     let rest = KILL_TIME + UNMOUNT_TIME.saturating_mul(mounts);
     let need = rest + grace.map_or(Duration::ZERO, |g| g.value);
-    let budget = timers.release_budget();
+    let budget = match group.needs.contains(&Need::Watchdog) {
+        true => watchdog_budget(timers),
+        false => timers.release_budget(),
+    };
     if need <= budget {
         return;
     }
@@ -157,7 +173,10 @@ fn budget(
     };
     let sum = format!("kill {}{unmount} = {}", duration_text(KILL_TIME), duration_text(need));
     let leaves = format!("takeover = \"{takeover}\" leaves {}", duration_text(budget));
-    let fits = timers_for_budget(need);
+    let fits = match group.needs.contains(&Need::Watchdog) {
+        true => watchdog_timers_for(need),
+        false => timers_for_budget(need),
+    };
     let slower = fits.map_or_else(String::new, |t| {
         format!("takeover = \"{}ms\" or slower gives enough time", t.lease.as_millis())
     });

@@ -179,11 +179,12 @@ fn devices<'a>(filesystem: &'a FilesystemConfig, only: Option<&'a NodeName>) -> 
     }
 }
 
-/// Both must be content with the end of a lease; a device is asked where either wants one.
+/// Both must be content with the end of a lease; a device is asked where either wants one, and a watchdog too.
 fn strictest_needs(a: &[Need], b: &[Need]) -> Vec<Need> {
     let lease = a.contains(&Need::LeaseEnded) && b.contains(&Need::LeaseEnded);
     let fenced = !lease || a.contains(&Need::Fenced) || b.contains(&Need::Fenced);
-    let both = [(fenced, Need::Fenced), (lease, Need::LeaseEnded)];
+    let watchdog = lease && (a.contains(&Need::Watchdog) || b.contains(&Need::Watchdog));
+    let both = [(fenced, Need::Fenced), (lease, Need::LeaseEnded), (watchdog, Need::Watchdog)];
     let mut needs: Vec<Need> = both.into_iter().filter(|(wanted, _)| *wanted).map(|(_, need)| need).collect();
     needs.sort();
     needs

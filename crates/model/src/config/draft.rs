@@ -76,6 +76,7 @@ pub(super) struct MemberDraft {
     pub(super) list: Option<Span>,
     pub(super) adapters: Vec<AdapterDraft>,
     pub(super) persistent: Vec<At<Prefixed>>,
+    pub(super) watchdog: Option<At<PathBuf>>,
     pub(super) config: Option<NodeConfig>,
 }
 

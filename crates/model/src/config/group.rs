@@ -133,7 +133,8 @@ fn failover(reader: &mut Reader<'_>) -> (Option<Failover>, Option<FigureScript>)
 }
 
 fn needs(reader: &mut Reader<'_>) -> Option<At<Vec<Need>>> {
-    const WORDS: [(&str, Need); 2] = [("fenced", Need::Fenced), ("lease-ended", Need::LeaseEnded)];
+    const WORDS: [(&str, Need); 3] =
+        [("fenced", Need::Fenced), ("lease-ended", Need::LeaseEnded), ("watchdog", Need::Watchdog)];
     let list = reader.texts("needs", "[\"fenced\"]")?;
     if list.value.is_empty() {
         reader.findings.add_missing(

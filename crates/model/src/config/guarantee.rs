@@ -10,6 +10,7 @@ use super::{Config, GroupConfig, duration_text};
 use crate::ids::{GroupName, NodeName};
 use crate::proof::Need;
 use crate::timers::Timers;
+use crate::watchdog::timeout_wanted;
 
 /// What is set aside of the release budget for killing the processes of a group's control groups (measured on
 /// an idle machine: under 1 ms).
@@ -27,6 +28,9 @@ pub enum Guarantee {
     /// The kernel of the owner itself, which answers for a service address no longer than its lease lasts, whatever has
     /// become of the guard. Good for a group that is nothing but addresses.
     Kernel,
+    /// The guard as ever; where it cannot run, a watchdog device, which resets the owner's machine before the lease ends.
+    /// Good for everything but a machine that a hypervisor stops, its devices too.
+    Watchdog,
     /// A fence device, which cut the owner off and confirmed it.
     Fenced,
 }
@@ -38,6 +42,7 @@ impl Guarantee {
         match self {
             Self::Guard => "guard",
             Self::Kernel => "kernel",
+            Self::Watchdog => "watchdog",
             Self::Fenced => "fenced",
         }
     }
@@ -71,7 +76,7 @@ pub struct GroupGuarantee {
 /// addresses: no kernel was asked, and the sentences say so.
 #[must_use]
 pub fn guarantees(config: &Config) -> Vec<GroupGuarantee> {
-    let kernels = Kernels { unable: Vec::new(), are_asked: false };
+    let kernels = Kernels { unable: Vec::new(), unwatched: Vec::new(), are_asked: false };
     config.groups.iter().map(|group| judged(config, group, &kernels)).collect()
 }
 
@@ -79,25 +84,35 @@ pub fn guarantees(config: &Config) -> Vec<GroupGuarantee> {
 struct Kernels<'a> {
     /// Those that cannot end the leases of addresses.
     unable: Vec<&'a NodeName>,
+    /// Those on which no watchdog is fed.
+    unwatched: Vec<&'a NodeName>,
     are_asked: bool,
 }
 
-/// The guarantee of one group, where these nodes have a kernel that cannot.
+/// The guarantee of one group, where these nodes have a kernel that cannot end the leases of addresses, and those a
+/// watchdog that is configured and not fed.
 #[must_use]
-pub fn guarantee(config: &Config, group: &GroupConfig, unable: &BTreeSet<NodeName>) -> GroupGuarantee {
-    let unable = group.nodes.iter().filter(|node| unable.contains(*node)).collect();
-    judged(config, group, &Kernels { unable, are_asked: true })
+pub fn guarantee(
+    config: &Config,
+    group: &GroupConfig,
+    unable: &BTreeSet<NodeName>,
+    unwatched: &BTreeSet<NodeName>,
+) -> GroupGuarantee {
+    let among = |named: &BTreeSet<NodeName>| group.nodes.iter().filter(|n| named.contains(*n)).collect();
+    judged(config, group, &Kernels { unable: among(unable), unwatched: among(unwatched), are_asked: true })
 }
 
 fn judged(config: &Config, group: &GroupConfig, kernels: &Kernels<'_>) -> GroupGuarantee {
     let by_lease = group.needs.contains(&Need::LeaseEnded);
+    let watched = group.needs.contains(&Need::Watchdog);
     let class = match by_lease {
+        true if watched && kernels.unwatched.is_empty() => Guarantee::Watchdog,
         true if is_addresses_alone(group) && kernels.unable.is_empty() => Guarantee::Kernel,
         true => Guarantee::Guard,
         false => Guarantee::Fenced,
     };
     let mut proofs = vec!["released", "rebooted"];
-    proofs.extend(group.needs.iter().map(|need| need.word()));
+    proofs.extend(group.needs.iter().filter(|need| need.is_proof()).map(|need| need.word()));
     let (worst_case, sentence) = if group.is_concurrent() {
         (None, "each node of its list has an instance of its own; nobody takes it over".to_string())
     } else if group.nodes.len() < 2 {
@@ -131,19 +146,44 @@ fn is_addresses_alone(group: &GroupConfig) -> bool {
 fn by_lease_end(config: &Config, group: &GroupConfig, kernels: &Kernels<'_>) -> (Option<Duration>, String) {
     // The leader's own end falls into the lease wait; one heartbeat pays for the commit that follows it.
     let worst = config.timers.promise_wait() + config.timers.heartbeat;
-    let risk = if group.has_shared_writer() {
+    let watched = group.needs.contains(&Need::Watchdog);
+    let risk = if watched {
+        ""
+    } else if group.has_shared_writer() {
         "; only that: a machine that was paused for longer may still write its disk after the takeover"
     } else {
         ""
     };
     let lets_go = duration_text(config.timers.release_begins);
     let lease = duration_text(config.timers.lease);
+    let beyond = match watched {
+        true if kernels.unwatched.is_empty() => watchdog_ends(config),
+        true => format!("{}{}", not_watched(kernels), addresses_end(group, kernels)),
+        false => addresses_end(group, kernels),
+    };
     let sentence = format!(
         "an owner that cannot renew its lease begins to let go after {lets_go} and has let go after {lease}, \
-         by its guard{risk}{}",
-        addresses_end(group, kernels)
+         by its guard{risk}{beyond}"
     );
     (Some(round_up_ms(worst)), sentence)
+}
+
+/// What becomes of the whole machine when its guard cannot run.
+fn watchdog_ends(config: &Config) -> String {
+    format!(
+        "; should its guard be frozen, killed or starved, or its kernel hang, its watchdog ({}) resets the machine within \
+         that time; not where a hypervisor stops the machine and its watchdog alike",
+        duration_text(timeout_wanted(&config.timers))
+    )
+}
+
+fn not_watched(kernels: &Kernels<'_>) -> String {
+    let names: Vec<_> = kernels.unwatched.iter().map(ToString::to_string).collect();
+    format!(
+        "; on {} no watchdog is fed (regent status says why): nothing new is acquired there, and what is held there \
+         ends by the guard alone",
+        names.join(", ")
+    )
 }
 
 /// What becomes of a group's addresses when their guard cannot run.

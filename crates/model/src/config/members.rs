@@ -93,8 +93,10 @@ pub(super) fn member(place: &'static str, table: Table, findings: &mut Findings)
     let name = reader.need_name("\"lx4\"");
     let (list, addresses) = member_addresses(&mut reader);
     let (mut adapters, mut persistent) = (Vec::new(), Vec::new());
+    let mut watchdog = None;
     if place == "[[node]]" {
         persistent = network::persistent(&mut reader);
+        watchdog = reader.path("watchdog", "watchdog device", "\"/dev/watchdog0\"");
         let tables = reader.tables("adapter", "node.adapter");
         adapters = tables.into_iter().map(|t| network::adapter(t, reader.findings)).collect();
     }
@@ -108,9 +110,10 @@ pub(super) fn member(place: &'static str, table: Table, findings: &mut Findings)
                 // Filled in when the names of the networks are known.
                 adapters: Vec::new(),
                 persistent: persistent.iter().map(|at| at.value).collect(),
+                watchdog: watchdog.as_ref().map(|at| at.value.clone()),
             }
         });
-    MemberDraft { header, name, addresses, list, adapters, persistent, config }
+    MemberDraft { header, name, addresses, list, adapters, persistent, watchdog, config }
 }
 
 type Addresses = (Option<super::finding::Span>, Vec<Option<At<std::net::IpAddr>>>);

@@ -12,8 +12,8 @@ use super::{
     ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, InstanceConfig, LocalTime,
     NetworkConfig, NodeConfig, bind, check_addresses, check_events, check_groups, check_instances,
     check_members, check_networks, check_ports, check_profiles, check_proofs, check_relations, check_storage,
-    check_volumes, event, failback, fence, group, instance, members, monitoring, network, portal, relations,
-    share, stale, storage,
+    check_volumes, check_watchdog, event, failback, fence, group, instance, members, monitoring, network,
+    portal, relations, share, stale, storage,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -58,6 +58,7 @@ fn read(text: &str, now: Option<LocalTime>, is_shown: bool) -> Parsed {
     check_ports::check(&draft, &mut findings);
     portal::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
+    check_watchdog::check(&draft, &mut findings);
     monitoring::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);
     check_events::check(&draft, &mut findings);

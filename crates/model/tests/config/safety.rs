@@ -1,5 +1,7 @@
 //! What proves that a lost owner is gone, what it risks, and what fits the timers.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use regent_model::config::{Guarantee, guarantees};
 use regent_model::proof::Need;
@@ -95,7 +97,7 @@ fn the_class_of_a_group_follows_from_what_it_holds_and_from_the_kernels_of_its_n
         let text = format!("{GOOD}\n[[group]]\nname = \"front\"\nnodes = [\"lx4\", \"lx5\"]\n{extra}");
         let config = good(&text);
         let unable = unable.iter().map(|n| regent_model::NodeName::new(*n).unwrap()).collect();
-        regent_model::config::guarantee(&config, config.groups.last().unwrap(), &unable)
+        regent_model::config::guarantee(&config, config.groups.last().unwrap(), &unable, &BTreeSet::new())
     };
     let address = "[[group.address]]\naddress = \"10.77.0.77/24\"\n";
     let bare = of(address, &[]);
