@@ -33,7 +33,11 @@ impl Engine {
                     Err(error) => self.cannot_read(&format!("entry {index} of the log"), &error),
                 }
             }
-            Committed::Members { index } => self.members_changed_at = index,
+            Committed::Members { index } => {
+                self.members_changed_at = index;
+                let members = &self.state.members;
+                self.memory.only(|peer| members.contains_key(&peer));
+            }
             Committed::Snapshot { index, data } => self.install(index, &data),
         }
     }

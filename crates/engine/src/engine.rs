@@ -18,12 +18,13 @@ use crate::adapters::Adapters;
 use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
 use crate::connections::Connections;
-use crate::consensus::Consensus;
+use crate::consensus::{Consensus, RaftMessage};
 use crate::early::Early;
 use crate::events::Events;
 use crate::facts::Said;
 use crate::fencing::FenceWork;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
+use crate::memory::{Mark, Memory};
 use crate::proposals::Proposals;
 use crate::registry::Instances;
 use crate::sequencer::{RunNumbers, Sequencer};
@@ -55,6 +56,8 @@ pub(crate) enum OnDurable {
     Promise(Promise),
     /// The state as of this entry, and who votes in it, outlives a crash.
     Snapshot(u64),
+    /// This node is no voter any more: end the daemon.
+    Forgotten,
     /// Nothing.
     Nothing,
 }
@@ -65,6 +68,7 @@ pub struct Engine {
     pub(crate) now: Moment,
     pub(crate) wall_ms: u64,
     pub(crate) consensus: Consensus,
+    pub(crate) memory: Memory,
     pub(crate) state: State,
     /// Whether an entry of this session was applied. Until then what is applied may be old: the daemon before this
     /// one may have released, or done, what the state still asks for.
@@ -149,6 +153,7 @@ impl Engine {
         let founders = restored.founders();
         let (consensus, records) =
             Consensus::new(me.id, me.id.0, recovered, founders, state.config.timers, seed ^ me.id.0, now);
+        let memory = Memory::new(me.session, seed, &recovered.meta);
         let chronicle = Chronicle::new(me.name.clone(), me.session, restored.journal);
         let mut engine = Self {
             proposals: Proposals::new(me.id, me.session),
@@ -156,6 +161,7 @@ impl Engine {
             now,
             wall_ms,
             consensus,
+            memory,
             state,
             current: false,
             members_changed_at: 0,
@@ -206,14 +212,22 @@ impl Engine {
             begun: false,
             out: Effects::default(),
         };
-        if !records.is_empty() {
-            engine.persist(records, OnDurable::Nothing);
-        }
-        engine.forget_promises_withdrawn();
-        engine.recall_events();
-        engine.settle();
+        engine.go_on(records);
         let effects = engine.take_effects();
         (engine, effects)
+    }
+
+    fn go_on(&mut self, records: Vec<Record>) {
+        self.out.forgotten = self.memory.forgotten().map(str::to_owned);
+        if self.out.forgotten.is_some() {
+            return;
+        }
+        if !records.is_empty() {
+            self.persist(records, OnDurable::Nothing);
+        }
+        self.forget_promises_withdrawn();
+        self.recall_events();
+        self.settle();
     }
 
     /// Takes one input. `wall_ms` is only written into the journal.
@@ -231,9 +245,17 @@ impl Engine {
                 format!("daemon {} of {} began", self.me.session, self.me.name),
             );
         }
+        if self.memory.forgotten().is_some() {
+            if let Input::Persisted(id) = input {
+                self.persisted(id);
+            }
+            return self.take_effects();
+        }
         self.take(input);
         self.since.only(&self.heard, self.me.id);
-        self.settle();
+        if self.memory.forgotten().is_none() {
+            self.settle();
+        }
         self.take_effects()
     }
 
@@ -295,6 +317,12 @@ impl Engine {
         self.consensus.term()
     }
 
+    /// How far the memory of a peer goes, as this node durably remembers.
+    #[must_use]
+    pub fn remembers(&self, peer: NodeId) -> Option<Mark> {
+        self.memory.remembers(peer)
+    }
+
     /// How far this node has applied the log.
     #[must_use]
     pub fn applied(&self) -> u64 {
@@ -307,32 +335,6 @@ impl Engine {
             self.heartbeat();
         }
         self.proposals_again();
-    }
-
-    fn peer_said(&mut self, from: NodeId, message: PeerMessage) {
-        match message {
-            PeerMessage::Raft(raft) if raft.from() == from && raft.to() == self.me.id => {
-                self.consensus.step(self.now, raft)
-            }
-            PeerMessage::Raft(_) => {}
-            PeerMessage::Propose(proposal) => {
-                self.put_into_log(&proposal);
-            }
-            PeerMessage::Promised { promise, matured } => self.peer_promised(from, promise, matured),
-            PeerMessage::Facts(facts) => self.peer_facts(from, facts),
-            PeerMessage::Fenced { about, attempt, result } => self.fence_result(about, attempt, result),
-            PeerMessage::Journal { after, entries } => {
-                if let Some(member) = self.state.members.get(&from) {
-                    self.chronicle.learn_all(&member.name, after, entries);
-                }
-            }
-            PeerMessage::Connections(talk) => self.peer_connections(from, talk),
-            PeerMessage::JournalAfter(after) => {
-                if let Some(answer) = self.chronicle.own_after(after) {
-                    self.out.send.push((from, answer));
-                }
-            }
-        }
     }
 
     /// Works off everything that an input set in motion.
@@ -364,8 +366,7 @@ impl Engine {
         let mut moved = false;
         while let Some(output) = self.consensus.output() {
             moved = true;
-            let send = output.send.into_iter().map(|(to, m)| (to, PeerMessage::Raft(m)));
-            self.out.send.extend(send);
+            self.send_raft(output.send);
             if let Some((number, records)) = output.persist {
                 self.persist(records, OnDurable::Log(number));
             }
@@ -384,21 +385,31 @@ impl Engine {
         moved
     }
 
-    pub(crate) fn persist(&mut self, records: Vec<Record>, then: OnDurable) {
+    /// Sends words of consensus, with how far this node's memory goes.
+    fn send_raft(&mut self, messages: Vec<(NodeId, RaftMessage)>) {
+        let marked = messages.into_iter().map(|(to, message)| (to, self.marked(message)));
+        let marked: Vec<_> = marked.collect();
+        self.out.send.extend(marked);
+    }
+
+    pub(crate) fn persist(&mut self, mut records: Vec<Record>, then: OnDurable) {
         self.next_batch += 1;
         let id = BatchId(self.next_batch);
+        records.extend(self.memory.records(id.0));
         self.batches.insert(id, then);
         self.out.persist.push((id, records));
     }
 
     fn persisted(&mut self, id: BatchId) {
+        self.memory.durable(id.0);
         match self.batches.remove(&id) {
             Some(OnDurable::Log(number)) => {
                 let send = self.consensus.persisted(number);
-                self.out.send.extend(send.into_iter().map(|(to, m)| (to, PeerMessage::Raft(m))));
+                self.send_raft(send);
             }
             Some(OnDurable::Promise(promise)) => self.promise_durable(promise),
             Some(OnDurable::Snapshot(index)) => self.snapshot_durable_at = index,
+            Some(OnDurable::Forgotten) => self.out.forgotten = self.memory.forgotten().map(str::to_owned),
             Some(OnDurable::Nothing) | None => {}
         }
     }

@@ -59,7 +59,8 @@ impl Engine {
         if told.is_some_and(|(at, told)| *told == facts && self.now.since(*at) < FACTS_EVERY) {
             return;
         }
-        self.broadcast(&PeerMessage::Facts(facts.clone()));
+        let mark = self.memory.mark();
+        self.broadcast(&PeerMessage::Facts { mark, facts: Box::new(facts.clone()) });
         self.said.facts = Some((self.now, facts));
     }
 

@@ -25,6 +25,7 @@ pub use crate::adapters::{AdapterFact, Hearing, NetworkWord};
 pub use crate::connections::{ConnectionsTalk, ConnectionsWord};
 use crate::consensus::RaftMessage;
 use crate::format;
+pub use crate::memory::Mark;
 
 /// Who an engine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,18 +171,44 @@ pub struct StepTaken {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PeerMessage {
     /// Of the replicated log.
-    Raft(RaftMessage),
+    Raft {
+        /// How far the sender's memory goes.
+        mark: Mark,
+        /// How far it knows the receiver's to go. Who has forgotten must not take a step by it: its log is shorter than the
+        /// sender believes.
+        of: Option<Mark>,
+        /// What.
+        message: RaftMessage,
+    },
+    /// "This is how far I know your memory to go": to a daemon that says less, or that this node does not know.
+    Remembered(Mark),
+    /// "I do not know that: an older copy of my state was put in place. I am no voter any more."
+    Forgotten,
+    /// "I know that, and go on from there."
+    GoesOn {
+        /// What was remembered.
+        from: Mark,
+        /// How far the memory goes now.
+        mark: Mark,
+    },
     /// "Put this into the log", to the leader.
     Propose(Proposal),
     /// "I have promised", to everyone.
     Promised {
+        /// How far the voter's memory goes.
+        mark: Mark,
         /// What.
         promise: Promise,
         /// Whether the silence has lasted for a lease: whether it may be cited.
         matured: bool,
     },
     /// "This is how I am", to everyone, again and again.
-    Facts(Facts),
+    Facts {
+        /// How far its memory goes.
+        mark: Mark,
+        /// How it is.
+        facts: Box<Facts>,
+    },
     /// "The device that you wanted me to use says", to everyone.
     Fenced {
         /// Whose power.
@@ -333,4 +360,7 @@ pub struct Effects {
     /// End the daemon, which cannot read what the others have agreed on: why. It neither does nor decides anything any
     /// more.
     pub unreadable: Option<String>,
+    /// End the daemon, and the guard as soon as it holds nothing: this node is no voter any more, and why. It neither does
+    /// nor decides anything any more.
+    pub forgotten: Option<String>,
 }

@@ -38,6 +38,7 @@ mod joining;
 mod leading;
 mod life;
 mod measured;
+mod memory;
 mod peers;
 mod portal;
 mod proposals;
@@ -54,3 +55,4 @@ mod watching;
 
 pub use engine::Engine;
 pub use io::{Effects, Identity, Input, PeerMessage, Restored};
+pub use memory::memory_mark;

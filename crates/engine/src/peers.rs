@@ -8,6 +8,39 @@ use crate::engine::Engine;
 use crate::io::PeerMessage;
 
 impl Engine {
+    pub(crate) fn peer_said(&mut self, from: NodeId, message: PeerMessage) {
+        match message {
+            PeerMessage::Raft { mark, of, message } => self.peer_decides(from, mark, of, message),
+            PeerMessage::Forgotten => self.peer_has_forgotten(from),
+            PeerMessage::Remembered(mark) => self.is_remembered(from, mark),
+            PeerMessage::GoesOn { from: remembered, mark } => self.memory.goes_on(from, remembered, mark),
+            PeerMessage::Propose(proposal) => {
+                self.put_into_log(&proposal);
+            }
+            PeerMessage::Promised { mark, promise, matured } => {
+                if self.remembers_what_it_said(from, mark) {
+                    self.peer_promised(from, promise, matured);
+                }
+            }
+            PeerMessage::Facts { mark, facts } => {
+                self.remembers_what_it_said(from, mark);
+                self.peer_facts(from, *facts);
+            }
+            PeerMessage::Fenced { about, attempt, result } => self.fence_result(about, attempt, result),
+            PeerMessage::Journal { after, entries } => {
+                if let Some(member) = self.state.members.get(&from) {
+                    self.chronicle.learn_all(&member.name, after, entries);
+                }
+            }
+            PeerMessage::Connections(talk) => self.peer_connections(from, talk),
+            PeerMessage::JournalAfter(after) => {
+                if let Some(answer) = self.chronicle.own_after(after) {
+                    self.out.send.push((from, answer));
+                }
+            }
+        }
+    }
+
     /// Everyone that messages go to: the members, without this node.
     pub(crate) fn others(&self) -> Vec<NodeId> {
         self.state.members.keys().copied().filter(|id| *id != self.me.id).collect()

@@ -40,7 +40,7 @@ impl Engine {
             return;
         }
         self.promises.entry(promise).or_insert(false);
-        self.broadcast(&PeerMessage::Promised { promise, matured: false });
+        self.broadcast(&PeerMessage::Promised { mark: self.memory.mark(), promise, matured: false });
     }
 
     /// The silence behind a promise has lasted for a lease.
@@ -57,7 +57,7 @@ impl Engine {
                 format!("silence of {who} exceeds the lease: the promise counts"),
             );
         }
-        self.broadcast(&PeerMessage::Promised { promise, matured: true });
+        self.broadcast(&PeerMessage::Promised { mark: self.memory.mark(), promise, matured: true });
     }
 
     pub(crate) fn peer_promised(&mut self, from: NodeId, promise: Promise, matured: bool) {
@@ -108,8 +108,9 @@ impl Engine {
     pub(crate) fn repeat_promises(&mut self) {
         let mine: Vec<(Promise, bool)> =
             self.promises.iter().filter(|(p, _)| p.voter == self.me.id).map(|(p, m)| (*p, *m)).collect();
+        let mark = self.memory.mark();
         for (promise, matured) in mine {
-            self.broadcast(&PeerMessage::Promised { promise, matured });
+            self.broadcast(&PeerMessage::Promised { mark, promise, matured });
         }
     }
 }

@@ -64,11 +64,13 @@ pub enum Condition {
     FenceWholeLevel,
     /// What an owner acquired stays its own until the ownership ends, whatever is configured meanwhile (*log*).
     DefinitionInForce,
+    /// A node is heard only if it knows what it has said before, and votes no more if it does not (*log*).
+    MemoryGoesOn,
 }
 
 impl Condition {
     /// Every condition that can be switched off.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::L1RestartWait,
         Self::L1DurablePromise,
         Self::L2StopBeforeStoring,
@@ -97,6 +99,7 @@ impl Condition {
         Self::RebootAfterRelease,
         Self::FenceWholeLevel,
         Self::DefinitionInForce,
+        Self::MemoryGoesOn,
     ];
 }
 

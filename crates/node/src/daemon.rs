@@ -248,6 +248,12 @@ fn run(beginning: Beginning) -> u8 {
                 &NodeError::new(format!("this node cannot make anything durable any more: {why}")).next(next),
             )
         }
+        End::Forgotten(why) => {
+            // It acknowledges others no more, and goes once nothing is held.
+            guard.tell(ToGuard::Bye { leave_running: false });
+            links.close();
+            refuse(&paths, &NodeError::new(why).next(durable::begin_anew(&paths.state)))
+        }
         End::Unreadable(why) => refuse(&paths, &NodeError::new(why).next("regent node start")),
         End::Signal => {
             tracing::info!("the daemon was told to end; what this node owns stays with its guard");

@@ -24,6 +24,8 @@ pub(crate) enum End {
     StoreFailed(String),
     /// What the others have agreed on cannot be read.
     Unreadable(String),
+    /// An older copy of its state was put in place: it is no voter any more.
+    Forgotten(String),
     /// A signal came.
     Signal,
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 
 use regent_agents::{Hands, Report};
-use regent_engine::io::{Leave, StepTaken};
+use regent_engine::io::StepTaken;
 use regent_engine::{Effects, Engine, Input};
 use regent_guard::{NodeIdentity, ToGuard, clock, realtime};
 use regent_model::NodeId;
@@ -219,7 +219,11 @@ impl Heart {
         if !effects.journal.is_empty() {
             let _only_the_file_misses_it = self.journal.send(effects.journal);
         }
-        self.end(effects.leave, effects.unreadable);
+        let forgotten = effects.forgotten.map(End::Forgotten);
+        let why = forgotten.or(effects.unreadable.map(End::Unreadable)).or(effects.leave.map(End::Leave));
+        if let Some(end) = why {
+            let _ends_already = self.end.send(end);
+        }
     }
 
     fn run(&self, run: Run) {
@@ -234,14 +238,6 @@ impl Heart {
                 let outcome = Outcome::Failed(Failure::because(no_hands()));
                 self.inbox.push(Input::Done { id: run.id, outcome, steps: Vec::new() });
             }
-        }
-    }
-
-    /// Ends the daemon, if the engine wants that.
-    fn end(&self, leave: Option<Leave>, unreadable: Option<String>) {
-        let why = unreadable.map(End::Unreadable).or(leave.map(End::Leave));
-        if let Some(end) = why {
-            let _ends_already = self.end.send(end);
         }
     }
 

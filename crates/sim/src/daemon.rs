@@ -72,10 +72,11 @@ impl Sim {
         }
         machine.daemons += 1;
         let life = machine.daemons;
+        machine.sessions += 1;
         let me = Identity {
             id: node,
             name: machine.name.clone(),
-            session: life,
+            session: machine.sessions,
             version: "sim".into(),
             speaks: machine.speaks,
         };
@@ -250,6 +251,9 @@ impl Sim {
         }
         for (id, answer) in effects.answer {
             self.answered(id, &answer);
+        }
+        if let Some(why) = &effects.forgotten {
+            return self.has_forgotten(node, why);
         }
         if let Some(why) = &effects.unreadable {
             self.refuses_to_run(node, why);

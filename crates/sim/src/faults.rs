@@ -56,10 +56,14 @@ pub(crate) enum Fault {
     ReleaseHangs,
     /// A machine is lost with its state; another one takes its place after so long.
     Wipe(NodeId, Ns),
+    /// The disks of a machine are copied, as for a backup.
+    Copy(NodeId),
+    /// A machine goes down and comes back after so long with what the copy of its disks holds.
+    PutBack(NodeId, Ns),
 }
 
 /// How many kinds of faults [`Sim::choose_fault`] chooses from, each as often as it has numbers there.
-const KINDS: u32 = 41;
+const KINDS: u32 = 42;
 
 /// The kinds of faults that a run is made of. What hides behind one kind shows where that is missing, and what needs
 /// one kind again and again shows where others are.
@@ -135,6 +139,7 @@ impl Sim {
             37 => (self.dying_again_and_again(node), 0),
             38 => (self.fenced_in_vain(node), 9_000 * MS),
             39 => (Fault::SlowAgents, long),
+            40 => (self.backup(node), 0),
             _ => (Fault::ClockRate(node, i64::try_from(self.rng.below(2001)).unwrap_or(0) - 1000), 0),
         };
         self.begin(fault, lasts);
@@ -194,6 +199,14 @@ impl Sim {
             self.after(at, Event::Fault(Fault::AppsDie(node)));
         }
         Fault::AppsDie(node)
+    }
+
+    /// A copy of a machine's disks, which is put back later.
+    fn backup(&mut self, node: NodeId) -> Fault {
+        let at = self.rng.skewed(200, 6_000) * MS;
+        let back = self.rng.skewed(20, 4_000) * MS;
+        self.after(at, Event::Fault(Fault::PutBack(node, back)));
+        Fault::Copy(node)
     }
 
     /// A node is cut off from the others, and the device that could end it fails.
@@ -265,8 +278,12 @@ impl Sim {
             }
             Fault::ReleaseHangs => "nothing can be let go of in time any more".into(),
             Fault::Wipe(node, _) => format!("{} is lost with its state", name(node)),
+            Fault::Copy(node) => format!("the disks of {} are copied", name(node)),
+            Fault::PutBack(node, _) => format!("the disks of {} are put back to their copy", name(node)),
         };
-        if matches!(fault, Fault::Wipe(..)) && !self.may_wipe() {
+        if matches!(fault, Fault::Wipe(..)) && !self.may_wipe()
+            || matches!(fault, Fault::PutBack(node, _) if !self.may_put_back(*node))
+        {
             return;
         }
         self.trace.world(self.now, words);
@@ -348,6 +365,8 @@ impl Sim {
             }
             Fault::ReleaseHangs => self.weather.release_hangs = true,
             Fault::Wipe(node, back) => self.wipe(*node, *back),
+            Fault::Copy(node) => self.copy(*node),
+            Fault::PutBack(node, back) => self.put_back(*node, *back),
             Fault::ClockRate(node, rate) => {
                 let now = self.now;
                 if let Some(machine) = self.machines.get_mut(node) {

@@ -24,7 +24,7 @@ const fn hunt_for(condition: Condition, plot: Plot, variant: Variant) -> Hunt {
 }
 
 /// The conditions whose absence the simulator must find.
-pub const HUNTS: [Hunt; 26] = [
+pub const HUNTS: [Hunt; 27] = [
     hunt_for(Condition::L1RestartWait, Plot::VoterRestarts, Variant::AddressNormal),
     hunt_for(Condition::L1DurablePromise, Plot::VoterForgets, Variant::AddressNormal),
     hunt_for(Condition::L2StopBeforeStoring, Plot::PromiseStoredLate, Variant::AddressNormal),
@@ -51,6 +51,7 @@ pub const HUNTS: [Hunt; 26] = [
     hunt_for(Condition::RebootAfterRelease, Plot::OwnerCutOff, Variant::Reboots),
     hunt_for(Condition::FenceWholeLevel, Plot::OneFeedFails, Variant::Levels),
     hunt_for(Condition::DefinitionInForce, Plot::HandedOver, Variant::Mutual),
+    hunt_for(Condition::MemoryGoesOn, Plot::PutBack, Variant::AddressSlow),
 ];
 
 /// Conditions that other parts of the engine guard a second time, so that no run can miss them alone; what does.

@@ -36,6 +36,7 @@ mod net;
 mod operator;
 mod peace;
 mod power;
+mod put_back;
 mod rng;
 pub mod scenario;
 mod shadow;

@@ -15,6 +15,7 @@ use regent_store::{Record, Store, VirtualDisk};
 
 use crate::body::{AppKey, Body};
 use crate::event::{Event, Life};
+use crate::put_back::Copy;
 use crate::shadow::Shadow;
 use crate::time::{Clock, Ns};
 
@@ -42,6 +43,10 @@ pub(crate) struct Machine {
     pub(crate) left: Vec<HeldOver>,
     pub(crate) daemon: Option<Daemon>,
     pub(crate) daemons: Life,
+    /// The number that the last daemon began with, as the disk knows it.
+    pub(crate) sessions: u64,
+    /// A copy of its disks.
+    pub(crate) copy: Option<Box<Copy>>,
     /// The disk with the state, while no daemon has it open.
     pub(crate) disk: Option<VirtualDisk>,
     /// What the disk must give back.
@@ -171,6 +176,8 @@ impl Machine {
             left: Vec::new(),
             daemon: None,
             daemons: 0,
+            sessions: 0,
+            copy: None,
             disk: Some(VirtualDisk::new()),
             shadow: Shadow::default(),
             flying: Vec::new(),

@@ -69,7 +69,7 @@ const REFUSALS: [(&str, &str); 4] = [
 ];
 
 /// Marks that the simulator sets itself.
-const SEEN: [&str; 35] = [
+const SEEN: [&str; 37] = [
     "a channel delivered what it had held back through a partition",
     "a configuration was put in force",
     "a fence device confirmed before the lease had ended",
@@ -83,6 +83,8 @@ const SEEN: [&str; 35] = [
     "a leader was elected",
     "a machine joined",
     "a machine lost its state",
+    "a disk was put back to an earlier copy",
+    "a node whose disk was put back was found out",
     "a machine was reset because it could not let go in time",
     "a machine was cut from power while it let go",
     "a machine woke up as owner beside the next one, as guards allow",

@@ -64,11 +64,13 @@ pub enum Plot {
     HandedOver,
     /// A machine stands still, and one of the devices that could cut it fails.
     OneFeedFails,
+    /// An owner misses what the others commit, and then meets the one of them alone whose disk was put back.
+    PutBack,
 }
 
 impl Plot {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::SilenceGoesRound,
         Self::LateHands,
         Self::LateAcknowledgements,
@@ -94,6 +96,7 @@ impl Plot {
         Self::GivenToTheUnheard,
         Self::HandedOver,
         Self::OneFeedFails,
+        Self::PutBack,
     ];
 }
 
@@ -148,6 +151,7 @@ impl Sim {
             Plot::GivenToTheUnheard => self.given_to_the_unheard(&cast),
             Plot::HandedOver => self.handed_over(&cast),
             Plot::OneFeedFails => self.one_feed_fails(&cast),
+            Plot::PutBack => self.voter_put_back(&cast),
         }
     }
 

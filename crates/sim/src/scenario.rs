@@ -49,6 +49,7 @@ impl Scenario {
     /// - `start NODE`: the service, after a stop
     /// - `mute NODE... | NODE...`, `deafen NODE... | NODE...`: channels, or keepalives, do not pass
     /// - `disk-hangs NODE MS`, `release-hangs`, `wipe NODE MS`: another machine takes its place after so long
+    /// - `copy NODE`, `put-back NODE MS`: its disks, as for a backup; it comes back with the copy after so long
     /// - `join NAME`: a configured node or witness that did not found the cluster
     /// - `settled`: everything that can run must run now, and every node have its lease
     ///
@@ -134,6 +135,8 @@ impl Sim {
             "mute" => (Fault::Mute(self.sides(&words[1..]).ok_or_else(bad)?), 0),
             "deafen" => (Fault::Deafen(self.sides(&words[1..]).ok_or_else(bad)?), 0),
             "disk-hangs" => (Fault::DiskHangs(node(self, 1)?, number(2)? * MS), 0),
+            "copy" => (Fault::Copy(node(self, 1)?), 0),
+            "put-back" => (Fault::PutBack(node(self, 1)?, number(2)? * MS), 0),
             "wipe" => (Fault::Wipe(node(self, 1)?, number(2)? * MS), 0),
             "release-hangs" => (Fault::ReleaseHangs, 0),
             "unplug" => (Fault::Unplug(node(self, 1)?, usize::from(number(2)? > 0)), 0),

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regent_engine::memory_mark as mark;
 use regent_model::Round;
 use regent_model::proof::Promise;
 use regent_store::{Entry, HardState, Record, Recovered, Snapshot};
@@ -15,6 +16,8 @@ pub(crate) struct Shadow {
     snapshot: Option<Snapshot>,
     promises: BTreeSet<Promise>,
     largest_round: Round,
+    /// Which daemon wrote last, and how much.
+    memory: Option<(u64, u64)>,
 }
 
 impl Shadow {
@@ -50,7 +53,11 @@ impl Shadow {
                 self.largest_round = self.largest_round.max(promise.round);
             }
             Record::RoundFloor(round) => self.largest_round = self.largest_round.max(*round),
-            Record::Meta { .. } => {}
+            Record::Meta { key, value } => {
+                if let Some(mark) = mark(key, value) {
+                    self.memory = Some((mark.session, mark.stored));
+                }
+            }
         }
     }
 
@@ -70,6 +77,7 @@ impl Shadow {
             snapshot: recovered.snapshot.clone(),
             promises: recovered.promises.clone(),
             largest_round: recovered.largest_round,
+            memory: recovered.meta.iter().find_map(|(k, v)| mark(k, v)).map(|m| (m.session, m.stored)),
         };
         let mut after = self.clone();
         after.take_all(flying);
@@ -95,6 +103,11 @@ impl Shadow {
 }
 
 impl Shadow {
+    /// Which daemon wrote last, and how many batches.
+    pub(crate) fn memory(&self) -> Option<(u64, u64)> {
+        self.memory
+    }
+
     /// A durable promise against an incarnation that the log says is alive, if there is one.
     pub(crate) fn promise_against_the_living(&self, state: &regent_model::state::State) -> Option<Promise> {
         self.promises.iter().copied().find(|p| state.living(p.about.node) == Some(p.about))

@@ -83,6 +83,24 @@ impl Sim {
         at
     }
 
+    /// The others end the owner's lease and one of them takes over, which the owner does not hear but for how far their memory
+    /// goes. Then the other's disk is put back to before that, and those two are alone.
+    pub(crate) fn voter_put_back(&mut self, cast: &Cast) -> Ns {
+        let (v, heir) = match self.machines.get(&cast.w).is_some_and(|m| self.config.is_witness(&m.name)) {
+            true => (cast.w, cast.v),
+            false => (cast.v, cast.w),
+        };
+        self.fault(&Fault::Copy(v));
+        self.during(1, 400, Fault::Block(between(cast.owner, &[heir])));
+        self.during(1, 165, Fault::Deafen(between(cast.owner, &[v])));
+        let back = self.rng.between(5, 60) * MS;
+        let at = self.part(160);
+        self.for_a_while(at, Fault::PutBack(v, back), 0);
+        self.during(160, 400, Fault::Block(between(v, &[heir])));
+        self.during(160, 400, Fault::ReleaseHangs);
+        self.part(400)
+    }
+
     pub(crate) fn clocks_apart(&mut self, cast: &Cast) -> Ns {
         self.fault(&Fault::ClockRate(cast.owner, -1000));
         for other in cast.others.clone() {

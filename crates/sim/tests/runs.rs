@@ -201,6 +201,14 @@ fn a_machine_that_lost_its_state_is_replaced_under_its_name() {
 }
 
 #[test]
+fn a_node_whose_disk_is_put_back_is_a_voter_no_more_and_joins_anew() {
+    insta::assert_snapshot!(check(
+        "cluster address-normal\nfrom 5000\nuntil 18000\n5000 copy lx4\n5100 ask lx5 group move web lx5\n\
+         6500 put-back lx4 200\n18000 settled"
+    ));
+}
+
+#[test]
 fn witnesses_join_a_running_cluster_and_vote() {
     insta::assert_snapshot!(check(
         "cluster growing\nfrom 5000\nuntil 14000\n5000 join wi2\n7000 join wi3\n10000 off wit\n10100 off lx5\n\

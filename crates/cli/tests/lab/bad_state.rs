@@ -43,7 +43,7 @@ fn refuses_and_comes_back(cluster: &Cluster, damage: &str, words: &[&str]) {
 }
 
 #[test]
-fn a_damaged_log_counter_or_identity_is_refused_with_a_way_back_that_works() {
+fn a_damaged_or_older_state_is_refused_with_a_way_back_that_works() {
     let cluster = Cluster::up("dmg", &(head("normal") + &address_group("cascading")));
     cluster.online_on("front", "lx4");
     let log = "for f in log/state-*; do printf x | dd of=$f bs=1 seek=700 conv=notrunc; done 2>/dev/null";
@@ -60,6 +60,24 @@ fn a_damaged_log_counter_or_identity_is_refused_with_a_way_back_that_works() {
         "echo '{\"cluster\":' > identity.json",
         &["identity.json", "owns nothing"],
     );
+    put_back(&cluster);
+}
+
+/// The state as of a backup, in which everything is in order.
+fn put_back(cluster: &Cluster) {
+    sh(cluster, "lx5", "cd /var/lib/regent; mkdir .copy; cp -a * .copy/");
+    for to in ["lx5", "lx4"] {
+        cluster.order("lx4", &["group", "move", "front", to]);
+        cluster.online_on("front", to);
+    }
+    refuses_and_comes_back(
+        cluster,
+        "rm -rf *; mv .copy/* .; rmdir .copy",
+        &["has forgotten what it told", "An older copy of its state"],
+    );
+    let told = cluster.events("lx4");
+    let by_a_peer = |e: &&regent_model::journal::Entry| e.kind == "forgotten" && e.node.as_str() != "lx5";
+    assert!(told.iter().any(|e| by_a_peer(&e)), "{}", cluster.evidence());
 }
 
 #[test]

@@ -207,8 +207,8 @@ impl Engine {
     pub(super) fn tell_done(&mut self) {
         let config = &self.state.config;
         if !config.events.is_empty() || config.groups.iter().any(|g| !g.events.is_empty()) {
-            let facts = self.own_facts();
-            self.broadcast(&PeerMessage::Facts(facts));
+            let (mark, facts) = (self.memory.mark(), Box::new(self.own_facts()));
+            self.broadcast(&PeerMessage::Facts { mark, facts });
         }
     }
 
