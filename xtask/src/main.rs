@@ -25,8 +25,9 @@ cargo xtask COMMAND
                     reached (2000 seeds must reach all), --mutants switches off each condition of the lease
   bench takeover [--runs N] [--only NAME] [--quick] [--json FILE]
                     takeover times beside keepalived, Pacemaker and the bare system calls (docs/benchmarks.md)
-  torture [--minutes N] [--nodes 2..5] [--seed S] [--replay FILE] [--json FILE]
-                    the real daemons in the lab, under load and random faults, judged by oracles (docs/reliability.md)
+  torture [--minutes N] [--nodes 2..5] [--seed S] [--replay FILE] [--json FILE] [--sabotages]
+                    the real daemons in the lab, under load and random faults, judged by oracles; --sabotages leaves
+                    each rule off, which the oracles must see (docs/reliability.md)
   fuzz [--seconds N] [--keep] [TARGET...]
                     look for inputs on which a reader breaks a promise, a minute each (crates/fuzz); --keep adds to
                     the corpus what reaches code that nothing kept before reached

@@ -98,7 +98,7 @@ impl Leases {
 fn end_of(left: &HeldOver) -> Option<(IpAddr, Moment)> {
     let Holding::Address { address, .. } = &left.held.holding else { return None };
     let end = match left.right {
-        _ if rule_off::keeps() => NEVER,
+        _ if rule_off::kernel_answers_on() => NEVER,
         Inherited::Lease(bounds) => bounds.deadline,
         Inherited::WithoutLease => NEVER,
     };

@@ -284,6 +284,7 @@ impl Keeper {
         if let Err(error) = &kept {
             tracing::error!("{error}: nothing new can be held");
         }
+        let keeps = crate::rule_off::keeps() || crate::rule_off::is_late();
         for effect in effects {
             match effect {
                 Effect::Send { to, frame } => self.networks.send(to, &frame),
@@ -298,7 +299,7 @@ impl Keeper {
                         self.course.todo.push_back(Input::Performed { id, result: Err(why.clone()) });
                     }
                 },
-                Effect::LetGo { .. } | Effect::Reset { .. } if crate::rule_off::keeps() => {}
+                Effect::LetGo { .. } | Effect::Reset { .. } if keeps => {}
                 Effect::LetGo { held, deadline } => self.workers.order(Order::LetGo { held, deadline }),
                 Effect::NewIncarnation => self.workers.order(Order::Number),
                 Effect::Reset { reason } => {

@@ -1,7 +1,8 @@
-//! The conditions of the four rules, and switching one of them off, to show that the checkers notice. A build
-//! without the feature `mutants` has nothing to switch: there [`off`] is a constant `false`.
+//! The conditions of the four rules, and switching one of them off, to show that the checkers notice. A build without
+//! debug assertions and without the feature `mutants`, which every release is, has nothing to switch: there [`off`] is a
+//! constant `false`.
 
-#[cfg(feature = "mutants")]
+#[cfg(any(feature = "mutants", debug_assertions))]
 use std::cell::Cell;
 
 /// The conditions of the four rules, each at the line that implements it. Those marked *log* are kept by
@@ -103,27 +104,27 @@ impl Condition {
     ];
 }
 
-#[cfg(feature = "mutants")]
+#[cfg(any(feature = "mutants", debug_assertions))]
 thread_local! {
     static OFF: Cell<Option<Condition>> = const { Cell::new(None) };
 }
 
 /// Switches this condition off, or none, for everything that this thread applies and decides from now on. A guard
 /// is told apart, when it is made: a thread may run several.
-#[cfg(feature = "mutants")]
+#[cfg(any(feature = "mutants", debug_assertions))]
 pub fn switch_off(condition: Option<Condition>) {
     OFF.set(condition);
 }
 
 /// Whether this condition is switched off on this thread.
-#[cfg(feature = "mutants")]
+#[cfg(any(feature = "mutants", debug_assertions))]
 #[must_use]
 pub fn off(condition: Condition) -> bool {
     OFF.get() == Some(condition)
 }
 
 /// Whether this condition is switched off: never.
-#[cfg(not(feature = "mutants"))]
+#[cfg(not(any(feature = "mutants", debug_assertions)))]
 #[must_use]
 pub const fn off(_condition: Condition) -> bool {
     false

@@ -280,6 +280,8 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     // Not before: it may be the guard that refuses, and has said why.
     let _none_is_fine = fs::remove_file(paths.refused());
     let me = engine_identity(&identity, session);
+    // What is applied again here must come out as it did on the thread of the engine.
+    regent_guard::rule_off::weaken_the_daemon();
     let (engine, first) = Engine::new(me, restored, random_number()?, clock::now(), clock::wall_ms());
     let side = Side::new(identity.name.clone(), session);
     let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity, side.clone()));

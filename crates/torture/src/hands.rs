@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use regent_lab::{DiskState, Power};
 
 use crate::Result;
-use crate::fault::{Device, Fault, Ill, Victim};
+use crate::fault::{Device, Edit, Fault, Ill, Victim};
+use crate::loads;
 use crate::site::{self, STRANGER};
 use crate::stage::Stage;
 
@@ -87,6 +88,10 @@ fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
         Fault::Flap(node, network) => lab.cut(node, Some(*network))?,
         Fault::Loss(node, percent) => lab.lossy(node, None, *percent)?,
         Fault::Split(nodes) => lab.split(nodes, &[regent_lab::CLIENT, STRANGER])?,
+        Fault::Apart(node, others) => {
+            let heard = site::machines(&stage.head).into_iter().filter(|m| m != node && !others.contains(m));
+            lab.split(&[node], &heard.collect::<Vec<_>>())?
+        }
         Fault::San(node, ill) => lab.disk(node, state(*ill))?,
         Fault::StateDisk(node, ill) => lab.own_disk(node, state(*ill))?,
         Fault::FullDisk(node) => return script(node, FILL),
@@ -99,7 +104,7 @@ fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
         Fault::Fence(device) => return Ok(fence(stage, Some(*device))),
         Fault::KillApplication(group) => return kill_application(stage, group),
         Fault::Order(node, words) => return Ok(order(stage, node, words)),
-        Fault::Apply(node) => return Ok(apply(stage, node)),
+        Fault::Apply(node, edit) => return Ok(apply(stage, node, edit)),
     };
     Ok(Done::Yes)
 }
@@ -121,7 +126,7 @@ fn state(ill: Ill) -> DiskState {
 }
 
 fn duplicate(group: &str, verb: &str) -> String {
-    let address = site::load(group).map_or_else(String::new, |l| l.address.to_string());
+    let address = loads::load(group).map_or_else(String::new, |l| l.address.to_string());
     format!("exec ip addr {verb} {address}/32 dev eth0")
 }
 
@@ -174,10 +179,10 @@ fn order(stage: &Stage, node: &str, words: &[String]) -> Done {
     answered(stage.regent(node, &words, ORDER_PATIENCE))
 }
 
-fn apply(stage: &Stage, node: &str) -> Done {
+fn apply(stage: &Stage, node: &str, edit: &Edit) -> Done {
     let edition = stage.edition.load(std::sync::atomic::Ordering::SeqCst) + 1;
     let file = stage.folder.join(format!("edition-{edition}.toml"));
-    if let Err(why) = std::fs::write(&file, site::config(&stage.head, edition)) {
+    if let Err(why) = std::fs::write(&file, site::edited(&stage.head, edition, edit)) {
         return Done::Not(why.to_string());
     }
     stage.edition.store(edition, std::sync::atomic::Ordering::SeqCst);
@@ -208,7 +213,7 @@ pub(crate) fn end(stage: &Stage, fault: &Fault) {
         Fault::Cut(node, network, _) => lab.heal(node, *network).map_err(Into::into),
         Fault::Flap(node, network) => lab.heal(node, Some(*network)).map_err(Into::into),
         Fault::Loss(node, _) => lab.lossy(node, None, 0).map_err(Into::into),
-        Fault::Split(_) => lab.join().map_err(Into::into),
+        Fault::Split(_) | Fault::Apart(..) => lab.join().map_err(Into::into),
         Fault::San(node, _) => lab.disk(node, DiskState::Ok).map_err(Into::into),
         Fault::StateDisk(node, _) => lab.own_disk(node, DiskState::Ok).map_err(Into::into),
         Fault::FullDisk(node) => {

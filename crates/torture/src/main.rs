@@ -11,6 +11,7 @@ mod evidence;
 mod fault;
 mod generate;
 mod hands;
+mod loads;
 mod options;
 mod oracle;
 mod outages;

@@ -4,23 +4,27 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Result;
-use crate::site;
+use crate::loads;
 
 pub(crate) const HELP: &str = "\
 cargo xtask torture [--minutes N] [--rounds N] [--nodes 2..5] [--seed S] [--load WORDS] [--replay FILE]
                     [--json FILE] [--keep FOLDER]
+cargo xtask torture --sabotages [--quick]
 
   --minutes N     play rounds of faults until N minutes are over (default 5)
   --rounds N      or until N rounds are over, if that is earlier
   --nodes N       so many nodes, 2 to 5 (default 3); two of them get a witness
   --seed S        what is drawn; without it, another one each time
-  --load WORDS    the groups, of front, ledger and pg, with commas (default: all that is installed here)
+  --load WORDS    the groups, of front, ledger, pg, kdc and gtm, with commas (default: all that are installed)
   --replay FILE   play this plan, which an earlier run has kept
   --json FILE     the report for programs, too
   --keep FOLDER   where everything is kept when an oracle sees a violation (default target/torture)
   --only N        of a replayed plan, play only round N (the first is 1)
   --sabotage RULE leave a rule off on purpose, in a debug build: fence-lies, guard-keeps, or a condition of the lease
                   (L4FinishInTime, ...); what comes of it must be seen, so a violation is the success
+  --kept          with --sabotage: the same cluster and plan with the rule kept, which must show nothing
+  --sabotages     every rule that a plan is aimed at, kept and left off, and a table of what saw it
+  --quick         with --sabotages: the quick ones, left off only
 
 Exit code 0: no violation; 3: a violation, with the plan, the logs and the journals kept; 1: it could not run.
 ";
@@ -38,6 +42,9 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) keep: PathBuf,
     pub(crate) sabotage: Option<String>,
+    pub(crate) kept: bool,
+    /// Every aimed one; whether only the quick ones.
+    pub(crate) sabotages: Option<bool>,
 }
 
 impl Options {
@@ -54,12 +61,14 @@ impl Options {
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(1, |d| u64::from(d.subsec_nanos()) ^ d.as_secs())
                 % 1_000_000,
-            loads: site::loads_here(),
+            loads: loads::loads_here(),
             replay: None,
             only: None,
             json: None,
             keep: "target/torture".into(),
             sabotage: None,
+            kept: false,
+            sabotages: None,
         };
         let mut rest = words.iter();
         while let Some(word) = rest.next() {
@@ -74,6 +83,9 @@ impl Options {
                 "--only" => options.only = Some(value()?.parse()?),
                 "--json" => options.json = Some(value()?.into()),
                 "--sabotage" => options.sabotage = Some(value()?.to_owned()),
+                "--kept" => options.kept = true,
+                "--sabotages" => options.sabotages = Some(options.sabotages.unwrap_or(false)),
+                "--quick" => options.sabotages = Some(true),
                 "--keep" => options.keep = value()?.into(),
                 _ => return Err(format!("what is {word}?\n\n{HELP}").into()),
             }
@@ -81,7 +93,7 @@ impl Options {
         if !(2..=5).contains(&options.nodes) {
             return Err("a cluster under torture has 2 to 5 nodes".into());
         }
-        site::check_loads(&options.loads)?;
+        loads::check_loads(&options.loads)?;
         Ok(options)
     }
 

@@ -31,6 +31,8 @@ pub(crate) struct Head {
     pub(crate) loads: Vec<String>,
     /// The rule that is left off on purpose.
     pub(crate) sabotage: Option<String>,
+    /// The cluster is the one of the sabotage, but the rule holds: the same plan must show nothing then.
+    pub(crate) kept: bool,
 }
 
 /// A whole plan.
@@ -49,11 +51,11 @@ impl fmt::Display for Line {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Head { seed, nodes, takeover, loads, sabotage } = &self.head;
+        let Head { seed, nodes, takeover, loads, sabotage, kept } = &self.head;
         writeln!(f, "# A torture plan; cargo xtask torture --replay FILE runs it.")?;
         writeln!(f, "seed {seed}\nnodes {nodes}\ntakeover {takeover}\nload {}", loads.join(" "))?;
         if let Some(rule) = sabotage {
-            writeln!(f, "sabotage {rule}")?;
+            writeln!(f, "sabotage {rule}{}", if *kept { " kept" } else { "" })?;
         }
         for round in &self.rounds {
             writeln!(f, "\nround")?;
@@ -71,7 +73,14 @@ impl Plan {
     /// # Errors
     /// The first line that is none of a plan.
     pub(crate) fn parse(text: &str) -> Result<Self> {
-        let head = Head { seed: 0, nodes: 2, takeover: "normal".into(), loads: Vec::new(), sabotage: None };
+        let head = Head {
+            seed: 0,
+            nodes: 2,
+            takeover: "normal".into(),
+            loads: Vec::new(),
+            sabotage: None,
+            kept: false,
+        };
         let mut plan = Self { head, rounds: Vec::new() };
         for (number, line) in text.lines().enumerate() {
             let line = line.split('#').next().unwrap_or_default();
@@ -91,7 +100,10 @@ impl Plan {
             ["nodes", nodes] => self.head.nodes = nodes.parse()?,
             ["takeover", takeover] => takeover.clone_into(&mut self.head.takeover),
             ["load", ref loads @ ..] => self.head.loads = loads.iter().map(|l| (*l).to_owned()).collect(),
-            ["sabotage", rule] => self.head.sabotage = Some(rule.to_owned()),
+            ["sabotage", rule, ref rest @ ..] if matches!(rest, [] | ["kept"]) => {
+                self.head.sabotage = Some(rule.to_owned());
+                self.head.kept = !rest.is_empty();
+            }
             ["round"] => self.rounds.push(Vec::new()),
             ["at", at, ref rest @ ..] => {
                 let (fault, lasts) = match rest {

@@ -1,8 +1,7 @@
 //! A run: round after round of faults, peace after each, and the oracles' judgement.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use regent_lab::wish_to_end;
@@ -16,7 +15,9 @@ use crate::plan::{Line, Plan, Round};
 use crate::report::Report;
 use crate::stage::Stage;
 use crate::watch::{Watch, now};
-use crate::{Result, evidence, generate, peace, sabotage};
+use crate::{Result, evidence, generate, loads, peace, sabotage};
+
+mod trial;
 
 /// Half a beat of a network that flaps.
 const BEAT: Duration = Duration::from_millis(125);
@@ -42,7 +43,14 @@ struct Script {
 /// # Errors
 /// What kept it from running.
 pub(crate) fn run(options: &Options) -> Result<bool> {
-    let mut script = script(options)?;
+    match options.sabotages {
+        Some(quick) => trial::all(options, quick),
+        None => run_script(script(options)?, options).map(|(well, _)| well),
+    }
+}
+
+/// Runs a plan. Whether it came out as it must, and the report.
+fn run_script(mut script: Script, options: &Options) -> Result<(bool, Report)> {
     let head = script.plan.head.clone();
     let wish = wish_to_end()?;
     println!(
@@ -52,7 +60,10 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
         head.takeover,
         head.loads.join(" ")
     );
-    let stage = Stage::up(&head)?;
+    if !loads::skipped().is_empty() {
+        println!("skipped, because it is not installed here: {}", loads::skipped().join(", "));
+    }
+    let stage = Arc::new(Stage::up(&head)?);
     let clients = Clients::start(&stage)?;
     let mut report = Report::new(&head);
     let began = Instant::now();
@@ -79,16 +90,19 @@ pub(crate) fn run(options: &Options) -> Result<bool> {
     report.acknowledged = clients.counts().into_iter().map(|(n, c)| (n.to_owned(), c as u64)).collect();
     if head.sabotage.is_none() {
         report.violations.extend(clients.audit(&stage));
+    } else {
+        drop(clients);
     }
     let last = watch.judge(&stage, &[], now(), true);
     report.violations.extend(last.violations);
     report.violations.dedup();
-    finish(&stage, &watch, &mut report, &script.plan, options)
+    let well = finish(&stage, &watch, &mut report, &script.plan, options)?;
+    Ok((well, report))
 }
 
 fn script(options: &Options) -> Result<Script> {
     if let Some(rule) = options.sabotage.as_deref().and_then(sabotage::rule) {
-        return Ok(Script { plan: rule.plan()?, replayed: true });
+        return Ok(Script { plan: rule.plan(options.kept)?, replayed: true });
     }
     let Some(file) = &options.replay else {
         let mut head = generate::head(options.seed, options.nodes, options.loads.clone());
@@ -97,7 +111,7 @@ fn script(options: &Options) -> Result<Script> {
     };
     let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
     let mut plan = Plan::parse(&text).map_err(|e| format!("{}: {e}", file.display()))?;
-    crate::site::check_loads(&plan.head.loads)?;
+    loads::check_loads(&plan.head.loads)?;
     if let Some(only) = options.only {
         let round = plan.rounds.get(only.wrapping_sub(1)).cloned();
         plan.rounds = vec![round.ok_or_else(|| format!("the plan has no round {only}"))?];
@@ -251,7 +265,15 @@ fn finish(stage: &Stage, watch: &Watch, report: &mut Report, plan: &Plan, option
     .into();
     println!("\n{}", report.text());
     if let Some(rule) = &stage.head.sabotage {
-        return Ok(is_seen(rule, report));
+        let seen = is_seen(rule, report);
+        let well = seen != stage.head.kept;
+        if !well && !seen {
+            let folder = evidence::keep(stage, report, &plan.to_string(), &options.keep)?;
+            println!("everything is kept in {}", folder.display());
+        }
+        if well || !seen {
+            return Ok(well);
+        }
     }
     if let Some(file) = &options.json {
         std::fs::write(file, format!("{:#}\n", report.json()))
@@ -272,12 +294,17 @@ fn finish(stage: &Stage, watch: &Watch, report: &mut Report, plan: &Plan, option
     Ok(false)
 }
 
-/// Whether what was sabotaged was seen by who has to see it.
+/// Whether the end of a rule was seen by who has to see it.
 fn is_seen(name: &str, report: &Report) -> bool {
     let rule = sabotage::rule(name);
     let by = rule.map_or(&Oracle::ALL[..], |r| r.seen_by);
     let seen = report.violations.iter().any(|v| by.contains(&v.oracle));
     let words = rule.map_or(name, |r| r.words);
-    println!("left off: {words}\n{}", if seen { "it was seen, as it must be" } else { "IT WAS NOT SEEN" });
+    match (report.head.kept, seen) {
+        (false, true) => println!("left off: {words}\nit was seen, as it must be"),
+        (false, false) => println!("left off: {words}\nIT WAS NOT SEEN"),
+        (true, false) => println!("kept, what would be: {words}\nnothing was seen, as it must be"),
+        (true, true) => println!("kept, what would be: {words}\nBUT TWO OWNERS WERE SEEN"),
+    }
     seen
 }

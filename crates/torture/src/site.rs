@@ -5,70 +5,20 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use regent_lab::ledger::LEDGER_PORT;
-use regent_lab::{CLIENT, Cidr, FENCE_AGENT, Lab, LabSpec, MachineSpec, Role};
+use regent_lab::{CLIENT, Cidr, Lab, LabSpec, MachineSpec, Role};
 use regent_model::config::parse;
 
 use crate::Result;
+use crate::fault::Edit;
+use crate::loads::{self, load};
 use crate::plan::Head;
-use crate::sabotage::{leave_off, needs};
+use crate::sabotage;
 
 /// A machine that belongs to nobody, on the same networks.
 pub(crate) const STRANGER: &str = "stranger";
 /// The witness of two nodes.
 const WITNESS: &str = "wit";
-/// What starts PostgreSQL, and makes its data first where there are none.
-const PG_START: &str = "/usr/local/sbin/torture-pg";
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// What a group is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Load {
-    pub(crate) name: &'static str,
-    pub(crate) address: Ipv4Addr,
-    /// The number of its shared disk.
-    pub(crate) device: Option<&'static str>,
-}
-
-/// Every load there is.
-pub(crate) const LOADS: [Load; 3] = [
-    Load { name: "front", address: Ipv4Addr::new(10, 77, 0, 100), device: None },
-    Load { name: "ledger", address: Ipv4Addr::new(10, 77, 0, 101), device: Some("/dev/san0") },
-    Load { name: "pg", address: Ipv4Addr::new(10, 77, 0, 102), device: Some("/dev/san1") },
-];
-
-/// The load of that name.
-pub(crate) fn load(name: &str) -> Option<&'static Load> {
-    LOADS.iter().find(|l| l.name == name)
-}
-
-/// Where PostgreSQL's programs are, if it is installed.
-pub(crate) fn postgresql() -> Option<PathBuf> {
-    let versions = std::fs::read_dir("/usr/lib/postgresql").ok()?;
-    versions.filter_map(|v| Some(v.ok()?.path().join("bin"))).filter(|b| b.join("postgres").exists()).max()
-}
-
-/// The loads that can run on this machine.
-pub(crate) fn loads_here() -> Vec<String> {
-    let there = LOADS.iter().filter(|l| l.name != "pg" || postgresql().is_some());
-    there.map(|l| l.name.to_owned()).collect()
-}
-
-/// Whether these loads are known and installed.
-///
-/// # Errors
-/// The first that is not.
-pub(crate) fn check_loads(loads: &[String]) -> Result<()> {
-    for name in loads {
-        if load(name).is_none() {
-            return Err(format!("there is no load {name}; use front, ledger, pg").into());
-        }
-        if !loads_here().contains(name) {
-            return Err(format!("{name} is not installed here: cargo xtask setup").into());
-        }
-    }
-    Ok(())
-}
 
 /// The names of the nodes.
 pub(crate) fn nodes(head: &Head) -> Vec<String> {
@@ -94,24 +44,28 @@ pub(crate) fn config(head: &Head, edition: u64) -> String {
         );
     }
     let quoted = |names: &[String]| names.iter().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
-    let _ = write!(
-        text,
-        "\n[[fence]]\nname  = \"power\"\nagent = \"{FENCE_AGENT}\"\nnodes = [{}]\n",
-        quoted(&nodes)
-    );
+    for (name, agent, more) in sabotage::fences(head) {
+        let _ = write!(
+            text,
+            "\n[[fence]]\nname  = \"{name}\"\nagent = \"{agent}\"\nnodes = [{}]\n{more}",
+            quoted(&nodes)
+        );
+    }
     for (number, name) in head.loads.iter().enumerate() {
         let Some(load) = load(name) else { continue };
         // Every group prefers another node.
         let mut list = nodes.clone();
         list.rotate_left(number % nodes.len());
-        let policy = if (edition + number as u64).is_multiple_of(2) { "cascading" } else { "rotating" };
+        // Not more of them than there are nodes: each of those that rotate starts on a node of its own.
+        let rotates = !(edition + number as u64).is_multiple_of(2) && number < 4;
+        let policy = if rotates { "rotating" } else { "cascading" };
         let _ = write!(
             text,
             "\n[[group]]\nname   = \"{name}\"\nnodes  = [{}]\npolicy = \"{policy}\"",
             quoted(&list)
         );
         if load.device.is_some() {
-            text += needs(head.sabotage.as_deref());
+            text += sabotage::needs(head);
         }
         text.push('\n');
         if let Some(device) = load.device {
@@ -121,42 +75,25 @@ pub(crate) fn config(head: &Head, edition: u64) -> String {
             );
         }
         let _ = write!(text, "\n  [[group.address]]\n  address = \"{}/24\"\n", load.address);
-        text += &application(load);
+        text += &loads::application(load);
+    }
+    for name in &head.loads {
+        text += loads::instance(name);
     }
     text
 }
 
-fn application(load: &Load) -> String {
-    let address = load.address;
-    match load.name {
-        "ledger" => format!(
-            "\n  [[group.application]]\n  name       = \"ledger\"\n  start      = \"exec regent lab ledger serve \
-             --listen {address}:{LEDGER_PORT} --file /srv/ledger/ledger\"\n  foreground = true\n"
-        ),
-        "pg" => format!(
-            "\n  [[group.application]]\n  name       = \"postgresql\"\n  \
-             start      = \"exec {PG_START} {address}\"\n  stop       = \"runuser -u postgres -- {bin}/pg_ctl -D /srv/pg/data/db -m fast -w stop\"\n  \
-             status     = \"{bin}/pg_isready -q -h {address}\"\n  \
-             monitor    = {{ interval = \"2s\", timeout = \"5s\", failures = 3 }}\n  foreground = true\n",
-            bin = postgresql().unwrap_or_default().display()
-        ),
-        _ => String::new(),
+/// The configuration after it was edited.
+pub(crate) fn edited(head: &Head, edition: u64, edit: &Edit) -> String {
+    match edit {
+        Edit::Next => config(head, edition),
+        Edit::Takeover(time) => config(&Head { takeover: time.clone(), ..head.clone() }, edition),
+        Edit::Swapped => {
+            let [one, two] = ["front", "ledger"]
+                .map(|name| load(name).map_or_else(String::new, |l| l.address.to_string()));
+            config(head, edition).replace(&one, "IN BETWEEN").replace(&two, &one).replace("IN BETWEEN", &two)
+        }
     }
-}
-
-fn pg_start() -> String {
-    let bin = postgresql().unwrap_or_default();
-    // The pid file of another node's server says nothing here; the proof that came with this ownership does.
-    format!(
-        "#!/bin/sh\nset -e\ndata=/srv/pg/data/db\nif [ ! -e $data/made ]; then\n  rm -rf $data\n  \
-         mkdir -p /srv/pg/data\n  chown postgres /srv/pg/data\n  \
-         runuser -u postgres -- {bin}/initdb -D $data -k -A trust >/dev/null\n  \
-         echo 'host all all 10.77.0.0/24 trust' >> $data/pg_hba.conf\n  sync -f $data\n  touch $data/made\n  \
-         sync -f $data\nfi\nrm -f $data/postmaster.pid\n\
-         exec setpriv --reuid=postgres --regid=postgres --init-groups \\\n  \
-         {bin}/postgres -D $data -c listen_addresses=$1 -c unix_socket_directories=\n",
-        bin = bin.display()
-    )
 }
 
 /// The lab for it: nodes, witness, client, and a stranger.
@@ -174,14 +111,14 @@ pub(crate) fn spec(head: &Head, name: &str) -> Result<LabSpec> {
         if path.is_file() { Ok(path) } else { Err(missing().into()) }
     };
     let mut spec = LabSpec::from_config(name, &config, &beside("regent")?, &["lab"])?
-        .daemon_command(&["regent", "node", "run"])
-        .file(PG_START, 0o755, pg_start());
+        .daemon_command(&["regent", "node", "run"]);
+    for (path, text) in loads::files() {
+        spec = spec.file(path, 0o755, text);
+    }
     spec.programs.push(beside("regent-guard")?);
     spec.programs.push(own.clone());
     let at = |net: u8| vec![Cidr { address: Ipv4Addr::new(10, net, 0, 201).into(), prefix: 24 }];
-    if let Some(rule) = &head.sabotage {
-        spec = leave_off(spec, rule);
-    }
+    spec = sabotage::leave_off(spec, head);
     spec.machines.push(MachineSpec::new(STRANGER, Role::Client, vec![at(77), at(78)]));
     Ok(spec)
 }
@@ -256,8 +193,8 @@ mod tests {
     #[test]
     fn every_site_and_edition_is_valid_without_a_warning() {
         for nodes in 2..=5 {
-            let loads = LOADS.iter().map(|l| l.name.to_owned()).collect();
-            let head = Head { seed: 1, nodes, takeover: "normal".into(), loads, sabotage: None };
+            let loads = loads::LOADS.iter().map(|l| l.name.to_owned()).collect();
+            let head = Head { seed: 1, nodes, takeover: "normal".into(), loads, sabotage: None, kept: false };
             for edition in 0..2 {
                 let parsed = parse(&config(&head, edition));
                 let wrong = parsed.count(Severity::Error) + parsed.count(Severity::Warning);

@@ -12,6 +12,7 @@ use regent_lab::{CLIENT, SanLog, boot_clock_ahead_ns, now_ns};
 use crate::Result;
 use crate::clients::ledger_at;
 use crate::fault::Fault;
+use crate::loads;
 use crate::oracle::disk::Disks;
 use crate::oracle::journal::Journal;
 use crate::oracle::{Oracle, Violation, Window, address, answers, logs};
@@ -58,7 +59,7 @@ impl Watch {
     /// # Errors
     /// When the client cannot.
     pub(crate) fn start(stage: &Stage) -> Result<Self> {
-        let loads = || stage.head.loads.iter().filter_map(|name| site::load(name));
+        let loads = || stage.head.loads.iter().filter_map(|name| loads::load(name));
         let mut arps = Vec::new();
         for load in loads() {
             arps.push((
@@ -138,7 +139,9 @@ impl Watch {
             let taken = arp.take();
             self.questions += taken.len() as u64;
             let rounds: Vec<Round> = self.open.remove(group).into_iter().chain(taken).collect();
-            let verdict = address::judge(group, &rounds, frozen);
+            // What the kernel ends, it ends for a frozen machine, too.
+            let kernel = self.journal.lock().unwrap_or_else(PoisonError::into_inner).is_of_the_kernel(group);
+            let verdict = address::judge(group, &rounds, if kernel { &[] } else { frozen });
             seen.violations.extend(verdict.violations);
             self.excused.extend(verdict.excused);
             let answered = rounds.iter().filter(|r| !r.answered.is_empty() && r.at >= since).map(|r| r.at);

@@ -67,6 +67,8 @@ pub(crate) struct Journal {
     /// The last epoch that each node said, by group.
     last: BTreeMap<(String, String), u64>,
     proofless: BTreeSet<(String, u64)>,
+    /// What enforces a group, by every word that status had for it.
+    classes: BTreeMap<String, BTreeSet<String>>,
     found: Vec<Violation>,
 }
 
@@ -81,6 +83,8 @@ impl Journal {
     /// Takes what a node said of the cluster that is in touch with a majority and has a lease.
     pub(crate) fn see(&mut self, status: &Status) {
         for group in &status.groups {
+            let classes = self.classes.entry(group.name.to_string()).or_default();
+            classes.insert(group.guarantee_class.clone());
             let (name, epoch) = (group.name.to_string(), group.epoch.0);
             let last = self.last.entry((status.node.to_string(), name.clone())).or_default();
             if epoch < *last {
@@ -95,6 +99,11 @@ impl Journal {
                 }
             }
         }
+    }
+
+    /// Whether the kernel has always promised to end what this group's owner answers for.
+    pub(crate) fn is_of_the_kernel(&self, group: &str) -> bool {
+        self.classes.get(group).is_some_and(|c| c.iter().all(|class| class == "kernel"))
     }
 
     /// How many entries are known.
