@@ -12,8 +12,10 @@ use regent_lab::{CLIENT, SanLog, boot_clock_ahead_ns, now_ns};
 use crate::Result;
 use crate::clients::ledger_at;
 use crate::fault::Fault;
+use crate::hands::Done;
 use crate::loads;
 use crate::oracle::disk::Disks;
+use crate::oracle::explained::{Act, Ordered, Told};
 use crate::oracle::journal::Journal;
 use crate::oracle::{Oracle, Violation, Window, address, answers, logs};
 use crate::outages::{Silence, silences};
@@ -39,6 +41,9 @@ pub(crate) struct Watch {
     /// Rounds of questions that the next judgement begins with: the last one of before.
     open: BTreeMap<String, Round>,
     pub(crate) journal: Mutex<Journal>,
+    /// Who was seen to begin something, and the last answers of each for each address.
+    acts: Vec<Act>,
+    answered: BTreeMap<(String, String), u64>,
     /// The nodes whose journals may lack what they told last.
     lost_power: BTreeSet<String>,
     /// How long a frozen machine answered beside the owner.
@@ -81,6 +86,8 @@ impl Watch {
             consoles: BTreeMap::new(),
             open: BTreeMap::new(),
             journal: Mutex::default(),
+            acts: Vec::new(),
+            answered: BTreeMap::new(),
             lost_power: BTreeSet::new(),
             excused: Vec::new(),
             questions: 0,
@@ -130,6 +137,7 @@ impl Watch {
             seen.violations.extend(answers::judge(&new, &frozen));
         }
         self.judge_journal_and_disks(stage, happened, last, &mut seen);
+        self.judge_what_is_told(happened, since, &mut seen);
         self.judge_logs(stage, &mut seen);
         seen
     }
@@ -142,6 +150,7 @@ impl Watch {
             // What the kernel ends, it ends for a frozen machine, too.
             let kernel = self.journal.lock().unwrap_or_else(PoisonError::into_inner).is_of_the_kernel(group);
             let verdict = address::judge(group, &rounds, if kernel { &[] } else { frozen });
+            self.acts.extend(answerers(group, &rounds, &mut self.answered));
             seen.violations.extend(verdict.violations);
             self.excused.extend(verdict.excused);
             let answered = rounds.iter().filter(|r| !r.answered.is_empty() && r.at >= since).map(|r| r.at);
@@ -179,6 +188,34 @@ impl Watch {
         seen.violations.extend(self.disks.judge(&self.groups, &owned));
     }
 
+    /// Whether the journals tell of what was seen.
+    fn judge_what_is_told(&mut self, happened: &[Happened], since: u64, seen: &mut Seen) {
+        let mut acts = std::mem::take(&mut self.acts);
+        for (disk, node, at) in self.disks.begun() {
+            if let Some(group) = self.groups.get(&disk) {
+                acts.push(Act { at, node, group: group.clone(), resource: format!("srv-{group}") });
+            }
+        }
+        let keeps_none = |h: &&Happened| {
+            matches!(h.fault, Fault::StateDisk(..) | Fault::FullDisk(_) | Fault::Torn(_) | Fault::Kill(..))
+        };
+        let mute: BTreeSet<String> = happened
+            .iter()
+            .filter(keeps_none)
+            .flat_map(|h| h.fault.nodes().into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .collect();
+        let orders: Vec<Ordered> = happened.iter().filter_map(ordered).collect();
+        let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = journal.entries().collect();
+        let told = Told { entries, ahead: boot_clock_ahead_ns(), cuts: &self.disks.cuts, mute: &mute };
+        seen.violations.extend(told.acts(&acts));
+        seen.violations.extend(told.orders(&orders));
+        // A cut is known by the SAN's journal, where there is a disk.
+        if !self.groups.is_empty() {
+            seen.violations.extend(told.fences(since));
+        }
+    }
+
     fn judge_logs(&mut self, stage: &Stage, seen: &mut Seen) {
         for machine in site::members(&stage.head) {
             let text = std::fs::read(stage.lab.folder().console(&machine)).unwrap_or_default();
@@ -186,6 +223,32 @@ impl Watch {
             seen.violations.extend(logs::judge(&machine, &String::from_utf8_lossy(&text[from..])));
         }
     }
+}
+
+/// An order that was done, as the journal has to show it.
+fn ordered(h: &Happened) -> Option<Ordered> {
+    let Done::Answered { code: 0, .. } = h.done else { return None };
+    let words = match &h.fault {
+        Fault::Order(_, words) => words.clone(),
+        Fault::Apply(..) => vec!["apply".to_owned()],
+        _ => return None,
+    };
+    Some(Ordered { words, window: (h.began, h.ended) })
+}
+
+/// The nodes that began to answer for an address after a second without. `last` is when each did last.
+fn answerers(group: &str, rounds: &[Round], last: &mut BTreeMap<(String, String), u64>) -> Vec<Act> {
+    let mut acts = Vec::new();
+    for round in rounds {
+        for node in round.answered.iter().filter(|n| *n != site::STRANGER) {
+            let before = last.insert((group.to_owned(), node.clone()), round.at);
+            if before.is_none_or(|before| before + 1_000_000_000 < round.at) {
+                let resource = loads::address(group);
+                acts.push(Act { at: round.at, node: node.clone(), group: group.to_owned(), resource });
+            }
+        }
+    }
+    acts
 }
 
 /// Now, for who begins a round.

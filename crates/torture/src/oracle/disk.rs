@@ -20,7 +20,9 @@ pub(crate) struct Disks {
     writes: Vec<SanRequest>,
     last: BTreeMap<(usize, String), u64>,
     /// When a node lost its power.
-    cuts: Vec<(String, u64)>,
+    pub(crate) cuts: Vec<(String, u64)>,
+    /// Who began to write on which disk, after a second without.
+    begun: Vec<(usize, String, u64)>,
     /// How many writes were judged.
     pub(crate) count: u64,
 }
@@ -52,11 +54,19 @@ impl Disks {
                 self.count += 1;
                 let key = (write.disk, write.node.clone());
                 let before = self.last.insert(key, write.began).unwrap_or(0);
+                if write.began > before + 1_000_000_000 {
+                    self.begun.push((write.disk, write.node.clone(), write.began));
+                }
                 if write.began > before + 100_000_000 || before == 0 {
                     self.writes.push(write);
                 }
             }
         }
+    }
+
+    /// Who began to write on which disk, since it was last asked.
+    pub(crate) fn begun(&mut self) -> Vec<(usize, String, u64)> {
+        std::mem::take(&mut self.begun)
     }
 
     /// What was seen since it was last asked. `groups` are the groups by the number of their disk.

@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod answers;
 pub(crate) mod disk;
+pub(crate) mod explained;
 pub(crate) mod journal;
 pub(crate) mod logs;
 
@@ -21,7 +22,7 @@ pub(crate) enum Oracle {
     Acknowledged,
     /// Every group that can run runs when the faults are lifted; every order is answered.
     Alive,
-    /// The journal explains every ownership.
+    /// The journal explains every ownership, and what was seen from outside.
     Journal,
     /// Nothing of Regent panics.
     Logs,
@@ -47,7 +48,7 @@ impl Oracle {
             Self::Answers => "no answer comes from an ownership that is over",
             Self::Acknowledged => "what was acknowledged is there",
             Self::Alive => "every group runs when the faults are lifted, every order is answered",
-            Self::Journal => "every ownership is explained, one owner per epoch, epochs grow",
+            Self::Journal => "every ownership, act and order is explained, one owner per epoch",
             Self::Logs => "nothing of Regent panics",
         }
     }
