@@ -379,9 +379,6 @@ impl Engine {
             return;
         }
         self.guard_told_at = applied;
-        if self.guard_told.is_some() {
-            self.tell_watchdog();
-        }
         let state = &self.state;
         let view = ClusterView {
             applied,
@@ -403,7 +400,7 @@ impl Engine {
             return;
         };
         if *told == (ClusterView { applied: told.applied, ..view.clone() }) {
-            return;
+            return self.tell_watchdog();
         }
         if told.voters != view.voters {
             self.guard.voters_told_at = view.applied;
@@ -412,5 +409,7 @@ impl Engine {
         }
         self.out.guard.push(FromDaemon::Configure(view.clone()));
         self.guard_told = Some(view);
+        // After the timers that its timeout has to fit.
+        self.tell_watchdog();
     }
 }
