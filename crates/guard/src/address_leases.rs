@@ -89,6 +89,11 @@ impl Leases {
         }
     }
 
+    /// Whether the kernel ends every lease of an address here.
+    pub(crate) fn end_all(&self) -> bool {
+        self.deadlines.is_some() && !rule_off::keeps() && self.doorkeeper.state() == AddressLeases::Kernel
+    }
+
     pub(crate) fn doorkeeper(&self) -> &Doorkeeper {
         &self.doorkeeper
     }

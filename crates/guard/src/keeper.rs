@@ -84,6 +84,7 @@ impl Keeper {
             let wake =
                 if self.course.halted.is_some() { now + RESET_AGAIN } else { self.guard.next_wake(now) };
             let wake = self.watchdog.due().map_or(wake, |due| wake.min(due));
+            self.guard.kernel_ends_addresses(self.leases.end_all());
             let woken = self.wait(wake.since(now));
             self.measure(wake, &woken);
             self.take(&woken);

@@ -46,6 +46,8 @@ pub struct Guard {
     /// Nothing before the first attach: then a guard knows neither peers nor promises.
     view: Option<ClusterView>,
     watch: Watch,
+    /// See [`Guard::kernel_ends_addresses`].
+    kernel_ends_addresses: bool,
     attached: bool,
     daemon_heard: Moment,
     next_keepalive: Moment,
@@ -80,6 +82,7 @@ impl Guard {
             list,
             view: None,
             watch: Watch::default(),
+            kernel_ends_addresses: false,
             attached: false,
             daemon_heard: now,
             next_keepalive: now,

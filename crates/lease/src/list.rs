@@ -129,6 +129,22 @@ impl ReleaseList {
         self.entries.values().filter_map(end).min()
     }
 
+    /// Whether everything on the list is an address the lease of which has ended, if the present incarnation's is valid
+    /// until `lease`. Not so while one is being acquired.
+    #[must_use]
+    pub fn ended_addresses_alone(&self, now: Moment, lease: Bounds) -> bool {
+        let ended = |(holding, entry): (&Holding, &Entry)| {
+            let deadline = match entry.ground {
+                Ground::Lease => lease.deadline,
+                Ground::EarlierLease(bounds) => bounds.deadline,
+                Ground::WithoutLease => return false,
+            };
+            let is_address = matches!(holding, Holding::Address { .. });
+            is_address && deadline <= now && !matches!(entry.state, State::Acting { .. })
+        };
+        self.entries.iter().all(ended)
+    }
+
     /// The log says that everything on the list is held without lease (L10).
     pub fn held_without_lease(&mut self) {
         self.entries.values_mut().for_each(|entry| entry.ground = Ground::WithoutLease);

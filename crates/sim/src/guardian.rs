@@ -43,7 +43,8 @@ impl Sim {
             self.marks.hit("a guard began with what the one before it left");
         }
         let core = Guard::new(node, incarnation, machine.boot_id(), std::mem::take(&mut machine.left), now);
-        let core = with_mutant(core, mutant);
+        let mut core = with_mutant(core, mutant);
+        core.kernel_ends_addresses(mutant != Some(Condition::KernelEndsAddresses));
         machine.guard = Some(GuardProcess {
             core,
             life: machine.guards,

@@ -19,6 +19,8 @@ const RELEASE_BUDGET_UNKNOWN: Duration = Duration::from_secs(1);
 pub(super) struct LettingGo {
     pub(super) reason: String,
     deadline: Moment,
+    /// The deadline is a later one than the lease's: the kernel had ended everything by then.
+    spared: bool,
     released: Vec<(Held, Duration)>,
 }
 
@@ -28,8 +30,7 @@ impl Guard {
     /// is kept too late is too early an end, and does no harm.
     #[must_use]
     pub fn leaves(&self) -> Vec<HeldOver> {
-        let lapsed = Bounds { release_due: Moment(0), deadline: Moment(0) };
-        self.list.leaves(self.holder.ends().unwrap_or(lapsed))
+        self.list.leaves(self.ends_or_lapsed())
     }
 
     /// Looks at the clock, before anything else is done at `now`, and whether the incarnation goes on.
@@ -43,11 +44,37 @@ impl Guard {
         {
             self.begin_letting_go(now, reason, out);
         }
+        self.spare_what_the_kernel_has_ended(now);
         let overdue = self.letting_go.as_ref().is_some_and(|letting_go| letting_go.deadline <= now);
         if overdue && self.right() == Right::LettingGo && !self.list.is_empty() {
             let left: Vec<_> = self.list.all().iter().map(|held| held.holding.to_string()).collect();
             self.reset(format!("the lease has ended and these are still held: {}", left.join(", ")), out);
         }
+    }
+
+    /// A guard that did not run in time need not reset a machine on which nothing is left but addresses whose leases the
+    /// kernel has ended: nobody is answered for them, and no lease of this incarnation comes back (L11). They are taken
+    /// off in order, within another release budget, and only once.
+    fn spare_what_the_kernel_has_ended(&mut self, now: Moment) {
+        let (budget, ended) = (self.release_budget(), self.kernel_has_ended_all(now));
+        let letting_go = self.letting_go.as_mut().filter(|l| l.deadline <= now && !l.spared);
+        if let Some(letting_go) = letting_go.filter(|_| ended) {
+            (letting_go.deadline, letting_go.spared) = (now + budget, true);
+        }
+    }
+
+    fn kernel_has_ended_all(&self, now: Moment) -> bool {
+        self.kernel_ends_addresses && self.list.ended_addresses_alone(now, self.ends_or_lapsed())
+    }
+
+    /// Whether the kernel of this machine answers for no address on the release list longer than its lease lasts,
+    /// whatever becomes of this process.
+    pub fn kernel_ends_addresses(&mut self, does: bool) {
+        self.kernel_ends_addresses = does;
+    }
+
+    pub(super) fn ends_or_lapsed(&self) -> Bounds {
+        self.holder.ends().unwrap_or(Bounds { release_due: Moment(0), deadline: Moment(0) })
     }
 
     fn reason_to_let_go(&self, now: Moment) -> Option<String> {
@@ -76,7 +103,8 @@ impl Guard {
         let deadline = self.limit().map_or(now + self.release_budget(), |limit| limit.deadline);
         self.holder.let_go();
         out.push(Effect::Tell(self.tell_letting_go(reason.clone())));
-        self.letting_go = Some(LettingGo { reason, deadline, released: Vec::new() });
+        self.letting_go = Some(LettingGo { reason, deadline, spared: false, released: Vec::new() });
+        self.spare_what_the_kernel_has_ended(now);
         self.release_held(out);
     }
 

@@ -37,8 +37,7 @@ impl Guard {
     /// ends with none (L10), and where nothing is held there is nothing to end.
     #[must_use]
     pub fn may_feed(&self, now: Moment, timeout: Duration) -> bool {
-        let lapsed = crate::holder::Bounds { release_due: Moment(0), deadline: Moment(0) };
-        let ends = self.list.lease_ends(self.holder.ends().unwrap_or(lapsed));
+        let ends = self.list.lease_ends(self.ends_or_lapsed());
         !self.halted && ends.is_none_or(|ends| now + watchdog::reach(timeout) <= ends)
     }
 

@@ -29,6 +29,8 @@ pub(crate) enum Action {
     Release(Held),
     GuardDies,
     Reborn,
+    Freeze,
+    Thaw,
 }
 
 pub(crate) struct Actions<'a> {
@@ -42,7 +44,13 @@ impl Actions<'_> {
         if state.tick < self.world.ticks {
             actions.push(Action::Tick);
         }
-        let arrives = |datagram: &&Datagram| datagram.to == A || state.left.deliveries > 0;
+        if state.frozen {
+            actions.push(Action::Thaw);
+        }
+        let arrives = |datagram: &&Datagram| match datagram.to {
+            A => !state.frozen,
+            _ => state.left.deliveries > 0,
+        };
         actions.extend(state.network.iter().filter(arrives).cloned().map(Action::Deliver));
         self.of_nodes(state, &mut actions);
         self.of_a(state, &mut actions);
@@ -55,7 +63,7 @@ impl Actions<'_> {
             match &node.guard {
                 Some(_) => {
                     actions.extend(node.storing.iter().map(|promise| Action::Stored(*id, *promise)));
-                    if node.applied < state.log.len() {
+                    if node.applied < state.log.len() && !(*id == A && state.frozen) {
                         actions.push(Action::Apply(*id));
                     }
                     if *id != A && state.left.crashes > 0 {
@@ -76,7 +84,10 @@ impl Actions<'_> {
     }
 
     fn of_a(&self, state: &State, actions: &mut Vec<Action>) {
-        let Some(guard) = state.guard(A) else { return };
+        let Some(guard) = state.guard(A).filter(|_| !state.frozen) else { return };
+        if state.left.freezes > 0 {
+            actions.push(Action::Freeze);
+        }
         let known = state.known_to(A);
         if state.left.acquires > 0 {
             actions.extend((0..GROUPS).filter(|group| state.may_acquire(*group)).map(Action::Acquire));
@@ -231,6 +242,14 @@ impl Actions<'_> {
                 next.start(self.world, self.mutants, A, incarnation, left);
             }
             Action::Reborn => self.reborn(&mut next),
+            Action::Freeze => {
+                next.left.freezes -= 1;
+                next.frozen = true;
+            }
+            Action::Thaw => {
+                next.frozen = false;
+                next.step(self.world, A, Input::Tick);
+            }
         }
         next
     }

@@ -42,6 +42,7 @@ const VOTERS_CHANGE_BEFORE: [Condition; 1] = [L8CurrentVoters];
 const WITHOUT_LEASE: [Condition; 2] = [L10NoLeaseProof, L10NothingMoreGiven];
 const FOUND_WITHOUT_LEASE: [Condition; 2] = [L10OwnWord, L10AdoptedStaysSo];
 const RELEASED: [Condition; 1] = [L11LapseIsFinal];
+const FROZEN: [Condition; 1] = [KernelEndsAddresses];
 const PAUSED_DAEMON: [Condition; 1] = [L12Gate];
 
 fn shows(world: &World, needed: &[Condition]) {
@@ -196,9 +197,41 @@ fn l12_a_paused_daemon() {
     shows(&world, &PAUSED_DAEMON);
 }
 
+/// A guard that stood still beyond its lease takes off what its kernel has ended, and resets nothing: whatever was on
+/// its way meanwhile, and whoever of its next life comes after, nothing of it is answered again.
+#[test]
+fn l04_l11_a_frozen_owner_of_addresses_wakes_and_needs_no_reset() {
+    let budget = Budget { deliveries: 2, freezes: 1, ..Budget::default() };
+    let world = World {
+        addresses: true,
+        applies_at_once: true,
+        reports_release: true,
+        delay: 0,
+        ack_delay: Some(2),
+        budget,
+        ..World::plain("a frozen owner of addresses")
+    };
+    shows(&world, &FROZEN);
+}
+
+/// The same with a guard that dies and leaves its addresses to the next one, which finds them ended.
+#[test]
+fn l06_a_guard_that_finds_addresses_ended_needs_no_reset() {
+    let budget = Budget { deliveries: 1, freezes: 1, guard_deaths: 1, ..Budget::default() };
+    let world = World {
+        addresses: true,
+        applies_at_once: true,
+        delay: 0,
+        ticks: 6,
+        budget,
+        ..World::plain("addresses found ended")
+    };
+    shows(&world, &FROZEN);
+}
+
 #[test]
 fn every_condition_is_shown_to_be_needed() {
-    let shown: [&[Condition]; 14] = [
+    let shown: [&[Condition]; 15] = [
         &SILENCE,
         &DEAD,
         &SLOW_STORE,
@@ -212,13 +245,13 @@ fn every_condition_is_shown_to_be_needed() {
         &WITHOUT_LEASE,
         &FOUND_WITHOUT_LEASE,
         &RELEASED,
+        &FROZEN,
         &PAUSED_DAEMON,
     ];
     let shown: BTreeSet<_> = shown.into_iter().flatten().copied().collect();
-    // The model's machines have nothing in the kernel that a reboot would have to end, do not stand still, and have one
-    // feed. Nobody puts their disks back.
-    let of_others =
-        [KernelEndsAddresses, RebootAfterRelease, DefinitionInForce, FenceWholeLevel, MemoryGoesOn];
+    // The model's machines have nothing in the kernel that a reboot would have to end, and have one feed. Nobody puts their
+    // disks back.
+    let of_others = [RebootAfterRelease, DefinitionInForce, FenceWholeLevel, MemoryGoesOn];
     let of_the_lease = Condition::ALL.into_iter().filter(|c| !of_others.contains(c));
     assert_eq!(shown, of_the_lease.collect());
 }

@@ -37,7 +37,7 @@ pub(crate) fn search(world: &World, mutants: Mutants) -> Found {
         found.held += usize::from(state.a_holds());
         found.taken_over += usize::from(state.b_was_given_any());
         let from = fingerprint(&state);
-        if state.owned_twice().is_some() {
+        if state.owned_twice(world, mutants).is_some() {
             found.two_owners = Some(way_to(&seen, from));
             return found;
         }

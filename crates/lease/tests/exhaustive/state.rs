@@ -98,12 +98,22 @@ pub(crate) struct State {
     pub(crate) reborn_due: bool,
     /// A's guard has confirmed its lease under the view of this many entries.
     pub(crate) confirmed: Option<usize>,
+    /// Nothing runs on A but its kernel.
+    pub(crate) frozen: bool,
+    addresses: bool,
     pub(crate) left: Budget,
 }
 
-pub(crate) fn held(group: usize) -> Held {
-    let act = act(group);
-    Held { group: name(group), epoch: Epoch(1), holding: act.holding() }
+fn held(world: &World, group: usize) -> Held {
+    Held { group: name(group), epoch: Epoch(1), holding: holding(world.addresses, group) }
+}
+
+fn holding(is_address: bool, group: usize) -> Holding {
+    if is_address {
+        let last = u8::try_from(group).expect("few groups");
+        return Holding::address("eth0", [10, 0, 0, last].into(), 24);
+    }
+    act(group).holding()
 }
 
 fn act(group: usize) -> Act {
@@ -135,12 +145,14 @@ impl State {
             let_go: None,
             reborn_due: false,
             confirmed: None,
+            frozen: false,
+            addresses: world.addresses,
             left: world.budget,
         };
         for id in &world.nodes {
             let node = Node { guard: None, durable: BTreeSet::new(), storing: BTreeSet::new(), applied: 0 };
             state.nodes.insert(*id, Shared::new(node));
-            let found = HeldOver { held: held(0), by: Incarnation(1), right: Inherited::WithoutLease };
+            let found = HeldOver { held: held(world, 0), by: Incarnation(1), right: Inherited::WithoutLease };
             match world.life {
                 later if *id == A && later > found.by => state.start(world, mutants, A, later, vec![found]),
                 _ => state.start(world, mutants, *id, Incarnation(1), Vec::new()),
@@ -197,7 +209,8 @@ impl State {
         left: Vec<HeldOver>,
     ) {
         let now = self.now(world, id);
-        let guard = Guard::new(id, incarnation, BootId::default(), left, now).with_mutants(mutants);
+        let mut guard = Guard::new(id, incarnation, BootId::default(), left, now).with_mutants(mutants);
+        guard.kernel_ends_addresses(world.addresses);
         let cluster = self.view(world, id);
         self.change(id, |node| {
             node.guard = Some(guard);
@@ -223,6 +236,9 @@ impl State {
 
     /// Lets a guard take a step, and carries out what it wants done.
     pub(crate) fn step(&mut self, world: &World, id: NodeId, input: Input) {
+        if id == A && self.frozen {
+            return;
+        }
         let now = self.now(world, id);
         let take = |node: &mut Node| node.guard.as_mut().map(|guard| guard.step(now, input));
         let effects = self.change(id, take).unwrap_or_default();
@@ -336,7 +352,7 @@ impl State {
     pub(crate) fn may_acquire(&self, group: usize) -> bool {
         self.guard(A).is_some_and(|guard| {
             self.known_to(A).owned_by(group) == Some(guard.incarnation())
-                && !guard.held().contains(&held(group))
+                && !guard.held().iter().any(|held| held.holding == holding(self.addresses, group))
         })
     }
 
@@ -347,7 +363,7 @@ impl State {
         let said = if world.acts {
             FromDaemon::Perform { id, incarnation, group: name(group), epoch: Epoch(1), act: act(group) }
         } else {
-            FromDaemon::Hold { id, incarnation, held: held(group) }
+            FromDaemon::Hold { id, incarnation, held: held(world, group) }
         };
         self.tell(world, A, said);
     }
@@ -357,10 +373,20 @@ impl State {
         self.step(world, A, Input::Released { held, result: Ok(Duration::ZERO) });
     }
 
-    /// The group that A holds or acquires although the log has given it to B.
-    pub(crate) fn owned_twice(&self) -> Option<usize> {
-        let holdings: Vec<Holding> = self.guard(A)?.held().into_iter().map(|held| held.holding).collect();
-        (0..GROUPS).find(|group| self.ever_given_to_b(*group) && holdings.contains(&held(*group).holding))
+    /// The group that A holds or acquires although the log has given it to B; an address that its kernel has ended is
+    /// held for nobody.
+    pub(crate) fn owned_twice(&self, world: &World, mutants: Mutants) -> Option<usize> {
+        let kernel_ends = world.addresses && !mutants.off(Condition::KernelEndsAddresses);
+        let now = self.now(world, A);
+        let acts = |left: &HeldOver| match left.right {
+            Inherited::Lease(bounds) => !kernel_ends || bounds.deadline > now,
+            Inherited::WithoutLease => true,
+        };
+        let left = self.guard(A)?.leaves();
+        let holdings: Vec<Holding> = left.into_iter().filter(acts).map(|left| left.held.holding).collect();
+        (0..GROUPS).find(|group| {
+            self.ever_given_to_b(*group) && holdings.contains(&holding(world.addresses, *group))
+        })
     }
 
     pub(crate) fn a_holds(&self) -> bool {

@@ -28,6 +28,8 @@ pub(crate) struct Budget {
     pub(crate) assignments: u8,
     /// A's daemon asks its guard to acquire.
     pub(crate) acquires: u8,
+    /// Everything on A stands still for a while, but for its kernel.
+    pub(crate) freezes: u8,
 }
 
 /// What happens in a world, and for how long.
@@ -67,6 +69,8 @@ pub(crate) struct World {
     pub(crate) acts: bool,
     /// Whether A's daemon tells the log that everything was let go.
     pub(crate) reports_release: bool,
+    /// Whether what is held are addresses, which A's kernel answers for no longer than their leases last.
+    pub(crate) addresses: bool,
     pub(crate) budget: Budget,
 }
 
@@ -92,6 +96,7 @@ impl World {
             life: Incarnation(1),
             acts: false,
             reports_release: false,
+            addresses: false,
             budget: Budget { deliveries: 3, ..Budget::default() },
         }
     }

@@ -7,6 +7,7 @@ use regent_lease::io::ActId;
 use regent_lease::list::{HeldOver, Inherited};
 use regent_lease::{Effect, Frame, FromDaemon, Input, ToDaemon};
 use regent_model::holding::{Held, Holding};
+use regent_model::timers::Timers;
 use regent_model::{Epoch, Incarnation, Moment, NodeId};
 
 use crate::bench::{A, B, Bench, FIRST, W, address, cgroup, group, held, mount, ms, of, told, view};
@@ -97,6 +98,61 @@ fn l04_what_cannot_be_released_is_reset_at_once() {
 fn l04_a_guard_that_slept_through_its_lease_resets() {
     let mut bench = Bench::holding(&[address()]);
     assert!(reset(&bench.say(700, FromDaemon::Alive)).is_some());
+}
+
+#[test]
+fn l04_a_guard_that_slept_resets_nothing_where_the_kernel_has_ended_all_that_is_left() {
+    let mut bench = Bench::holding(&[address()]);
+    bench.guard.kernel_ends_addresses(true);
+    let effects = bench.say(700, FromDaemon::Alive);
+    assert_eq!(reset(&effects), None);
+    // The timers' release budget from then on: the lease is over.
+    assert_eq!(let_go(&effects), Some((vec![held(address())], ms(700) + Timers::normal().release_budget())));
+    bench.acknowledged(705, B);
+    assert_eq!(bench.guard.right(), Right::LettingGo, "no lease comes back");
+    assert!(bench.hold(706, mount("/b")).is_err());
+    assert!(bench.released(710, address()).contains(&Effect::NewIncarnation));
+
+    let mut bench = Bench::holding(&[address()]);
+    bench.guard.kernel_ends_addresses(true);
+    bench.say(700, FromDaemon::Alive);
+    assert!(reset(&bench.tick(900)).is_some(), "that is its only chance");
+}
+
+#[test]
+fn l04_a_guard_that_slept_while_it_let_go_resets_nothing_where_only_ended_addresses_are_left() {
+    let mut bench = Bench::holding(&[address(), mount("/storage2")]);
+    bench.guard.kernel_ends_addresses(true);
+    bench.tick(450);
+    bench.released(460, mount("/storage2"));
+    assert_eq!(reset(&bench.tick(700)), None);
+    assert!(bench.released(710, address()).contains(&Effect::NewIncarnation));
+}
+
+#[test]
+fn l04_anything_else_or_an_address_that_the_kernel_does_not_end_is_reset_as_ever() {
+    let mut bench = Bench::holding(&[address(), mount("/storage2")]);
+    bench.guard.kernel_ends_addresses(true);
+    assert!(reset(&bench.tick(700)).is_some());
+    let mut bench = Bench::holding(&[address()]);
+    bench.guard.kernel_ends_addresses(true);
+    bench.guard.kernel_ends_addresses(false);
+    assert!(reset(&bench.tick(700)).is_some());
+    let mut bench = Bench::holding(&[address()]);
+    bench.guard.kernel_ends_addresses(true);
+    bench.tick(450);
+    let stuck = Input::Released { held: held(address()), result: Err("no such device".into()) };
+    assert!(reset(&bench.step(460, stuck)).is_some());
+}
+
+#[test]
+fn l06_the_next_guard_resets_nothing_where_it_finds_only_ended_addresses() {
+    let before = Bench::holding(&[address()]);
+    let mut next = Bench::started(before.guard.leaves());
+    next.guard.kernel_ends_addresses(true);
+    let effects = next.tick(700);
+    assert_eq!(reset(&effects), None);
+    assert!(let_go(&effects).is_some());
 }
 
 #[test]
