@@ -1,4 +1,4 @@
-//! The habits of the project, each one command: `cargo xtask demo`, `test`, `bench`, `sim`, `fuzz`, `torture`, `tidy`,
+//! The habits of the project, each one command: `cargo xtask demo`, `test`, `bench`, `sim`, `fuzz`, `torture`, `vm`, `tidy`,
 //! `deny`, `setup`.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a habit speaks to the person who has it")]
@@ -12,6 +12,7 @@ mod picture;
 mod run;
 mod tests;
 mod tidy;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -28,6 +29,8 @@ cargo xtask COMMAND
   torture [--minutes N] [--nodes 2..5] [--seed S] [--replay FILE] [--json FILE] [--sabotages]
                     the real daemons in the lab, under load and random faults, judged by oracles; --sabotages leaves
                     each rule off, which the oracles must see (docs/reliability.md)
+  vm [--only SCENE] two machines of QEMU's with kernels, watchdogs and a disk: lease end by watchdog and by power, a
+                    kernel that hangs; slow, some ten minutes (docs/reliability.md)
   fuzz [--seconds N] [--keep] [TARGET...]
                     look for inputs on which a reader breaks a promise, a minute each (crates/fuzz); --keep adds to
                     the corpus what reaches code that nothing kept before reached
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(&rest),
         Some("torture") => tests::torture(&rest),
         Some("fuzz") => fuzz::run(&rest),
+        Some("vm") => vm::run(&rest),
         Some("tidy") => tidy::check(),
         Some("deny") => deny::check(),
         Some("picture") => picture::draw(),

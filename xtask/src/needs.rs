@@ -55,6 +55,20 @@ pub(crate) const FENCING: [Need; 3] = [
     Need { what: "ipmi_sim", package: "openipmi" },
 ];
 
+/// For the machines with kernels of their own. QEMU itself is not installed: it is unpacked into the build folder.
+pub(crate) const VM: [Need; 10] = [
+    Need { what: "ip", package: "iproute2" },
+    Need { what: "mkfs.ext4", package: "e2fsprogs" },
+    Need { what: "e2fsck", package: "e2fsprogs" },
+    Need { what: "unshare", package: "util-linux" },
+    Need { what: "setpriv", package: "util-linux" },
+    Need { what: "chrt", package: "util-linux" },
+    Need { what: "strip", package: "binutils" },
+    Need { what: "gzip", package: "gzip" },
+    Need { what: "ldd", package: "libc-bin" },
+    Need { what: "cc", package: "gcc" },
+];
+
 /// For the search for inputs: its engine is C++.
 pub(crate) const FUZZ: [Need; 1] = [Need { what: "c++", package: "g++" }];
 
