@@ -60,8 +60,8 @@ impl Ownerships {
 /// Everything that was told and seen.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Journal {
-    /// By node and number.
-    entries: BTreeMap<(String, u64), Entry>,
+    /// By node, number and time: a node whose state was damaged numbers anew when it has joined again.
+    entries: BTreeMap<(String, u64, u64), Entry>,
     /// What status said: group and epoch, with every owner and proof.
     seen: BTreeMap<(String, u64), BTreeSet<String>>,
     /// The last epoch that each node said, by group.
@@ -76,7 +76,8 @@ impl Journal {
     /// Takes entries; those known before are left.
     pub(crate) fn learn(&mut self, entries: Vec<Entry>) {
         for entry in entries {
-            self.entries.entry((entry.node.to_string(), entry.number)).or_insert(entry);
+            let key = (entry.node.to_string(), entry.number, entry.at.0);
+            self.entries.entry(key).or_insert(entry);
         }
     }
 
@@ -218,6 +219,16 @@ mod tests {
         assert_eq!(judge(vec![assigned("a", 1, 5, proof), assigned("b", 1, 9, proof)]).len(), 1);
         assert_eq!(judge(vec![assigned("a", 2, 5, proof), assigned("b", 1, 9, proof)]).len(), 1);
         assert_eq!(judge(vec![assigned("a", 1, 5, "owns it from now on")]).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_joined_again_and_numbers_anew_is_heard() {
+        let mut journal = Journal::default();
+        let first = assigned("a", 1, 5, "proof: released");
+        let anew = Entry { at: Moment(9_000), epoch: Some(Epoch(2)), index: Some(90), ..first.clone() };
+        journal.learn(vec![first.clone(), anew]);
+        journal.learn(vec![first]);
+        assert_eq!(journal.count(), 2);
     }
 
     #[test]
