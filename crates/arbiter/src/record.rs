@@ -10,10 +10,8 @@
 //!
 //! Numbers are little-endian; node 0 is nobody. Only the first 512 bytes of a block count: what a disk writes whole.
 
-use std::fmt;
-
 use regent_model::NodeId;
-use serde::{Deserialize, Serialize};
+pub use regent_model::ids::AreaId;
 
 use crate::standing::Generation;
 
@@ -28,23 +26,6 @@ pub const MAGIC: [u8; 8] = *b"RGNTARB1";
 
 const NUMBERS_AT: usize = 28;
 const NUMBERS: usize = 10;
-
-/// Names one formatted area. It is drawn when the area is made, and kept in the cluster's log: a record of another
-/// area, or of this one before it was made anew, is nobody's.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
-pub struct AreaId(pub [u8; 16]);
-
-impl fmt::Display for AreaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for AreaId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "AreaId({self})")
-    }
-}
 
 /// The number of an attempt to have a generation decided: of two, the one of the higher round; every attempt of a
 /// node has a round of its own.

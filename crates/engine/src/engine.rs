@@ -274,6 +274,8 @@ impl Engine {
             Input::Ran { id, end } => self.command_ended(id, end),
             Input::Seen { id, text } => self.looked(id, text),
             Input::Instances(looks) => self.instances_seen(looks),
+            // Nobody asks it anything yet.
+            Input::Arbiter { .. } => {}
             Input::Notice(notice) => self.noticed(notice),
             Input::Request { id, request } => self.request_in_time(id, request),
         }

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 pub use crate::adapters::{AdapterFact, Hearing, NetworkWord};
+pub use crate::arbiter::{ArbiterAct, ArbiterPlace, ArbiterRun};
 pub use crate::connections::{ConnectionsTalk, ConnectionsWord};
 use crate::consensus::RaftMessage;
 use crate::format;
@@ -142,6 +143,13 @@ pub enum Input {
     },
     /// What this node sees of the instances on itself: of all that are configured.
     Instances(BTreeMap<InstanceName, InstanceLook>),
+    /// The arbiter's disk has answered, or not in time.
+    Arbiter {
+        /// The [`ArbiterRun::number`] of what was asked for.
+        number: u64,
+        /// What it says.
+        input: regent_arbiter::Input,
+    },
     /// An agent says something unasked.
     Notice(Notice),
     /// The command line asks.
@@ -337,6 +345,11 @@ pub struct Effects {
     pub look: Vec<LookRun>,
     /// Let a fence device do this.
     pub fence: Vec<FenceRun>,
+    /// Write to or read the arbiter's disk, one thing at a time; answer each with [`Input::Arbiter`], if it takes for ever
+    /// then too.
+    pub arbiter: Vec<ArbiterRun>,
+    /// The area that decides between two nodes is now here, or there is none any more; told when that has changed.
+    pub arbiter_place: Option<Option<ArbiterPlace>>,
     /// Answer the command line.
     pub answer: Vec<(RequestId, Answer)>,
     /// Append to the journal file.

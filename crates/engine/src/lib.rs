@@ -18,6 +18,7 @@
 mod adapters;
 mod answers;
 mod applied;
+mod arbiter;
 mod bounds;
 mod by_hand;
 mod chronicle;

@@ -16,6 +16,7 @@ use crate::proof::Need;
 use crate::timers::Timers;
 
 mod application;
+mod arbiter;
 mod bind;
 mod broadcast;
 mod calendar;
@@ -69,6 +70,7 @@ mod subnet;
 mod tree;
 mod volume;
 
+pub use arbiter::Arbiter;
 pub use bind::BindTo;
 pub use calendar::{FailbackAt, LocalTime};
 pub use claims::{Claims, Port, Protocol, Role};
@@ -126,6 +128,8 @@ pub struct Config {
     pub nodes: Vec<NodeConfig>,
     /// The witnesses.
     pub witnesses: Vec<NodeConfig>,
+    /// Who decides between two nodes without a third vote.
+    pub arbiter: Option<Arbiter>,
     /// The fence devices.
     pub fences: Vec<Arc<FenceConfig>>,
     /// What is done around cluster events, in the order of the file.
@@ -147,6 +151,7 @@ impl Config {
         let parts = [
             (self.nodes.len(), "node"),
             (self.witnesses.len(), "witness"),
+            (usize::from(self.arbiter.is_some()), "arbiter"),
             (self.fences.len(), "fence device"),
             (self.groups.len(), "group"),
             (self.instances().count(), "instance"),

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+mod area_id;
 mod group_name;
 mod instance_name;
 
@@ -116,6 +117,7 @@ name! {
     /// The name of a node or of a witness, unique among both.
     NodeName
 }
+pub use area_id::{AreaId, NoAreaId};
 pub use group_name::GroupName;
 pub use instance_name::{INSTANCE_NAME_BYTES_MAX, INSTANCE_RESOURCE_PREFIX, InstanceName};
 

@@ -267,7 +267,7 @@ fn survives(draft: &Draft, findings: &mut Findings) {
             Finding::warning(&draft.nodes[0].header, "a cluster of one node takes nothing over")
                 .help("add a second machine: `regent join` there, or another [[node]] here"),
         ),
-        (2, 0) => findings.add(
+        (2, 0) if draft.arbiter.is_none() => findings.add(
             Finding::warning(
                 &place,
                 "two nodes without a third vote: the second node stays a learner and cannot outvote anybody",

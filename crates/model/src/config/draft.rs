@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::arbiter::ArbiterDraft;
 use super::bind::Wanted;
 use super::claims::{ClaimsDraft, Port};
 use super::event::{EventDraft, EventRules};
@@ -28,6 +29,7 @@ pub(super) struct Draft {
     pub(super) networks: Vec<NetworkDraft>,
     pub(super) nodes: Vec<MemberDraft>,
     pub(super) witnesses: Vec<MemberDraft>,
+    pub(super) arbiter: Option<ArbiterDraft>,
     pub(super) fences: Vec<FenceDraft>,
     pub(super) groups: Vec<GroupDraft>,
     pub(super) instances: Vec<InstanceDraft>,

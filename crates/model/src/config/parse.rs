@@ -10,7 +10,7 @@ use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
     ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, InstanceConfig, LocalTime,
-    NetworkConfig, NodeConfig, bind, check_addresses, check_events, check_groups, check_instances,
+    NetworkConfig, NodeConfig, arbiter, bind, check_addresses, check_events, check_groups, check_instances,
     check_members, check_networks, check_ports, check_profiles, check_proofs, check_relations, check_storage,
     check_volumes, check_watchdog, event, failback, fence, group, instance, members, monitoring, network,
     portal, relations, share, stale, storage,
@@ -45,6 +45,7 @@ fn read(text: &str, now: Option<LocalTime>, is_shown: bool) -> Parsed {
         fence::no_secret_is_missing(&draft, &mut findings);
     }
     check_members::check(&draft, &mut findings);
+    arbiter::check(&draft, &mut findings);
     check_groups::check(&draft, &mut findings);
     check_networks::check(&draft, &mut findings);
     check_storage::check(&draft, &mut findings);
@@ -81,6 +82,8 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
     let networks = reader.tables("network", "network");
     let nodes = reader.tables("node", "node");
     let witnesses = reader.tables("witness", "witness");
+    let arbiter =
+        reader.table("arbiter", "a table: [arbiter], and disk = \"/dev/disk/by-id/...\" on the next line");
     let fences = reader.tables("fence", "fence");
     let mut groups = reader.tables("group", "group");
     let instances = reader.tables("instance", "instance");
@@ -100,6 +103,7 @@ fn draft(root: Table, findings: &mut Findings) -> Draft {
         networks: networks.into_iter().map(|t| network::network(t, findings)).collect(),
         nodes: nodes.into_iter().map(|t| members::member("[[node]]", t, findings)).collect(),
         witnesses: witnesses.into_iter().map(|t| members::member("[[witness]]", t, findings)).collect(),
+        arbiter: arbiter.map(|t| arbiter::arbiter(t, findings)),
         fences: fences.into_iter().map(|t| fence::fence(t, findings)).collect(),
         groups: groups.into_iter().map(|t| group::group(t, findings)).collect(),
         instances: instances.into_iter().map(|t| instance::instance(t, findings)).collect(),
@@ -129,6 +133,7 @@ fn config(draft: Draft) -> Option<Config> {
             .map(|(node, adapters)| node.map(|n| NodeConfig { adapters, ..n }))
             .collect::<Option<_>>()?,
         witnesses: draft.witnesses.into_iter().map(member).collect::<Option<_>>()?,
+        arbiter: draft.arbiter.map(|a| a.config.map(Some)).unwrap_or(Some(None))?,
         fences: draft.fences.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
         groups: draft
             .groups

@@ -1,0 +1,131 @@
+//! `[arbiter]`: who names the one that goes on of two nodes without a third vote.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::draft::Draft;
+use super::finding::{Finding, Findings, Span};
+use super::reader::Reader;
+use super::scalar;
+use super::tree::{At, Table};
+use crate::ids::AreaId;
+
+/// What decides between two nodes, where they have no third vote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Arbiter {
+    /// An area of a disk that both nodes share.
+    Disk {
+        /// The block device or file, by a name that is the same on both.
+        disk: PathBuf,
+        /// The area that was made there: anything else found at that name decides nothing.
+        area: AreaId,
+    },
+    /// A fence device: who turned the other one off.
+    Fence,
+}
+
+#[derive(Debug)]
+pub(super) struct ArbiterDraft {
+    pub(super) header: Span,
+    pub(super) disk: Option<At<PathBuf>>,
+    pub(super) config: Option<Arbiter>,
+}
+
+/// Reads `[arbiter]`.
+pub(super) fn arbiter(table: Table, findings: &mut Findings) -> ArbiterDraft {
+    let mut reader = Reader::new("[arbiter]", table, findings);
+    let header = reader.header.clone();
+    let disk = reader.need_path("disk", "disk", "\"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4-part1\"");
+    let area = reader.need_text("area", "\"...\", as `regent arbiter init DISK` printed it");
+    let area = reader.checked("area", area, |text| {
+        text.parse::<AreaId>().map_err(|e| scalar::Refused {
+            message: format!("`{}` names no area: {e}", text.escape_debug()),
+            help:
+                "write what `regent arbiter init DISK` printed; it stands on the disk, too: regent arbiter \
+                   status --disk DISK"
+                    .to_owned(),
+        })
+    });
+    reader.finish();
+    let config = disk
+        .as_ref()
+        .zip(area.as_ref())
+        .map(|(disk, area)| Arbiter::Disk { disk: disk.value.clone(), area: area.value });
+    ArbiterDraft { header, disk, config }
+}
+
+/// What does not go together with an arbiter.
+pub(super) fn check(draft: &Draft, findings: &mut Findings) {
+    let Some(arbiter) = &draft.arbiter else { return };
+    if let Some(witness) = draft.witnesses.first() {
+        let message = format!(
+            "an arbiter decides between two nodes without a third vote, and `{}` has one",
+            witness.title()
+        );
+        findings.add(
+            Finding::error(&arbiter.header, message)
+                .help(
+                    "keep one of the two. The witness is the better one where it stays: it survives the loss \
+                     of the disk, and it needs no disk",
+                )
+                .related(&witness.header, "the witness"),
+        );
+    }
+    if let Some(third) = draft.nodes.get(2) {
+        let message = format!("an arbiter decides between two nodes, and here are {}", draft.nodes.len());
+        findings.add(
+            Finding::error(&arbiter.header, message)
+                .help(
+                    "delete [arbiter]: three nodes have three votes, and need nobody to decide between them",
+                )
+                .related(&third.header, "the third vote"),
+        );
+    }
+    if let Some(disk) = &arbiter.disk {
+        not_of_a_group(disk, draft, findings);
+        changes_its_name(disk, findings);
+    }
+}
+
+/// The area is written beside everything that knows of file systems.
+fn not_of_a_group(disk: &At<PathBuf>, draft: &Draft, findings: &mut Findings) {
+    for group in &draft.groups {
+        let devices = group.filesystems.iter().flat_map(|f| f.config.iter().flat_map(of_filesystem));
+        if devices.into_iter().any(|device| device == disk.value) {
+            let message =
+                format!("{} holds a file system of the group `{}`", disk.value.display(), group.title());
+            findings.add(
+                Finding::error(&disk.span, message)
+                    .help("give the arbiter a partition or LUN of its own; 16 MiB are plenty")
+                    .related(group.place(), "the group"),
+            );
+        }
+    }
+}
+
+fn of_filesystem(filesystem: &super::FilesystemConfig) -> Vec<PathBuf> {
+    let own = match &filesystem.backing {
+        super::Backing::Local(devices) => devices.values().cloned().collect(),
+        super::Backing::Shared | super::Backing::Bind => Vec::new(),
+    };
+    std::iter::once(filesystem.device.clone()).chain(own).collect()
+}
+
+/// `/dev/sdb` is whichever disk was found second.
+fn changes_its_name(disk: &At<PathBuf>, findings: &mut Findings) {
+    let is_short = |start: &str| {
+        disk.value
+            .strip_prefix(Path::new("/dev"))
+            .ok()
+            .and_then(Path::to_str)
+            .is_some_and(|name| name.starts_with(start) && !name.contains('/'))
+    };
+    if ["sd", "vd", "xvd", "nvme"].into_iter().any(is_short) {
+        let message = format!("{} may be another disk after the next boot", disk.value.display());
+        findings.add(Finding::note(&disk.span, message).help(
+            "nothing is written to a disk that has not this area on it, and `status` says so; a name under \
+             /dev/disk/by-id is the same on both nodes, and stays",
+        ));
+    }
+}
