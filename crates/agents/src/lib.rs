@@ -18,6 +18,7 @@ pub mod address_lease;
 mod announce;
 mod announcer;
 mod application;
+pub mod arbiter;
 pub mod bind_here;
 mod bpf;
 mod cgroup;

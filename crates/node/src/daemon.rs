@@ -20,6 +20,7 @@ use regent_wire::ClusterKey;
 use ring::rand::{SecureRandom, SystemRandom};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
+use crate::arbiter::ArbiterLine;
 use crate::desk::Desk;
 use crate::end::{AGAIN, End, GUARD_GONE, LEFT, REFUSED};
 use crate::error::{Doing, NodeError, Result};
@@ -302,7 +303,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     }
     let registry = registrar.map(Registrar::start).transpose().doing(threads)?;
     let figures = measuring::start(identity.name.clone(), inbox.clone()).doing(threads)?;
-    let ear = inbox.clone();
+    let (ear, ear_of_disk) = (inbox.clone(), inbox.clone());
     let portals = Portals::start(paths.configuration(), move |notice| ear.push(Input::Notice(notice)));
     let heart = Heart {
         engine,
@@ -325,6 +326,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         figures,
         portals: portals.doing(threads)?,
         copy: copy::start(paths.configuration()).doing(threads)?,
+        arbiter: ArbiterLine::start(ear_of_disk).doing(threads)?,
     };
     let beat = move || heart.beat(first);
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;

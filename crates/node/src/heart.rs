@@ -17,6 +17,7 @@ use regent_model::format::{self, Format};
 use regent_model::journal::Entry;
 use regent_model::state::{State, TicketId};
 
+use crate::arbiter::ArbiterLine;
 use crate::desk::Desk;
 use crate::end::End;
 use crate::guard_line::{GuardLine, Warrants};
@@ -60,6 +61,8 @@ pub(crate) struct Heart {
     pub(crate) portals: Portals,
     /// Who keeps a copy of the configuration in force.
     pub(crate) copy: Sender<String>,
+    /// The disk that decides between two nodes.
+    pub(crate) arbiter: ArbiterLine,
 }
 
 /// The local time as it was said to the engine.
@@ -155,6 +158,10 @@ impl Heart {
         if !effects.persist.is_empty() {
             let _failed_and_the_daemon_ends = self.storage.send(effects.persist);
         }
+        if let Some(place) = effects.arbiter_place {
+            self.arbiter.place(place);
+        }
+        effects.arbiter.into_iter().for_each(|run| self.arbiter.run(run));
         self.follow_format();
         self.follow_tickets();
         let moved = effects.peers.is_some();

@@ -25,6 +25,7 @@ pub mod token;
 
 mod access;
 mod api;
+mod arbiter;
 mod copy;
 mod desk;
 mod equipment;

@@ -30,15 +30,15 @@ pub(crate) const FLOORS: [Floor; 17] = [
     Floor { linux: true, ..floor("store", &["model"]) },
     floor("api", &["model"]),
     floor("wire", &["model"]),
-    Floor { pure: true, ..floor("engine", &["model", "planner", "lease", "store", "api"]) },
-    Floor { linux: true, ..floor("agents", &["model"]) },
+    Floor { pure: true, ..floor("engine", &["model", "planner", "lease", "arbiter", "store", "api"]) },
+    Floor { linux: true, ..floor("agents", &["model", "arbiter"]) },
     Floor { linux: true, ..floor("guard", &["model", "lease", "wire", "agents"]) },
     Floor {
         linux: true,
-        ..floor("node", &["model", "lease", "engine", "wire", "store", "agents", "guard", "api"])
+        ..floor("node", &["model", "lease", "arbiter", "engine", "wire", "store", "agents", "guard", "api"])
     },
     floor("sim", &["model", "planner", "lease", "engine", "store", "api"]),
-    Floor { linux: true, ..floor("lab", &["model"]) },
+    Floor { linux: true, ..floor("lab", &["model", "arbiter"]) },
     Floor { linux: true, prints: true, ..floor("bench", &["model", "api", "agents", "lab"]) },
     Floor { prints: true, ..floor("torture", &["model", "api", "lab"]) },
     Floor { prints: true, ..floor("cli", &["model", "api", "node", "lab"]) },
