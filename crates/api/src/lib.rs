@@ -1,5 +1,6 @@
 //! What the command line asks and the node answers: JSON, one object per line, over the node's local socket.
 
+mod arbiter;
 pub mod foresight;
 mod instances;
 mod nodes;
@@ -16,6 +17,7 @@ use regent_model::state::{Showing, StopMode, Ticket, TicketId};
 use regent_model::{GroupName, NodeName};
 use serde::{Deserialize, Serialize};
 
+pub use arbiter::{ArbiterStatus, DiskLook, DiskShows, SlotLook, SlotSays};
 pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
@@ -163,6 +165,13 @@ pub enum Request {
         who: String,
         /// Why.
         why: String,
+    },
+    /// Make an area for the arbiter on a disk that both nodes share. It decides nothing before the configuration names it.
+    MakeArea {
+        /// The block device or file.
+        disk: std::path::PathBuf,
+        /// Whatever is on it.
+        force: bool,
     },
     /// Make a token with which one machine can join.
     Token {
@@ -312,6 +321,15 @@ pub enum Answer {
     Instances(Box<Registry>),
     /// To [`Request::Nodes`].
     Nodes(Box<NodesAnswer>),
+    /// To [`Request::MakeArea`].
+    Area {
+        /// The disk.
+        disk: std::path::PathBuf,
+        /// The new area, as 32 hex digits.
+        area: String,
+        /// The nodes that found it there.
+        seen_by: Vec<NodeName>,
+    },
     /// To [`Request::Access`].
     Access {
         /// The node that answers.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use regent_model::NodeName;
 use regent_model::evidence::{EvidenceHead, EvidenceId};
@@ -9,6 +10,8 @@ use regent_model::ids::InstanceName;
 use regent_model::instance::InstanceLook;
 use regent_model::survey::{Difference, Survey};
 use serde::{Deserialize, Serialize};
+
+use crate::DiskLook;
 
 /// A question to every node of the cluster. It goes beside the log: nothing of it is decided or remembered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +38,13 @@ pub enum NodesAsk {
         /// The group.
         group: String,
     },
+    /// Say what you see of this disk, on which there could be an area of the arbiter.
+    Disk {
+        /// The block device or file.
+        disk: PathBuf,
+    },
+    /// The same of the disk that the configuration names.
+    Arbiter,
     /// Say which evidence of failures you keep.
     Evidence {
         /// Of this group; of all if absent.
@@ -65,6 +75,8 @@ pub enum NodeWord {
     Instances(BTreeMap<InstanceName, InstanceLook>),
     /// To [`NodesAsk::License`]: each server, and how it answered, or why it did not.
     License(Vec<(SocketAddr, Result<(), String>)>),
+    /// To [`NodesAsk::Disk`] and [`NodesAsk::Arbiter`].
+    Disk(Box<DiskLook>),
     /// It could not say, and why.
     Unable(String),
 }

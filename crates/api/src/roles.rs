@@ -82,7 +82,7 @@ impl Role {
             ],
             Self::Admin => &[
                 "apply, and every other change of the configuration; config show with passwords",
-                "node confirm-dead; instance version; token, token revoke",
+                "node confirm-dead; instance version; token, token revoke; arbiter init",
                 "instance start with a file of settings or EmergencyId=USER,PASSWORD",
             ],
         }
@@ -110,7 +110,11 @@ impl Request {
             | Self::Apply { dry_run: true, .. }
             | Self::ApplyLater { dry_run: true, .. }
             | Self::Nodes(
-                NodesAsk::Survey | NodesAsk::Instances | NodesAsk::License { .. } | NodesAsk::Presence { .. },
+                NodesAsk::Survey
+                | NodesAsk::Instances
+                | NodesAsk::License { .. }
+                | NodesAsk::Presence { .. }
+                | NodesAsk::Arbiter,
             ) => Role::Viewer,
             // Other words reach the vendor's command, which runs as root: a file of settings runs what stands in it.
             Self::Instance { verb, words, .. } => {
@@ -191,6 +195,9 @@ impl Request {
             Self::Token { witness, minutes } => {
                 let kind = if *witness { "a witness" } else { "a node" };
                 format!("token for {kind}, good for {} min", minutes.unwrap_or(60))
+            }
+            Self::MakeArea { disk, force } => {
+                format!("arbiter init {}{}", disk.display(), if *force { " --force" } else { "" })
             }
             Self::RevokeToken { id } => format!("token revoke {id}"),
             _ => return None,

@@ -8,6 +8,8 @@ use regent_model::state::ConfigLock;
 use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeName, ResourceName};
 use serde::{Deserialize, Serialize};
 
+use crate::ArbiterStatus;
+
 /// The whole cluster at one moment, as one node sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -37,6 +39,9 @@ pub struct Status {
     pub groups: Vec<GroupStatus>,
     /// Fence requests that are not answered.
     pub fencing: Vec<String>,
+    /// Who decides between two nodes, where they have no third vote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arbiter: Option<ArbiterStatus>,
 }
 
 /// A node.

@@ -39,6 +39,7 @@ impl Engine {
                 .map(|g| self.group_status(g, &view))
                 .chain(self.taken_out(&view))
                 .collect(),
+            arbiter: self.arbiter_status(),
             fencing: self
                 .state
                 .fence_requests

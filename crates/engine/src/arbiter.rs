@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use regent_api::ArbiterStatus;
 use regent_arbiter::Record;
 use regent_model::NodeId;
+use regent_model::config::Arbiter;
 use regent_model::ids::{AreaId, ClusterName};
 
 /// Where the area is that decides.
@@ -40,4 +42,15 @@ pub enum ArbiterAct {
         /// The other one.
         other: NodeId,
     },
+}
+
+impl crate::Engine {
+    /// What `status` says of who decides between two nodes.
+    pub(crate) fn arbiter_status(&self) -> Option<ArbiterStatus> {
+        let what = match self.state.config.arbiter.as_ref()? {
+            Arbiter::Disk { disk, .. } => format!("disk {}", disk.display()),
+            Arbiter::Fence => "fence device".to_owned(),
+        };
+        Some(ArbiterStatus { what, generation: 1, alone: None, ready: false, why: None, advice: None })
+    }
 }

@@ -77,6 +77,7 @@ fn is_order(request: &Request) -> bool {
         | Request::EventQueue
         | Request::Join { .. }
         | Request::Nodes(_)
+        | Request::MakeArea { .. }
         | Request::Token { .. }
         | Request::Invite { .. }
         | Request::Tokens

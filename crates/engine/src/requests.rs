@@ -67,6 +67,10 @@ impl Engine {
                 "nodes are asked by the daemon, not by the engine",
                 "regent verify --nodes",
             )),
+            Request::MakeArea { .. } => Some(Answer::refused(
+                "disks are written to by the daemon, not by the engine",
+                "regent arbiter init DISK",
+            )),
             Request::Token { .. } => {
                 Some(Answer::refused("tokens are made by the daemon, not by the engine", "regent token"))
             }

@@ -8,6 +8,7 @@ use regent_guard::clock;
 use regent_model::NodeName;
 use regent_model::config::{Config, GroupConfig};
 
+use crate::area;
 use crate::license;
 use crate::registry::Registrar;
 
@@ -42,6 +43,8 @@ pub(crate) fn word(
             let seen = config.groups.iter().filter(mine).flat_map(|g| presence::presence(me, g));
             NodeWord::Presence(seen.map(|(what, there)| Presence { what, there }).collect())
         }
+        NodesAsk::Disk { disk } => area::word(disk),
+        NodesAsk::Arbiter => area::configured(config),
         NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. } => {
             NodeWord::Unable("that is not about how it is equipped".to_owned())
         }

@@ -26,6 +26,7 @@ pub mod token;
 mod access;
 mod api;
 mod arbiter;
+mod area;
 mod copy;
 mod desk;
 mod equipment;

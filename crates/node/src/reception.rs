@@ -15,6 +15,7 @@ use regent_wire::invite::{TokenSecret, signed_by};
 use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::api::Answers;
+use crate::area;
 use crate::desk::Desk;
 use crate::equipment;
 use crate::error::NodeError;
@@ -72,6 +73,10 @@ impl Reception {
                 self.desk.ask(Request::Instances)
             }
             Request::Nodes(ask) => self.nodes(&ask),
+            Request::MakeArea { disk, force } => match self.in_force() {
+                Ok((text, config)) => area::make(&self.side, &text, &config, &disk, force),
+                Err(refused) => *refused,
+            },
             other => self.desk.ask(other),
         }
     }
@@ -123,6 +128,8 @@ impl Reception {
             | NodesAsk::Evidence { .. }
             | NodesAsk::EvidenceText { .. }
             | NodesAsk::Instances
+            | NodesAsk::Disk { .. }
+            | NodesAsk::Arbiter
             | NodesAsk::License { .. } => None,
         };
         if let Some(name) = named

@@ -166,10 +166,12 @@ impl Side {
         for peer in self.links.get().map(Links::peers).unwrap_or_default() {
             self.send(peer, &message);
         }
-        let within = if *ask == NodesAsk::Survey { SURVEY_WITHIN } else { ANSWER_WITHIN };
-        // Evidence is looked for when a node is down: who has no channel to here is not waited for.
-        let evidence = matches!(ask, NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. });
-        let enough = if evidence { self.links.get().map_or(0, Links::connected) + 1 } else { usize::MAX };
+        let asks_disks = matches!(ask, NodesAsk::Survey | NodesAsk::Disk { .. } | NodesAsk::Arbiter);
+        let within = if asks_disks { SURVEY_WITHIN } else { ANSWER_WITHIN };
+        // Evidence is looked for, and the arbiter, when a node is down: who has no channel to here is not waited for.
+        let who_is_there =
+            matches!(ask, NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. } | NodesAsk::Arbiter);
+        let enough = if who_is_there { self.links.get().map_or(0, Links::connected) + 1 } else { usize::MAX };
         let until = Instant::now() + within;
         let mut answer = NodesAnswer::default();
         let expected: Vec<NodeName> = config.nodes.iter().map(|n| n.name.clone()).collect();

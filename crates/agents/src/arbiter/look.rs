@@ -4,8 +4,12 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Instant;
 
-use regent_arbiter::area::{AREA, Beginning};
+use regent_arbiter::area::{AREA, Beginning, SLOTS, slot_at};
+use regent_arbiter::mutants::Mutants;
 use regent_arbiter::record::BLOCK;
+use regent_arbiter::slot::SLOT;
+use regent_arbiter::{Record, Slot};
+use regent_model::NodeId;
 use regent_model::action::Notice;
 use regent_model::ids::{AreaId, ClusterName};
 
@@ -25,6 +29,8 @@ pub struct Look {
     pub shows: Shows,
     /// Who uses it, if it is a device and somebody does.
     pub in_use: Option<String>,
+    /// If it is an area: what every node that ever wrote there says, by its number; nothing where its slot is damaged.
+    pub slots: Vec<(NodeId, Option<Record>)>,
 }
 
 /// What a disk shows where an area would lie.
@@ -57,7 +63,21 @@ pub fn look_at(path: &Path) -> Result<Look, String> {
         _ if read.iter().all(|byte| *byte == 0) => Shows::Blank,
         Beginning::Blank | Beginning::Foreign => Shows::Other(known(&read)),
     };
-    Ok(Look { bytes, shows, in_use: user_of(path) })
+    let slots = match &shows {
+        Shows::Area { area, .. } => slots(*area, &read),
+        Shows::Blank | Shows::Other(_) => Vec::new(),
+    };
+    Ok(Look { bytes, shows, in_use: user_of(path), slots })
+}
+
+fn slots(area: AreaId, bytes: &[u8]) -> Vec<(NodeId, Option<Record>)> {
+    let newest = |node| {
+        let at = usize::try_from(slot_at(node)?).ok()?;
+        let slot = Slot::at(bytes.get(at..at + SLOT).unwrap_or_default(), area, node);
+        Some((node, slot.newest(Mutants::none())))
+    };
+    let written = |(_, record): &(NodeId, Option<Record>)| record.is_none_or(|record| record.life > 0);
+    (1..=SLOTS).map(NodeId).filter_map(newest).filter(written).collect()
 }
 
 /// Who uses a device.

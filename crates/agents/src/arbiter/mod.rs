@@ -11,7 +11,7 @@ mod making;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use regent_arbiter::{Input, Record};
@@ -44,6 +44,9 @@ impl Default for Limits {
         }
     }
 }
+
+/// What is asked for by a person may take so long.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Threads that wait for the disk, at most: one that hangs is not joined by many.
 const HANGING_MAX: usize = 4;
@@ -161,6 +164,20 @@ fn log(done: Option<Result<(), &String>>) {
         Some(Err(why)) => tracing::warn!("the arbiter's disk: {why}"),
         None => tracing::warn!("the arbiter's disk does not answer"),
     }
+}
+
+/// What `work` gives, for which a disk is asked.
+///
+/// # Errors
+/// It does not answer; the thread that asked it waits on, alone.
+pub fn in_time<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, String> {
+    static HANGING: LazyLock<Hanging> = LazyLock::new(Hanging::default);
+    let within = PATIENCE;
+    HANGING
+        .within(within, work)
+        .unwrap_or_else(|| Err(format!("the disk does not answer within {} s", within.as_secs())))
 }
 
 /// How many threads wait for the disk and were given up.

@@ -9,6 +9,7 @@ mod address;
 mod address_lease;
 mod adoption;
 mod application;
+mod arbiter;
 mod bind_here;
 mod connections;
 mod disk;
