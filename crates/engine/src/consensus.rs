@@ -5,6 +5,7 @@
 //! And it panics where its storage breaks a promise: that is meant to end the daemon, whose guard then lets go in
 //! time; nobody catches it.
 
+mod alone;
 mod message;
 mod mirror;
 #[cfg(test)]

@@ -1,0 +1,295 @@
+//! Going on alone: what the arbiter's winner does with its log (`docs/arbiter.md`).
+//!
+//! The winner counts itself alone from the moment its store has noted the generation: the library is told so beside
+//! the log. What the log says, and by whom its entries are judged, follows later and in its place: with an entry of
+//! the log that makes the other one a learner, on every node alike.
+
+use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2};
+use regent_model::{Moment, NodeId};
+
+use super::Consensus;
+
+impl Consensus {
+    /// Whether a change of members is stored here and not applied: it may be in force elsewhere (A9).
+    pub(crate) fn is_changing(&self) -> bool {
+        let log = &self.raft.raft.raft_log;
+        let (first, last) = (log.applied + 1, log.last_index());
+        let context = raft::GetEntriesContext::empty(false);
+        let changes = |e: &raft::eraftpb::Entry| e.get_entry_type() != raft::eraftpb::EntryType::EntryNormal;
+        // What cannot be read may be one.
+        first <= last && log.entries(first, None, context).map_or(true, |all| all.iter().any(changes))
+    }
+
+    /// Counts `me` alone from now on, takes the lead, and with it the whole log. The arbiter must have named it, and
+    /// the generation be durable here (A12). To be repeated after a restart until the log says so itself; false if it
+    /// could not be done now.
+    pub(crate) fn go_on_alone(&mut self, now: Moment, other: NodeId) -> bool {
+        if self.is_taking_over() || self.is_changing() {
+            return false;
+        }
+        self.catch_up(now);
+        let demoted = ConfChangeV2 { changes: vec![single(other)].into(), ..ConfChangeV2::default() };
+        // Not to the mirror: what stands before the entry that says so is judged by both.
+        let done = self.raft.raft.apply_conf_change(&demoted).is_ok();
+        let leads = done && (self.leads() || self.raft.campaign().is_ok());
+        self.set_timeout();
+        leads
+    }
+
+    /// Puts the beginning of a generation into the log: `other` is a learner from there on.
+    pub(crate) fn begin_alone(&mut self, other: NodeId) -> bool {
+        let mut change = ConfChange::default();
+        change.set_node_id(other.0);
+        change.set_change_type(ConfChangeType::AddLearnerNode);
+        self.leads() && self.raft.propose_conf_change(Vec::new(), change).is_ok()
+    }
+}
+
+fn single(other: NodeId) -> raft::eraftpb::ConfChangeSingle {
+    let mut single = raft::eraftpb::ConfChangeSingle::default();
+    single.set_node_id(other.0);
+    single.set_change_type(ConfChangeType::AddLearnerNode);
+    single
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use regent_model::timers::Timers;
+    use regent_store::{HardState, Record, Recovered};
+
+    use super::*;
+    use crate::consensus::{Committed, RaftMessage};
+
+    const A: NodeId = NodeId(1);
+    const B: NodeId = NodeId(2);
+
+    /// One node, its store, and what it applied, each with who judged it.
+    struct Node {
+        id: NodeId,
+        consensus: Consensus,
+        store: Recovered,
+        applied: Vec<(String, BTreeSet<NodeId>)>,
+        /// Whether its disk answers.
+        stores: bool,
+    }
+
+    impl Node {
+        fn new(id: NodeId) -> Self {
+            let voters = both();
+            let founding = Some((&voters, Vec::new()));
+            let (consensus, records) =
+                Consensus::new(id, id.0, &Recovered::default(), founding, Timers::normal(), 7, Moment(0));
+            let mut node =
+                Self { id, consensus, store: Recovered::default(), applied: Vec::new(), stores: true };
+            node.keep(records);
+            node
+        }
+
+        fn keep(&mut self, records: Vec<Record>) {
+            for record in records {
+                match record {
+                    Record::HardState(hard) => {
+                        let commit = self.store.hard_state.commit.max(hard.commit);
+                        self.store.hard_state = HardState { commit, ..hard };
+                    }
+                    Record::Entry(entry) => {
+                        self.store.entries.retain(|known| known.index < entry.index);
+                        self.store.entries.push(entry);
+                    }
+                    Record::TruncateFrom { index } => self.store.entries.retain(|e| e.index < index),
+                    Record::Snapshot(snapshot) => {
+                        self.store.entries.retain(|e| e.index > snapshot.index);
+                        self.store.snapshot = Some(snapshot);
+                    }
+                    other => panic!("the log stores {other:?}"),
+                }
+            }
+        }
+
+        fn restart(&mut self, now: Moment) {
+            let timers = Timers::normal();
+            (self.consensus, _) = Consensus::new(self.id, self.id.0, &self.store, None, timers, 7, now);
+            self.applied.clear();
+        }
+
+        fn settle(&mut self) -> Vec<(NodeId, RaftMessage)> {
+            let mut send = Vec::new();
+            while let Some(output) = self.consensus.output() {
+                send.extend(output.send);
+                for committed in output.committed {
+                    if let Committed::Proposal { data, voters, .. } = committed {
+                        self.applied.push((String::from_utf8(data).unwrap(), voters));
+                    }
+                }
+                if let Some((number, records)) = output.persist.filter(|_| self.stores) {
+                    self.keep(records);
+                    send.extend(self.consensus.persisted(number));
+                }
+            }
+            send
+        }
+
+        fn words(&self) -> Vec<&str> {
+            self.applied.iter().map(|(word, _)| word.as_str()).collect()
+        }
+    }
+
+    struct Pair {
+        nodes: [Node; 2],
+        now: Moment,
+        is_cut: bool,
+    }
+
+    fn both() -> BTreeSet<NodeId> {
+        BTreeSet::from([A, B])
+    }
+
+    impl Pair {
+        /// Two founders, of which this one leads.
+        fn led_by(leader: usize) -> Self {
+            let mut pair = Self { nodes: [Node::new(A), Node::new(B)], now: Moment(0), is_cut: false };
+            pair.until(|pair| pair.nodes.iter().any(|node| node.consensus.leads_with_all_applied()));
+            let id = pair.nodes[leader].id;
+            pair.nodes[1 - leader].consensus.transfer(id);
+            pair.until(|pair| pair.nodes[leader].consensus.leads_with_all_applied());
+            pair
+        }
+
+        fn deliver(&mut self) {
+            loop {
+                let sent: Vec<_> = self.nodes.iter_mut().flat_map(Node::settle).collect();
+                if sent.is_empty() {
+                    return;
+                }
+                for (to, message) in sent.into_iter().filter(|_| !self.is_cut) {
+                    let node = self.nodes.iter_mut().find(|node| node.id == to).unwrap();
+                    node.consensus.step(self.now, message);
+                }
+            }
+        }
+
+        fn until(&mut self, done: impl Fn(&Self) -> bool) {
+            self.deliver();
+            for _ in 0..10_000 {
+                if done(self) {
+                    return;
+                }
+                self.now =
+                    self.nodes.iter().map(|node| node.consensus.next_tick()).min().unwrap().max(self.now);
+                self.nodes.iter_mut().for_each(|node| node.consensus.tick(self.now));
+                self.deliver();
+            }
+            panic!("it does not come");
+        }
+
+        fn propose(&mut self, at: usize, word: &str) {
+            assert!(self.nodes[at].consensus.propose(word.as_bytes().to_vec()), "{at} does not lead");
+            self.deliver();
+        }
+
+        fn alone(&mut self, at: usize) {
+            let other = self.nodes[1 - at].id;
+            assert!(self.nodes[at].consensus.go_on_alone(self.now, other));
+            self.deliver();
+            assert!(self.nodes[at].consensus.leads(), "{at} does not lead alone");
+        }
+
+        fn begin(&mut self, at: usize) {
+            let other = self.nodes[1 - at].id;
+            assert!(self.nodes[at].consensus.begin_alone(other));
+            self.deliver();
+        }
+    }
+
+    #[test]
+    fn the_winner_takes_its_whole_log_along_and_the_other_learns_it() {
+        for leader in [0, 1] {
+            let mut pair = Pair::led_by(leader);
+            pair.propose(leader, "both");
+            pair.is_cut = true;
+            pair.propose(leader, "tail");
+            assert_eq!(pair.nodes[0].words(), ["both"]);
+            pair.alone(0);
+            pair.begin(0);
+            pair.propose(0, "alone");
+            let mine: &[&str] = if leader == 0 { &["both", "tail", "alone"] } else { &["both", "alone"] };
+            assert_eq!(pair.nodes[0].words(), mine);
+            assert_eq!(pair.nodes[1].words(), ["both"], "nothing is committed without the winner");
+            pair.is_cut = false;
+            pair.until(|pair| pair.nodes[1].words() == mine);
+            for node in &pair.nodes {
+                assert_eq!(node.consensus.voters(), BTreeSet::from([A]));
+                assert_eq!(node.consensus.learners(), BTreeSet::from([B]));
+                for (word, judges) in &node.applied {
+                    let alone = BTreeSet::from([A]);
+                    assert_eq!(*judges, if word == "alone" { alone } else { both() }, "{word}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_the_other_knew_to_be_committed_is_there() {
+        let mut pair = Pair::led_by(1);
+        // B hears that A has stored it, and A does not hear that it is committed.
+        assert!(pair.nodes[1].consensus.propose(b"known to B".to_vec()));
+        for (_, message) in pair.nodes[1].settle() {
+            pair.nodes[0].consensus.step(pair.now, message);
+        }
+        for (_, message) in pair.nodes[0].settle() {
+            pair.nodes[1].consensus.step(pair.now, message);
+        }
+        pair.is_cut = true;
+        pair.deliver();
+        assert_eq!((pair.nodes[0].words(), pair.nodes[1].words()), (vec![], vec!["known to B"]));
+        pair.alone(0);
+        assert_eq!(pair.nodes[0].words(), ["known to B"]);
+    }
+
+    #[test]
+    fn a_winner_that_restarts_before_its_log_says_so_goes_on_alone_again() {
+        let mut pair = Pair::led_by(1);
+        pair.propose(1, "both");
+        pair.is_cut = true;
+        pair.alone(0);
+        pair.propose(0, "before the beginning");
+        let now = pair.now;
+        pair.nodes[0].restart(now);
+        assert_eq!(pair.nodes[0].consensus.voters(), both(), "its log does not say so yet");
+        pair.alone(0);
+        pair.begin(0);
+        assert_eq!(pair.nodes[0].words(), ["both", "before the beginning"]);
+        pair.is_cut = false;
+        pair.until(|pair| pair.nodes[1].words() == ["both", "before the beginning"]);
+        assert_eq!(pair.nodes[1].consensus.voters(), BTreeSet::from([A]));
+    }
+
+    #[test]
+    fn nobody_goes_on_alone_while_a_change_of_members_is_stored() {
+        let mut pair = Pair::led_by(0);
+        pair.is_cut = true;
+        assert!(!pair.nodes[0].consensus.is_changing());
+        assert!(pair.nodes[0].consensus.change_member(NodeId(3), false));
+        pair.deliver();
+        assert!(pair.nodes[0].consensus.is_changing());
+        let now = pair.now;
+        assert!(!pair.nodes[0].consensus.go_on_alone(now, B));
+    }
+
+    #[test]
+    fn the_two_vote_again_when_the_log_says_so() {
+        let mut pair = Pair::led_by(0);
+        pair.is_cut = true;
+        pair.alone(0);
+        pair.begin(0);
+        pair.is_cut = false;
+        pair.until(|pair| pair.nodes[0].consensus.is_caught_up(B));
+        assert!(pair.nodes[0].consensus.change_member(B, true));
+        pair.until(|pair| pair.nodes.iter().all(|node| node.consensus.voters() == both()));
+        pair.is_cut = true;
+        pair.propose(0, "not alone any more");
+        assert!(pair.nodes[0].words().is_empty());
+    }
+}
