@@ -36,6 +36,23 @@ impl Consensus {
         leads
     }
 
+    /// Counts this node out, which the arbiter has not named: it leads nothing and asks for no vote until the log makes
+    /// it a voter again. The generation must be durable here. To be repeated after a restart until the log says so.
+    pub(crate) fn stand_down(&mut self, now: Moment, me: NodeId) -> bool {
+        if self.is_taking_over() {
+            return false;
+        }
+        self.catch_up(now);
+        let term = self.term();
+        if self.raft.raft.state != raft::StateRole::Follower {
+            self.raft.raft.become_follower(term, raft::INVALID_ID);
+        }
+        let demoted = ConfChangeV2 { changes: vec![single(me)].into(), ..ConfChangeV2::default() };
+        let done = self.raft.raft.apply_conf_change(&demoted).is_ok();
+        self.set_timeout();
+        done
+    }
+
     /// Puts the beginning of a generation into the log: `other` is a learner from there on.
     pub(crate) fn begin_alone(&mut self, other: NodeId) -> bool {
         let mut change = ConfChange::default();
@@ -227,6 +244,34 @@ mod tests {
                     assert_eq!(*judges, if word == "alone" { alone } else { both() }, "{word}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn who_was_not_named_leads_nothing_and_asks_for_no_vote() {
+        for leader in [0, 1] {
+            let mut pair = Pair::led_by(leader);
+            pair.is_cut = true;
+            if leader == 1 {
+                pair.propose(1, "tail");
+            }
+            let now = pair.now;
+            assert!(pair.nodes[1].consensus.stand_down(now, B));
+            let term = pair.nodes[1].consensus.term();
+            for _ in 0..1_000 {
+                pair.now = pair.nodes[1].consensus.next_tick().max(pair.now);
+                let now = pair.now;
+                pair.nodes[1].consensus.tick(now);
+                assert!(pair.nodes[1].settle().is_empty(), "it speaks up");
+                assert!(!pair.nodes[1].consensus.leads());
+            }
+            assert_eq!(pair.nodes[1].consensus.term(), term);
+            pair.alone(0);
+            pair.begin(0);
+            pair.propose(0, "alone");
+            pair.is_cut = false;
+            pair.until(|pair| pair.nodes[1].words() == ["alone"]);
+            assert_eq!(pair.nodes[1].consensus.learners(), BTreeSet::from([B]));
         }
     }
 
