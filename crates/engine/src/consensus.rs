@@ -5,7 +5,7 @@
 //! And it panics where its storage breaks a promise: that is meant to end the daemon, whose guard then lets go in
 //! time; nobody catches it.
 
-mod alone;
+pub(crate) mod alone;
 mod message;
 mod mirror;
 #[cfg(test)]
@@ -24,7 +24,7 @@ use regent_store::{Record, Recovered};
 
 use crate::format;
 
-pub use message::RaftMessage;
+pub use message::{Noted, RaftMessage};
 use mirror::Mirror;
 use ticks::{HEARTBEAT_TICKS, election_ticks};
 
@@ -107,6 +107,8 @@ pub(crate) struct Consensus {
     is_outdated: bool,
     /// To whom the whole state was sent and not answered, and since when.
     states_sent: BTreeMap<u64, Moment>,
+    /// The generation that is durably noted.
+    noted: Noted,
 }
 
 /// A batch of the library that is not durable yet, with what must not be sent before it is.
@@ -165,19 +167,26 @@ impl Consensus {
             is_outdated: false,
             entries_kept: ENTRIES_KEPT,
             states_sent: BTreeMap::new(),
+            noted: alone::recovered(recovered),
         };
         consensus.set_timeout();
         (consensus, records)
     }
 
-    /// Takes a message of a peer. One that the library refuses is dropped: the sender repeats what matters.
-    pub(crate) fn step(&mut self, now: Moment, message: RaftMessage) {
-        if self.is_taking_over() {
-            return;
+    /// Takes a message of a peer. One that the library refuses is dropped: the sender repeats what matters. So is one
+    /// of an earlier generation (A14), and one of a later, which is to be noted durably before anything of it is taken.
+    pub(crate) fn step(&mut self, now: Moment, message: RaftMessage) -> Option<Noted> {
+        let theirs = message.noted();
+        if theirs.generation > self.noted.generation {
+            return Some(theirs);
+        }
+        if theirs.generation < self.noted.generation || self.is_taking_over() {
+            return None;
         }
         self.catch_up(now);
         let _refused = self.raft.step(message.into_library());
         self.set_timeout();
+        None
     }
 
     /// Whether something was applied since this was asked last: the rank may be another.
@@ -325,7 +334,8 @@ impl Consensus {
         }
         let mut ready = self.raft.ready();
         let mut output = Output::default();
-        let addressed = |m: raft::eraftpb::Message| RaftMessage::from_library(&m);
+        let noted = self.noted;
+        let addressed = |m: raft::eraftpb::Message| RaftMessage::from_library(&m, noted);
         output.send.extend(ready.take_messages().into_iter().map(addressed).map(|m| (m.to(), m)));
         let mut records = Vec::new();
         if *ready.snapshot() != raft::eraftpb::Snapshot::default() {

@@ -18,7 +18,7 @@ use crate::adapters::Adapters;
 use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
 use crate::connections::Connections;
-use crate::consensus::{Consensus, RaftMessage};
+use crate::consensus::{Consensus, Noted, RaftMessage};
 use crate::early::Early;
 use crate::events::Events;
 use crate::facts::Said;
@@ -54,6 +54,8 @@ pub(crate) enum OnDurable {
     Log(u64),
     /// Tell the guard and the peers.
     Promise(Promise),
+    /// Go on in this generation.
+    Generation(Noted),
     /// The state as of this entry, and who votes in it, outlives a crash.
     Snapshot(u64),
     /// This node is no voter any more: end the daemon.
@@ -410,6 +412,7 @@ impl Engine {
                 self.send_raft(send);
             }
             Some(OnDurable::Promise(promise)) => self.promise_durable(promise),
+            Some(OnDurable::Generation(noted)) => self.generation_noted(noted),
             Some(OnDurable::Snapshot(index)) => self.snapshot_durable_at = index,
             Some(OnDurable::Forgotten) => self.out.forgotten = self.memory.forgotten().map(str::to_owned),
             Some(OnDurable::Nothing) | None => {}

@@ -34,6 +34,7 @@ mod events;
 mod facts;
 mod fencing;
 pub mod format;
+mod generation;
 pub mod io;
 mod joining;
 mod leading;

@@ -6,8 +6,25 @@
 
 use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2};
 use regent_model::{Moment, NodeId};
+use regent_store::{Record, Recovered};
 
-use super::Consensus;
+use super::{Consensus, Noted};
+
+/// Under which key the store keeps what was noted last.
+const KEY: &str = "generation";
+
+/// What the store gave back; the founders' generation if nothing was noted.
+pub(super) fn recovered(recovered: &Recovered) -> Noted {
+    recovered.meta.get(KEY).map_or_else(Noted::default, |bytes| {
+        postcard::from_bytes(bytes).unwrap_or_else(|e| panic!("the generation that was stored is none: {e}"))
+    })
+}
+
+/// What makes it durable that this generation has begun.
+pub(crate) fn record(noted: Noted) -> Record {
+    let value = postcard::to_stdvec(&noted).unwrap_or_else(|e| panic!("two numbers cannot be encoded: {e}"));
+    Record::Meta { key: KEY.to_owned(), value }
+}
 
 impl Consensus {
     /// Whether a change of members is stored here and not applied: it may be in force elsewhere (A9).
@@ -18,6 +35,18 @@ impl Consensus {
         let changes = |e: &raft::eraftpb::Entry| e.get_entry_type() != raft::eraftpb::EntryType::EntryNormal;
         // What cannot be read may be one.
         first <= last && log.entries(first, None, context).map_or(true, |all| all.iter().any(changes))
+    }
+
+    /// The generation that was noted last.
+    pub(crate) fn noted(&self) -> Noted {
+        self.noted
+    }
+
+    /// This generation is durably noted (A12): hears and says nothing of an earlier one from now on.
+    pub(crate) fn note(&mut self, noted: Noted) {
+        if noted.generation > self.noted.generation {
+            self.noted = noted;
+        }
     }
 
     /// Counts `me` alone from now on, takes the lead, and with it the whole log. The arbiter must have named it, and
@@ -73,6 +102,7 @@ fn single(other: NodeId) -> raft::eraftpb::ConfChangeSingle {
 mod tests {
     use std::collections::BTreeSet;
 
+    use regent_arbiter::Generation;
     use regent_model::timers::Timers;
     use regent_store::{HardState, Record, Recovered};
 
@@ -120,6 +150,7 @@ mod tests {
                         self.store.entries.retain(|e| e.index > snapshot.index);
                         self.store.snapshot = Some(snapshot);
                     }
+                    Record::Meta { key, value } => drop(self.store.meta.insert(key, value)),
                     other => panic!("the log stores {other:?}"),
                 }
             }
@@ -181,8 +212,13 @@ mod tests {
                     return;
                 }
                 for (to, message) in sent.into_iter().filter(|_| !self.is_cut) {
+                    let now = self.now;
                     let node = self.nodes.iter_mut().find(|node| node.id == to).unwrap();
-                    node.consensus.step(self.now, message);
+                    if let Some(later) = node.consensus.step(now, message) {
+                        node.keep(vec![record(later)]);
+                        node.consensus.note(later);
+                        assert!(node.consensus.stand_down(now, to));
+                    }
                 }
             }
         }
@@ -207,7 +243,10 @@ mod tests {
         }
 
         fn alone(&mut self, at: usize) {
-            let other = self.nodes[1 - at].id;
+            let (me, other) = (self.nodes[at].id, self.nodes[1 - at].id);
+            let noted = Noted { generation: Generation(2), winner: Some(me) };
+            self.nodes[at].keep(vec![record(noted)]);
+            self.nodes[at].consensus.note(noted);
             assert!(self.nodes[at].consensus.go_on_alone(self.now, other));
             self.deliver();
             assert!(self.nodes[at].consensus.leads(), "{at} does not lead alone");
@@ -281,16 +320,38 @@ mod tests {
         // B hears that A has stored it, and A does not hear that it is committed.
         assert!(pair.nodes[1].consensus.propose(b"known to B".to_vec()));
         for (_, message) in pair.nodes[1].settle() {
-            pair.nodes[0].consensus.step(pair.now, message);
+            assert_eq!(pair.nodes[0].consensus.step(pair.now, message), None);
         }
         for (_, message) in pair.nodes[0].settle() {
-            pair.nodes[1].consensus.step(pair.now, message);
+            assert_eq!(pair.nodes[1].consensus.step(pair.now, message), None);
         }
         pair.is_cut = true;
         pair.deliver();
         assert_eq!((pair.nodes[0].words(), pair.nodes[1].words()), (vec![], vec!["known to B"]));
         pair.alone(0);
         assert_eq!(pair.nodes[0].words(), ["known to B"]);
+    }
+
+    #[test]
+    fn nothing_is_heard_of_an_earlier_generation_and_a_restart_forgets_none() {
+        let mut pair = Pair::led_by(1);
+        pair.propose(1, "both");
+        assert!(pair.nodes[1].consensus.propose(b"late".to_vec()));
+        let said: Vec<RaftMessage> = pair.nodes[1].settle().into_iter().map(|(_, message)| message).collect();
+        pair.is_cut = true;
+        pair.alone(0);
+        let now = pair.now;
+        pair.nodes[0].restart(now);
+        assert_eq!(pair.nodes[0].consensus.noted().winner, Some(A));
+        for message in said {
+            assert_eq!(pair.nodes[0].consensus.step(now, message), None);
+        }
+        assert!(pair.nodes[0].settle().is_empty(), "it answers");
+        pair.alone(0);
+        pair.begin(0);
+        pair.is_cut = false;
+        pair.until(|pair| pair.nodes[1].consensus.learners() == BTreeSet::from([B]));
+        assert!(pair.nodes.iter().all(|node| node.words() == ["both"]));
     }
 
     #[test]

@@ -1,8 +1,24 @@
 //! The log's messages in our own encoding: what a peer sends is never parsed by the library's decoder.
 
 use raft::eraftpb;
+use regent_arbiter::Generation;
 use regent_model::NodeId;
 use serde::{Deserialize, Serialize};
+
+/// A generation that a node noted durably, and whom the arbiter named for it: nobody for the founders'.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Noted {
+    /// Which.
+    pub generation: Generation,
+    /// Its sole voter when it began.
+    pub winner: Option<NodeId>,
+}
+
+impl Default for Noted {
+    fn default() -> Self {
+        Self { generation: Generation(1), winner: None }
+    }
+}
 
 /// A message of the replicated log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +37,8 @@ pub struct RaftMessage {
     reject: bool,
     reject_hint: u64,
     context: Vec<u8>,
+    /// In which generation it is said.
+    generation: Noted,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +94,13 @@ impl RaftMessage {
         self.snapshot.is_some()
     }
 
-    pub(super) fn from_library(m: &eraftpb::Message) -> Self {
+    /// In which generation it is said.
+    #[must_use]
+    pub fn noted(&self) -> Noted {
+        self.generation
+    }
+
+    pub(super) fn from_library(m: &eraftpb::Message, generation: Noted) -> Self {
         let kind = KINDS.iter().position(|k| *k == m.get_msg_type()).unwrap_or(usize::from(u8::MAX));
         let snapshot = m.has_snapshot().then(|| {
             let meta = m.get_snapshot().get_metadata();
@@ -103,6 +127,7 @@ impl RaftMessage {
             reject: m.reject,
             reject_hint: m.reject_hint,
             context: m.context.to_vec(),
+            generation,
         }
     }
 

@@ -25,8 +25,11 @@ impl Engine {
         if let Some(of) = of.filter(|of| !self.memory.is_of_this_life(*of) || !self.memory.knows(*of)) {
             self.is_remembered(from, of);
         }
-        if self.memory.forgotten().is_none() && self.remembers_what_it_said(from, mark) {
-            self.consensus.step(self.now, message);
+        if self.memory.forgotten().is_none()
+            && self.remembers_what_it_said(from, mark)
+            && let Some(later) = self.consensus.step(self.now, message)
+        {
+            self.note_generation(later);
         }
     }
 
