@@ -62,7 +62,7 @@ impl Engine {
 
     /// Whether a majority of voters is heard, this node included.
     pub(crate) fn is_quorate(&self) -> bool {
-        let voters = self.consensus.voters();
+        let voters = self.counted();
         let there = voters.iter().filter(|id| **id == self.me.id || self.heard.contains_key(id)).count();
         !voters.is_empty() && there > voters.len() / 2 && self.consensus.leader().is_some()
     }
@@ -77,7 +77,7 @@ impl Engine {
         NodeStatus {
             name: node.name.clone(),
             witness,
-            voter: id.is_some_and(|id| self.consensus.voters().contains(&id)),
+            voter: id.is_some_and(|id| self.counted().contains(&id)),
             state: state.to_owned(),
             remark,
             incarnation: life.map(|l| l.incarnation),

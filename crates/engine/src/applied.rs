@@ -33,8 +33,9 @@ impl Engine {
                     Err(error) => self.cannot_read(&format!("entry {index} of the log"), &error),
                 }
             }
-            Committed::Members { index } => {
+            Committed::Members { index, began } => {
                 self.members_changed_at = index;
+                self.state.voters_changed(index, began);
                 let members = &self.state.members;
                 self.memory.only(|peer| members.contains_key(&peer));
             }
@@ -171,7 +172,14 @@ impl Engine {
                 self.assigned_here.insert(group.clone(), ownership.epoch);
             }
             Change::Reboots(about) => self.reboot_ordered(*about),
-            Change::ConfigChanged => self.decided.clear(),
+            Change::ConfigChanged => {
+                self.decided.clear();
+                // A node that comes back alone is to know who decides, and who voted.
+                if !self.state.settled {
+                    self.consensus.keep_durably();
+                }
+            }
+            Change::Settled => self.consensus.keep_durably(),
             _ => {}
         }
     }

@@ -1,12 +1,19 @@
-//! What an engine wants of the disk that decides between two nodes.
+//! The disk that decides between two nodes: what an engine wants of it, when it asks ([`when`]), how it goes on
+//! ([`asking`]), and what `status` says ([`telling`]).
+
+mod asking;
+mod memo;
+mod telling;
+mod when;
 
 use std::path::PathBuf;
 
-use regent_api::ArbiterStatus;
 use regent_arbiter::Record;
 use regent_model::NodeId;
-use regent_model::config::Arbiter;
 use regent_model::ids::{AreaId, ClusterName};
+
+pub(crate) use asking::Asking;
+pub(crate) use memo::Memo;
 
 /// Where the area is that decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,15 +49,4 @@ pub enum ArbiterAct {
         /// The other one.
         other: NodeId,
     },
-}
-
-impl crate::Engine {
-    /// What `status` says of who decides between two nodes.
-    pub(crate) fn arbiter_status(&self) -> Option<ArbiterStatus> {
-        let what = match self.state.config.arbiter.as_ref()? {
-            Arbiter::Disk { disk, .. } => format!("disk {}", disk.display()),
-            Arbiter::Fence => "fence device".to_owned(),
-        };
-        Some(ArbiterStatus { what, generation: 1, alone: None, ready: false, why: None, advice: None })
-    }
 }

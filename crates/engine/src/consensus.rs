@@ -17,6 +17,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use protobuf::Message as _;
 use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType, HardState};
 use raft::{Config, ProgressState, RawNode, StateRole};
+use regent_arbiter::mutants::{Condition, Mutants};
 use regent_model::state::State;
 use regent_model::timers::Timers;
 use regent_model::{Moment, NodeId};
@@ -65,6 +66,8 @@ pub(crate) enum Committed {
     Members {
         /// Its place in the log.
         index: u64,
+        /// The generation that begins with it.
+        began: Option<u64>,
     },
     /// The leader sent its whole state: this replaces ours.
     Snapshot {
@@ -109,6 +112,11 @@ pub(crate) struct Consensus {
     states_sent: BTreeMap<u64, Moment>,
     /// The generation that is durably noted.
     noted: Noted,
+    /// The next one is being noted: until then nothing is heard or said, or what was looked at when it was decided would
+    /// be true no longer (A9).
+    is_noting: bool,
+    /// The conditions of the arbiter that are switched off.
+    pub(crate) mutants: Mutants,
 }
 
 /// A batch of the library that is not durable yet, with what must not be sent before it is.
@@ -168,6 +176,8 @@ impl Consensus {
             entries_kept: ENTRIES_KEPT,
             states_sent: BTreeMap::new(),
             noted: alone::recovered(recovered),
+            is_noting: false,
+            mutants: Mutants::none(),
         };
         consensus.set_timeout();
         (consensus, records)
@@ -180,7 +190,8 @@ impl Consensus {
         if theirs.generation > self.noted.generation {
             return Some(theirs);
         }
-        if theirs.generation < self.noted.generation || self.is_taking_over() {
+        let is_old = theirs.generation < self.noted.generation && !self.mutants.off(Condition::OldIsRefused);
+        if is_old || self.is_noting || self.is_taking_over() {
             return None;
         }
         self.catch_up(now);
@@ -205,7 +216,7 @@ impl Consensus {
 
     /// Appends a proposal, if this node leads. Whether it commits is only known when it is applied.
     pub(crate) fn propose(&mut self, data: Vec<u8>) -> bool {
-        let accepted = self.leads() && self.raft.propose(Vec::new(), data).is_ok();
+        let accepted = self.leads() && !self.is_noting && self.raft.propose(Vec::new(), data).is_ok();
         self.set_timeout();
         accepted
     }
@@ -216,6 +227,7 @@ impl Consensus {
         change.set_node_id(node.0);
         change.set_change_type(if votes { ConfChangeType::AddNode } else { ConfChangeType::AddLearnerNode });
         self.leads()
+            && !self.is_noting
             && !self.raft.raft.has_pending_conf()
             && self.raft.propose_conf_change(Vec::new(), change).is_ok()
     }
@@ -241,6 +253,7 @@ impl Consensus {
         change.set_node_id(node.0);
         change.set_change_type(ConfChangeType::RemoveNode);
         self.leads()
+            && !self.is_noting
             && !self.raft.raft.has_pending_conf()
             && self.raft.propose_conf_change(Vec::new(), change).is_ok()
     }
@@ -385,26 +398,28 @@ impl Consensus {
             EntryType::EntryConfChange => {
                 let mut change = ConfChange::default();
                 if change.merge_from_bytes(&entry.data).is_ok() {
-                    let conf_state = self.raft.apply_conf_change(&change);
-                    self.members_follow(conf_state);
+                    // The library may count otherwise by now, beside the log; where this entry stands, the log does.
+                    let after = alone::after(self.raft.store().conf_state(), &change);
+                    let _refused = self.raft.apply_conf_change(&change);
+                    self.members_follow(after);
                 }
-                committed.push(Committed::Members { index });
+                committed.push(Committed::Members { index, began: alone::began(&entry) });
             }
             EntryType::EntryConfChangeV2 => {
                 let mut change = ConfChangeV2::default();
                 if change.merge_from_bytes(&entry.data).is_ok() {
                     let conf_state = self.raft.apply_conf_change(&change);
-                    self.members_follow(conf_state);
+                    self.members_follow(conf_state.ok());
                 }
-                committed.push(Committed::Members { index });
+                committed.push(Committed::Members { index, began: None });
             }
         }
         self.raft.advance_apply_to(index);
     }
 
-    /// A change that the library refuses (it is none any more) leaves the members as they are.
-    fn members_follow(&mut self, conf_state: raft::Result<ConfState>) {
-        if let Ok(conf_state) = conf_state {
+    /// A change that is none leaves the members as they are.
+    fn members_follow(&mut self, conf_state: Option<ConfState>) {
+        if let Some(conf_state) = conf_state {
             self.raft.mut_store().set_conf_state(conf_state);
             self.members_changed = true;
         }
@@ -414,6 +429,11 @@ impl Consensus {
     /// read it, and a daemon begins with what is in its log.
     pub(crate) fn outdated(&mut self) {
         self.is_outdated = true;
+    }
+
+    /// What was applied last is to outlive a crash, whoever is there then.
+    pub(crate) fn keep_durably(&mut self) {
+        self.members_changed = true;
     }
 
     /// Replaces the applied part of the log by the state it led to, when it has grown long, when a newcomer could not

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regent_arbiter::Generation;
 use regent_lease::io::{ClusterView, WatchdogWish};
 use regent_model::action::RunId;
 use regent_model::figure::Figures;
@@ -15,6 +16,7 @@ use regent_planner::View;
 use regent_store::Record;
 
 use crate::adapters::Adapters;
+use crate::arbiter::{Asking, Memo};
 use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
 use crate::connections::Connections;
@@ -56,6 +58,8 @@ pub(crate) enum OnDurable {
     Promise(Promise),
     /// Go on in this generation.
     Generation(Noted),
+    /// Write this to the arbiter's area: life and number.
+    ArbiterMemo((u64, u64)),
     /// The state as of this entry, and who votes in it, outlives a crash.
     Snapshot(u64),
     /// This node is no voter any more: end the daemon.
@@ -85,7 +89,7 @@ pub struct Engine {
     /// What it was last told of the watchdog.
     pub(crate) watchdog_told: Option<WatchdogWish>,
     /// How far the log was applied when the guard's view was last made.
-    pub(crate) guard_told_at: u64,
+    pub(crate) guard_told_at: (u64, Generation),
     pub(crate) heard: BTreeMap<NodeId, Incarnation>,
     pub(crate) networks: BTreeMap<NodeId, Vec<bool>>,
     pub(crate) facts: BTreeMap<NodeId, Facts>,
@@ -138,6 +142,7 @@ pub struct Engine {
     /// What is not as it should be with this node itself, by topic.
     pub(crate) troubles: BTreeMap<String, String>,
     pub(crate) instances: Instances,
+    pub(crate) asking: Asking,
     /// The first input was taken.
     begun: bool,
     pub(crate) out: Effects,
@@ -168,11 +173,11 @@ impl Engine {
             current: false,
             members_changed_at: 0,
             snapshot_at: 0,
-            snapshot_durable_at: 0,
+            snapshot_durable_at: recovered.snapshot.as_ref().map_or(0, |s| s.index),
             guard: GuardView::default(),
             guard_told: None,
             watchdog_told: None,
-            guard_told_at: 0,
+            guard_told_at: (0, Generation(0)),
             heard: BTreeMap::new(),
             networks: BTreeMap::new(),
             facts: BTreeMap::new(),
@@ -211,6 +216,7 @@ impl Engine {
             unreadable: None,
             troubles: BTreeMap::new(),
             instances: Instances::default(),
+            asking: Asking::new(Memo::recovered(recovered), now),
             begun: false,
             out: Effects::default(),
         };
@@ -277,8 +283,8 @@ impl Engine {
             Input::Seen { id, text } => self.looked(id, text),
             Input::Instances(looks) => self.instances_seen(looks),
             // Nobody asks it anything yet.
-            Input::Arbiter { .. } => {}
             Input::Notice(notice) => self.noticed(notice),
+            Input::Arbiter { number, input } => self.arbiter_answers(number, input),
             Input::Request { id, request } => self.request_in_time(id, request),
         }
     }
@@ -288,13 +294,26 @@ impl Engine {
     pub fn next_wake(&self) -> Moment {
         let sequencers = self.sequencers.values().filter_map(Sequencer::next_wake).min();
         let fixed = self.consensus.next_tick().min(self.said.next);
-        sequencers.map_or(fixed, |at| at.min(fixed))
+        [sequencers, self.asking.next_wake()].into_iter().flatten().fold(fixed, Moment::min)
     }
 
     /// Keeps so many applied entries in the log before a snapshot replaces them: the fewer, the more often a node
     /// that was away must take the whole state.
     pub fn keep_entries(&mut self, count: u64) {
         self.consensus.entries_kept = count.max(1);
+    }
+
+    /// Switches a condition of the arbiter off, to see whether that is noticed.
+    #[cfg(feature = "mutants")]
+    pub fn switch_off_arbiter(&mut self, mutants: regent_arbiter::mutants::Mutants) {
+        self.asking.mutants = mutants;
+        self.consensus.mutants = mutants;
+    }
+
+    /// Who votes, as far as this node knows: the one that an arbiter named, as soon as that is noted.
+    #[must_use]
+    pub fn counted_voters(&self) -> BTreeSet<NodeId> {
+        self.counted()
     }
 
     /// The state that this node has applied.
@@ -346,6 +365,10 @@ impl Engine {
         for round in 0.. {
             assert!(round < SETTLE_ROUNDS_MAX, "the engine does not settle");
             let mut moved = self.drain_log();
+            if self.is_entering() {
+                self.follow_generation();
+                moved |= self.drain_log();
+            }
             if self.unreadable.is_some() {
                 return;
             }
@@ -361,6 +384,7 @@ impl Engine {
                 break;
             }
         }
+        self.follow_arbiter();
         self.follow_connections();
         self.tell_peers();
         self.follow_portals();
@@ -413,6 +437,7 @@ impl Engine {
             }
             Some(OnDurable::Promise(promise)) => self.promise_durable(promise),
             Some(OnDurable::Generation(noted)) => self.generation_noted(noted),
+            Some(OnDurable::ArbiterMemo(write)) => self.arbiter_memo_durable(write),
             Some(OnDurable::Snapshot(index)) => self.snapshot_durable_at = index,
             Some(OnDurable::Forgotten) => self.out.forgotten = self.memory.forgotten().map(str::to_owned),
             Some(OnDurable::Nothing) | None => {}
@@ -428,7 +453,7 @@ impl Engine {
             .collect();
         heard.extend(self.my_life());
         View {
-            voters: self.consensus.voters(),
+            voters: self.counted(),
             figures: self.all_figures(),
             heard_for: self.heard_for(),
             met: self.met(),

@@ -73,6 +73,7 @@ impl Engine {
             boot: self.guard.boot.clone(),
             lease_valid: self.guard.lease_valid,
             confirmed: self.guard.confirmed,
+            voters_durable: self.snapshot_durable_at,
             resources: self.sequencers.iter().map(|(name, s)| (name.clone(), s.words())).collect(),
             journal_last: self.chronicle.own_last(),
             version: self.me.version.clone(),

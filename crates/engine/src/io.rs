@@ -250,6 +250,8 @@ pub struct Facts {
     pub lease_valid: bool,
     /// The index of the view under which its lease was last confirmed (L8).
     pub confirmed: u64,
+    /// Up to which entry it would remember who votes if it crashed.
+    pub voters_durable: u64,
     /// The resources of the groups it owns.
     pub resources: BTreeMap<GroupName, Vec<(ResourceName, ResourceWord)>>,
     /// The number of its newest journal entry.

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use regent_arbiter::standing::{Readiness, may_settle};
 use regent_model::NodeId;
 use regent_model::journal::Level;
 use regent_model::mutants::{Condition, off};
-use regent_model::state::{NodeMode, Tenure};
+use regent_model::state::{Command, NodeMode, Tenure};
 use regent_planner::decide;
 
 use crate::consensus::Rank;
@@ -24,7 +25,7 @@ impl Engine {
         if self.consensus.is_ranked_anew() {
             self.consensus.set_rank(self.rank_of(self.me.id), self.place(), self.state.config.timers);
         }
-        if !self.consensus.leads_with_all_applied() {
+        if !self.consensus.leads_with_all_applied() || self.is_entering() {
             self.decided.clear();
             return false;
         }
@@ -42,6 +43,7 @@ impl Engine {
             decided = true;
         }
         self.lead_members();
+        self.settle_voters();
         if !decided {
             self.give_lead_away();
         }
@@ -126,10 +128,46 @@ impl Engine {
             }
             return;
         }
-        let makes_a_pair = voters.len() == 1 && ready.len() < 2;
+        let makes_a_pair = voters.len() == 1 && ready.len() < 2 && !self.may_be_a_pair(ready.first());
         if let Some(next) = ready.first().filter(|_| !makes_a_pair && self.owners_confirmed()) {
             self.consensus.change_member(*next, true);
         }
+    }
+
+    /// Whether this node would make two voters: only with an arbiter, which is then asked when one is lost. It is there,
+    /// and has its lease: until the two are settled the loss of it stops the other one.
+    fn may_be_a_pair(&self, next: Option<&NodeId>) -> bool {
+        let lives = |id: &NodeId| {
+            let living = self.state.living(*id);
+            let heard = living.is_some_and(|l| self.heard.get(id) == Some(&l.incarnation));
+            heard && self.facts.get(id).is_some_and(|f| f.lease_valid)
+        };
+        self.area().is_some() && next.is_some_and(lives)
+    }
+
+    /// Lets the log say that the arbiter may decide between the two voters, once it is so (A10, A11).
+    fn settle_voters(&mut self) {
+        let voters = self.consensus.voters();
+        if self.state.settled || voters.len() != 2 || self.area().is_none() {
+            return;
+        }
+        let members: Vec<Readiness> =
+            self.state.members.keys().map(|id| self.readiness(*id, voters.contains(id))).collect();
+        if may_settle(self.state.voters_at, &members, self.asking.mutants) {
+            self.propose(Command::Settled { changed: self.state.voters_at });
+        }
+    }
+
+    fn readiness(&self, id: NodeId, votes: bool) -> Readiness {
+        let me = id == self.me.id;
+        let facts = self.facts.get(&id);
+        let lease_confirmed = self.state.living(id).map(|life| match (me, facts) {
+            (true, _) if self.guard.incarnation == Some(life.incarnation) => self.guard.confirmed,
+            (false, Some(f)) if f.incarnation == Some(life.incarnation) => f.confirmed,
+            _ => 0,
+        });
+        let durable = if me { self.snapshot_durable_at } else { facts.map_or(0, |f| f.voters_durable) };
+        Readiness { lease_confirmed, voters_durable: votes.then_some(durable) }
     }
 
     fn owners_confirmed(&self) -> bool {

@@ -375,14 +375,16 @@ impl Engine {
         }
         // The view follows from what is applied, and from nothing else.
         let applied = self.consensus.applied();
-        if self.guard_told.is_some() && self.guard_told_at == applied {
+        // And from who was named to vote alone.
+        let told_at = (applied, self.consensus.noted().generation);
+        if self.guard_told.is_some() && self.guard_told_at == told_at {
             return;
         }
-        self.guard_told_at = applied;
+        self.guard_told_at = told_at;
         let state = &self.state;
         let view = ClusterView {
             applied,
-            voters: self.consensus.voters(),
+            voters: self.counted(),
             peers: self.others().into_iter().collect(),
             timers: state.config.timers,
             largest_lease: state.largest_lease,
@@ -399,7 +401,9 @@ impl Engine {
             self.tell_watchdog();
             return;
         };
-        if *told == (ClusterView { applied: told.applied, ..view.clone() }) {
+        // Whether the lease is confirmed under the voters that changed last is asked by their place in the log.
+        let is_new = told.applied < state.voters_at;
+        if !is_new && *told == (ClusterView { applied: told.applied, ..view.clone() }) {
             return self.tell_watchdog();
         }
         if told.voters != view.voters {

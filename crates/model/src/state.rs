@@ -4,6 +4,7 @@ mod apply;
 mod command;
 mod config_lock;
 mod format;
+pub mod generations;
 #[cfg(test)]
 mod held;
 mod hold;
@@ -82,6 +83,13 @@ pub struct State {
     remembered: VecDeque<ProposalId>,
     /// The tokens that were made, and what became of each.
     pub tickets: BTreeMap<TicketId, Ticket>,
+    /// How many times an arbiter has named the one who goes on, and one; see [`generations`].
+    pub generation: u64,
+    /// The entry that changed voters or members of the log last.
+    pub voters_at: u64,
+    /// Whether an arbiter may be asked between these voters: every lease is known to be confirmed under them, and that
+    /// they are voters would outlive a crash of each; or they are the founders.
+    pub settled: bool,
 }
 
 /// A member of the cluster.
@@ -270,6 +278,8 @@ pub enum Change {
     Admitted(TicketId, NodeName),
     /// A token was taken back.
     Revoked(TicketId),
+    /// The voters are settled: an arbiter may decide between them.
+    Settled,
 }
 
 impl State {
@@ -298,6 +308,9 @@ impl State {
             speaks,
             remembered: VecDeque::new(),
             tickets: BTreeMap::new(),
+            generation: 1,
+            voters_at: 0,
+            settled: true,
         };
         state.groups_follow_config();
         state

@@ -4,7 +4,10 @@
 //! the log. What the log says, and by whom its entries are judged, follows later and in its place: with an entry of
 //! the log that makes the other one a learner, on every node alike.
 
-use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2};
+use std::collections::BTreeSet;
+
+use raft::eraftpb::{ConfChange, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType};
+use regent_arbiter::Generation;
 use regent_model::{Moment, NodeId};
 use regent_store::{Record, Recovered};
 
@@ -27,14 +30,45 @@ pub(crate) fn record(noted: Noted) -> Record {
 }
 
 impl Consensus {
-    /// Whether a change of members is stored here and not applied: it may be in force elsewhere (A9).
-    pub(crate) fn is_changing(&self) -> bool {
+    /// Whether a change of members, or one that `changes` knows by its bytes, is stored here and not applied: it may be
+    /// in force elsewhere (A9).
+    pub(crate) fn is_changing(&self, changes: impl Fn(&[u8]) -> bool) -> bool {
+        let is_change = |e: &Entry| match e.get_entry_type() {
+            EntryType::EntryNormal => !e.data.is_empty() && changes(&e.data),
+            _ => true,
+        };
+        // What cannot be read may be one.
+        self.not_applied().is_none_or(|all| all.iter().any(is_change))
+    }
+
+    /// What is in the log and not applied.
+    fn not_applied(&self) -> Option<Vec<Entry>> {
         let log = &self.raft.raft.raft_log;
         let (first, last) = (log.applied + 1, log.last_index());
-        let context = raft::GetEntriesContext::empty(false);
-        let changes = |e: &raft::eraftpb::Entry| e.get_entry_type() != raft::eraftpb::EntryType::EntryNormal;
-        // What cannot be read may be one.
-        first <= last && log.entries(first, None, context).map_or(true, |all| all.iter().any(changes))
+        if first > last {
+            return Some(Vec::new());
+        }
+        log.entries(first, None, raft::GetEntriesContext::empty(false)).ok()
+    }
+
+    /// Who votes, as far as this node knows: the winner of a generation counts alone as soon as it is noted, before the
+    /// log says so. By whom entries are judged is another thing: [`Consensus::voters`].
+    pub(crate) fn counted(&self, entered: Generation) -> BTreeSet<NodeId> {
+        match self.noted.winner {
+            Some(winner) if self.noted.generation > entered => BTreeSet::from([winner]),
+            _ => self.voters(),
+        }
+    }
+
+    /// Whether the library counts this node alone, and whether it counts this node at all.
+    fn counts(&self, me: NodeId) -> (bool, bool) {
+        let voters = self.raft.raft.prs().conf().to_conf_state().voters;
+        (voters == [me.0], voters.contains(&me.0))
+    }
+
+    /// The next generation is being noted: nothing is heard or said before that is durable.
+    pub(crate) fn begin_noting(&mut self) {
+        self.is_noting = true;
     }
 
     /// The generation that was noted last.
@@ -47,22 +81,32 @@ impl Consensus {
         if noted.generation > self.noted.generation {
             self.noted = noted;
         }
+        self.is_noting = false;
     }
 
     /// Counts `me` alone from now on, takes the lead, and with it the whole log. The arbiter must have named it, and
-    /// the generation be durable here (A12). To be repeated after a restart until the log says so itself; false if it
-    /// could not be done now.
-    pub(crate) fn go_on_alone(&mut self, now: Moment, other: NodeId) -> bool {
-        if self.is_taking_over() || self.is_changing() {
+    /// the generation be durable here (A12). To be repeated until the log says so itself: after a restart, and when an
+    /// earlier change of the log has been applied; false if it could not be done now.
+    pub(crate) fn go_on_alone(&mut self, now: Moment, me: NodeId) -> bool {
+        if self.is_taking_over() {
             return false;
         }
+        let (alone, _) = self.counts(me);
+        if alone && self.leads() {
+            return true;
+        }
         self.catch_up(now);
-        let demoted = ConfChangeV2 { changes: vec![single(other)].into(), ..ConfChangeV2::default() };
-        // Not to the mirror: what stands before the entry that says so is judged by both.
-        let done = self.raft.raft.apply_conf_change(&demoted).is_ok();
-        let leads = done && (self.leads() || self.raft.campaign().is_ok());
+        let others = self.raft.raft.prs().conf().to_conf_state().voters;
+        let others = others.into_iter().filter(|id| *id != me.0).map(|id| single(NodeId(id)));
+        let demoted = ConfChangeV2 { changes: others.collect::<Vec<_>>().into(), ..ConfChangeV2::default() };
+        // Not to the mirror: what stands before the entry that says so is judged by both. One at a time is all that the
+        // library does in one step; there is one.
+        let done = alone || self.raft.raft.apply_conf_change(&demoted).is_ok();
+        if done && !self.leads() {
+            let _refused = self.raft.campaign();
+        }
         self.set_timeout();
-        leads
+        done && self.leads()
     }
 
     /// Counts this node out, which the arbiter has not named: it leads nothing and asks for no vote until the log makes
@@ -70,6 +114,9 @@ impl Consensus {
     pub(crate) fn stand_down(&mut self, now: Moment, me: NodeId) -> bool {
         if self.is_taking_over() {
             return false;
+        }
+        if !self.counts(me).1 && !self.leads() {
+            return true;
         }
         self.catch_up(now);
         let term = self.term();
@@ -82,13 +129,44 @@ impl Consensus {
         done
     }
 
-    /// Puts the beginning of a generation into the log: `other` is a learner from there on.
+    /// Puts the beginning of the generation that is noted into the log, unless it is there: `other` is a learner from
+    /// there on. False if it could not be done now.
     pub(crate) fn begin_alone(&mut self, other: NodeId) -> bool {
+        let generation = Some(self.noted.generation.0);
+        if !self.leads() || self.raft.raft.has_pending_conf() {
+            return false;
+        }
+        let is_there = self.not_applied().is_none_or(|all| all.iter().any(|e| began(e) == generation));
+        if is_there {
+            return true;
+        }
         let mut change = ConfChange::default();
         change.set_node_id(other.0);
         change.set_change_type(ConfChangeType::AddLearnerNode);
-        self.leads() && self.raft.propose_conf_change(Vec::new(), change).is_ok()
+        let context = self.noted.generation.0.to_le_bytes().to_vec();
+        self.raft.propose_conf_change(context, change).is_ok()
     }
+}
+
+/// The generation that begins with this entry, if one does.
+pub(super) fn began(entry: &Entry) -> Option<u64> {
+    let is_change = entry.get_entry_type() == EntryType::EntryConfChange;
+    let bytes = <[u8; 8]>::try_from(&entry.context[..]).ok().filter(|_| is_change)?;
+    Some(u64::from_le_bytes(bytes))
+}
+
+/// Who votes and who learns after this change, by the log alone; nothing if it is none.
+pub(super) fn after(before: &ConfState, change: &ConfChange) -> Option<ConfState> {
+    let mut after = before.clone();
+    let id = change.get_node_id();
+    after.voters.retain(|known| *known != id);
+    after.learners.retain(|known| *known != id);
+    match change.get_change_type() {
+        ConfChangeType::AddNode => after.voters.push(id),
+        ConfChangeType::AddLearnerNode => after.learners.push(id),
+        ConfChangeType::RemoveNode => {}
+    }
+    (id != 0 && !after.voters.is_empty()).then_some(after)
 }
 
 fn single(other: NodeId) -> raft::eraftpb::ConfChangeSingle {
@@ -100,9 +178,6 @@ fn single(other: NodeId) -> raft::eraftpb::ConfChangeSingle {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use regent_arbiter::Generation;
     use regent_model::timers::Timers;
     use regent_store::{HardState, Record, Recovered};
 
@@ -243,11 +318,11 @@ mod tests {
         }
 
         fn alone(&mut self, at: usize) {
-            let (me, other) = (self.nodes[at].id, self.nodes[1 - at].id);
+            let me = self.nodes[at].id;
             let noted = Noted { generation: Generation(2), winner: Some(me) };
             self.nodes[at].keep(vec![record(noted)]);
             self.nodes[at].consensus.note(noted);
-            assert!(self.nodes[at].consensus.go_on_alone(self.now, other));
+            assert!(self.nodes[at].consensus.go_on_alone(self.now, me));
             self.deliver();
             assert!(self.nodes[at].consensus.leads(), "{at} does not lead alone");
         }
@@ -373,15 +448,16 @@ mod tests {
     }
 
     #[test]
-    fn nobody_goes_on_alone_while_a_change_of_members_is_stored() {
+    fn a_change_of_members_that_is_stored_and_not_applied_is_seen() {
         let mut pair = Pair::led_by(0);
         pair.is_cut = true;
-        assert!(!pair.nodes[0].consensus.is_changing());
+        assert!(!pair.nodes[0].consensus.is_changing(|_| false));
         assert!(pair.nodes[0].consensus.change_member(NodeId(3), false));
         pair.deliver();
-        assert!(pair.nodes[0].consensus.is_changing());
-        let now = pair.now;
-        assert!(!pair.nodes[0].consensus.go_on_alone(now, B));
+        assert!(pair.nodes[0].consensus.is_changing(|_| false));
+        assert!(!pair.nodes[1].consensus.is_changing(|_| false));
+        pair.propose(0, "another arbiter");
+        assert!(pair.nodes[0].consensus.is_changing(|bytes| bytes == b"another arbiter"));
     }
 
     #[test]

@@ -74,6 +74,7 @@ impl State {
             Command::Invite { id, ticket } => self.invite(*id, ticket),
             Command::Admit { showing, name, witness } => self.admit(showing, name, *witness),
             Command::Revoke(id) => self.revoke(*id),
+            Command::Settled { changed } => self.settle(*changed),
         }
     }
 
@@ -96,6 +97,7 @@ impl State {
         }
         self.keep_joined_homes(&new.config);
         self.config_serial += 1;
+        self.settled &= self.config.arbiter == new.config.arbiter;
         self.config = new.config.clone();
         self.config_text.clone_from(&new.text);
         self.past_dates.clone_from(&new.past_dates);

@@ -335,6 +335,11 @@ pub enum Command {
     },
     /// Nobody is to join with this token any more.
     Revoke(TicketId),
+    /// The voters that changed last at this entry are settled ([`super::State::settled`]).
+    Settled {
+        /// The entry.
+        changed: u64,
+    },
 }
 
 /// A configuration to put in force.
