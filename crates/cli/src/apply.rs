@@ -27,8 +27,15 @@ const WIDTH: usize = 100;
 /// # Errors
 /// When the file is not valid, is refused, or the cluster does not settle with it.
 pub fn apply(asks: &dyn Asks, screen: &Screen, args: &ApplyArgs) -> Result<()> {
+    apply_text(asks, screen, read(&args.file)?, args)
+}
+
+/// The same with a text that stands in for what the file holds.
+///
+/// # Errors
+/// As [`apply`].
+pub fn apply_text(asks: &dyn Asks, screen: &Screen, text: String, args: &ApplyArgs) -> Result<()> {
     let path = args.file.display().to_string();
-    let text = read(&args.file)?;
     verified(screen, &path, &text)?;
     let (old, serial) = client::config(asks)?;
     if text == old {

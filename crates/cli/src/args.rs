@@ -8,6 +8,7 @@ use clap::{ArgGroup, Args, ColorChoice, Parser, Subcommand};
 use clap_complete::Shell;
 
 pub use crate::args_access::TokenArgs;
+use crate::args_arbiter::ArbiterArgs;
 pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
 pub use crate::args_events::EventsArgs;
 use crate::args_fence::FenceArgs;
@@ -251,6 +252,8 @@ Examples:
     },
     /// Show, ask, test and operate the devices that cut a node's power
     Fence(FenceArgs),
+    /// Make, show and take away the disk area that decides between two nodes without a third vote
+    Arbiter(ArbiterArgs),
     /// The administration shell that Red Hat Cluster Manager had; also as `cluadmin`, by a link of that name
     #[command(
         version = regent_node::version(),

@@ -54,6 +54,9 @@ Examples:
         /// A shared disk, with ext4 on it, that the configuration does not speak of yet
         #[arg(long, value_name = "DEVICE")]
         disk: Vec<PathBuf>,
+        /// A small blank shared disk, for `regent arbiter init`
+        #[arg(long, value_name = "DEVICE")]
+        arbiter_disk: Option<PathBuf>,
     },
     /// End a lab; nothing of it is left
     Down {

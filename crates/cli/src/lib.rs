@@ -2,8 +2,10 @@
 
 pub mod access;
 pub mod apply;
+pub mod arbiter;
 pub mod args;
 pub mod args_access;
+pub mod args_arbiter;
 pub mod args_cluadmin;
 pub mod args_events;
 pub mod args_fence;

@@ -13,8 +13,8 @@ use crate::instance::ask::Anybody;
 use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
 use crate::{
-    access, apply, cluadmin, clustat, cluster_events, drill, environment, evidence, fence, instance, lab,
-    local, look, manual, nodes, orders, personality, reach, simulate,
+    access, apply, arbiter, cluadmin, clustat, cluster_events, drill, environment, evidence, fence, instance,
+    lab, local, look, manual, nodes, orders, personality, reach, simulate,
 };
 
 /// Does what the words say, and gives the exit code.
@@ -74,6 +74,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Instance(args) => return instance::instance(&Anybody::of(client()?), screen, &args.verb),
         Command::Ccontrol(args) => return Ok(ccontrol(client(), screen, &args.words)),
         Command::Node { verb } => return node(cli, screen, verb),
+        Command::Arbiter(args) => return arbiter::run(&client()?, screen, &args.verb),
         Command::Fence(args) => return fence::run(&client()?, screen, &args.verb),
         Command::Cluadmin(args) => return Ok(cluadmin::run(client, args)),
         Command::Clustat(args) => clustat::run(&client()?, screen, args)?,

@@ -9,6 +9,7 @@ use regent_model::config::duration_text;
 use regent_model::connection::in_words;
 use serde_json::Value;
 
+use crate::arbiter;
 use crate::events::ms;
 use crate::paint::{Cell, Paint, Tone, printable, table, wrapped};
 use crate::settle::is_unwell;
@@ -40,6 +41,7 @@ pub fn render(status: &Status, paint: Paint) -> String {
     out.push('\n');
     out.push_str(&nodes(status, paint));
     out.push_str(&releases(status, WIDTH, paint));
+    out.push_str(&arbiter::block(status, paint));
     out.push_str(&adapters(status, paint));
     for node in &status.nodes {
         for trouble in &node.troubles {

@@ -13,6 +13,7 @@ use std::sync::mpsc;
 
 use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_change, unmount};
 
+use crate::area;
 use crate::cgroup;
 use crate::clock::now_ns;
 use crate::error::{Doing, LabError, Result};
@@ -21,7 +22,7 @@ use crate::folder::{CONTROL, Folder, POWER, Record};
 use crate::machine::{At, Job, Machine, Shared};
 use crate::protocol::{Answer, LabStatus, Power, Request};
 use crate::san::{Disk, DiskState, Journal, Port, serve_port};
-use crate::spec::{LabSpec, MachineSpec, Role};
+use crate::spec::{ArbiterDisk, LabSpec, MachineSpec, Role};
 use crate::switch::Switch;
 use crate::sys;
 
@@ -102,7 +103,13 @@ fn build(folder: &Folder, spec: LabSpec, main: mpsc::Sender<Job>) -> Result<Arc<
     let switch = Switch::build(spec.networks())?;
     let mut disks = Vec::new();
     for (number, disk) in spec.disks.iter().enumerate() {
-        disks.push(make_image(&folder.image(number), disk.mib, disk.ext4.then_some(None))?);
+        let path = folder.image(number);
+        let image = make_image(&path, disk.mib, disk.ext4.then_some(None), disk.arbiter.is_none())?;
+        if let Some(ArbiterDisk::Made { area, cluster }) = &disk.arbiter {
+            area::make(&image.image, *area, cluster)
+                .doing(|| format!("make an area of {}", path.display()))?;
+        }
+        disks.push(image);
     }
     let journal = Arc::new(Journal::open(&folder.san_log())?);
     let shared = Arc::new(Shared { spec, folder: folder.clone(), cgroup, switch, main });
@@ -166,14 +173,15 @@ fn make_own_disk(folder: &Folder, spec: &LabSpec, machine: &MachineSpec) -> Resu
             crate::init::write_seed(&inside(&file.path), file)?;
         }
     }
-    let disk = make_image(&folder.own_image(&machine.name), spec.own_disk_mib, Some(Some(&seeds)))?;
+    let disk = make_image(&folder.own_image(&machine.name), spec.own_disk_mib, Some(Some(&seeds)), false)?;
     let port = Arc::new(Port::new(&machine.name, vec![disk], None));
     serve_port(Arc::clone(&port), &folder.own_mount(&machine.name))?;
     Ok(port)
 }
 
-/// Makes an image, with ext4 on it if wanted, with the contents of a folder if one is given.
-fn make_image(path: &Path, mib: u32, ext4: Option<Option<&Path>>) -> Result<Arc<Disk>> {
+/// Makes an image, with ext4 on it if wanted, with the contents of a folder if one is given. Whether two that write to
+/// it are seen is for the disk to say.
+fn make_image(path: &Path, mib: u32, ext4: Option<Option<&Path>>, seen: bool) -> Result<Arc<Disk>> {
     let bytes = u64::from(mib) << 20;
     let image = File::options().read(true).write(true).create_new(true).open(path);
     let image = image.doing(|| format!("make {}", path.display()))?;
@@ -181,7 +189,7 @@ fn make_image(path: &Path, mib: u32, ext4: Option<Option<&Path>>) -> Result<Arc<
     if let Some(contents) = ext4 {
         format_ext4(path, contents)?;
     }
-    Ok(Arc::new(Disk { image, bytes }))
+    Ok(Arc::new(Disk { image, bytes, seen }))
 }
 
 /// Nothing is left to be initialised later: no thread of the kernel writes to the disk by itself.

@@ -13,6 +13,7 @@
 //! [`Lab::up`] starts one, [`Lab`] works its switches, [`dispatch`] answers the lab's own commands in whichever
 //! executable [`LabSpec::executable`] names.
 
+mod area;
 mod cgroup;
 mod clock;
 mod dispatch;
@@ -47,8 +48,8 @@ pub use protocol::{Answer, LabStatus, MachineStatus, NetworkStatus, Power, Reque
 pub use run::{Running, exit_code, spawn_in};
 pub use san::{DiskState, Overlap, SanEvent, SanLog, SanRequest, Writers, two_writers};
 pub use spec::{
-    CLIENT, Cidr, DEFAULT_DEVICE, DISK_MIB, DiskSpec, LAB_NAME_BYTES_MAX, LabSpec, MachineSpec, Role,
-    SeedFile, check_lab_name,
+    ArbiterDisk, CLIENT, Cidr, DEFAULT_DEVICE, DISK_MIB, DiskSpec, LAB_NAME_BYTES_MAX, LabSpec, MachineSpec,
+    Role, SeedFile, check_lab_name,
 };
 pub use switch::Direction;
 pub use wish::wish_to_end;

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use regent_model::config::{Backing, Config};
-use regent_model::ids::check_name;
+use regent_model::config::{Arbiter, Backing, Config};
+use regent_model::ids::{AreaId, ClusterName, check_name};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{LabError, Result};
@@ -131,6 +131,23 @@ pub struct DiskSpec {
     pub ext4: bool,
     /// The one node that finds it; every node does without this.
     pub only: Option<String>,
+    /// Whether it is for the arbiter between two nodes: both write to it at once, and rightly.
+    #[serde(default)]
+    pub arbiter: Option<ArbiterDisk>,
+}
+
+/// What is on a disk for the arbiter when the lab is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ArbiterDisk {
+    /// Nothing.
+    Blank,
+    /// The area that the configuration names.
+    Made {
+        /// Which.
+        area: AreaId,
+        /// Of which cluster.
+        cluster: ClusterName,
+    },
 }
 
 /// A whole lab.
@@ -191,7 +208,13 @@ impl LabSpec {
                 machine("wit", Role::Witness, 3),
                 machine(CLIENT, Role::Client, 200),
             ],
-            disks: vec![DiskSpec { device: DEFAULT_DEVICE.into(), mib: 256, ext4: true, only: None }],
+            disks: vec![DiskSpec {
+                device: DEFAULT_DEVICE.into(),
+                mib: 256,
+                ext4: true,
+                only: None,
+                arbiter: None,
+            }],
             ..Self::empty(name, executable, words)
         }
     }
@@ -233,9 +256,20 @@ impl LabSpec {
     pub fn share(&mut self, devices: &[PathBuf]) {
         for device in devices {
             if !self.disks.iter().any(|d| &d.device == device) {
-                self.disks.push(DiskSpec { device: device.clone(), mib: 256, ext4: true, only: None });
+                self.disks.push(DiskSpec {
+                    device: device.clone(),
+                    mib: 256,
+                    ext4: true,
+                    only: None,
+                    arbiter: None,
+                });
             }
         }
+    }
+
+    /// Adds a blank disk for an arbiter that the configuration does not speak of yet.
+    pub fn share_for_arbiter(&mut self, device: &Path) {
+        self.disks.push(arbiter_disk(device, ArbiterDisk::Blank));
     }
 
     fn empty(name: &str, executable: &Path, words: &[&str]) -> Self {
@@ -402,7 +436,7 @@ fn hex_as_written(number: u8) -> u128 {
     u128::from(hundreds) << 8 | u128::from(tens) << 4 | u128::from(ones)
 }
 
-/// The disks that the file systems of a configuration lie on: shared ones, and those of one node.
+/// The disks that the file systems of a configuration lie on, shared ones and those of one node; and the arbiter's.
 fn disks_of(config: &Config) -> Vec<DiskSpec> {
     let mut disks: Vec<DiskSpec> = Vec::new();
     for filesystem in config.groups.iter().flat_map(|g| &g.filesystems) {
@@ -415,11 +449,25 @@ fn disks_of(config: &Config) -> Vec<DiskSpec> {
         };
         for (device, only) in devices {
             if !disks.iter().any(|d| d.device == device && d.only == only) {
-                disks.push(DiskSpec { device, mib: 256, ext4: filesystem.fstype == "ext4", only });
+                disks.push(DiskSpec {
+                    device,
+                    mib: 256,
+                    ext4: filesystem.fstype == "ext4",
+                    only,
+                    arbiter: None,
+                });
             }
         }
     }
+    if let Some(Arbiter::Disk { disk, area }) = &config.arbiter {
+        disks.push(arbiter_disk(disk, ArbiterDisk::Made { area: *area, cluster: config.cluster.clone() }));
+    }
     disks
+}
+
+fn arbiter_disk(device: &Path, holds: ArbiterDisk) -> DiskSpec {
+    let mib = *DISK_MIB.start();
+    DiskSpec { device: device.to_owned(), mib, ext4: false, only: None, arbiter: Some(holds) }
 }
 
 /// The names of groups, and the host names that they bring, for their first addresses.

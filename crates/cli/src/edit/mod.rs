@@ -71,6 +71,28 @@ impl Editor {
         tables.get_mut(last).ok_or_else(|| not_tables(kind))
     }
 
+    /// The one `[kind]`, which is added at the end if there is none.
+    ///
+    /// # Errors
+    /// When `kind` is written as something else than a table; nothing is changed then.
+    pub fn single(&mut self, kind: &str) -> Result<&mut Table> {
+        let item = self.document.entry(kind).or_insert_with(|| {
+            let mut table = Table::new();
+            table.decor_mut().set_prefix("\n");
+            Item::Table(table)
+        });
+        item.as_table_mut().ok_or_else(|| {
+            Trouble::usage(format!("the configuration does not write `{kind}` as [{kind}]")).next(format!(
+                "write it as a table [{kind}]: regent config show > FILE, then regent apply FILE"
+            ))
+        })
+    }
+
+    /// Takes the one `[kind]` out. Whether there was one.
+    pub fn remove_single(&mut self, kind: &str) -> bool {
+        self.document.remove(kind).is_some()
+    }
+
     /// Takes a `[[kind]]` of that name out, with all that is inside it. Whether there was one.
     pub fn remove(&mut self, kind: &str, name: &str) -> bool {
         let Some(tables) = self.document.get_mut(kind).and_then(Item::as_array_of_tables_mut) else {

@@ -32,7 +32,10 @@ pub fn run(screen: &Screen, global: &Global, args: &LabArgs) -> Result<u8> {
     let name = name.as_deref();
     let lab = || reach::attach(name);
     match &args.verb {
-        LabCommand::Up { file, put, disk } => up::up(screen, name, file.as_deref(), &up::More { put, disk })?,
+        LabCommand::Up { file, put, disk, arbiter_disk } => {
+            let more = up::More { put, disk, arbiter_disk: arbiter_disk.as_deref() };
+            up::up(screen, name, file.as_deref(), &more)?;
+        }
         LabCommand::Down { all } => down(screen, name, *all)?,
         LabCommand::Run { machine, command } => {
             let code = lab()?.run(machine, command)?;

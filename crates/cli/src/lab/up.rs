@@ -27,6 +27,8 @@ pub(super) struct More<'a> {
     pub(super) put: &'a [(PathBuf, PathBuf)],
     /// Shared disks.
     pub(super) disk: &'a [PathBuf],
+    /// A blank one for an arbiter.
+    pub(super) arbiter_disk: Option<&'a Path>,
 }
 
 /// Builds a lab for a configuration, or for the default one, and starts its cluster.
@@ -41,6 +43,9 @@ pub(super) fn up(screen: &Screen, name: Option<&str>, file: Option<&Path>, more:
         None => Plan::of(name, default_config(name), "the default configuration")?,
     };
     plan.spec.share(more.disk);
+    if let Some(device) = more.arbiter_disk {
+        plan.spec.share_for_arbiter(device);
+    }
     for (from, to) in more.put {
         let seeds =
             seeds(from, to).map_err(|e| Trouble::usage(format!("cannot read {}: {e}", from.display())))?;

@@ -95,6 +95,7 @@ pub(crate) fn healthy() -> Status {
         nodes: vec![node("lx4", 4, false), node("lx5", 5, true), node("wit", 6, false)],
         groups: vec![group()],
         fencing: Vec::new(),
+        arbiter: None,
     }
 }
 

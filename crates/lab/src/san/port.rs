@@ -45,6 +45,8 @@ impl std::fmt::Display for DiskState {
 pub(crate) struct Disk {
     pub(crate) image: File,
     pub(crate) bytes: u64,
+    /// Whether it is noted who writes to it.
+    pub(crate) seen: bool,
 }
 
 /// One node's port.
@@ -163,7 +165,8 @@ impl Port {
     }
 
     fn note(&self, kind: Kind, began: u64, boot: u64, range: (usize, u64, u32)) {
-        if let Some(journal) = &self.journal {
+        let seen = self.disks.get(range.0).is_some_and(|disk| disk.seen);
+        if let Some(journal) = self.journal.as_ref().filter(|_| seen) {
             journal.request(kind, (began, now_ns()), &self.node, boot, range);
         }
     }

@@ -1,0 +1,270 @@
+//! `regent arbiter`: the disk that decides between two nodes, made, shown and taken away.
+
+use std::fmt::Write as _;
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use regent_api::{
+    Answer, ArbiterStatus, DiskLook, DiskShows, NodeWord, NodesAnswer, NodesAsk, Request, Status,
+};
+use regent_model::NodeName;
+use regent_model::config::{self, Arbiter};
+use serde_json::{Value, json};
+
+use crate::apply;
+use crate::args::ApplyArgs;
+use crate::args_arbiter::ArbiterCommand;
+use crate::client::{self, Asks};
+use crate::edit::{Editor, set};
+use crate::events::moment;
+use crate::nodes;
+use crate::paint::{Paint, Tone, printable, wrapped};
+use crate::screen::Screen;
+use crate::trouble::{Exit, Result, Trouble};
+
+const WIDTH: usize = 100;
+
+/// Does what the words say, and gives the exit code.
+///
+/// # Errors
+/// When the disk will not do, or what is asked for is refused.
+pub fn run(asks: &dyn Asks, screen: &Screen, verb: &ArbiterCommand) -> Result<u8> {
+    match verb {
+        ArbiterCommand::Init { disk, force, yes, wait } => init(asks, screen, disk, (*force, *yes), *wait)?,
+        ArbiterCommand::Status { disk: Some(disk) } => return on_disk(asks, screen, disk),
+        ArbiterCommand::Status { disk: None } => return status(asks, screen),
+        ArbiterCommand::Remove { yes, wait } => remove(asks, screen, *yes, *wait)?,
+    }
+    Ok(Exit::Done as u8)
+}
+
+fn init(
+    asks: &dyn Asks,
+    screen: &Screen,
+    disk: &Path,
+    (force, yes): (bool, bool),
+    wait: Duration,
+) -> Result<()> {
+    if !disk.is_absolute() {
+        return Err(Trouble::usage(format!("{} is no absolute path", disk.display()))
+            .next("regent arbiter init /dev/disk/by-id/..."));
+    }
+    let found = nodes::ask(asks, NodesAsk::Disk { disk: disk.to_owned() })?;
+    if !yes {
+        screen.say(&looks_text(&found, screen.paint))?;
+        confirm("arbiter init", &format!("An area of the arbiter is made of {}.", disk.display()))?;
+    }
+    let request = Request::MakeArea { disk: disk.to_owned(), force };
+    let (area, seen_by) = match client::accepted(asks.ask(&request)?)? {
+        Answer::Area { area, seen_by, .. } => (area, seen_by),
+        other => return Err(client::mismatch(&other)),
+    };
+    let names: Vec<&str> = seen_by.iter().map(NodeName::as_str).collect();
+    screen.say(&format!(
+        "the area {area} is made on {}, and found there by {}\n",
+        disk.display(),
+        names.join(" and ")
+    ))?;
+    let (text, _) = client::config(asks)?;
+    let mut editor = Editor::read(&text)?;
+    let table = editor.single("arbiter")?;
+    set(table, "disk", disk.display().to_string());
+    set(table, "area", area);
+    put_in_force(asks, screen, &editor.text(), wait)?;
+    screen.say("who decides, and whether it could: regent arbiter status\n")
+}
+
+fn remove(asks: &dyn Asks, screen: &Screen, yes: bool, wait: Duration) -> Result<()> {
+    let (text, _) = client::config(asks)?;
+    let mut editor = Editor::read(&text)?;
+    if !editor.remove_single("arbiter") {
+        return Err(
+            Trouble::refused("the configuration in force names no arbiter").next("regent arbiter status")
+        );
+    }
+    if !yes {
+        confirm(
+            "arbiter remove",
+            "Nobody decides between the two nodes any more: when one is lost, the other takes nothing over.",
+        )?;
+    }
+    put_in_force(asks, screen, &editor.text(), wait)
+}
+
+fn put_in_force(asks: &dyn Asks, screen: &Screen, text: &str, wait: Duration) -> Result<()> {
+    let args = ApplyArgs {
+        file: "the configuration in force".into(),
+        dry_run: false,
+        later: false,
+        no_undo: false,
+        wait,
+    };
+    apply::apply_text(asks, screen, text.to_owned(), &args)
+}
+
+/// Has a person say yes.
+fn confirm(command: &str, harm: &str) -> Result<()> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(Trouble::usage(format!("{command} asks a person, and standard input is no terminal"))
+            .next("add --yes"));
+    }
+    let mut out = std::io::stderr().lock();
+    let text = format!("{harm}\nType yes to confirm: ");
+    let _nobody_sees_the_question = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let mut answer = String::new();
+    let read = input.lock().read_line(&mut answer);
+    if read.is_ok() && answer.trim() == "yes" {
+        return Ok(());
+    }
+    Err(Trouble::refused("not confirmed; nothing was done"))
+}
+
+/// What is on any disk.
+fn on_disk(asks: &dyn Asks, screen: &Screen, disk: &Path) -> Result<u8> {
+    let found = nodes::ask(asks, NodesAsk::Disk { disk: disk.to_owned() })?;
+    screen.value(&json!({ "nodes": looks_json(&found), "silent": found.silent }))?;
+    screen.say(&looks_text(&found, screen.paint))?;
+    let good = found.told.values().all(|word| matches!(word, NodeWord::Disk(_)));
+    Ok(if good { Exit::Done } else { Exit::Refused } as u8)
+}
+
+fn status(asks: &dyn Asks, screen: &Screen) -> Result<u8> {
+    let (text, _) = client::config(asks)?;
+    let configured = config::parse_shown(&text, None).config.and_then(|config| config.arbiter);
+    let Some(configured) = configured else {
+        screen.value(&json!({ "arbiter": null }))?;
+        screen.say("nobody decides between two nodes here: the configuration has no [arbiter]\n")?;
+        screen.say("next: regent witness on a third machine, or: regent arbiter init DISK\n")?;
+        return Ok(Exit::Done as u8);
+    };
+    let seen = client::status(asks)?;
+    let found = nodes::ask(asks, NodesAsk::Arbiter)?;
+    let troubles = misfits(&configured, &seen, &found);
+    screen.value(&json!({
+        "arbiter": seen.arbiter,
+        "configured": configured_json(&configured),
+        "nodes": looks_json(&found),
+        "silent": found.silent,
+        "troubles": troubles,
+    }))?;
+    let mut out = block(&seen, screen.paint);
+    out.push_str(&looks_text(&found, screen.paint));
+    for trouble in &troubles {
+        let _ = writeln!(out, "{}", screen.paint.tone(Tone::Bad, &wrapped(trouble, WIDTH, "  ")));
+    }
+    screen.say(&out)?;
+    Ok(if troubles.is_empty() { Exit::Done } else { Exit::Refused } as u8)
+}
+
+fn configured_json(configured: &Arbiter) -> Value {
+    match configured {
+        Arbiter::Disk { disk, area } => json!({ "disk": disk, "area": area.to_string() }),
+        Arbiter::Fence => json!({ "fence": true }),
+    }
+}
+
+/// What each node sees that is not what the configuration says.
+fn misfits(configured: &Arbiter, seen: &Status, found: &NodesAnswer) -> Vec<String> {
+    let Arbiter::Disk { area, disk } = configured else { return Vec::new() };
+    let mut wrong = Vec::new();
+    for (node, word) in &found.told {
+        let NodeWord::Disk(look) = word else {
+            if let NodeWord::Unable(why) = word {
+                wrong.push(format!("{node} cannot read the disk: {why}"));
+            }
+            continue;
+        };
+        match &look.shows {
+            DiskShows::Area { area: there, cluster }
+                if *there == area.to_string() && cluster.as_str() == seen.cluster => {}
+            _ => wrong.push(format!(
+                "{node} does not find the area {area} at {}: it decides nothing there",
+                disk.display()
+            )),
+        }
+        wrong.extend(look.slots.iter().filter(|slot| slot.says.is_none()).map(|slot| {
+            format!("{node} finds what node number {} wrote damaged: the area decides nothing until it is made anew: regent arbiter init {} --force",
+                slot.node, disk.display())
+        }));
+    }
+    wrong
+}
+
+fn looks_json(found: &NodesAnswer) -> Value {
+    let look = |word: &NodeWord| match word {
+        NodeWord::Disk(look) => json!(look),
+        NodeWord::Unable(why) => json!({ "unable": why }),
+        _ => Value::Null,
+    };
+    Value::Object(found.told.iter().map(|(node, word)| (node.to_string(), look(word))).collect())
+}
+
+fn looks_text(found: &NodesAnswer, paint: Paint) -> String {
+    let mut out = String::new();
+    for (node, word) in &found.told {
+        let text = match word {
+            NodeWord::Disk(look) => look_text(look),
+            NodeWord::Unable(why) => why.clone(),
+            _ => "it answered something else; is it of another version?".to_owned(),
+        };
+        let text = wrapped(&printable(&text), WIDTH, "  ");
+        let _ = writeln!(out, "{}: {text}", paint.tone(Tone::Strong, node.as_str()));
+    }
+    for line in nodes::silence(found) {
+        let _ = writeln!(out, "{}", printable(&line));
+    }
+    out
+}
+
+fn look_text(look: &DiskLook) -> String {
+    let shows = match &look.shows {
+        DiskShows::Blank => "blank".to_owned(),
+        DiskShows::Area { area, cluster } => format!("the area {area} of the cluster {cluster}"),
+        DiskShows::Other(what) => what.clone(),
+    };
+    let mut text = format!("{}, {} MiB: {shows}", look.disk.display(), look.bytes >> 20);
+    if let Some(user) = &look.in_use {
+        let _ = write!(text, "; in use: {user}");
+    }
+    for slot in &look.slots {
+        let _ = match &slot.says {
+            None => write!(text, "; node number {}: damaged", slot.node),
+            Some(says) => {
+                let _ = write!(text, "; node number {}: generation {}", slot.node, says.generation);
+                match (says.decided, says.named) {
+                    (Some(winner), _) => write!(text, " is number {winner}'s"),
+                    (None, Some(named)) => write!(text, ", it named number {named} and is not through"),
+                    (None, None) => write!(text, ", it has begun to ask"),
+                }
+            }
+        };
+    }
+    text
+}
+
+/// What `status` says of the arbiter; nothing where there is none.
+#[must_use]
+pub fn block(status: &Status, paint: Paint) -> String {
+    let Some(ArbiterStatus { what, generation, alone, ready, why, advice }) = &status.arbiter else {
+        return String::new();
+    };
+    let says = match (alone, ready) {
+        (Some((node, since)), _) => {
+            let since = moment(*since, &TimeZone::system());
+            paint.tone(Tone::Warning, &format!("{node} votes alone since {since}, named by it"))
+        }
+        (None, true) => paint.tone(Tone::Good, "decides when one of the two is lost"),
+        (None, false) => paint.tone(Tone::Warning, "would not decide now"),
+    };
+    let mut out = format!("arbiter {}: {says} (generation {generation})\n", printable(what));
+    if let Some(why) = why {
+        let _ = writeln!(out, "  {}", wrapped(&printable(why), WIDTH, "  "));
+    }
+    if let Some(advice) = advice {
+        let _ = writeln!(out, "  next: {}", printable(advice));
+    }
+    out
+}
