@@ -34,6 +34,8 @@ pub fn init(screen: &Screen, args: &InitArgs) -> Result<()> {
     welcome(screen, &membership)?;
     screen.say(
         "  next: on this machine: regent token\n        on another one:  regent join TOKEN\n        \
+         a third vote:    regent witness TOKEN on any third machine (regent token --witness); where there is none, a\n        \
+         \x20                small partition of a disk that both share: regent arbiter init DISK\n        \
          then:            regent apply FILE\n",
     )
 }

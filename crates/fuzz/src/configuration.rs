@@ -56,6 +56,7 @@ pub(crate) fn starters() -> Vec<Vec<u8>> {
     let texts = [
         world::WARD7,
         include_str!("../../../examples/every-key.toml"),
+        include_str!("../../../examples/two-nodes-disk.toml"),
         include_str!("../../../examples/postgresql.toml"),
         include_str!("../../../examples/cache/active-active.toml"),
         include_str!("../../../examples/cache/hot-standby.toml"),

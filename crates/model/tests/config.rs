@@ -4,6 +4,9 @@
 #[path = "config/two_nodes.rs"]
 mod two_nodes;
 
+#[path = "config/arbiter.rs"]
+mod arbiter;
+
 #[path = "config/events.rs"]
 mod events;
 #[path = "config/instances.rs"]

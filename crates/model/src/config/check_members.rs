@@ -272,10 +272,12 @@ fn survives(draft: &Draft, findings: &mut Findings) {
                 &place,
                 "two nodes without a third vote: the second node stays a learner and cannot outvote anybody",
             )
-            .help(
+            .help(format!(
                 "when the first node is lost, nothing is taken over until it returns. Add a [[witness]] on \
-                 any third machine (it needs no disk and no service): `regent witness` there",
-            ),
+                 any third machine (it needs no disk and no service): `regent witness` there. Where there is no third \
+                 machine, {} can decide: regent arbiter init /dev/disk/by-id/...",
+                common_disk(draft)
+            )),
         ),
         _ => {}
     }
@@ -289,4 +291,14 @@ fn survives(draft: &Draft, findings: &mut Findings) {
                 ),
         );
     }
+}
+
+/// What of a disk both nodes could let decide.
+fn common_disk(draft: &Draft) -> String {
+    let shared =
+        draft.groups.iter().find_map(|group| Some(group.shared_device()?.value.display().to_string()));
+    shared.map_or_else(
+        || "a partition of 16 MiB of a disk that both share".to_owned(),
+        |device| format!("16 MiB of the disk that {device} is on"),
+    )
 }

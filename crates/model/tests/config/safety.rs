@@ -165,7 +165,7 @@ fn the_examples_are_good() {
             seen.push(path.file_name().unwrap().to_string_lossy().into_owned());
         }
     }
-    for name in ["ward7.toml", "postgresql.toml", "every-key.toml"] {
+    for name in ["ward7.toml", "postgresql.toml", "every-key.toml", "two-nodes-disk.toml"] {
         assert!(seen.iter().any(|s| s == name), "{name} is not among {seen:?}");
     }
 }
