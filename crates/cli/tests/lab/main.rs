@@ -12,6 +12,7 @@
 mod access;
 mod adapters;
 mod applications;
+mod arbiter;
 mod bad_input;
 mod bad_state;
 mod cluster;
