@@ -245,6 +245,17 @@ fn look_text(look: &DiskLook) -> String {
     text
 }
 
+/// What is not as it should be with the arbiter, in a few words.
+#[must_use]
+pub fn verdict(status: &Status) -> Option<String> {
+    let arbiter = status.arbiter.as_ref()?;
+    match &arbiter.alone {
+        Some((node, _)) => Some(format!("{node} votes alone")),
+        None if arbiter.ready => None,
+        None => Some("nobody would decide between the two now".to_owned()),
+    }
+}
+
 /// What `status` says of the arbiter; nothing where there is none.
 #[must_use]
 pub fn block(status: &Status, paint: Paint) -> String {
@@ -267,4 +278,79 @@ pub fn block(status: &Status, paint: Paint) -> String {
         let _ = writeln!(out, "  next: {}", printable(advice));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use regent_model::ids::ClusterName;
+
+    use super::*;
+    use crate::tests::samples;
+
+    fn two(arbiter: ArbiterStatus) -> Status {
+        let mut status = samples::healthy();
+        status.nodes.pop();
+        status.arbiter = Some(arbiter);
+        status
+    }
+
+    fn ready() -> ArbiterStatus {
+        let what = "disk /dev/mapper/arbiter".to_owned();
+        ArbiterStatus { what, generation: 3, alone: None, ready: true, why: None, advice: None }
+    }
+
+    #[test]
+    fn status_says_who_votes_alone_since_when_and_why_nobody_goes_on() {
+        let text = |arbiter| crate::status::render(&two(arbiter), Paint(false));
+        let well = text(ready());
+        assert!(well.contains("as lx5 sees it: all is well"), "{well}");
+        let line = "arbiter disk /dev/mapper/arbiter: decides when one of the two is lost (generation 3)\n";
+        assert!(well.contains(line), "{well}");
+        let alone = Some((NodeName::new("lx5").unwrap(), 1_000_000_000_000));
+        let one = text(ArbiterStatus { alone, ready: false, ..ready() });
+        assert!(one.contains("as lx5 sees it: lx5 votes alone"), "{one}");
+        assert!(one.contains("lx5 votes alone since 2001-09-0"), "{one}");
+        let none = text(ArbiterStatus {
+            ready: false,
+            why: Some("the disk does not answer".into()),
+            advice: Some("see to the disk".into()),
+            ..ready()
+        });
+        assert!(none.contains("nobody would decide between the two now"), "{none}");
+        assert!(none.contains("  the disk does not answer\n  next: see to the disk\n"), "{none}");
+    }
+
+    #[test]
+    fn a_node_that_finds_another_area_or_damage_or_no_disk_is_named() {
+        let area = "5bd1e995c6a4a7935f3759df9e3779b9";
+        let configured = Arbiter::Disk { disk: "/dev/sdz".into(), area: area.parse().unwrap() };
+        let look = |area: &str, says| {
+            let cluster = ClusterName::new("ward7").unwrap();
+            NodeWord::Disk(Box::new(DiskLook {
+                disk: "/dev/sdz".into(),
+                bytes: 16 << 20,
+                shows: DiskShows::Area { area: area.into(), cluster },
+                in_use: None,
+                mark: None,
+                slots: vec![regent_api::SlotLook { node: 1, says }],
+            }))
+        };
+        let says = regent_api::SlotSays { generation: 2, round: 1, named: Some(1), decided: Some(1) };
+        let told = |word| {
+            let told = [(NodeName::new("lx4").unwrap(), word)].into();
+            NodesAnswer { told, ..NodesAnswer::default() }
+        };
+        let status = two(ready());
+        let well = told(look(area, Some(says.clone())));
+        assert_eq!(misfits(&configured, &status, &well), [""; 0]);
+        let text = looks_text(&well, Paint(false)).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("node number 1: generation 2 is number 1's"), "{text}");
+        let wrong = |word, words: &str| {
+            let found = misfits(&configured, &status, &told(word)).join("; ");
+            assert!(found.contains("lx4") && found.contains(words), "{found}");
+        };
+        wrong(look("0", Some(says)), "does not find the area");
+        wrong(look(area, None), "damaged");
+        wrong(NodeWord::Unable("there is no /dev/sdz".into()), "there is no /dev/sdz");
+    }
 }

@@ -125,6 +125,7 @@ fn verdict(status: &Status, paint: Paint) -> String {
     if !status.groups.is_empty() && nodes.all(|n| n.state == "standby") {
         parts.push("every node is on standby".to_owned());
     }
+    parts.extend(arbiter::verdict(status));
     let held = status.groups.iter().filter(|g| g.held.is_some());
     parts.extend(held.map(|g| format!("{} held", g.name)));
     let troubled: Vec<&str> =

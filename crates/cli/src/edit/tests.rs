@@ -88,3 +88,15 @@ fn what_is_not_written_as_tables_is_refused() {
     assert!(editor.add("instance", "b").unwrap_err().next[0].contains("[[instance]]"));
     assert_eq!(editor.text(), "instance = [{ name = \"a\" }]\n");
 }
+
+#[test]
+fn a_table_of_which_there_is_one_comes_at_the_end_is_changed_in_its_place_and_goes_again() {
+    let with = edited(|e| set(e.single("arbiter").unwrap(), "disk", "/dev/a"));
+    assert_eq!(with, format!("{TEXT}\n[arbiter]\ndisk = \"/dev/a\"\n"));
+    let mut editor = Editor::read(&with).unwrap();
+    set(editor.single("arbiter").unwrap(), "disk", "/dev/b");
+    assert_eq!(editor.text(), with.replace("/dev/a", "/dev/b"));
+    assert!(editor.remove_single("arbiter") && !editor.remove_single("arbiter"));
+    assert_eq!(editor.text(), TEXT);
+    assert!(editor.single("fence").is_err());
+}
