@@ -55,6 +55,13 @@ impl Engine {
             Err(answer) => return answer,
         };
         let mut view = self.view();
+        if let Some(named) = self.would_be_named(&view.voters, &lost).filter(|_| !silent) {
+            remarks.push(format!(
+                "{} asks the arbiter and goes on alone: not if its disk is lost at the same time",
+                self.state.name_of(named)
+            ));
+            view.voters = BTreeSet::from([named]);
+        }
         if silent || self.without_majority(&view, &lost) {
             return Answer::Foresight(Box::new(
                 self.nothing_goes_on(&state, supposed, remarks, silent, &lost),
@@ -119,6 +126,14 @@ impl Engine {
         Ok(!networks.is_empty() && left.is_empty())
     }
 
+    /// Who of two voters the arbiter would name once the others are lost, if it would decide now; without `lost`, one of
+    /// the two.
+    fn would_be_named(&self, voters: &BTreeSet<NodeId>, lost: &BTreeSet<NodeId>) -> Option<NodeId> {
+        let ready = self.arbiter_status().is_some_and(|arbiter| arbiter.ready);
+        let left = voters.iter().copied().find(|voter| !lost.contains(voter))?;
+        (ready && voters.len() == 2).then_some(left)
+    }
+
     fn without_majority(&self, view: &View, lost: &BTreeSet<NodeId>) -> bool {
         let left = view.voters.iter().filter(|v| !lost.contains(v)).count();
         left <= view.voters.len() / 2
@@ -163,6 +178,12 @@ impl Engine {
         );
         let lease = regent_model::config::duration_text(state.config.timers.lease);
         remarks.push(format!("every owner lets go of its groups within its lease, {lease}"));
+        if silent && self.would_be_named(&voters, &BTreeSet::new()).is_some() {
+            remarks.push(
+                "the arbiter names one of the two, which goes on alone: which one is not known before"
+                    .to_owned(),
+            );
+        }
         let groups = state.config.groups.iter().map(|config| GroupForesight {
             name: config.name.clone(),
             from: self.owner_name(state, config),

@@ -16,13 +16,14 @@ use rustix::mount::{MountPropagationFlags, UnmountFlags, mount_bind, mount_chang
 use crate::area;
 use crate::cgroup;
 use crate::clock::now_ns;
+use crate::disks::ArbiterDisk;
 use crate::error::{Doing, LabError, Result};
 use crate::fence::{PowerAnswer, PowerRequest};
 use crate::folder::{CONTROL, Folder, POWER, Record};
 use crate::machine::{At, Job, Machine, Shared};
 use crate::protocol::{Answer, LabStatus, Power, Request};
 use crate::san::{Disk, DiskState, Journal, Port, serve_port};
-use crate::spec::{ArbiterDisk, LabSpec, MachineSpec, Role};
+use crate::spec::{LabSpec, MachineSpec, Role};
 use crate::switch::Switch;
 use crate::sys;
 

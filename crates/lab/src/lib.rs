@@ -16,6 +16,7 @@
 mod area;
 mod cgroup;
 mod clock;
+mod disks;
 mod dispatch;
 mod error;
 pub mod fabric;
@@ -38,6 +39,7 @@ mod sys;
 mod wish;
 
 pub use clock::{boot_clock_ahead_ns, now_ns};
+pub use disks::{ArbiterDisk, DISK_MIB, DiskSpec};
 pub use dispatch::dispatch;
 pub use error::{LabError, Result};
 pub use fence::{AGENT as FENCE_AGENT, SOCKET as POWER_SOCKET, fence_agent, reset_self};
@@ -48,8 +50,7 @@ pub use protocol::{Answer, LabStatus, MachineStatus, NetworkStatus, Power, Reque
 pub use run::{Running, exit_code, spawn_in};
 pub use san::{DiskState, Overlap, SanEvent, SanLog, SanRequest, Writers, two_writers};
 pub use spec::{
-    ArbiterDisk, CLIENT, Cidr, DEFAULT_DEVICE, DISK_MIB, DiskSpec, LAB_NAME_BYTES_MAX, LabSpec, MachineSpec,
-    Role, SeedFile, check_lab_name,
+    CLIENT, Cidr, DEFAULT_DEVICE, LAB_NAME_BYTES_MAX, LabSpec, MachineSpec, Role, SeedFile, check_lab_name,
 };
 pub use switch::Direction;
 pub use wish::wish_to_end;

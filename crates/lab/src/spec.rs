@@ -6,17 +6,16 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use regent_model::config::{Arbiter, Backing, Config};
-use regent_model::ids::{AreaId, ClusterName, check_name};
+use regent_model::config::Config;
+use regent_model::ids::check_name;
 use serde::{Deserialize, Serialize};
 
+use crate::disks::{self, ArbiterDisk, DISK_MIB, DiskSpec};
 use crate::error::{LabError, Result};
 use crate::interface::{EXTRA_MAX, ExtraInterface, give_adapters};
 
 /// The longest name of a lab, in bytes.
 pub const LAB_NAME_BYTES_MAX: usize = 32;
-/// The sizes of a shared disk that the lab makes, in MiB.
-pub const DISK_MIB: std::ops::RangeInclusive<u32> = 16..=4096;
 /// The device the shared disk has in the nodes, unless the configuration names another.
 pub const DEFAULT_DEVICE: &str = "/dev/san0";
 /// The name of the machine clients run on.
@@ -120,36 +119,6 @@ impl SeedFile {
     }
 }
 
-/// A disk that the nodes can reach over the lab's SAN.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DiskSpec {
-    /// The block device in the nodes.
-    pub device: PathBuf,
-    /// Its size in MiB.
-    pub mib: u32,
-    /// Whether it is formatted with ext4 when the lab is made.
-    pub ext4: bool,
-    /// The one node that finds it; every node does without this.
-    pub only: Option<String>,
-    /// Whether it is for the arbiter between two nodes: both write to it at once, and rightly.
-    #[serde(default)]
-    pub arbiter: Option<ArbiterDisk>,
-}
-
-/// What is on a disk for the arbiter when the lab is made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum ArbiterDisk {
-    /// Nothing.
-    Blank,
-    /// The area that the configuration names.
-    Made {
-        /// Which.
-        area: AreaId,
-        /// Of which cluster.
-        cluster: ClusterName,
-    },
-}
-
 /// A whole lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LabSpec {
@@ -247,7 +216,7 @@ impl LabSpec {
             give_adapters(machine, node, config)?;
         }
         machines.push(client_for(&machines, &service)?);
-        let disks = disks_of(config);
+        let disks = disks::of(config);
         let names = names_of(config, &machines);
         Ok(Self { machines, disks, names, ..Self::empty(name, executable, words) })
     }
@@ -269,7 +238,7 @@ impl LabSpec {
 
     /// Adds a blank disk for an arbiter that the configuration does not speak of yet.
     pub fn share_for_arbiter(&mut self, device: &Path) {
-        self.disks.push(arbiter_disk(device, ArbiterDisk::Blank));
+        self.disks.push(DiskSpec::of_arbiter(device, ArbiterDisk::Blank));
     }
 
     fn empty(name: &str, executable: &Path, words: &[&str]) -> Self {
@@ -434,40 +403,6 @@ impl Cidr {
 fn hex_as_written(number: u8) -> u128 {
     let (hundreds, tens, ones) = (number / 100, number / 10 % 10, number % 10);
     u128::from(hundreds) << 8 | u128::from(tens) << 4 | u128::from(ones)
-}
-
-/// The disks that the file systems of a configuration lie on, shared ones and those of one node; and the arbiter's.
-fn disks_of(config: &Config) -> Vec<DiskSpec> {
-    let mut disks: Vec<DiskSpec> = Vec::new();
-    for filesystem in config.groups.iter().flat_map(|g| &g.filesystems) {
-        let devices: Vec<(PathBuf, Option<String>)> = match &filesystem.backing {
-            Backing::Shared => vec![(filesystem.device.clone(), None)],
-            Backing::Local(devices) => {
-                devices.iter().map(|(n, d)| (d.clone(), Some(n.to_string()))).collect()
-            }
-            Backing::Bind => Vec::new(),
-        };
-        for (device, only) in devices {
-            if !disks.iter().any(|d| d.device == device && d.only == only) {
-                disks.push(DiskSpec {
-                    device,
-                    mib: 256,
-                    ext4: filesystem.fstype == "ext4",
-                    only,
-                    arbiter: None,
-                });
-            }
-        }
-    }
-    if let Some(Arbiter::Disk { disk, area }) = &config.arbiter {
-        disks.push(arbiter_disk(disk, ArbiterDisk::Made { area: *area, cluster: config.cluster.clone() }));
-    }
-    disks
-}
-
-fn arbiter_disk(device: &Path, holds: ArbiterDisk) -> DiskSpec {
-    let mib = *DISK_MIB.start();
-    DiskSpec { device: device.to_owned(), mib, ext4: false, only: None, arbiter: Some(holds) }
 }
 
 /// The names of groups, and the host names that they bring, for their first addresses.

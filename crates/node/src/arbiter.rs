@@ -30,14 +30,22 @@ impl ArbiterLine {
         Ok(Self { hands, inbox, place: None })
     }
 
+    /// Does what the engine wants.
+    pub(crate) fn carry_out(&mut self, place: Option<Option<ArbiterPlace>>, runs: Vec<ArbiterRun>) {
+        if let Some(place) = place {
+            self.place(place);
+        }
+        runs.into_iter().for_each(|run| self.run(run));
+    }
+
     /// The area is here from now on, or there is none.
-    pub(crate) fn place(&mut self, place: Option<ArbiterPlace>) {
+    fn place(&mut self, place: Option<ArbiterPlace>) {
         self.place = place.map(|ArbiterPlace { disk, area, cluster }| Place { disk, area, cluster });
         self.hands.place(self.place.clone());
     }
 
     /// Has this done. It is answered in any case.
-    pub(crate) fn run(&self, run: ArbiterRun) {
+    fn run(&self, run: ArbiterRun) {
         let ArbiterRun { number, area, act } = run;
         match (self.place.as_ref().filter(|place| place.area == area), act) {
             (Some(place), ArbiterAct::Write(record)) => {

@@ -158,10 +158,7 @@ impl Heart {
         if !effects.persist.is_empty() {
             let _failed_and_the_daemon_ends = self.storage.send(effects.persist);
         }
-        if let Some(place) = effects.arbiter_place {
-            self.arbiter.place(place);
-        }
-        effects.arbiter.into_iter().for_each(|run| self.arbiter.run(run));
+        self.arbiter.carry_out(effects.arbiter_place, effects.arbiter);
         self.follow_format();
         self.follow_tickets();
         let moved = effects.peers.is_some();

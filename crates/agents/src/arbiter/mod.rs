@@ -147,13 +147,13 @@ fn write(hanging: &Hanging, limits: Limits, place: Place, record: Record) -> boo
     let seen = given_up.clone();
     let done = hanging.within(limits.within, move || place.write(&record, &seen));
     given_up.store(true, Ordering::SeqCst);
-    log(done.as_ref().map(|done| done.as_ref().map(|()| ())));
+    log(done.as_ref().map(|done| done.as_ref().map(drop)));
     matches!(done, Some(Ok(())))
 }
 
 fn read(hanging: &Hanging, limits: Limits, place: Place, own: NodeId, other: NodeId) -> Option<Input> {
     let done = hanging.within(limits.within, move || place.read(own, other));
-    log(done.as_ref().map(|done| done.as_ref().map(|_| ())));
+    log(done.as_ref().map(|done| done.as_ref().map(drop)));
     let (own, other) = done?.ok()?;
     Some(Input::Slots { own, other })
 }
