@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use regent_model::NodeName;
-use regent_model::ids::{AreaId, ClusterName};
+use regent_model::ids::ClusterName;
 use serde::{Deserialize, Serialize};
 
 /// What one node sees of a disk.
@@ -18,7 +18,7 @@ pub struct DiskLook {
     /// Who uses it, if it is a device and somebody does.
     pub in_use: Option<String>,
     /// What a node wrote there for the others to find.
-    pub mark: Option<AreaId>,
+    pub mark: Option<String>,
     /// What the nodes that ever wrote there say, if it holds an area.
     pub slots: Vec<SlotLook>,
 }

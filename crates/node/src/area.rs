@@ -39,6 +39,7 @@ fn look(disk: &Path) -> Result<DiskLook, String> {
         Shows::Other(what) => DiskShows::Other(what),
     };
     let mark = if bytes < AREA { None } else { arbiter::marked(disk)? };
+    let mark = mark.map(|mark| mark.to_string());
     let says = |record: Record| SlotSays {
         generation: record.generation.0,
         round: record.promised.round,
@@ -180,7 +181,8 @@ fn same_disk(nodes: &Nodes<'_>, disk: &Path) -> Result<(), Not> {
     arbiter::in_time(move || arbiter::unmark(&path, &back)).or_else(|why| {
         not(format!("what was written to try the disk is still there: {why}"), "see to the disk")
     })?;
-    let other = looked?.into_iter().find(|(_, look)| look.mark != Some(made.mark));
+    let mark = Some(made.mark.to_string());
+    let other = looked?.into_iter().find(|(_, look)| look.mark != mark);
     match other {
         None => Ok(()),
         Some((node, _)) => not(
