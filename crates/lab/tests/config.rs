@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use regent_lab::{LabSpec, Role};
+use regent_lab::{ArbiterDisk, LabSpec, Role};
 
 fn lab_for(text: &str) -> LabSpec {
     let parsed = regent_model::config::parse(text);
@@ -76,4 +76,19 @@ fn what_cannot_be_built_is_said_before_anything_is_made() {
     assert!(two(&|s| s.disks[0].device = "/tmp/x".into()).contains("below /dev"));
     assert!(two(&|s| s.machines[1].name = "lx4".into()).contains("two machines are named lx4"));
     assert!(two(&|s| s.persistent.push("etc".into())).contains("must begin with /"));
+}
+
+#[test]
+fn the_disk_of_an_arbiter_comes_with_the_area_that_the_configuration_names_and_is_no_file_systems() {
+    let text = include_str!("../../../examples/two-nodes-disk.toml");
+    let config = regent_model::config::parse(text).config.unwrap();
+    let mut spec = LabSpec::from_config("arb", &config, Path::new("/usr/bin/regent"), &["lab"]).unwrap();
+    let [disk] = spec.disks.as_slice() else { panic!("{:?}", spec.disks) };
+    assert_eq!(disk.device.to_str(), Some("/dev/disk/by-id/wwn-0x5000c500a1b2c3d4-part1"));
+    let Some(ArbiterDisk::Made { area, cluster }) = &disk.arbiter else { panic!("{disk:?}") };
+    assert_eq!(area.to_string(), "5bd1e995c6a4a7935f3759df9e3779b9");
+    assert_eq!((cluster.as_str(), disk.ext4), ("ha1", false));
+    spec.share_for_arbiter(Path::new("/dev/san9"));
+    assert_eq!(spec.disks[1].arbiter, Some(ArbiterDisk::Blank));
+    spec.check().unwrap();
 }
