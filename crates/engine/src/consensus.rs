@@ -289,11 +289,11 @@ impl Consensus {
     /// Whether `node` has (nearly) the whole log, as this leader knows.
     pub(crate) fn is_caught_up(&self, node: NodeId) -> bool {
         let last = self.raft.raft.raft_log.last_index();
-        self.raft
-            .raft
-            .prs()
-            .get(node.0)
-            .is_some_and(|p| p.state == ProgressState::Replicate && p.recent_active && p.matched + 2 >= last)
+        self.raft.raft.prs().get(node.0).is_some_and(|p| {
+            // Who took over the whole state, and nothing came after it, is probed until something does.
+            let has_all = p.matched == last || (p.state == ProgressState::Replicate && p.matched + 2 >= last);
+            p.recent_active && has_all
+        })
     }
 
     /// The voters in force.
