@@ -74,6 +74,7 @@ impl Engine {
             lease_valid: self.guard.lease_valid,
             confirmed: self.guard.confirmed,
             voters_durable: self.snapshot_durable_at,
+            contest: self.open_contest().map_or(0, |generation| generation.0),
             resources: self.sequencers.iter().map(|(name, s)| (name.clone(), s.words())).collect(),
             journal_last: self.chronicle.own_last(),
             version: self.me.version.clone(),

@@ -252,6 +252,9 @@ pub struct Facts {
     pub confirmed: u64,
     /// Up to which entry it would remember who votes if it crashed.
     pub voters_durable: u64,
+    /// The generation for which it has begun a contest that is not over; 0 if there is none. The other one ends it, too:
+    /// whoever was named may be lost before it knows.
+    pub contest: u64,
     /// The resources of the groups it owns.
     pub resources: BTreeMap<GroupName, Vec<(ResourceName, ResourceWord)>>,
     /// The number of its newest journal entry.

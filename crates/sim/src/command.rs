@@ -7,10 +7,10 @@ use std::time::Instant;
 
 use crate::hunts::hunt;
 use crate::scenario::Scenario;
-use crate::{Condition, Marks, Options, Plot, Report, Variant, run};
+use crate::{ArbiterCondition, Condition, Marks, Options, Plot, Report, Variant, run};
 
 const USAGE: &str =
-    "regent-sim [--seeds N] [--from K] [--variant NAME] [--plot NAME] [--mutant CONDITION] [--marks]
+    "regent-sim [--seeds N] [--from K] [--variant NAME] [--plot NAME] [--mutant CONDITION] [--arbiter-mutant CONDITION] [--marks]
 regent-sim --seed K [--variant NAME] [--plot NAME] [--mutant CONDITION] [--hunt] [--verbose]
 regent-sim --mutants [--seeds N]
 regent-sim --scenario FILE";
@@ -66,10 +66,18 @@ fn read(args: Vec<String>) -> Result<Wanted, String> {
                 let names = Condition::ALL;
                 wanted.options.mutant = Some(known.ok_or_else(|| format!("{name} is none of {names:?}"))?);
             }
+            "--arbiter-mutant" => {
+                let name = value()?;
+                let known = ArbiterCondition::ALL.into_iter().find(|m| format!("{m:?}") == name);
+                let names = ArbiterCondition::ALL;
+                wanted.options.arbiter_mutant =
+                    Some(known.ok_or_else(|| format!("{name} is none of {names:?}"))?);
+            }
             _ => return Err(USAGE.to_owned()),
         }
     }
-    if (wanted.options.mutant.is_some() || wanted.mutants) && !cfg!(feature = "mutants") {
+    let switches = wanted.options.mutant.is_some() || wanted.options.arbiter_mutant.is_some();
+    if (switches || wanted.mutants) && !cfg!(feature = "mutants") {
         return Err("this build has nothing to switch off: build with --features mutants".into());
     }
     Ok(wanted)

@@ -88,6 +88,10 @@ impl Sim {
         let local = machine.clock.at(now);
         let (mut engine, effects) = Engine::new(me, restored, session_seed, local, 0);
         engine.keep_entries(self.entries_kept);
+        #[cfg(feature = "mutants")]
+        if let Some(condition) = self.arbiter_mutant {
+            engine.switch_off_arbiter(regent_arbiter::mutants::Mutants::without(condition));
+        }
         machine.daemon = Some(Daemon {
             engine,
             life,
@@ -245,6 +249,9 @@ impl Sim {
         }
         for run in effects.tickle {
             self.begin_tickle(node, run);
+        }
+        for run in effects.arbiter {
+            self.begin_arbiter(node, run);
         }
         for run in effects.fence {
             self.begin_fence(node, run);

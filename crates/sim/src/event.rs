@@ -15,6 +15,7 @@ use regent_model::holding::{Act, Held};
 use regent_model::{Incarnation, Moment, NodeId, NodeName};
 use std::net::IpAddr;
 
+use crate::area::AreaStep;
 use crate::body::AppKey;
 use crate::faults::Fault;
 use crate::time::Ns;
@@ -112,6 +113,11 @@ pub(crate) enum Event {
     /// The supervisor brings a daemon up again.
     DaemonStarts(NodeId, Life),
 
+    /// The disk that decides carries something out.
+    Area(AreaStep),
+    /// And has answered.
+    AreaAnswers { node: NodeId, daemon: Life, number: u64, input: regent_arbiter::Input },
+
     /// Messages that a broken channel held back go on their way.
     ChannelResumes(NodeId, NodeId),
     /// A machine gets power.
@@ -159,6 +165,7 @@ impl Event {
             | Self::Noticed { node, daemon, .. }
             | Self::Fence { node, daemon, .. }
             | Self::Ask { node, daemon, .. }
+            | Self::AreaAnswers { node, daemon, .. }
             | Self::Leaves { node, daemon, .. } => Whose::Daemon(*node, *daemon),
             Self::Peer { to, daemon, .. } => Whose::Daemon(*to, *daemon),
             Self::ActHappens { node, boot, .. }

@@ -15,6 +15,7 @@
 //! waits for a word in a journal (`traps`). Which rare branches that reaches is counted (`marks`): 2000 seeds must
 //! reach all.
 
+mod area;
 mod body;
 mod changes;
 mod clients;
@@ -34,6 +35,7 @@ mod members;
 mod nemesis;
 mod net;
 mod operator;
+mod pairs;
 mod peace;
 mod power;
 mod put_back;
@@ -51,6 +53,7 @@ mod watch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use judge::Violation;
+pub use regent_arbiter::mutants::Condition as ArbiterCondition;
 pub use marks::Marks;
 pub use nemesis::Plot;
 pub use regent_lease::mutants::Condition;
@@ -69,6 +72,8 @@ pub struct Options {
     pub variant: Option<Variant>,
     /// The condition that is switched off, to see whether that is noticed. Needs the feature `mutants`.
     pub mutant: Option<Condition>,
+    /// The condition of the arbiter that is switched off; likewise.
+    pub arbiter_mutant: Option<ArbiterCondition>,
     /// The only story of faults to be told, again and again; any fault if absent.
     pub plot: Option<Plot>,
     /// Whether only two owners are looked for: the run ends with the faults.
@@ -106,6 +111,8 @@ impl Report {
     pub fn replay(&self, options: &Options) -> String {
         let variant = options.variant.map_or(String::new(), |v| format!(" --variant {v}"));
         let mutant = options.mutant.map_or(String::new(), |m| format!(" --mutant {m:?}"));
+        let mutant =
+            mutant + &options.arbiter_mutant.map_or(String::new(), |m| format!(" --arbiter-mutant {m:?}"));
         let plot = options.plot.map_or(String::new(), |p| format!(" --plot {p:?}"));
         let hunts = if options.hunts { " --hunt" } else { "" };
         format!("cargo xtask sim --seed {}{variant}{plot}{mutant}{hunts} --verbose", self.seed)
@@ -120,6 +127,7 @@ pub fn run(seed: u64, options: &Options) -> Report {
     let variant = options.variant.unwrap_or_else(|| *rng.pick(&Variant::ANY));
     let mut sim = Sim::new(seed, variant, false, Trace::new(options.verbose, false));
     sim.mutant = options.mutant;
+    sim.arbiter_mutant = options.arbiter_mutant;
     sim.only = options.plot;
     sim.judge.hunts = options.hunts;
     switch_off(options.mutant);
@@ -161,7 +169,9 @@ fn play(sim: &mut Sim, rng: &mut Rng) {
         return;
     }
     sim.queue.put(faults, Event::Peace);
-    sim.run_until(faults + 2 * sim.peace_max());
+    // Two nodes are parted once more when everything runs, and must run again.
+    let peaces = if sim.variant_is_pair() { 8 } else { 2 };
+    sim.run_until(faults + peaces * sim.peace_max());
 }
 
 #[cfg(feature = "mutants")]

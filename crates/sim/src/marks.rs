@@ -5,7 +5,12 @@ use std::collections::BTreeMap;
 use regent_model::journal::Entry;
 
 /// Words of journal entries, and the marks that they stand for.
-const TOLD: [(&str, &str, &str); 52] = [
+const TOLD: [(&str, &str, &str); 57] = [
+    ("generation", "goes on alone", "a generation began"),
+    ("arbiter", "names this node", "the arbiter named the node that asked"),
+    ("arbiter", "names lx", "the arbiter named the other node"),
+    ("arbiter", "cannot be read", "the arbiter's disk could not be read"),
+    ("arbiter", "did not confirm", "the arbiter's disk did not confirm a write"),
     ("assigned", "proof: lease ended", "takeover by lease-ended"),
     ("assigned", "proof: fenced", "takeover by fenced"),
     ("assigned", "proof: rebooted", "takeover by rebooted"),
@@ -69,7 +74,7 @@ const REFUSALS: [(&str, &str); 4] = [
 ];
 
 /// Marks that the simulator sets itself.
-const SEEN: [&str; 37] = [
+const SEEN: [&str; 40] = [
     "a channel delivered what it had held back through a partition",
     "a configuration was put in force",
     "a fence device confirmed before the lease had ended",
@@ -96,6 +101,8 @@ const SEEN: [&str; 37] = [
     "a torn tail was recovered",
     "a trap struck",
     "a withdrawal reached its voter late",
+    "a write to the arbiter's area came late",
+    "a write to the arbiter's area was torn",
     "a write survived that was never acknowledged",
     "a write was lost that was never acknowledged",
     "an act came too late and was not begun",
@@ -107,6 +114,7 @@ const SEEN: [&str; 37] = [
     "what a forced stop left running was adopted",
     "what was acquired before a change of the file ran on",
     "nodes were parted",
+    "of two nodes exactly one went on",
 ];
 
 /// How often each mark was reached.

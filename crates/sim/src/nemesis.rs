@@ -8,6 +8,7 @@ use crate::event::Event;
 use crate::faults::Fault;
 use crate::guardian::nanoseconds;
 use crate::net::{NETWORKS, Way};
+use crate::pairs::Lonely;
 use crate::sim::Sim;
 use crate::time::{MS, Ns};
 
@@ -119,6 +120,9 @@ pub(crate) struct Cast {
 impl Sim {
     /// Begins one of the stories; says how long it lasts.
     pub(crate) fn plot(&mut self) -> Ns {
+        if self.lonely != Lonely::Over {
+            return self.pair_plot();
+        }
         let Some(cast) = self.cast() else { return 0 };
         // Newcomers can join only once.
         let may_grow = self.machines.len() == 3 && self.strangers().len() == 2 && self.rng.chance(400);

@@ -15,6 +15,7 @@ use crate::guardian::nanoseconds;
 use crate::machine::Machine;
 use crate::net::Manners;
 use crate::operator::ANSWER_MAX;
+use crate::pairs::Lonely;
 use crate::sim::{PEACE_MAX, Sim, Weather};
 use crate::time::{MS, Ns, S};
 
@@ -41,10 +42,13 @@ impl Sim {
         let alone = |g: &std::sync::Arc<GroupConfig>| {
             g.relations.parent.is_none() && g.clients().next().is_none() && g.release == ReleaseEnd::Down
         };
-        self.keeps_held = self.rng.chance(500) && self.config.groups.iter().all(alone);
+        // Nor would it be had by whoever is left of two.
+        let may = self.config.groups.iter().all(alone) && !self.variant_is_pair();
+        self.keeps_held = self.rng.chance(500) && may;
         self.net.heal();
         self.net.manners = Manners::calm();
         self.weather = Weather::calm();
+        (self.area.fails, self.area.slow) = (0, 1);
         for node in self.nodes() {
             if let Some(machine) = self.machines.get_mut(&node) {
                 machine.san = true;
@@ -63,6 +67,9 @@ impl Sim {
     /// The operator does what an operator would do to have everything run.
     pub(crate) fn restore(&mut self) {
         self.after(4 * S, Event::Restore);
+        if matches!(self.lonely, Lonely::Left(_) | Lonely::Parted) {
+            return;
+        }
         let nodes = self.nodes();
         let asks = nodes.iter().copied().find(|node| self.machines[node].daemon.is_some());
         for node in nodes {
@@ -146,12 +153,17 @@ impl Sim {
         if self.over {
             return;
         }
-        let problem = self.problem();
+        let alone = matches!(self.lonely, Lonely::Left(_) | Lonely::Parted);
+        let problem = if alone { self.lonely_problem() } else { self.problem() };
         match (&problem, self.settled_since) {
-            (None, Some(since)) if self.now - since >= STAYS && self.asked.is_empty() => {
-                self.over = true;
-                return;
-            }
+            (None, Some(since)) if self.now - since >= STAYS && self.asked.is_empty() => match self.lonely {
+                Lonely::NotYet => self.begin_lonely(),
+                Lonely::Left(_) | Lonely::Parted => self.end_lonely(),
+                Lonely::Over => {
+                    self.over = true;
+                    return;
+                }
+            },
             (None, Some(_)) => {}
             (None, None) => self.settled_since = Some(self.now),
             (Some(_), _) => self.settled_since = None,
@@ -178,6 +190,9 @@ impl Sim {
         for machine in self.machines.values() {
             let name = &machine.name;
             let Some(daemon) = &machine.daemon else { return Some(format!("{name} has no daemon")) };
+            if daemon.engine.open_contest().is_some() {
+                return Some(format!("{name} has not brought its contest to an end"));
+            }
             let valid = machine.guard.as_ref().is_some_and(|g| g.core.right() == Right::Valid);
             if !valid {
                 return Some(format!("{name} has no lease"));
@@ -193,6 +208,9 @@ impl Sim {
         let leaders = leaders.count();
         if leaders != 1 {
             return Some(format!("{leaders} nodes lead"));
+        }
+        if self.config.arbiter.is_some() && !truth.settled {
+            return Some("the two are not settled".to_owned());
         }
         let group = self.config.groups.iter().find_map(|group| self.group_problem(truth, group));
         group.or_else(|| self.machines.values().find_map(|machine| self.left_over(machine)))

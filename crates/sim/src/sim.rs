@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regent_arbiter::mutants::Condition as ArbiterCondition;
 use regent_engine::io::RequestId;
 use regent_lease::holder::Right;
 use regent_lease::mutants::Condition;
@@ -11,6 +12,7 @@ use regent_model::ids::NodeId;
 use regent_model::state::{Member, State};
 use regent_model::{GroupName, NodeName};
 
+use crate::area::Area;
 use crate::event::{Event, Queue, Whose};
 use crate::faults::Mix;
 use crate::guardian::nanoseconds;
@@ -20,6 +22,7 @@ use crate::marks::Marks;
 use crate::nemesis::Plot;
 use crate::net::{Manners, Net};
 use crate::operator::Asked;
+use crate::pairs::Lonely;
 use crate::rng::Rng;
 use crate::time::{Clock, MS, Ns, S, US};
 use crate::trace::Trace;
@@ -88,6 +91,8 @@ pub(crate) struct Sim {
     pub(crate) machines: BTreeMap<NodeId, Machine>,
     pub(crate) net: Net,
     pub(crate) weather: Weather,
+    /// The disk that decides between two nodes.
+    pub(crate) area: Area,
     /// What goes wrong in this run.
     pub(crate) mix: Mix,
     pub(crate) config: Config,
@@ -102,6 +107,7 @@ pub(crate) struct Sim {
     /// How many entries logs keep before a snapshot: few, so that whoever was away takes one.
     pub(crate) entries_kept: u64,
     pub(crate) mutant: Option<Condition>,
+    pub(crate) arbiter_mutant: Option<ArbiterCondition>,
     pub(crate) only: Option<Plot>,
     /// When the last leader was elected.
     pub(crate) led_since: Ns,
@@ -118,6 +124,8 @@ pub(crate) struct Sim {
     pub(crate) peace: bool,
     pub(crate) peace_began: Ns,
     pub(crate) settled_since: Option<Ns>,
+    /// What is left of two nodes in the end.
+    pub(crate) lonely: Lonely,
     /// How often the first configuration was applied again since.
     pub(crate) tries: u32,
     /// What an operator holds stays held to the end.
@@ -172,6 +180,7 @@ impl Sim {
             queue: Queue::default(),
             machines,
             net: Net::new(manners),
+            area: Area::of(&config),
             weather,
             known: vec![config.clone()],
             config,
@@ -181,6 +190,7 @@ impl Sim {
             next_request: 0,
             entries_kept,
             mutant: None,
+            arbiter_mutant: None,
             only: None,
             led_since: 0,
             traps: Vec::new(),
@@ -191,6 +201,7 @@ impl Sim {
             peace: false,
             peace_began: 0,
             settled_since: None,
+            lonely: if variant.is_pair() { Lonely::NotYet } else { Lonely::Over },
             tries: 0,
             keeps_held: false,
             over: false,
@@ -279,6 +290,10 @@ impl Sim {
                 self.input(node, regent_engine::Input::Request { id, request });
             }
             Event::Reboots(node, _) => self.reboots(node),
+            Event::Area(step) => self.area_acts(step),
+            Event::AreaAnswers { node, number, input, .. } => {
+                self.input(node, regent_engine::Input::Arbiter { number, input });
+            }
             Event::Leaves { node, guard_too, .. } => self.leaves(node, guard_too),
             other => self.happen_to_machine(other),
         }

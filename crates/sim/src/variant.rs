@@ -33,11 +33,15 @@ pub enum Variant {
     /// Hot standby with a shared file system, on machines with two feeds: each has a device, and a third one cuts the
     /// machine when they fail.
     Levels,
+    /// Two nodes and a disk that decides between them; one group of an address and an application.
+    Pair,
+    /// The same with two groups, one of them on shared storage with a fence device.
+    PairFenced,
 }
 
 impl Variant {
     /// Those of which a seed chooses one.
-    pub const ANY: [Self; 12] = [
+    pub const ANY: [Self; 14] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -50,10 +54,12 @@ impl Variant {
         Self::Related,
         Self::Events,
         Self::Levels,
+        Self::Pair,
+        Self::PairFenced,
     ];
 
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -67,11 +73,18 @@ impl Variant {
         Self::Related,
         Self::Events,
         Self::Levels,
+        Self::Pair,
+        Self::PairFenced,
     ];
 
     /// How many of its nodes and witnesses, in the order of the file, found the cluster. The others join it.
     pub(crate) fn founders(self) -> usize {
-        3
+        if self.is_pair() { 2 } else { 3 }
+    }
+
+    /// Whether it is two nodes and an arbiter.
+    pub(crate) fn is_pair(self) -> bool {
+        matches!(self, Self::Pair | Self::PairFenced)
     }
 
     /// Its name on the command line and in scenarios.
@@ -91,6 +104,8 @@ impl Variant {
             Self::Related => "related",
             Self::Events => "events",
             Self::Levels => "levels",
+            Self::Pair => "pair",
+            Self::PairFenced => "pair-fenced",
         }
     }
 
@@ -108,14 +123,21 @@ impl Variant {
             Self::AddressSlow => "20s",
             _ => "normal",
         };
-        let three = matches!(self, Self::ThreeNodes);
-        let mut text = head(takeover, three);
+        let third = match self {
+            Self::ThreeNodes => Some(("node", "lx6")),
+            Self::Pair | Self::PairFenced => None,
+            _ => Some(("witness", "wit")),
+        };
+        let mut text = head(takeover, third);
+        if self.is_pair() {
+            text += ARBITER;
+        }
         if self == Self::Growing {
             text += &witness("wi2", 7);
             text += &witness("wi3", 8);
         }
         match self {
-            Self::AddressFast | Self::AddressNormal | Self::AddressSlow | Self::Growing => {
+            Self::AddressFast | Self::AddressNormal | Self::AddressSlow | Self::Growing | Self::Pair => {
                 text += &group("web", &["lx4", "lx5"], "cascading", "", 100);
             }
             Self::Fenced | Self::Levels => {
@@ -129,7 +151,7 @@ impl Variant {
                 text += &group("db", &["lx4", "lx5"], "cascading", needs, 100);
                 text += &storage("sda");
             }
-            Self::Mutual => {
+            Self::Mutual | Self::PairFenced => {
                 text += FENCE;
                 text += &group("east", &["lx4", "lx5"], "cascading", "", 100);
                 let needs = "needs = [\"fenced\"]";
@@ -189,6 +211,12 @@ agent   = "/usr/sbin/fence_power"
 nodes   = ["lx4", "lx5"]
 action  = "reboot"
 timeout = "2s"
+"#;
+
+const ARBITER: &str = r#"
+[arbiter]
+disk = "/dev/disk/by-id/area"
+area = "00112233445566778899aabbccddeeff"
 "#;
 
 const FEEDS: &str = r#"
@@ -273,10 +301,9 @@ const GROUP_EVENT: &str = r#"
   post = "/opt/web-is-here"
 "#;
 
-fn head(takeover: &str, three: bool) -> String {
-    let third = if three { ("node", "lx6") } else { ("witness", "wit") };
+fn head(takeover: &str, third: Option<(&str, &str)>) -> String {
     let mut text = format!("[cluster]\nname = \"ward7\"\ntakeover = \"{takeover}\"\n");
-    for (at, (table, name)) in [("node", "lx4"), ("node", "lx5"), third].into_iter().enumerate() {
+    for (at, (table, name)) in [("node", "lx4"), ("node", "lx5")].into_iter().chain(third).enumerate() {
         let n = at + 4;
         text +=
             &format!("\n[[{table}]]\nname = \"{name}\"\naddresses = [\"10.77.0.{n}\", \"10.78.0.{n}\"]\n");

@@ -37,7 +37,7 @@ pub(crate) const FLOORS: [Floor; 17] = [
         linux: true,
         ..floor("node", &["model", "lease", "arbiter", "engine", "wire", "store", "agents", "guard", "api"])
     },
-    floor("sim", &["model", "planner", "lease", "engine", "store", "api"]),
+    floor("sim", &["model", "planner", "lease", "arbiter", "engine", "store", "api"]),
     Floor { linux: true, ..floor("lab", &["model", "arbiter"]) },
     Floor { linux: true, prints: true, ..floor("bench", &["model", "api", "agents", "lab"]) },
     Floor { prints: true, ..floor("torture", &["model", "api", "lab"]) },

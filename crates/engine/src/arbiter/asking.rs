@@ -111,7 +111,7 @@ impl Engine {
             return;
         }
         self.asking.underway = None;
-        if let Some((other, generation)) = self.asks_now(area) {
+        if let Some((other, generation)) = self.asks_now() {
             self.ask(area, other, generation);
         }
     }

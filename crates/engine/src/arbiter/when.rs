@@ -8,7 +8,6 @@ use std::time::Duration;
 use regent_arbiter::standing::Arbiter as Kind;
 use regent_arbiter::{Generation, Standing};
 use regent_model::NodeId;
-use regent_model::ids::AreaId;
 use regent_model::state::generations::changes_arbiter;
 use regent_model::state::{NodeMode, Proposal, Tenure};
 
@@ -44,15 +43,23 @@ impl Engine {
         self.state.groups.values().filter(|g| owns(&g.tenure)).count()
     }
 
+    /// The generation for which this node has begun a contest, in this life or before, that is not over.
+    #[must_use]
+    pub fn open_contest(&self) -> Option<Generation> {
+        let contest = self.asking.memo.of(self.area()?).contest;
+        (contest > self.consensus.noted().generation).then_some(contest)
+    }
+
     /// Whom to contest which generation with, if that is to be done now.
-    pub(super) fn asks_now(&mut self, area: AreaId) -> Option<(NodeId, Generation)> {
+    pub(super) fn asks_now(&mut self) -> Option<(NodeId, Generation)> {
         let other = self.other_voter()?;
         if self.heard.contains_key(&other) {
             self.asking.silent_since = None;
         } else {
             self.asking.silent_since.get_or_insert(self.now);
         }
-        let open = self.asking.memo.of(area).contest > self.consensus.noted().generation;
+        let theirs = self.facts.get(&other).map_or(0, |f| f.contest);
+        let open = self.open_contest().is_some() || theirs > self.consensus.noted().generation.0;
         if self.is_noting() || !(open || self.misses(other)) {
             return None;
         }
