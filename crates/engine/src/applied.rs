@@ -14,6 +14,12 @@ use crate::engine::Engine;
 use crate::format;
 
 impl Engine {
+    /// Keeps so many applied entries in the log before a snapshot replaces them: the fewer, the more often a node
+    /// that was away must take the whole state.
+    pub fn keep_entries(&mut self, count: u64) {
+        self.consensus.entries_kept = count.max(1);
+    }
+
     pub(crate) fn apply(&mut self, committed: Committed) {
         if self.unreadable.is_some() {
             return;

@@ -297,25 +297,6 @@ impl Engine {
         [sequencers, self.asking.next_wake()].into_iter().flatten().fold(fixed, Moment::min)
     }
 
-    /// Keeps so many applied entries in the log before a snapshot replaces them: the fewer, the more often a node
-    /// that was away must take the whole state.
-    pub fn keep_entries(&mut self, count: u64) {
-        self.consensus.entries_kept = count.max(1);
-    }
-
-    /// Switches a condition of the arbiter off, to see whether that is noticed.
-    #[cfg(feature = "mutants")]
-    pub fn switch_off_arbiter(&mut self, mutants: regent_arbiter::mutants::Mutants) {
-        self.asking.mutants = mutants;
-        self.consensus.mutants = mutants;
-    }
-
-    /// Who votes, as far as this node knows: the one that an arbiter named, as soon as that is noted.
-    #[must_use]
-    pub fn counted_voters(&self) -> BTreeSet<NodeId> {
-        self.counted()
-    }
-
     /// The state that this node has applied.
     #[must_use]
     pub fn state(&self) -> &State {

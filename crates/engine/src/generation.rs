@@ -9,6 +9,19 @@ use crate::consensus::{Noted, alone};
 use crate::engine::{Engine, OnDurable};
 
 impl Engine {
+    /// Switches a condition of the arbiter off, to see whether that is noticed.
+    #[cfg(feature = "mutants")]
+    pub fn switch_off_arbiter(&mut self, mutants: regent_arbiter::mutants::Mutants) {
+        self.asking.mutants = mutants;
+        self.consensus.mutants = mutants;
+    }
+
+    /// Who votes, as far as this node knows: the one that an arbiter named, as soon as that is noted.
+    #[must_use]
+    pub fn counted_voters(&self) -> std::collections::BTreeSet<NodeId> {
+        self.counted()
+    }
+
     /// The last generation whose beginning this node has applied.
     pub(crate) fn entered(&self) -> Generation {
         Generation(self.state.generation)

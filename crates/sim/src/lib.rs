@@ -53,9 +53,9 @@ mod watch;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 pub use judge::Violation;
-pub use regent_arbiter::mutants::Condition as ArbiterCondition;
 pub use marks::Marks;
 pub use nemesis::Plot;
+pub use regent_arbiter::mutants::Condition as ArbiterCondition;
 pub use regent_lease::mutants::Condition;
 pub use variant::Variant;
 

@@ -137,8 +137,10 @@ impl Sim {
             return Some("the one that is left does not go on".to_owned());
         }
         let elsewhere = truth.groups.iter().find(|(_, g)| {
-            g.held.is_none() && !matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == *one && o.phase == Phase::Online)
+            g.held.is_none()
+                && !matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == *one && o.phase == Phase::Online)
         });
-        elsewhere.map(|(name, group)| format!("{name} does not run on {}: {:?}", self.name(*one), group.tenure))
+        elsewhere
+            .map(|(name, group)| format!("{name} does not run on {}: {:?}", self.name(*one), group.tenure))
     }
 }
