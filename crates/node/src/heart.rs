@@ -225,7 +225,11 @@ impl Heart {
             let _only_the_file_misses_it = self.journal.send(effects.journal);
         }
         let forgotten = effects.forgotten.map(End::Forgotten);
-        let why = forgotten.or(effects.unreadable.map(End::Unreadable)).or(effects.leave.map(End::Leave));
+        self.end(forgotten.or(effects.unreadable.map(End::Unreadable)).or(effects.leave.map(End::Leave)));
+    }
+
+    /// Ends the daemon, if the engine wants that.
+    fn end(&self, why: Option<End>) {
         if let Some(end) = why {
             let _ends_already = self.end.send(end);
         }

@@ -92,22 +92,7 @@ impl Sim {
         if let Some(condition) = self.arbiter_mutant {
             engine.switch_off_arbiter(regent_arbiter::mutants::Mutants::without(condition));
         }
-        machine.daemon = Some(Daemon {
-            engine,
-            life,
-            store,
-            queue: VecDeque::new(),
-            writing: Vec::new(),
-            frozen: None,
-            wake: None,
-            wakes: 0,
-            jobs: BTreeMap::new(),
-            instances: BTreeMap::new(),
-            acts: BTreeMap::new(),
-            next_act: life << 32,
-            incarnation: None,
-            ipc: [now, now],
-        });
+        machine.daemon = Some(begun(engine, life, store, now));
         self.carry_out(node, effects);
         self.arm_daemon(node);
     }
@@ -403,4 +388,24 @@ fn open(
         return Store::open(disk, identity());
     }
     Ok((Store::create(disk, identity())?, Recovered::default()))
+}
+
+/// A daemon that has done nothing yet.
+fn begun(engine: Engine, life: u64, store: Store<VirtualDisk>, now: Ns) -> Daemon {
+    Daemon {
+        engine,
+        life,
+        store,
+        queue: VecDeque::new(),
+        writing: Vec::new(),
+        frozen: None,
+        wake: None,
+        wakes: 0,
+        jobs: BTreeMap::new(),
+        instances: BTreeMap::new(),
+        acts: BTreeMap::new(),
+        next_act: life << 32,
+        incarnation: None,
+        ipc: [now, now],
+    }
 }

@@ -115,9 +115,8 @@ impl Variant {
         Self::ALL.into_iter().find(|v| v.name() == name)
     }
 
-    /// Its configuration, as a user would write it.
-    #[must_use]
-    pub fn config(self) -> String {
+    /// The head of its configuration: who is there.
+    fn members(self) -> String {
         let takeover = match self {
             Self::AddressFast => "fast",
             Self::AddressSlow => "20s",
@@ -136,6 +135,13 @@ impl Variant {
             text += &witness("wi2", 7);
             text += &witness("wi3", 8);
         }
+        text
+    }
+
+    /// Its configuration, as a user would write it.
+    #[must_use]
+    pub fn config(self) -> String {
+        let mut text = self.members();
         match self {
             Self::AddressFast | Self::AddressNormal | Self::AddressSlow | Self::Growing | Self::Pair => {
                 text += &group("web", &["lx4", "lx5"], "cascading", "", 100);
