@@ -174,12 +174,14 @@ impl Engine {
         if off(Condition::L8Barrier) {
             return true;
         }
+        // A leader that came back has the change before in its snapshot: its state knows where that stands.
+        let changed = self.members_changed_at.max(self.state.voters_at);
         self.state.groups.values().all(|g| match &g.tenure {
             Tenure::Vacant(_) => true,
             Tenure::Owned(o) if self.state.is_ended(o.owner) => true,
-            Tenure::Owned(o) if o.owner.node == self.me.id => self.guard.confirmed >= self.members_changed_at,
+            Tenure::Owned(o) if o.owner.node == self.me.id => self.guard.confirmed >= changed,
             Tenure::Owned(o) => {
-                self.facts.get(&o.owner.node).is_some_and(|f| f.confirmed >= self.members_changed_at)
+                self.facts.get(&o.owner.node).is_some_and(|f| f.confirmed >= changed)
             }
         })
     }
