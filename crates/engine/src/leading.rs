@@ -180,9 +180,7 @@ impl Engine {
             Tenure::Vacant(_) => true,
             Tenure::Owned(o) if self.state.is_ended(o.owner) => true,
             Tenure::Owned(o) if o.owner.node == self.me.id => self.guard.confirmed >= changed,
-            Tenure::Owned(o) => {
-                self.facts.get(&o.owner.node).is_some_and(|f| f.confirmed >= changed)
-            }
+            Tenure::Owned(o) => self.facts.get(&o.owner.node).is_some_and(|f| f.confirmed >= changed),
         })
     }
 
