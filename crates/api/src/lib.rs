@@ -1,5 +1,6 @@
 //! What the command line asks and the node answers: JSON, one object per line, over the node's local socket.
 
+mod fencing;
 pub mod foresight;
 mod instances;
 mod nodes;
@@ -16,6 +17,7 @@ use regent_model::state::{Showing, StopMode, Ticket, TicketId};
 use regent_model::{GroupName, NodeName};
 use serde::{Deserialize, Serialize};
 
+pub use fencing::{HandAct, HandEnd};
 pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
@@ -24,6 +26,7 @@ pub use tokens::TokenStatus;
 pub use roles::Role;
 pub use status::{
     AdapterStatus, GroupStatus, HoldStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
+    WordStatus,
 };
 
 /// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
@@ -163,6 +166,21 @@ pub enum Request {
         who: String,
         /// Why.
         why: String,
+        /// For how many minutes the word is good where nobody takes over on it; half an hour if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        minutes: Option<u32>,
+    },
+    /// A person does something with a node's fence devices: for the record, before and after.
+    FenceByHand {
+        /// Whose devices.
+        node: String,
+        /// What is done.
+        act: HandAct,
+        /// Who does it.
+        who: String,
+        /// How it ended; absent before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<HandEnd>,
     },
     /// Make a token with which one machine can join.
     Token {

@@ -77,7 +77,7 @@ impl Role {
             ],
             Self::Operator => &[
                 "group enable, disable, move, restore, restart, hold, resume; application suspend, resume",
-                "node start, standby, stop; event resume; instance start, stop, force",
+                "node start, standby, stop; event resume; instance start, stop, force; fence off, on, test",
                 "prepare, env, evidence, token list",
             ],
             Self::Admin => &[
@@ -126,6 +126,7 @@ impl Request {
                 NodesAsk::Prepare { .. } | NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. },
             )
             | Self::Node { .. }
+            | Self::FenceByHand { .. }
             | Self::ResumeEvents { .. }
             | Self::Tokens => Role::Operator,
             _ => Role::Admin,
@@ -185,6 +186,14 @@ impl Request {
                 format!("event resume --node {}", node.as_deref().unwrap_or("(this node)"))
             }
             Self::ConfirmDead { node, why, .. } => format!("node confirm-dead {node} --why {why:?}"),
+            Self::FenceByHand { node, act, ended, .. } => {
+                let how = match ended {
+                    None => "begins",
+                    Some(end) if end.done => "has ended",
+                    Some(_) => "has failed",
+                };
+                format!("fence {} {node}: {how}", act.word())
+            }
             Self::Nodes(NodesAsk::Prepare { group, dry_run: false }) => {
                 format!("prepare {}", group.as_deref().unwrap_or(""))
             }

@@ -134,6 +134,9 @@ pub struct GroupStatus {
     /// An operator holds it: nothing is done with it by itself.
     #[serde(default)]
     pub held: Option<HoldStatus>,
+    /// It is free on a person's word alone, which is good for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<WordStatus>,
     /// Every node of its list with the verdict on it.
     pub nodes: Vec<(NodeName, String)>,
     /// Its resources, in the order of acquiring, as the owner last told.
@@ -154,6 +157,17 @@ pub struct HoldStatus {
     pub why: String,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
+}
+
+/// The word of a person that the last owner of a group is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WordStatus {
+    /// Whose.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// Until when it is good, in milliseconds since 1970.
+    pub until_ms: u64,
 }
 
 /// A cluster event that runs or waits on a node.

@@ -128,8 +128,8 @@ fn node(cli: &Cli, screen: &Screen, verb: &NodeCommand) -> Result<u8> {
             };
             orders::stop_node(&client()?, screen, node.as_deref(), mode, wait)?;
         }
-        NodeCommand::ConfirmDead { node, why, yes } => {
-            orders::confirm_dead(&client()?, screen, node, why, *yes)?;
+        NodeCommand::ConfirmDead { node, why, for_minutes, yes } => {
+            orders::confirm_dead(&client()?, screen, node, (why, *for_minutes), *yes)?;
         }
     }
     Ok(Exit::Done as u8)

@@ -172,6 +172,7 @@ impl Engine {
                 why: hold.why.clone(),
                 since_ms: hold.since_ms,
             }),
+            word: crate::words::status(group),
             pending: self.state.waits_for_next_acquisition(name),
             nodes: placement
                 .candidates

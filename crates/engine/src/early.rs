@@ -77,6 +77,7 @@ fn is_order(request: &Request) -> bool {
         | Request::EventQueue
         | Request::Join { .. }
         | Request::Nodes(_)
+        | Request::FenceByHand { .. }
         | Request::Token { .. }
         | Request::Invite { .. }
         | Request::Tokens

@@ -31,6 +31,7 @@ pub mod engine;
 mod environment;
 mod events;
 mod facts;
+mod fence_record;
 mod fencing;
 pub mod format;
 pub mod io;
@@ -52,6 +53,7 @@ mod timeline;
 mod vote;
 mod watchdog;
 mod watching;
+mod words;
 
 pub use engine::Engine;
 pub use io::{Effects, Identity, Input, PeerMessage, Restored};

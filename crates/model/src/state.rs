@@ -17,6 +17,7 @@ mod reboot;
 mod relations;
 mod tickets;
 mod wishes;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub use instances::{Instance, Seen, Sighting, Version, VersionBy};
 pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
 pub use config_lock::ConfigLock;
 pub use hold::Hold;
+pub use word::{WORD_MINUTES, WORD_MINUTES_MAX, Word};
+
 pub use tickets::{Fate, MachineKey, OPEN_MAX as TICKETS_OPEN_MAX, Showing, Ticket, TicketId, Verifier};
 
 /// How many answered proposals are remembered, so that a retried one is applied once.
@@ -144,6 +147,8 @@ pub struct Group {
     /// Its home node has joined the cluster in this life, and it is to go there: policies that fail back at that moment
     /// alone ([`crate::config::Failback::Join`]).
     pub joined_home: Option<IncarnationOf>,
+    /// Nobody has it, on the strength of a person's word alone, which is good for a while.
+    pub word: Option<Box<Word>>,
 }
 
 /// Who has a group.
@@ -242,6 +247,8 @@ pub enum Change {
     PhaseChanged(GroupName, Ownership),
     /// A group has no owner any more, and this is why the last one cannot act.
     Vacated(GroupName, Proof),
+    /// A person's word on which a group was free is good no more: it is the last owner's again.
+    WordExpired(GroupName, Ownership),
     /// The wish for a group changed (enabled, disabled, moved, cleared of failures).
     Wished(GroupName),
     /// A group failed on a node.
@@ -402,6 +409,7 @@ impl Group {
             }
         }
         self.failed_on.remove(&old);
+        self.outlives(old);
     }
 
     /// A group of which nothing is known but the last epoch of one of this name.
@@ -421,6 +429,7 @@ impl Group {
             in_force: None,
             held: None,
             joined_home: None,
+            word: None,
         }
     }
 }

@@ -214,9 +214,7 @@ impl Heart {
                 None => self.inbox.push(Input::Fenced { id: fence.id, result: Err(no_hands()) }),
             }
         }
-        for (id, answer) in effects.answer {
-            self.desk.answer(id, answer);
-        }
+        effects.answer.into_iter().for_each(|(id, answer)| self.desk.answer(id, answer));
         if !effects.journal.is_empty() {
             let _only_the_file_misses_it = self.journal.send(effects.journal);
         }

@@ -73,6 +73,7 @@ fn group() -> GroupStatus {
         warnings: Vec::new(),
         pending: None,
         held: None,
+        word: None,
         nodes: vec![(node_name("lx4"), "owns it".into()), (node_name("lx5"), "could have it".into())],
         resources: resources("running"),
         guarantee_class: "fenced".into(),

@@ -64,7 +64,11 @@ impl State {
             Command::ResumeEvents(node) => vec![Change::EventsResumed(*node)],
             Command::Watch { group, application, on } => self.watch(group, application, *on),
             Command::LockConfig { lock, over } => self.lock_config(lock.as_ref(), over.as_deref()),
-            Command::ConfirmDead { about, who, why } => self.confirm_dead(*about, who, why),
+            Command::ConfirmDead { about, who, why, given_ms, minutes } => {
+                let proof = Proof::OperatorsWord { who: who.clone(), why: why.clone() };
+                self.confirm_dead(*about, &proof, (*given_ms, *minutes))
+            }
+            Command::ExpireWord { group, epoch } => self.expire_word(group, *epoch),
             Command::InstanceSeen { instance, epoch, seen } => self.instance_seen(instance, *epoch, seen),
             Command::InstanceVersion { instance, version, who, at_ms } => {
                 self.instance_version(instance, version, who, *at_ms)
@@ -196,6 +200,7 @@ impl State {
             self.forgive_where_it_ran(&name);
             changes.extend(self.vacate(&name, proof.clone()));
         }
+        changes.extend(self.better_than_a_word(about, proof));
         // A device goes on as long as something waits for its word.
         if self.owned_up_to(about).next().is_none() {
             self.fence_requests.remove(&about);
@@ -216,6 +221,7 @@ impl State {
         let known = self.config.group(name).is_some();
         let Some(group) = self.groups.get_mut(name) else { return Vec::new() };
         group.tenure = Tenure::Vacant(proof.clone());
+        group.word = None;
         group.in_force = None;
         if !known {
             self.forget_group(name);
@@ -299,6 +305,7 @@ impl State {
         };
         group.tenure = Tenure::Owned(ownership.clone());
         group.last_owner = Some(to.node);
+        group.word = None;
         group.parked_on = None;
         group.restarts = None;
         group.started = true;

@@ -276,6 +276,17 @@ pub enum Command {
         who: String,
         /// Why.
         why: String,
+        /// When, in milliseconds since 1970 by the clock of the node that was asked.
+        given_ms: u64,
+        /// For how many minutes it is good, where nobody takes over on the strength of it.
+        minutes: u32,
+    },
+    /// A person's word, on which this group is free since that epoch, is good no more.
+    ExpireWord {
+        /// The group.
+        group: GroupName,
+        /// The ownership that the word has ended.
+        epoch: Epoch,
     },
     /// The owner of an instance's group has looked at the instance.
     InstanceSeen {
