@@ -3,6 +3,7 @@
 mod fencing;
 pub mod foresight;
 mod instances;
+mod keys;
 mod nodes;
 pub mod portal;
 pub mod roles;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use fencing::{HandAct, HandEnd};
 pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus};
+pub use keys::{KeyChangeStatus, KeyStatus, KeyVerb};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
 pub use tokens::TokenStatus;
 
@@ -204,6 +206,8 @@ pub enum Request {
         /// What the members are to know of it.
         ticket: Ticket,
     },
+    /// About the cluster's key.
+    Key(KeyVerb),
     /// Who I am to this daemon. Anybody may ask this.
     Access,
     /// A machine joins (the daemon of a member asks this for it; nobody else may).
@@ -338,6 +342,13 @@ pub enum Answer {
         who: String,
         /// What he may; nothing if absent.
         role: Option<Role>,
+    },
+    /// To [`KeyVerb::Status`].
+    Key(Box<KeyStatus>),
+    /// To [`KeyVerb::Rotate`], from the engine to its daemon: a key of this number is to be made.
+    MakeKey {
+        /// Its number.
+        number: u32,
     },
     /// To [`Request::Tokens`], oldest first.
     Tokens(Vec<TokenStatus>),

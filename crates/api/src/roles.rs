@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ApplicationVerb, GroupVerb, InstanceVerb, NodeVerb, NodesAsk, Request};
+use crate::{ApplicationVerb, GroupVerb, InstanceVerb, KeyVerb, NodeVerb, NodesAsk, Request};
 
 /// What somebody may ask of a daemon. Each may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,7 +72,7 @@ impl Role {
     pub const fn commands(self) -> &'static [&'static str] {
         match self {
             Self::Viewer => &[
-                "status, events, explain, simulate, event queue, instance list",
+                "status, events, explain, simulate, event queue, instance list, key status",
                 "verify --nodes, apply --dry-run, config show (passwords are not shown)",
             ],
             Self::Operator => &[
@@ -82,7 +82,7 @@ impl Role {
             ],
             Self::Admin => &[
                 "apply, and every other change of the configuration; config show with passwords",
-                "node confirm-dead; instance version; token, token revoke",
+                "node confirm-dead; instance version; token, token revoke; key rotate",
                 "instance start with a file of settings or EmergencyId=USER,PASSWORD",
             ],
         }
@@ -106,6 +106,7 @@ impl Request {
             | Self::Config
             | Self::Simulate { .. }
             | Self::EventQueue
+            | Self::Key(KeyVerb::Status)
             | Self::Instance { verb: InstanceVerb::Status, .. }
             | Self::Apply { dry_run: true, .. }
             | Self::ApplyLater { dry_run: true, .. }
@@ -200,6 +201,10 @@ impl Request {
             Self::Token { witness, minutes } => {
                 let kind = if *witness { "a witness" } else { "a node" };
                 format!("token for {kind}, good for {} min", minutes.unwrap_or(60))
+            }
+            Self::Key(KeyVerb::Rotate { without }) => {
+                let without: String = without.iter().map(|node| format!(" --without {node}")).collect();
+                format!("key rotate{without}")
             }
             Self::RevokeToken { id } => format!("token revoke {id}"),
             _ => return None,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::keys::KeyChangeStatus;
 use regent_model::format::Format;
 use regent_model::state::ConfigLock;
 use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeName, ResourceName};
@@ -35,6 +36,9 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// Every group.
     pub groups: Vec<GroupStatus>,
+    /// The change of the cluster's key that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_change: Option<KeyChangeStatus>,
     /// Fence requests that are not answered.
     pub fencing: Vec<String>,
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ColorChoice, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use crate::args_access::TokenArgs;
+pub use crate::args_access::{KeyCommand, TokenArgs};
 pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
 pub use crate::args_events::EventsArgs;
 use crate::args_fence::FenceArgs;
@@ -93,6 +93,9 @@ Examples:
   regent token revoke 3f7a01c2"
     )]
     Token(TokenArgs),
+    /// Change the key of the cluster while it runs, or show how far a change is
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Show who may ask what, and what you may
     #[command(
         after_help = "Roles are given by the groups of each machine's users. Who did what: regent events --audit"

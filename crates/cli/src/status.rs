@@ -61,6 +61,11 @@ pub fn render(status: &Status, paint: Paint) -> String {
             "\nno resource group is configured yet; describe one in the file, then: regent apply FILE\n",
         );
     }
+    if let Some(change) = &status.key_change {
+        let next = change.next.as_deref().unwrap_or("it goes on by itself: regent key status");
+        let text = wrapped(&format!("{}; next: {next}", change.line()), WIDTH, "  ");
+        let _ = writeln!(out, "\n{}", paint.tone(Tone::Warning, &text));
+    }
     if !status.fencing.is_empty() {
         let _ = writeln!(out, "\n{}", paint.tone(Tone::Warning, "power is being cut"));
         for line in &status.fencing {

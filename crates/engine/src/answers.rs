@@ -32,6 +32,7 @@ impl Engine {
             takeover: config.takeover.clone(),
             lease: config.timers.lease,
             format: self.state.format,
+            key_change: self.key_status().change,
             nodes: configured.map(|(n, witness)| self.node_status(n, witness)).collect(),
             groups: config
                 .groups

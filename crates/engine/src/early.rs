@@ -81,6 +81,7 @@ fn is_order(request: &Request) -> bool {
         | Request::Token { .. }
         | Request::Invite { .. }
         | Request::Tokens
+        | Request::Key(_)
         | Request::Access
         | Request::RevokeToken { .. } => false,
     }

@@ -24,6 +24,7 @@ use crate::events::Events;
 use crate::facts::Said;
 use crate::fencing::FenceWork;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
+use crate::keys::KeyWork;
 use crate::memory::{Mark, Memory};
 use crate::proposals::Proposals;
 use crate::registry::Instances;
@@ -136,6 +137,7 @@ pub struct Engine {
     /// What is not as it should be with this node itself, by topic.
     pub(crate) troubles: BTreeMap<String, String>,
     pub(crate) instances: Instances,
+    pub(crate) keys: KeyWork,
     /// The first input was taken.
     begun: bool,
     pub(crate) out: Effects,
@@ -148,8 +150,7 @@ impl Engine {
     /// When the recovered snapshot is not a state: the store checks sums, so this is a fault of the program.
     #[must_use]
     pub fn new(me: Identity, restored: Restored, seed: u64, now: Moment, wall_ms: u64) -> (Self, Effects) {
-        let recovered = &restored.recovered;
-        let state = restored.state(me.speaks);
+        let (recovered, state) = (&restored.recovered, restored.state(me.speaks));
         let founders = restored.founders();
         let (consensus, records) =
             Consensus::new(me.id, me.id.0, recovered, founders, state.config.timers, seed ^ me.id.0, now);
@@ -209,6 +210,7 @@ impl Engine {
             unreadable: None,
             troubles: BTreeMap::new(),
             instances: Instances::default(),
+            keys: KeyWork::default(),
             begun: false,
             out: Effects::default(),
         };
@@ -274,6 +276,7 @@ impl Engine {
             Input::Ran { id, end } => self.command_ended(id, end),
             Input::Seen { id, text } => self.looked(id, text),
             Input::Instances(looks) => self.instances_seen(looks),
+            Input::Keys { held, machine } => self.keys_held(held, machine),
             Input::Notice(notice) => self.noticed(notice),
             Input::Request { id, request } => self.request_in_time(id, request),
         }
@@ -297,6 +300,12 @@ impl Engine {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether what is applied is as new as this daemon.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.current
     }
 
     /// Whether this node leads the log.
@@ -348,6 +357,7 @@ impl Engine {
             self.told_leader();
             self.follow_events();
             self.follow_life();
+            self.follow_keys();
             self.follow_groups();
             moved |= self.follow_events();
             moved |= self.early_requests();

@@ -36,6 +36,7 @@ mod fencing;
 pub mod format;
 pub mod io;
 mod joining;
+mod keys;
 mod leading;
 mod life;
 mod measured;

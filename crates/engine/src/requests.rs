@@ -68,6 +68,7 @@ impl Engine {
                 Some(Answer::refused("who asks is known at the door, not to the engine", "regent access"))
             }
             Request::RevokeToken { id: ticket } => self.revoke_token(id, &ticket),
+            Request::Key(verb) => self.key_request(id, verb),
             Request::Nodes(_) => Some(Answer::refused(
                 "nodes are asked by the daemon, not by the engine",
                 "regent verify --nodes",

@@ -70,6 +70,7 @@ impl Engine {
             Change::Invited(_) | Change::Admitted(..) | Change::Revoked(_) if self.consensus.leads() => {
                 self.tell_ticket(index, change);
             }
+            Change::Key(news) if self.consensus.leads() => self.tell_key(index, *news),
             Change::ConfigLocked(lock) if self.consensus.leads() => self.tell_lock(index, lock.as_ref()),
             Change::InstanceKnown(name) if self.consensus.leads() => self.tell_instance(index, name),
             Change::FormatRaised(format) if self.consensus.leads() => self.tell_format(index, *format),

@@ -10,6 +10,7 @@ mod hold;
 mod in_force;
 mod instances;
 mod keeping;
+mod keys;
 #[cfg(test)]
 mod log;
 mod proofs;
@@ -37,9 +38,9 @@ pub use instances::{Instance, Seen, Sighting, Version, VersionBy};
 pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
 pub use config_lock::ConfigLock;
 pub use hold::Hold;
-pub use word::{WORD_MINUTES, WORD_MINUTES_MAX, Word};
-
+pub use keys::{KeyChange, KeyMark, KeyNews, KeyStage, KeyStep, Keys, KeysHeld};
 pub use tickets::{Fate, MachineKey, OPEN_MAX as TICKETS_OPEN_MAX, Showing, Ticket, TicketId, Verifier};
+pub use word::{WORD_MINUTES, WORD_MINUTES_MAX, Word};
 
 /// How many answered proposals are remembered, so that a retried one is applied once.
 const PROPOSALS_REMEMBERED: usize = 1024;
@@ -85,6 +86,8 @@ pub struct State {
     remembered: VecDeque<ProposalId>,
     /// The tokens that were made, and what became of each.
     pub tickets: BTreeMap<TicketId, Ticket>,
+    /// The cluster's key, and by what each machine is known.
+    pub keys: Keys,
 }
 
 /// A member of the cluster.
@@ -277,6 +280,8 @@ pub enum Change {
     Admitted(TicketId, NodeName),
     /// A token was taken back.
     Revoked(TicketId),
+    /// The cluster's key is being changed, or was.
+    Key(KeyNews),
 }
 
 impl State {
@@ -305,6 +310,7 @@ impl State {
             speaks,
             remembered: VecDeque::new(),
             tickets: BTreeMap::new(),
+            keys: Keys::default(),
         };
         state.groups_follow_config();
         state

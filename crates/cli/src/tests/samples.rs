@@ -90,6 +90,7 @@ pub(crate) fn healthy() -> Status {
         quorate: true,
         config_serial: 4,
         config_lock: None,
+        key_change: None,
         takeover: "normal".into(),
         format: 1,
         lease: Duration::from_millis(600),

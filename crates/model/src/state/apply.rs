@@ -78,6 +78,12 @@ impl State {
             Command::Invite { id, ticket } => self.invite(*id, ticket),
             Command::Admit { showing, name, witness } => self.admit(showing, name, *witness),
             Command::Revoke(id) => self.revoke(*id),
+            Command::ChangeKey { number, mark, maker, without, at_ms } => {
+                self.change_key(*number, *mark, *maker, without, *at_ms)
+            }
+            Command::KeyThrough { node, number, stage } => self.key_through(*node, *number, *stage),
+            Command::KeyWithout { node } => self.key_without(*node),
+            Command::Machine { node, key } => self.machine_is(*node, *key),
         }
     }
 
@@ -139,8 +145,15 @@ impl State {
             self.groups.values_mut().for_each(|group| group.renumber(old, id));
             changes.push(Change::MemberRemoved(old));
         }
+        let gone = changes.first().and_then(|change| match change {
+            Change::MemberRemoved(old) => Some(*old),
+            _ => None,
+        });
         self.members.insert(id, member.clone());
+        self.machine_has_joined(id, &member.name);
         changes.push(Change::MemberAdded(id));
+        // With the new number among those that are waited for.
+        changes.extend(gone.map(|old| self.machine_has_left(old)).unwrap_or_default());
         changes
     }
 

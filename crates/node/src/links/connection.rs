@@ -17,13 +17,20 @@ pub(super) struct Connection {
     pub(super) number: u64,
     /// The newest format that both sides speak.
     pub(super) format: Format,
+    /// The number of the cluster's key under which it was opened.
+    pub(super) key: u32,
     pub(super) queue: Arc<Queue>,
     stream: TcpStream,
 }
 
 impl Connection {
-    pub(super) fn new(number: u64, stream: TcpStream, format: Format) -> Self {
-        Self { number, format, queue: Arc::new(Queue::default()), stream }
+    pub(super) fn new(number: u64, stream: TcpStream, format: Format, key: u32) -> Self {
+        Self { number, format, key, queue: Arc::new(Queue::default()), stream }
+    }
+
+    /// Another one takes its place: what waits is sent, and then it ends.
+    pub(super) fn replaced(&self) {
+        self.queue.finish();
     }
 
     /// Ends both threads of the connection, wherever they wait.
@@ -36,7 +43,7 @@ impl Connection {
 /// Works on an open link until it ends, for whatever reason.
 pub(super) fn serve(inner: &Inner, network: usize, second: TcpStream, link: Link<TcpStream>) {
     let from = link.peer();
-    let Some(attached) = inner.attach(from, network, second, link.version()) else {
+    let Some(attached) = inner.attach(from, network, second, link.version(), link.key()) else {
         if (inner.ears.refused)(&format!("node {from} is no member; was it removed?")) {
             tracing::warn!(node = %from, "a node called that is no member; was it removed?");
         }

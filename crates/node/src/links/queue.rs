@@ -12,6 +12,8 @@ struct Waiting {
     frames: VecDeque<Arc<[u8]>>,
     bytes: usize,
     closed: bool,
+    /// Nothing more is taken, and what waits is given.
+    finished: bool,
 }
 
 /// The queue of one connection.
@@ -29,7 +31,7 @@ impl Queue {
     /// Appends a frame. `false` when there is no room: the connection is then of no use any more.
     pub(crate) fn push(&self, frame: &Arc<[u8]>) -> bool {
         let mut waiting = self.lock();
-        if waiting.closed {
+        if waiting.closed || waiting.finished {
             return true;
         }
         if waiting.frames.len() >= MESSAGES_MAX || waiting.bytes + frame.len() > BYTES_MAX {
@@ -53,8 +55,17 @@ impl Queue {
                 waiting.bytes -= frame.len();
                 return Some(frame);
             }
+            if waiting.finished {
+                return None;
+            }
             waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Takes nothing more; what waits is still given.
+    pub(crate) fn finish(&self) {
+        self.lock().finished = true;
+        self.bell.notify_all();
     }
 
     /// Drops what waits; nothing more is taken or given.

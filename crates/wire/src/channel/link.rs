@@ -10,6 +10,7 @@ use regent_model::NodeId;
 
 use super::{
     CONFIRMATION_BYTES, ChannelError, HELLO_BYTES, Handshake, Opening, REPLY_BYTES, Sealing, Session,
+    Stranger,
 };
 
 /// How much is read at once.
@@ -174,7 +175,7 @@ impl<S: Stream> Link<S> {
         Ok(Self { stream, session })
     }
 
-    /// Who is at the other side; `NodeId(0)` for a newcomer.
+    /// Who is at the other side; `NodeId(0)` for a stranger.
     #[must_use]
     pub const fn peer(&self) -> NodeId {
         self.session.peer()
@@ -186,10 +187,16 @@ impl<S: Stream> Link<S> {
         self.session.version()
     }
 
-    /// The number of the token that a newcomer has shown.
+    /// The number of the cluster's key under which it was opened.
     #[must_use]
-    pub const fn invitation(&self) -> Option<u32> {
-        self.session.invitation()
+    pub const fn key(&self) -> u32 {
+        self.session.key()
+    }
+
+    /// Who is at the other side, if it has called without a key of the cluster.
+    #[must_use]
+    pub const fn stranger(&self) -> Option<Stranger> {
+        self.session.stranger()
     }
 
     /// The two halves, for two threads.
