@@ -165,9 +165,10 @@ impl Engine {
             memory,
             state,
             current: false,
-            members_changed_at: 0,
+            // The change that the snapshot holds: nobody's word of before it counts for the next one (L8).
+            members_changed_at: recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.index),
             snapshot_at: 0,
-            snapshot_durable_at: 0,
+            snapshot_durable_at: recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.index),
             guard: GuardView::default(),
             guard_told: None,
             watchdog_told: None,
