@@ -350,6 +350,11 @@ impl Inner {
         lock(&self.handshake).clone()
     }
 
+    /// Whether channels under an older key are being replaced.
+    fn is_changing_keys(&self) -> bool {
+        lock(&self.roster).opens.len() > 1
+    }
+
     fn patience(&self) -> Duration {
         lock(&self.roster).patience
     }

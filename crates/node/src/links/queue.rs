@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Messages and bytes that wait for one connection.
 const MESSAGES_MAX: usize = 4_096;
@@ -14,6 +15,8 @@ struct Waiting {
     closed: bool,
     /// Nothing more is taken, and what waits is given.
     finished: bool,
+    /// The other side says no more.
+    heard_out: bool,
 }
 
 /// The queue of one connection.
@@ -66,6 +69,28 @@ impl Queue {
     pub(crate) fn finish(&self) {
         self.lock().finished = true;
         self.bell.notify_all();
+    }
+
+    /// Waits until nothing more is taken, at most so long.
+    pub(crate) fn wait_finished(&self, patience: Duration) {
+        let waiting = self.lock();
+        let still = |waiting: &mut Waiting| !waiting.finished && !waiting.closed;
+        drop(self.bell.wait_timeout_while(waiting, patience, still).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The other side has said all it had to say: what waits is still given, and then nothing is waited for.
+    pub(crate) fn hear_out(&self) {
+        let mut waiting = self.lock();
+        (waiting.finished, waiting.heard_out) = (true, true);
+        drop(waiting);
+        self.bell.notify_all();
+    }
+
+    /// Waits until the other side has said all it had to say, at most so long.
+    pub(crate) fn wait_heard_out(&self, patience: Duration) {
+        let waiting = self.lock();
+        let still = |waiting: &mut Waiting| !waiting.heard_out && !waiting.closed;
+        drop(self.bell.wait_timeout_while(waiting, patience, still).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Drops what waits; nothing more is taken or given.

@@ -38,6 +38,11 @@ pub trait Stream: Read + Write + Sized {
     /// # Errors
     /// When it has ended already.
     fn end(&self) -> io::Result<()>;
+    /// Ends what this side says; what the other one says is still read.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    fn end_writing(&self) -> io::Result<()>;
 }
 
 macro_rules! stream {
@@ -54,6 +59,9 @@ macro_rules! stream {
             }
             fn end(&self) -> io::Result<()> {
                 self.shutdown(Shutdown::Both)
+            }
+            fn end_writing(&self) -> io::Result<()> {
+                self.shutdown(Shutdown::Write)
             }
         }
     };
