@@ -1,8 +1,10 @@
 //! What the command line asks and the node answers: JSON, one object per line, over the node's local socket.
 
 mod arbiter;
+mod fencing;
 pub mod foresight;
 mod instances;
+mod keys;
 mod nodes;
 pub mod portal;
 pub mod roles;
@@ -18,14 +20,17 @@ use regent_model::{GroupName, NodeName};
 use serde::{Deserialize, Serialize};
 
 pub use arbiter::{ArbiterStatus, DiskLook, DiskShows, SlotLook, SlotSays};
+pub use fencing::{HandAct, HandEnd};
 pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus};
+pub use keys::{KeyChangeStatus, KeyStatus, KeyVerb};
 pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
 pub use tokens::TokenStatus;
 
 pub use roles::Role;
 pub use status::{
     AdapterStatus, GroupStatus, HoldStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
+    WordStatus,
 };
 
 /// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
@@ -165,6 +170,21 @@ pub enum Request {
         who: String,
         /// Why.
         why: String,
+        /// For how many minutes the word is good where nobody takes over on it; half an hour if absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        minutes: Option<u32>,
+    },
+    /// A person does something with a node's fence devices: for the record, before and after.
+    FenceByHand {
+        /// Whose devices.
+        node: String,
+        /// What is done.
+        act: HandAct,
+        /// Who does it.
+        who: String,
+        /// How it ended; absent before.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<HandEnd>,
     },
     /// Make an area for the arbiter on a disk that both nodes share. It decides nothing before the configuration names it.
     MakeArea {
@@ -195,6 +215,8 @@ pub enum Request {
         /// What the members are to know of it.
         ticket: Ticket,
     },
+    /// About the cluster's key.
+    Key(KeyVerb),
     /// Who I am to this daemon. Anybody may ask this.
     Access,
     /// A machine joins (the daemon of a member asks this for it; nobody else may).
@@ -338,6 +360,13 @@ pub enum Answer {
         who: String,
         /// What he may; nothing if absent.
         role: Option<Role>,
+    },
+    /// To [`KeyVerb::Status`].
+    Key(Box<KeyStatus>),
+    /// To [`KeyVerb::Rotate`], from the engine to its daemon: a key of this number is to be made.
+    MakeKey {
+        /// Its number.
+        number: u32,
     },
     /// To [`Request::Tokens`], oldest first.
     Tokens(Vec<TokenStatus>),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ApplicationVerb, GroupVerb, InstanceVerb, NodeVerb, NodesAsk, Request};
+use crate::{ApplicationVerb, GroupVerb, InstanceVerb, KeyVerb, NodeVerb, NodesAsk, Request};
 
 /// What somebody may ask of a daemon. Each may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -72,17 +72,17 @@ impl Role {
     pub const fn commands(self) -> &'static [&'static str] {
         match self {
             Self::Viewer => &[
-                "status, events, explain, simulate, event queue, instance list",
+                "status, events, explain, simulate, event queue, instance list, key status",
                 "verify --nodes, apply --dry-run, config show (passwords are not shown)",
             ],
             Self::Operator => &[
                 "group enable, disable, move, restore, restart, hold, resume; application suspend, resume",
-                "node start, standby, stop; event resume; instance start, stop, force",
+                "node start, standby, stop; event resume; instance start, stop, force; fence off, on, test",
                 "prepare, env, evidence, token list",
             ],
             Self::Admin => &[
                 "apply, and every other change of the configuration; config show with passwords",
-                "node confirm-dead; instance version; token, token revoke; arbiter init",
+                "node confirm-dead; instance version; token, token revoke; key rotate; arbiter init",
                 "instance start with a file of settings or EmergencyId=USER,PASSWORD",
             ],
         }
@@ -106,6 +106,7 @@ impl Request {
             | Self::Config
             | Self::Simulate { .. }
             | Self::EventQueue
+            | Self::Key(KeyVerb::Status)
             | Self::Instance { verb: InstanceVerb::Status, .. }
             | Self::Apply { dry_run: true, .. }
             | Self::ApplyLater { dry_run: true, .. }
@@ -130,6 +131,7 @@ impl Request {
                 NodesAsk::Prepare { .. } | NodesAsk::Evidence { .. } | NodesAsk::EvidenceText { .. },
             )
             | Self::Node { .. }
+            | Self::FenceByHand { .. }
             | Self::ResumeEvents { .. }
             | Self::Tokens => Role::Operator,
             _ => Role::Admin,
@@ -189,6 +191,14 @@ impl Request {
                 format!("event resume --node {}", node.as_deref().unwrap_or("(this node)"))
             }
             Self::ConfirmDead { node, why, .. } => format!("node confirm-dead {node} --why {why:?}"),
+            Self::FenceByHand { node, act, ended, .. } => {
+                let how = match ended {
+                    None => "begins",
+                    Some(end) if end.done => "has ended",
+                    Some(_) => "has failed",
+                };
+                format!("fence {} {node}: {how}", act.word())
+            }
             Self::Nodes(NodesAsk::Prepare { group, dry_run: false }) => {
                 format!("prepare {}", group.as_deref().unwrap_or(""))
             }
@@ -198,6 +208,10 @@ impl Request {
             }
             Self::MakeArea { disk, force } => {
                 format!("arbiter init {}{}", disk.display(), if *force { " --force" } else { "" })
+            }
+            Self::Key(KeyVerb::Rotate { without }) => {
+                let without: String = without.iter().map(|node| format!(" --without {node}")).collect();
+                format!("key rotate{without}")
             }
             Self::RevokeToken { id } => format!("token revoke {id}"),
             _ => return None,

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::keys::KeyChangeStatus;
 use regent_model::format::Format;
 use regent_model::state::ConfigLock;
 use regent_model::{BootId, Epoch, GroupName, Incarnation, NodeName, ResourceName};
@@ -37,6 +38,9 @@ pub struct Status {
     pub nodes: Vec<NodeStatus>,
     /// Every group.
     pub groups: Vec<GroupStatus>,
+    /// The change of the cluster's key that is under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key_change: Option<KeyChangeStatus>,
     /// Fence requests that are not answered.
     pub fencing: Vec<String>,
     /// Who decides between two nodes, where they have no third vote.
@@ -139,6 +143,9 @@ pub struct GroupStatus {
     /// An operator holds it: nothing is done with it by itself.
     #[serde(default)]
     pub held: Option<HoldStatus>,
+    /// It is free on a person's word alone, which is good for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub word: Option<WordStatus>,
     /// Every node of its list with the verdict on it.
     pub nodes: Vec<(NodeName, String)>,
     /// Its resources, in the order of acquiring, as the owner last told.
@@ -159,6 +166,17 @@ pub struct HoldStatus {
     pub why: String,
     /// Since when, in milliseconds since 1970.
     pub since_ms: u64,
+}
+
+/// The word of a person that the last owner of a group is dead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WordStatus {
+    /// Whose.
+    pub who: String,
+    /// Why.
+    pub why: String,
+    /// Until when it is good, in milliseconds since 1970.
+    pub until_ms: u64,
 }
 
 /// A cluster event that runs or waits on a node.

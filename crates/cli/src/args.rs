@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, ColorChoice, Parser, Subcommand};
 use clap_complete::Shell;
 
-pub use crate::args_access::TokenArgs;
+pub use crate::args_access::{KeyCommand, TokenArgs};
 use crate::args_arbiter::ArbiterArgs;
 pub use crate::args_cluadmin::{CluadminArgs, ClustatArgs};
 pub use crate::args_events::EventsArgs;
@@ -94,6 +94,9 @@ Examples:
   regent token revoke 3f7a01c2"
     )]
     Token(TokenArgs),
+    /// Change the key of the cluster while it runs, or show how far a change is
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Show who may ask what, and what you may
     #[command(
         after_help = "Roles are given by the groups of each machine's users. Who did what: regent events --audit"
@@ -459,16 +462,21 @@ pub enum NodeCommand {
     /// Give your word that a node is dead, where nothing else can prove it
     #[command(
         after_help = "Regent records your word and takes the node's groups over. If the node lives, two nodes may
-write to one disk. Look at the machine: it must be off, or cut off from its disks for good.
-Example:
-  regent node confirm-dead lx4 --why 'pulled its plug, ticket 311'"
+write to one disk. Look at the machine: it must be off, or cut off from its disks for good. What nobody has taken over
+when the word is good no more waits for a proof again.
+Examples:
+  regent node confirm-dead lx4 --why 'pulled its plug, ticket 311'
+  regent node confirm-dead lx4 --reason 'its rack has no power' --for-minutes 120"
     )]
     ConfirmDead {
         /// The node
         node: String,
         /// How you know; kept in the journal
-        #[arg(long, value_name = "TEXT")]
+        #[arg(long, visible_alias = "reason", value_name = "TEXT")]
         why: String,
+        /// For how many minutes the word is good; half an hour if it is not said, a week at most
+        #[arg(long, value_name = "N")]
+        for_minutes: Option<u32>,
         /// Do not ask again
         #[arg(long)]
         yes: bool,

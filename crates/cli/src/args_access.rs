@@ -44,3 +44,25 @@ pub struct TokenMade {
     #[arg(long, value_name = "MINUTES", value_parser = clap::value_parser!(u32).range(1..=10_080))]
     pub for_minutes: Option<u32>,
 }
+
+/// What can be done with the cluster's key.
+#[derive(Debug, Clone, Subcommand)]
+pub enum KeyCommand {
+    /// Change it on every member while everything runs; the old one is good for nothing afterwards
+    #[command(
+        after_help = "Every member gets the new key, then uses it, then forgets the old one; groups do not notice.
+A member that is down is waited for, or left out: it is given the key by its machine's own key pair
+when it comes back. With a change under way, --without leaves a member out that it waits for.
+Examples:
+  regent key rotate
+  regent key rotate --without lx6
+  regent key status"
+    )]
+    Rotate {
+        /// A member that is down, and is not waited for
+        #[arg(long, value_name = "NODE")]
+        without: Option<String>,
+    },
+    /// Which key is in use, and how far a change is
+    Status,
+}

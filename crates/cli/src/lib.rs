@@ -25,6 +25,7 @@ pub mod evidence;
 pub mod fence;
 pub mod follow;
 pub mod instance;
+pub mod key;
 pub mod lab;
 pub mod local;
 pub mod look;

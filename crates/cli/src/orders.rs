@@ -233,7 +233,13 @@ fn owned_by(status: &Status, node: &NodeName) -> Vec<GroupName> {
 ///
 /// # Errors
 /// When the person does not confirm, or it is refused.
-pub fn confirm_dead(asks: &dyn Asks, screen: &Screen, node: &str, why: &str, yes: bool) -> Result<()> {
+pub fn confirm_dead(
+    asks: &dyn Asks,
+    screen: &Screen,
+    node: &str,
+    (why, minutes): (&str, Option<u32>),
+    yes: bool,
+) -> Result<()> {
     let status = client::status(asks)?;
     let name = node_of(&status, Some(node))?.name.clone();
     if why.trim().is_empty() {
@@ -245,7 +251,7 @@ pub fn confirm_dead(asks: &dyn Asks, screen: &Screen, node: &str, why: &str, yes
         ask_to_confirm(&name, &owned_by(&status, &name))?;
     }
     let who = who(|variable| std::env::var(variable).ok());
-    let request = Request::ConfirmDead { node: name.to_string(), who, why: why.to_owned() };
+    let request = Request::ConfirmDead { node: name.to_string(), who, why: why.to_owned(), minutes };
     let words = client::order(asks, &request)?;
     screen.value(&json!({ "done": words }))?;
     screen.say(&format!("{words}\nwhat follows from it: regent events --follow\n"))

@@ -14,7 +14,7 @@ use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
 use crate::{
     access, apply, arbiter, cluadmin, clustat, cluster_events, drill, environment, evidence, fence, instance,
-    lab, local, look, manual, nodes, orders, personality, reach, simulate,
+    key, lab, local, look, manual, nodes, orders, personality, reach, simulate,
 };
 
 /// Does what the words say, and gives the exit code.
@@ -53,6 +53,7 @@ fn act(cli: &Cli, screen: &Screen) -> Result<u8> {
         Command::Join(args) => local::join(screen, args, false)?,
         Command::Witness(args) => local::join(screen, args, true)?,
         Command::Access => access::access(&client(), screen)?,
+        Command::Key(verb) => key::key(&client()?, screen, verb)?,
         Command::Token(args) => access::token(&client()?, screen, args)?,
         Command::Apply(args) => apply::apply(&client()?, screen, args)?,
         Command::Verify { nodes: true, .. } => return nodes::verify(&client()?, screen),
@@ -129,8 +130,8 @@ fn node(cli: &Cli, screen: &Screen, verb: &NodeCommand) -> Result<u8> {
             };
             orders::stop_node(&client()?, screen, node.as_deref(), mode, wait)?;
         }
-        NodeCommand::ConfirmDead { node, why, yes } => {
-            orders::confirm_dead(&client()?, screen, node, why, *yes)?;
+        NodeCommand::ConfirmDead { node, why, for_minutes, yes } => {
+            orders::confirm_dead(&client()?, screen, node, (why, *for_minutes), *yes)?;
         }
     }
     Ok(Exit::Done as u8)

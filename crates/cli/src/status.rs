@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use regent_api::{GroupStatus, HoldStatus, NetworkStatus, NodeStatus, ResourceStatus, Status};
+use regent_api::{GroupStatus, HoldStatus, NetworkStatus, NodeStatus, ResourceStatus, Status, WordStatus};
 use regent_model::config::duration_text;
 use regent_model::connection::in_words;
 use serde_json::Value;
@@ -62,6 +62,11 @@ pub fn render(status: &Status, paint: Paint) -> String {
         out.push_str(
             "\nno resource group is configured yet; describe one in the file, then: regent apply FILE\n",
         );
+    }
+    if let Some(change) = &status.key_change {
+        let next = change.next.as_deref().unwrap_or("it goes on by itself: regent key status");
+        let text = wrapped(&format!("{}; next: {next}", change.line()), WIDTH, "  ");
+        let _ = writeln!(out, "\n{}", paint.tone(Tone::Warning, &text));
     }
     if !status.fencing.is_empty() {
         let _ = writeln!(out, "\n{}", paint.tone(Tone::Warning, "power is being cut"));
@@ -206,6 +211,18 @@ fn node_row(node: &NodeStatus, networks: usize) -> Vec<Cell> {
     row
 }
 
+/// On whose word a group is free, and until when.
+pub(crate) fn word_words(word: &WordStatus, zone: &TimeZone) -> String {
+    let until = i64::try_from(word.until_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
+    let until = until.map_or_else(String::new, |t| {
+        format!(" until {}", t.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S"))
+    });
+    format!(
+        "free on the word of {} that its last owner is dead ({}); the word is good{until}, then a proof is needed again",
+        word.who, word.why
+    )
+}
+
 /// Who holds a group, since when, and why.
 pub(crate) fn hold_words(hold: &HoldStatus, zone: &TimeZone) -> String {
     let since = i64::try_from(hold.since_ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
@@ -251,6 +268,10 @@ fn group_block(group: &GroupStatus, quorate: bool, paint: Paint) -> String {
     }
     if let Some(hold) = &group.held {
         let words = wrapped(&hold_words(hold, &TimeZone::system()), WIDTH, "  ");
+        let _ = writeln!(out, "  {}", paint.tone(Tone::Warning, &words));
+    }
+    if let Some(word) = &group.word {
+        let words = wrapped(&word_words(word, &TimeZone::system()), WIDTH, "  ");
         let _ = writeln!(out, "  {}", paint.tone(Tone::Warning, &words));
     }
     for warning in group.warnings.iter().chain(&group.pending) {
@@ -306,6 +327,8 @@ pub fn explain(status: &Status, group: &GroupStatus, paint: Paint) -> String {
     section("what keeps it from running", group.blocked.as_deref().unwrap_or_default());
     section("what is not as it should be", &group.warnings.join("; "));
     let hold = group.held.as_ref().map(|hold| hold_words(hold, &TimeZone::system()));
+    let word = group.word.as_ref().map(|word| word_words(word, &TimeZone::system()));
+    section("on whose word it is free", word.as_deref().unwrap_or_default());
     section("what an operator has said", hold.as_deref().unwrap_or_default());
     section("what waits for its next acquisition", group.pending.as_deref().unwrap_or_default());
     section("what to type", group.advice.as_deref().unwrap_or_default());

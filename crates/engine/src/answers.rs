@@ -32,6 +32,7 @@ impl Engine {
             takeover: config.takeover.clone(),
             lease: config.timers.lease,
             format: self.state.format,
+            key_change: self.key_status().change,
             nodes: configured.map(|(n, witness)| self.node_status(n, witness)).collect(),
             groups: config
                 .groups
@@ -173,6 +174,7 @@ impl Engine {
                 why: hold.why.clone(),
                 since_ms: hold.since_ms,
             }),
+            word: crate::words::status(group),
             pending: self.state.waits_for_next_acquisition(name),
             nodes: placement
                 .candidates

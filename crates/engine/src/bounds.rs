@@ -18,6 +18,10 @@ pub(crate) fn too_large(request: &Request) -> Option<Answer> {
         Request::Group { verb: GroupVerb::Hold { who, why }, .. } | Request::ConfirmDead { who, why, .. } => {
             &[("who orders it", who), ("the reason", why)]
         }
+        Request::FenceByHand { who, ended, .. } => match ended {
+            None => &[("who does it", who)],
+            Some(end) => &[("who does it", who), ("how it ended", &end.words)],
+        },
         Request::Instance { verb: InstanceVerb::Version { version, who }, .. } => {
             &[("who orders it", who), ("the version", version)]
         }
@@ -72,7 +76,8 @@ mod tests {
         assert_eq!(refusal(&hold(1000, 1000)), None);
         assert!(refusal(&hold(1001, 1)).unwrap().contains("who orders it has 1001 characters"));
         assert!(refusal(&hold(1, 1001)).unwrap().contains("the reason has 1001 characters"));
-        let dead = Request::ConfirmDead { node: "lx4".into(), who: "m".into(), why: "x".repeat(1 << 20) };
+        let why = "x".repeat(1 << 20);
+        let dead = Request::ConfirmDead { node: "lx4".into(), who: "m".into(), why, minutes: None };
         assert!(refusal(&dead).unwrap().contains("more than 1000"));
     }
 }

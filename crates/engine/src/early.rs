@@ -78,9 +78,11 @@ fn is_order(request: &Request) -> bool {
         | Request::Join { .. }
         | Request::Nodes(_)
         | Request::MakeArea { .. }
+        | Request::FenceByHand { .. }
         | Request::Token { .. }
         | Request::Invite { .. }
         | Request::Tokens
+        | Request::Key(_)
         | Request::Access
         | Request::RevokeToken { .. } => false,
     }

@@ -26,6 +26,7 @@ use crate::events::Events;
 use crate::facts::Said;
 use crate::fencing::FenceWork;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
+use crate::keys::KeyWork;
 use crate::memory::{Mark, Memory};
 use crate::proposals::Proposals;
 use crate::registry::Instances;
@@ -143,6 +144,7 @@ pub struct Engine {
     pub(crate) troubles: BTreeMap<String, String>,
     pub(crate) instances: Instances,
     pub(crate) asking: Asking,
+    pub(crate) keys: KeyWork,
     /// The first input was taken.
     begun: bool,
     pub(crate) out: Effects,
@@ -155,8 +157,7 @@ impl Engine {
     /// When the recovered snapshot is not a state: the store checks sums, so this is a fault of the program.
     #[must_use]
     pub fn new(me: Identity, restored: Restored, seed: u64, now: Moment, wall_ms: u64) -> (Self, Effects) {
-        let recovered = &restored.recovered;
-        let state = restored.state(me.speaks);
+        let (recovered, state) = (&restored.recovered, restored.state(me.speaks));
         let founders = restored.founders();
         let (consensus, records) =
             Consensus::new(me.id, me.id.0, recovered, founders, state.config.timers, seed ^ me.id.0, now);
@@ -171,9 +172,10 @@ impl Engine {
             memory,
             state,
             current: false,
-            members_changed_at: 0,
+            // The change that the snapshot holds: nobody's word of before it counts for the next one (L8).
+            members_changed_at: recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.index),
             snapshot_at: 0,
-            snapshot_durable_at: recovered.snapshot.as_ref().map_or(0, |s| s.index),
+            snapshot_durable_at: recovered.snapshot.as_ref().map_or(0, |snapshot| snapshot.index),
             guard: GuardView::default(),
             guard_told: None,
             watchdog_told: None,
@@ -217,6 +219,7 @@ impl Engine {
             troubles: BTreeMap::new(),
             instances: Instances::default(),
             asking: Asking::new(Memo::recovered(recovered), now),
+            keys: KeyWork::default(),
             begun: false,
             out: Effects::default(),
         };
@@ -282,7 +285,7 @@ impl Engine {
             Input::Ran { id, end } => self.command_ended(id, end),
             Input::Seen { id, text } => self.looked(id, text),
             Input::Instances(looks) => self.instances_seen(looks),
-            // Nobody asks it anything yet.
+            Input::Keys { held, machine } => self.keys_held(held, machine),
             Input::Notice(notice) => self.noticed(notice),
             Input::Arbiter { number, input } => self.arbiter_answers(number, input),
             Input::Request { id, request } => self.request_in_time(id, request),
@@ -301,6 +304,12 @@ impl Engine {
     #[must_use]
     pub fn state(&self) -> &State {
         &self.state
+    }
+
+    /// Whether what is applied is as new as this daemon.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        self.current
     }
 
     /// Whether this node leads the log.
@@ -356,6 +365,7 @@ impl Engine {
             self.told_leader();
             self.follow_events();
             self.follow_life();
+            self.follow_keys();
             self.follow_groups();
             moved |= self.follow_events();
             moved |= self.early_requests();

@@ -15,7 +15,7 @@ use regent_model::ids::{IncarnationOf, InstanceName};
 use regent_model::instance::InstanceLook;
 use regent_model::journal::{Entry, Level};
 use regent_model::proof::Promise;
-use regent_model::state::{Proposal, State};
+use regent_model::state::{KeyStep, KeysHeld, MachineKey, Proposal, State};
 use regent_model::{BootId, GroupName, Incarnation, NodeId, NodeName, ResourceName};
 use regent_store::{Record, Recovered};
 use serde::{Deserialize, Serialize};
@@ -149,6 +149,14 @@ pub enum Input {
         number: u64,
         /// What it says.
         input: regent_arbiter::Input,
+    },
+    /// Which keys of the cluster this node has by now, in its file, its guard and its channels, and by what its machine is
+    /// known: said at the beginning and whenever it has changed.
+    Keys {
+        /// The keys.
+        held: KeysHeld,
+        /// The public key of the machine's own key pair.
+        machine: MachineKey,
     },
     /// An agent says something unasked.
     Notice(Notice),
@@ -373,6 +381,9 @@ pub struct Effects {
     /// Make the clients of an earlier owner notice that their connections are no more; answer with
     /// [`Notice::Tickled`].
     pub tickle: Vec<TickleRun>,
+    /// Do this about the cluster's key, and answer with [`Input::Keys`] when it is done; in the place of what was asked for
+    /// before.
+    pub keys: Option<KeyStep>,
     /// End the daemon.
     pub leave: Option<Leave>,
     /// End the daemon, which cannot read what the others have agreed on: why. It neither does nor decides anything any

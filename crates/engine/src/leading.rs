@@ -11,6 +11,7 @@ use regent_planner::decide;
 
 use crate::consensus::Rank;
 use crate::engine::Engine;
+use crate::words;
 
 /// How much longer than a level of fence devices its operator may stay silent before another is asked.
 const FENCE_GRACE: Duration = Duration::from_secs(5);
@@ -27,6 +28,7 @@ impl Engine {
         }
         if !self.consensus.leads_with_all_applied() || self.is_entering() {
             self.decided.clear();
+            self.since.words.clear();
             return false;
         }
         self.watch_fences();
@@ -34,7 +36,11 @@ impl Engine {
         let now = self.now;
         self.decided.retain(|_, at| now.since(*at) <= patience);
         let mut decided = false;
-        for command in decide(&self.state, &self.view()) {
+        let stale = self.stale_words();
+        let rests = |command: &Command| stale.iter().any(|word| words::rests_on(command, word));
+        let given: Vec<Command> =
+            decide(&self.state, &self.view()).into_iter().filter(|c| !rests(c)).collect();
+        for command in given.into_iter().chain(stale) {
             if self.decided.contains_key(&command) {
                 continue;
             }

@@ -53,7 +53,12 @@ impl Engine {
             Request::Node { node, verb } => self.node_request(id, node.as_deref(), verb),
             Request::EventQueue => Some(self.event_queue()),
             Request::ResumeEvents { node } => self.resume_request(id, node.as_deref()),
-            Request::ConfirmDead { node, who, why } => self.confirm_dead(id, &node, who, why),
+            Request::ConfirmDead { node, who, why, minutes } => {
+                self.confirm_dead(id, &node, (who, why), minutes)
+            }
+            Request::FenceByHand { node, act, who, ended } => {
+                Some(self.fenced_by_hand(&node, act, &who, ended))
+            }
             Request::Join { name, addresses, witness, showing } => {
                 self.join(id, &Newcomer { name, addresses, witness, showing })
             }
@@ -63,6 +68,7 @@ impl Engine {
                 Some(Answer::refused("who asks is known at the door, not to the engine", "regent access"))
             }
             Request::RevokeToken { id: ticket } => self.revoke_token(id, &ticket),
+            Request::Key(verb) => self.key_request(id, verb),
             Request::Nodes(_) => Some(Answer::refused(
                 "nodes are asked by the daemon, not by the engine",
                 "regent verify --nodes",
@@ -189,31 +195,6 @@ impl Engine {
             ));
         }
         self.propose_for(Command::SetMode { node, mode }, Waiting::Request(id, words));
-        None
-    }
-
-    fn confirm_dead(&mut self, id: RequestId, node: &str, who: String, why: String) -> Option<Answer> {
-        let node = match self.known_node(node) {
-            Ok(node) => node,
-            Err(answer) => return Some(answer),
-        };
-        let name = self.state.name_of(node);
-        let owner = self.state.groups.values().find_map(|g| match &g.tenure {
-            regent_model::state::Tenure::Owned(o) if o.owner.node == node => Some(o.owner),
-            _ => None,
-        });
-        let Some(about) = owner.or_else(|| self.state.living(node)) else {
-            return Some(Answer::refused(
-                format!("{name} is over already and owns nothing"),
-                "regent status",
-            ));
-        };
-        if self.heard.contains_key(&node) || node == self.me.id {
-            let advice = format!("stop it first: regent node stop {name} --takeover");
-            return Some(Answer::refused(format!("{name} is heard: it is not dead"), advice));
-        }
-        let words = format!("the word of {who} that {name} is dead is recorded");
-        self.propose_for(Command::ConfirmDead { about, who, why }, Waiting::Request(id, words));
         None
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use regent_model::Moment;
 use regent_model::config::LocalTime;
 use regent_model::figure::Figures;
-use regent_model::ids::{Incarnation, IncarnationOf, NodeId};
+use regent_model::ids::{Epoch, GroupName, Incarnation, IncarnationOf, NodeId};
 use regent_planner::View;
 
 use crate::engine::Engine;
@@ -32,6 +32,8 @@ pub(crate) struct Since {
     pub(crate) utc_offset_s: Option<i32>,
     /// Since when this node has the groups that say so at their addresses.
     pub(crate) portals: Portals,
+    /// As leader: the words on which groups are free, since when this node leads with them, and whether they were old then.
+    pub(crate) words: BTreeMap<(GroupName, Epoch), (Moment, bool)>,
 }
 
 impl Since {
@@ -43,6 +45,7 @@ impl Since {
             leader: now,
             utc_offset_s: None,
             portals: Portals::default(),
+            words: BTreeMap::new(),
         }
     }
 

@@ -62,12 +62,15 @@ impl Engine {
                     format!("{} is heard again: promise withdrawn", self.state.name_of(promise.about.node));
                 self.tell_indexed(index, Level::Step, "withdrawn", text, None);
             }
-            Change::Held(..) | Change::Resumed(..) | Change::ConfigChanged if self.consensus.leads() => {
+            Change::Held(..) | Change::Resumed(..) | Change::WordExpired(..) | Change::ConfigChanged
+                if self.consensus.leads() =>
+            {
                 self.tell_wish(index, change);
             }
             Change::Invited(_) | Change::Admitted(..) | Change::Revoked(_) if self.consensus.leads() => {
                 self.tell_ticket(index, change);
             }
+            Change::Key(news) if self.consensus.leads() => self.tell_key(index, *news),
             Change::ConfigLocked(lock) if self.consensus.leads() => self.tell_lock(index, lock.as_ref()),
             Change::InstanceKnown(name) if self.consensus.leads() => self.tell_instance(index, name),
             Change::FormatRaised(format) if self.consensus.leads() => self.tell_format(index, *format),
@@ -91,6 +94,14 @@ impl Engine {
             Change::Resumed(group, hold) => {
                 let text = format!("{group} is looked after again; it was {hold}");
                 self.tell_indexed(index, Level::Notice, "resumed", text, Some((group, None)));
+            }
+            Change::WordExpired(group, ownership) => {
+                let owner = self.state.name_of(ownership.owner.node);
+                let text = format!(
+                    "nobody has taken {group} over on the word that {owner} is dead: the word is good no more, and {group} \
+                     waits for a proof again"
+                );
+                self.tell_indexed(index, Level::Warning, "word_expired", text, Some((group, None)));
             }
             _ => {
                 let text = format!("configuration {} is in force", self.state.config_serial);

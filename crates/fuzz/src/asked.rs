@@ -2,6 +2,8 @@
 
 use regent_api::{Answer, Request};
 use regent_node::token::Token;
+use regent_wire::handover::{KeyAsk, KeysGiven};
+use regent_wire::{ClusterKey, KeyRing};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -45,6 +47,23 @@ pub(crate) fn token(bytes: &[u8]) {
 pub(crate) fn tokens() -> Vec<Vec<u8>> {
     let label = regent_node::token::LABEL;
     vec![label.into(), regent_wire::text::format(label, &[3; 120]).into_bytes()]
+}
+
+/// What members say when one asks another for the cluster's keys, and the file that keeps them.
+pub(crate) fn keys(bytes: &[u8]) {
+    is_stable::<KeyAsk>(bytes);
+    is_stable::<KeysGiven>(bytes);
+    if let Some(ring) = std::str::from_utf8(bytes).ok().and_then(|text| text.parse::<KeyRing>().ok()) {
+        assert_eq!(ring.to_text().parse(), Ok(ring), "keys are read as they were written");
+    }
+}
+
+pub(crate) fn rings() -> Vec<Vec<u8>> {
+    let key = |byte| ClusterKey::from_bytes([byte; 32]);
+    let both = KeyRing::first(key(1)).with_next(key(2));
+    let texts = [KeyRing::first(key(1)).to_text(), both.to_text(), both.using_newest().to_text()];
+    let ask = br#"{"member":2,"ephemeral":[0],"signature":[1,2]}"#.to_vec();
+    texts.into_iter().map(String::into_bytes).chain([ask]).collect()
 }
 
 pub(crate) fn plan(bytes: &[u8]) {

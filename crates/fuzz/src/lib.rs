@@ -24,7 +24,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 14] = [
+pub const TARGETS: [Target; 15] = [
     Target { name: "configuration", run: configuration::run, starters: configuration::starters },
     Target { name: "datagram", run: frames::datagram, starters: frames::datagrams },
     Target { name: "handshake", run: frames::handshake, starters: frames::handshakes },
@@ -37,6 +37,7 @@ pub const TARGETS: [Target; 14] = [
     Target { name: "request", run: asked::request, starters: asked::requests },
     Target { name: "answer", run: asked::answer, starters: asked::answers },
     Target { name: "token", run: asked::token, starters: asked::tokens },
+    Target { name: "keys", run: asked::keys, starters: asked::rings },
     Target { name: "fence_metadata", run: fence_agent::run, starters: fence_agent::starters },
     Target { name: "drill_plan", run: asked::plan, starters: asked::plans },
 ];

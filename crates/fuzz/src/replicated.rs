@@ -36,7 +36,14 @@ pub(crate) fn entries() -> Vec<Vec<u8>> {
         Command::SetMode { node: LX4, mode: NodeMode::Stopping(StopMode::Takeover) },
         Command::Move { group: group(), to: LX5 },
         Command::Disable(group()),
-        Command::ConfirmDead { about: life(LX4), who: "root".into(), why: "seen".into() },
+        Command::ConfirmDead {
+            about: life(LX4),
+            who: "root".into(),
+            why: "seen".into(),
+            given_ms: 1,
+            minutes: 30,
+        },
+        Command::ExpireWord { group: group(), epoch: Epoch(1) },
     ];
     (500..).zip(commands).map(|(number, command)| write(NEWEST, &proposal(number, command))).collect()
 }

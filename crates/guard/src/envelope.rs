@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::NodeId;
+use regent_wire::KeyRing;
 use regent_wire::datagram::Counts;
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,14 @@ pub enum ToGuard {
         /// Every peer's addresses, in the same order of networks.
         peers: BTreeMap<NodeId, Vec<IpAddr>>,
     },
+    /// The cluster's keys from now on, after they were made durable: the guard says under the one that the ring uses, and hears
+    /// all of them and no others. Answered with [`FromGuard::Keyed`].
+    Keys {
+        /// Names the question until it is answered.
+        id: u64,
+        /// The keys.
+        ring: KeyRing,
+    },
     /// The node leaves: the guard ends as soon as it holds nothing.
     Bye {
         /// What is held without lease stays up, and the guard ends at once.
@@ -35,6 +44,11 @@ pub enum FromGuard {
     Lease(ToDaemon),
     /// On which networks each peer was heard lately; told whenever it changes, and to every new daemon.
     Networks(BTreeMap<NodeId, Vec<bool>>),
+    /// The guard has taken the keys.
+    Keyed {
+        /// To which question.
+        id: u64,
+    },
     /// How the guard itself is; told every few seconds when something changed.
     Health(Health),
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use regent_model::ids::ClusterName;
 use regent_model::{BootId, NodeId, NodeName};
-use regent_wire::ClusterKey;
+use regent_wire::KeyRing;
 use serde::{Deserialize, Serialize};
 
 use crate::durable;
@@ -80,11 +80,11 @@ pub fn boot_id() -> Result<BootId, String> {
     Ok(BootId(text.trim().to_owned()))
 }
 
-/// Reads the cluster's key.
+/// Reads the cluster's key, or the two of them while it is being changed.
 ///
 /// # Errors
 /// In words.
-pub fn read_key(path: &Path) -> Result<ClusterKey, String> {
+pub fn read_keys(path: &Path) -> Result<KeyRing, String> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| {
         format!("cannot read the cluster's key {shown}: {error}. Copy it from another node, readable by root alone")
@@ -92,4 +92,12 @@ pub fn read_key(path: &Path) -> Result<ClusterKey, String> {
     text.parse().map_err(|error| {
         format!("{shown} does not hold a key ({error}). Copy it from another node, readable by root alone")
     })
+}
+
+/// Writes the cluster's keys, durably, for root alone.
+///
+/// # Errors
+/// The kernel's; the file is then as it was before.
+pub fn write_keys(path: &Path, ring: &KeyRing) -> io::Result<()> {
+    durable::replace(path, format!("{}\n", ring.to_text()).as_bytes(), 0o600)
 }

@@ -248,6 +248,11 @@ impl Keeper {
                     self.tend_watchdog();
                 }
             }
+            ToGuard::Keys { id, ring } => {
+                tracing::info!("keys of the cluster: {ring:?}");
+                self.networks.set_keys(&ring);
+                self.tell(&FromGuard::Keyed { id });
+            }
             ToGuard::Addresses { own, peers } => {
                 self.networks.set_own(&own, clock::now());
                 self.networks.set_peers(&peers);

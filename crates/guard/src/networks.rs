@@ -8,7 +8,7 @@ use std::time::Duration;
 use regent_lease::Frame;
 use regent_lease::frame::{Ack, Keepalive};
 use regent_model::{Incarnation, Moment, NodeId};
-use regent_wire::ClusterKey;
+use regent_wire::KeyRing;
 use regent_wire::datagram::{Counts, DATAGRAM_MAX, NETWORKS_MAX, Opener, Receiver, Reject, Sealer, kind};
 use rustix::io::Errno;
 use rustix::net::sockopt;
@@ -93,7 +93,7 @@ pub(crate) struct Networks {
 impl Networks {
     /// The networks of node `me`; `session` is larger than any before, durably.
     pub(crate) fn new(
-        key: &ClusterKey,
+        ring: &KeyRing,
         me: NodeId,
         session: u64,
         port: u16,
@@ -102,8 +102,8 @@ impl Networks {
     ) -> Self {
         let mut networks = Self {
             port,
-            sealer: Sealer::new(key, me, session),
-            opener: Opener::new(key, me, session),
+            sealer: Sealer::under(ring, me, session),
+            opener: Opener::under(ring, me, session),
             own: Vec::new(),
             peers: BTreeMap::new(),
             patience: Duration::from_secs(1),
@@ -140,6 +140,12 @@ impl Networks {
             peer.addresses.clone_from(addresses);
             peer.heard.resize(addresses.len(), None);
         }
+    }
+
+    /// Says under the key that the ring uses from now on, and hears all of its keys and no others.
+    pub(crate) fn set_keys(&mut self, ring: &KeyRing) {
+        self.opener.use_keys(ring);
+        self.sealer.use_key(ring);
     }
 
     /// A network on which a peer was not heard for `patience` counts as dead.
@@ -262,6 +268,7 @@ fn open(address: SocketAddr) -> Result<UdpSocket, Errno> {
 mod tests {
     use regent_lease::frame::Keepalive;
     use regent_model::Incarnation;
+    use regent_wire::ClusterKey;
 
     use super::*;
 
@@ -274,7 +281,7 @@ mod tests {
     }
 
     fn pair(port: u16) -> (Networks, Networks) {
-        let key = ClusterKey::generate().unwrap();
+        let key = KeyRing::first(ClusterKey::generate().unwrap());
         let (a, b): ([IpAddr; 2], [IpAddr; 2]) =
             ([[127, 0, 7, 1].into(), [127, 0, 8, 1].into()], [[127, 0, 7, 2].into(), [127, 0, 8, 2].into()]);
         let mut one = Networks::new(&key, A, 1, port, &a, Moment(0));
@@ -346,7 +353,7 @@ mod tests {
 
     #[test]
     fn datagrams_recorded_in_an_earlier_life_of_the_receiver_are_not_heard_in_its_next() {
-        let (key, port) = (ClusterKey::generate().unwrap(), 17_414);
+        let (key, port) = (KeyRing::first(ClusterKey::generate().unwrap()), 17_414);
         let (a, b): (IpAddr, IpAddr) = ([127, 0, 7, 3].into(), [127, 0, 7, 4].into());
         let peers = |id, address| BTreeMap::from([(id, vec![address])]);
         let mut one = Networks::new(&key, A, 1, port, &[a], Moment(0));
@@ -383,7 +390,7 @@ mod tests {
 
     #[test]
     fn an_address_that_is_not_there_yet_is_bound_and_a_taken_one_is_tried_again() {
-        let key = ClusterKey::generate().unwrap();
+        let key = KeyRing::first(ClusterKey::generate().unwrap());
         let absent: IpAddr = [198, 51, 100, 7].into();
         let taken: IpAddr = [127, 0, 9, 1].into();
         let squatter = UdpSocket::bind((taken, 17_413)).unwrap();

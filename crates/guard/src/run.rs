@@ -34,7 +34,7 @@ const ROOM_AGAIN: Duration = Duration::from_millis(500);
 /// In words, with what to type: why it could not begin. Nothing is held by it then.
 pub fn run(paths: &Paths) -> Result<(), String> {
     let identity = NodeIdentity::read(&paths.identity())?;
-    let key = identity::read_key(&paths.key)?;
+    let ring = identity::read_keys(&paths.key)?;
     let boot = identity::boot_id()?;
     fs::create_dir_all(&paths.run).map_err(|e| format!("cannot make {}: {e}", paths.run.display()))?;
     let _lock = lock(&paths.guard_lock())?;
@@ -56,7 +56,8 @@ pub fn run(paths: &Paths) -> Result<(), String> {
         );
     }
     let now = clock::now();
-    let networks = Networks::new(&key, identity.node, incarnation.0, identity.port, &identity.addresses, now);
+    let networks =
+        Networks::new(&ring, identity.node, incarnation.0, identity.port, &identity.addresses, now);
     tracing::info!(
         "guard of {} ({}), incarnation {incarnation}, {} holdings from before",
         identity.name,

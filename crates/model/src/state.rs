@@ -11,6 +11,7 @@ mod hold;
 mod in_force;
 mod instances;
 mod keeping;
+mod keys;
 #[cfg(test)]
 mod log;
 mod proofs;
@@ -18,6 +19,7 @@ mod reboot;
 mod relations;
 mod tickets;
 mod wishes;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -37,7 +39,9 @@ pub use instances::{Instance, Seen, Sighting, Version, VersionBy};
 pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseReason, StopMode};
 pub use config_lock::ConfigLock;
 pub use hold::Hold;
+pub use keys::{KeyChange, KeyMark, KeyNews, KeyStage, KeyStep, Keys, KeysHeld};
 pub use tickets::{Fate, MachineKey, OPEN_MAX as TICKETS_OPEN_MAX, Showing, Ticket, TicketId, Verifier};
+pub use word::{WORD_MINUTES, WORD_MINUTES_MAX, Word};
 
 /// How many answered proposals are remembered, so that a retried one is applied once.
 const PROPOSALS_REMEMBERED: usize = 1024;
@@ -90,6 +94,8 @@ pub struct State {
     /// Whether an arbiter may be asked between these voters: every lease is known to be confirmed under them, and that
     /// they are voters would outlive a crash of each; or they are the founders.
     pub settled: bool,
+    /// The cluster's key, and by what each machine is known.
+    pub keys: Keys,
 }
 
 /// A member of the cluster.
@@ -152,6 +158,8 @@ pub struct Group {
     /// Its home node has joined the cluster in this life, and it is to go there: policies that fail back at that moment
     /// alone ([`crate::config::Failback::Join`]).
     pub joined_home: Option<IncarnationOf>,
+    /// Nobody has it, on the strength of a person's word alone, which is good for a while.
+    pub word: Option<Box<Word>>,
 }
 
 /// Who has a group.
@@ -250,6 +258,8 @@ pub enum Change {
     PhaseChanged(GroupName, Ownership),
     /// A group has no owner any more, and this is why the last one cannot act.
     Vacated(GroupName, Proof),
+    /// A person's word on which a group was free is good no more: it is the last owner's again.
+    WordExpired(GroupName, Ownership),
     /// The wish for a group changed (enabled, disabled, moved, cleared of failures).
     Wished(GroupName),
     /// A group failed on a node.
@@ -280,6 +290,8 @@ pub enum Change {
     Revoked(TicketId),
     /// The voters are settled: an arbiter may decide between them.
     Settled,
+    /// The cluster's key is being changed, or was.
+    Key(KeyNews),
 }
 
 impl State {
@@ -311,6 +323,7 @@ impl State {
             generation: 1,
             voters_at: 0,
             settled: true,
+            keys: Keys::default(),
         };
         state.groups_follow_config();
         state
@@ -415,6 +428,7 @@ impl Group {
             }
         }
         self.failed_on.remove(&old);
+        self.outlives(old);
     }
 
     /// A group of which nothing is known but the last epoch of one of this name.
@@ -434,6 +448,7 @@ impl Group {
             in_force: None,
             held: None,
             joined_home: None,
+            word: None,
         }
     }
 }

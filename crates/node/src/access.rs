@@ -7,6 +7,7 @@ use regent_agents::accounts;
 use regent_api::{Role, roles};
 use regent_model::config::{HIDDEN, is_secret};
 
+use crate::lookup;
 use crate::os::{self, Caller};
 
 /// What a process that was not begun by a login has for its login's user.
@@ -110,12 +111,16 @@ pub(crate) fn role(caller: &Caller) -> Option<Role> {
     if caller.is_root() {
         return Some(Role::Admin);
     }
-    let has = |role: &Role| os::group_named(role.group()).is_some_and(|group| caller.is_in(group));
-    roles::ROLES.into_iter().rev().find(has)
+    // A directory service that hangs must not hold up who asks: who is not known to have a role has none.
+    let groups = || roles::ROLES.map(|role| (role, os::group_named(role.group())));
+    let groups = lookup::in_time(lookup::WITHIN, groups)?;
+    let has = |(_, group): &(Role, Option<u32>)| group.is_some_and(|group| caller.is_in(group));
+    groups.into_iter().rev().find(has).map(|(role, _)| role)
 }
 
 fn user_name(uid: u32) -> String {
-    accounts::user_name(uid).ok().flatten().unwrap_or_else(|| format!("user {uid}"))
+    let name = lookup::in_time(lookup::WITHIN, move || accounts::user_name(uid).ok().flatten()).flatten();
+    name.unwrap_or_else(|| format!("user {uid}"))
 }
 
 /// Who became the user that asks. The kernel knows who logged in, where it keeps count of that; `sudo` says it too, but
@@ -151,6 +156,8 @@ pub(crate) fn without_secrets(text: &str) -> String {
     let mut rest = text;
     // Whether what comes is the value of a key that keeps a secret. Keys stand anywhere: also in a table on one line.
     let mut secret = false;
+    // Within how many lists and tables of such a value.
+    let mut inside = 0_usize;
     while let Some(c) = rest.chars().next() {
         let until = |ends: &[char]| rest.find(ends).unwrap_or(rest.len());
         let quote = ["\"\"\"", "'''", "\"", "'"].into_iter().find(|quote| rest.starts_with(quote));
@@ -166,9 +173,18 @@ pub(crate) fn without_secrets(text: &str) -> String {
         rest = after;
         let hides = secret && (quote.is_some() || length > 1 || c.is_alphanumeric());
         match c {
+            '#' if inside > 0 => out.push_str(&format!("# {HIDDEN}")),
             '#' => out.push_str(&remark(piece)),
             _ if hides => out.push_str(&hidden),
             _ => out.push_str(piece),
+        }
+        match c {
+            '[' | '{' if secret => inside += 1,
+            ']' | '}' => inside = inside.saturating_sub(1),
+            _ => {}
+        }
+        if inside > 0 {
+            continue;
         }
         let goes_on = secret && matches!(c, ' ' | '\t');
         secret = goes_on || (piece == "=" && is_secret(key_before(&out[..out.len() - 1])));
@@ -257,6 +273,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_under_a_secret_key_is_hidden_in_whole_and_what_follows_is_shown() {
+        let text = "[a]\npassword = [\"x\", [\"y\"], # z\n 3]\nname = \"w\"\nstart = [\"a\", \"b\"]\n";
+        assert_eq!(
+            without_secrets(text),
+            "[a]\npassword = [\"(not shown)\", [\"(not shown)\"], # (not shown)\n \"(not shown)\"]\nname = \"w\"\n\
+             start = [\"a\", \"b\"]\n"
+        );
+    }
+
+    #[test]
     fn an_odd_quote_a_remark_and_an_equals_sign_in_a_text_show_no_password() {
         let command = "start = \"x --password=\"\npassword = \"hunter2\"\n";
         assert_eq!(without_secrets(command), "start = \"x --password=\"\npassword = \"(not shown)\"\n");
@@ -270,6 +296,9 @@ mod tests {
             "passwd = \"hunter2\npassword = \"hunter2\"",
             "a = \"\\\npassword = \"hunter2\"",
             "o = { community = \"hunter2\", api_key=\"hunter2\", x_pass = 'hunter2', Token=hunter2 }",
+            "passwd = [\"hunter2\", 'hunter2', # hunter2\n  [\"hunter2\"], \"\"\"]hunter2\"\"\",\n]\n[[group]]",
+            "x = { secret = [hunter2, \"]hunter2\"], token = { a = \"hunter2\", hunter2 = 1 } }",
+            "password = [\"hunter2\", \"never closed hunter2\n\"hunter2\"\nhunter2",
             "options.password = \"hunter2\"\r\n[a]\nb = '''\n'''\nsecret = \"\"\"hunter2\"\"\"",
         ] {
             let shown = without_secrets(text);

@@ -16,7 +16,7 @@ use regent_model::NodeName;
 use regent_model::journal::Entry;
 use regent_model::state::State;
 use regent_store::{FsDisk, Recovered, Store, StoreError};
-use regent_wire::ClusterKey;
+use regent_wire::handover::KeyAsk;
 use ring::rand::{SecureRandom, SystemRandom};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -29,13 +29,14 @@ use crate::guard_line::{self, GuardGate, GuardLine, Warrants};
 use crate::heart::{Addresses, Heart, Zone, input_of};
 use crate::inbox::{Inbox, inbox};
 use crate::journal::Journal;
+use crate::keys::Keys;
 use crate::links::{Ears, Links};
 use crate::portal::Portals;
 use crate::reception::Reception;
 use crate::refusals::{Port, Refusals};
 use crate::registry::Registrar;
 use crate::side::Side;
-use crate::{api, copy, inspection, measuring, nightly, open_door, reboot, storage, sys};
+use crate::{api, copy, inspection, machine, measuring, nightly, open_door, reboot, storage, sys};
 
 /// A daemon that finds no room on its disk is started again after this.
 const ROOM_AGAIN: Duration = Duration::from_secs(1);
@@ -50,7 +51,7 @@ const GOODBYE_WITHIN: Duration = Duration::from_secs(10);
 struct Beginning {
     paths: Paths,
     identity: NodeIdentity,
-    key: ClusterKey,
+    keys: Keys,
     session: u64,
     store: Store<FsDisk>,
     restored: Restored,
@@ -120,15 +121,16 @@ fn wait_for_room(paths: &Paths, error: &NodeError) -> u8 {
 fn begin(paths: &Paths) -> std::result::Result<(Lock, Beginning), Trouble> {
     fs::create_dir_all(&paths.run).doing(|| format!("make {}", paths.run.display()))?;
     let identity = NodeIdentity::read(&paths.identity()).map_err(NodeError::from)?;
-    let key = identity::read_key(&paths.key).map_err(NodeError::from)?;
+    let ring = identity::read_keys(&paths.key).map_err(NodeError::from)?;
     let founding = Founding::read(&paths.founding())?.state()?;
     let lock = take_lock(paths)?;
+    let keys = Keys::new(paths, &identity, ring, machine::of_member(paths)?);
     let (store, recovered) = open_store(paths, &identity)?;
     check_snapshot(&recovered)?;
     let session = session(paths)?;
     let (journal, kept) = open_journal(paths)?;
     let restored = Restored { recovered, founding: Some(founding), journal: kept };
-    Ok((lock, Beginning { paths: paths.clone(), identity, key, session, store, restored, journal }))
+    Ok((lock, Beginning { paths: paths.clone(), identity, keys, session, store, restored, journal }))
 }
 
 fn take_lock(paths: &Paths) -> std::result::Result<Lock, Trouble> {
@@ -272,7 +274,7 @@ struct Running {
 
 /// Starts every thread of the daemon.
 fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Running, Trouble> {
-    let Beginning { paths, identity, key, session, store, restored, journal } = beginning;
+    let Beginning { paths, identity, keys, session, store, restored, journal } = beginning;
     realtime::spare_from_oom(-900);
     let (inbox, inputs) = inbox();
     let desk = Arc::new(Desk::new(inbox.clone()));
@@ -285,8 +287,8 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     regent_guard::rule_off::weaken_the_daemon();
     let (engine, first) = Engine::new(me, restored, random_number()?, clock::now(), clock::wall_ms());
     let side = Side::new(identity.name.clone(), session);
-    let reception = Arc::new(Reception::new(desk.clone(), key.clone(), &identity, side.clone()));
-    let links = links(&key, &identity, session, engine.state(), &inbox, &reception, &refusals);
+    let reception = Arc::new(Reception::new(desk.clone(), keys.clone(), &identity, side.clone()));
+    let links = links(&keys, &identity, session, engine.state(), &inbox, &reception, &refusals);
     side.use_links(links.clone());
     side.use_evidence(paths.evidence());
     let warrants = Warrants::default();
@@ -305,6 +307,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
     let figures = measuring::start(identity.name.clone(), inbox.clone()).doing(threads)?;
     let (ear, ear_of_disk) = (inbox.clone(), inbox.clone());
     let portals = Portals::start(paths.configuration(), move |notice| ear.push(Input::Notice(notice)));
+    let key_inbox = inbox.clone();
     let heart = Heart {
         engine,
         inputs,
@@ -312,6 +315,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         journal: journal.on_its_own().doing(threads)?,
         inbox,
         links: links.clone(),
+        keys: keys.clone(),
         guard: guard.clone(),
         warrants,
         hands,
@@ -328,6 +332,7 @@ fn set_up(beginning: Beginning, end: &Sender<End>) -> std::result::Result<Runnin
         copy: copy::start(paths.configuration()).doing(threads)?,
         arbiter: ArbiterLine::start(ear_of_disk).doing(threads)?,
     };
+    keys.start(guard.clone(), links.clone(), key_inbox).doing(threads)?;
     let beat = move || heart.beat(first);
     std::thread::Builder::new().name("heart".into()).spawn(beat).doing(threads)?;
     nightly::start(reception.clone()).doing(threads)?;
@@ -378,7 +383,7 @@ fn call_guard(
 }
 
 fn links(
-    key: &ClusterKey,
+    keys: &Keys,
     identity: &NodeIdentity,
     session: u64,
     state: &State,
@@ -395,7 +400,10 @@ fn links(
     let open = state.members.is_empty();
     let refusals = refusals.clone();
     let refused = Box::new(move |why: &str| refusals.note(Port::Calls, 1, why));
-    Links::new(key, identity.node, release::speaks(), session, open, Ears { deliver, side, join, refused })
+    let (giver, told) = (keys.clone(), keys.clone());
+    let (given, foreign) = (Box::new(move |ask: &KeyAsk| giver.give(ask)), Box::new(move || told.foreign()));
+    let ears = Ears { deliver, side, join, refused, keys: given, foreign };
+    Links::new(&keys.ring(), identity.node, release::speaks(), session, open, ears)
 }
 
 fn hands(

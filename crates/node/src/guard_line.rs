@@ -18,6 +18,7 @@ use regent_lease::{FromDaemon, ToDaemon};
 use regent_model::action::{ADDRESS_LEASES, Notice, WATCHDOG};
 use regent_model::holding::{Act, Held};
 use regent_model::{Epoch, GroupName, Incarnation};
+use regent_wire::KeyRing;
 use regent_wire::ipc::{IpcError, IpcReader, IpcWriter};
 
 use crate::end::End;
@@ -40,6 +41,8 @@ type Answer = Result<(), String>;
 #[derive(Default)]
 struct Waiting {
     callers: BTreeMap<ActId, SyncSender<Answer>>,
+    /// Who waits until the guard has taken keys.
+    keyed: BTreeMap<u64, SyncSender<()>>,
     gone: bool,
 }
 
@@ -105,6 +108,7 @@ impl GuardLine {
             waiting.gone = true;
             // Whoever waits sees its sender gone.
             waiting.callers.clear();
+            waiting.keyed.clear();
             drop((waiting, over));
         })?;
         Ok(line)
@@ -119,6 +123,27 @@ impl GuardLine {
     pub(crate) fn wait_until_closed(&self, within: Duration) -> bool {
         let closed = lock(&self.closed).take();
         closed.is_none_or(|c| c.recv_timeout(within) == Err(std::sync::mpsc::RecvTimeoutError::Disconnected))
+    }
+
+    /// Gives the guard these keys, and waits until it has taken them.
+    ///
+    /// # Errors
+    /// In words; nobody knows then which keys it has.
+    pub(crate) fn take_keys(&self, ring: &KeyRing) -> Result<(), String> {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, answer) = sync_channel(1);
+        {
+            let mut waiting = lock(&self.waiting);
+            if waiting.gone {
+                return Err("the guard is gone".to_owned());
+            }
+            waiting.keyed.insert(id, sender);
+        }
+        self.tell(ToGuard::Keys { id, ring: ring.clone() });
+        answer.recv_timeout(ANSWER_WITHIN).map_err(|_| {
+            lock(&self.waiting).keyed.remove(&id);
+            "the guard has not taken the cluster's keys".to_owned()
+        })
     }
 
     fn call(&self, make: impl FnOnce(ActId) -> FromDaemon) -> Answer {
@@ -177,6 +202,11 @@ fn read_in(
             Ok(Some(FromGuard::Lease(ToDaemon::Done { id, result }))) => {
                 if let Some(caller) = lock(waiting).callers.remove(&id) {
                     let _caller_waits_no_more = caller.try_send(result);
+                }
+            }
+            Ok(Some(FromGuard::Keyed { id })) => {
+                if let Some(caller) = lock(waiting).keyed.remove(&id) {
+                    let _caller_waits_no_more = caller.try_send(());
                 }
             }
             Ok(Some(FromGuard::Lease(said))) => inbox.push(Input::Guard(said)),

@@ -11,7 +11,7 @@ use regent_engine::io::StepTaken;
 use regent_engine::{Effects, Engine, Input};
 use regent_guard::{NodeIdentity, ToGuard, clock, realtime};
 use regent_model::NodeId;
-use regent_model::action::{CommandEnd, Failure, Outcome, Run};
+use regent_model::action::{CommandEnd, EventRun, Failure, Outcome, Run};
 use regent_model::config::Config;
 use regent_model::format::{self, Format};
 use regent_model::journal::Entry;
@@ -22,6 +22,7 @@ use crate::desk::Desk;
 use crate::end::End;
 use crate::guard_line::{GuardLine, Warrants};
 use crate::inbox::{Inbox, Inputs};
+use crate::keys::{Keys, Known};
 use crate::links::Links;
 use crate::portal::Portals;
 use crate::storage::Batch;
@@ -41,6 +42,7 @@ pub(crate) struct Heart {
     pub(crate) storage: Sender<Vec<Batch>>,
     pub(crate) journal: Sender<Vec<Entry>>,
     pub(crate) links: Links,
+    pub(crate) keys: Keys,
     pub(crate) guard: GuardLine,
     pub(crate) warrants: Warrants,
     /// None on a machine that can hold nothing, such as a witness without control groups.
@@ -78,6 +80,7 @@ pub(crate) struct Addresses {
     config_serial: Option<u64>,
     oldest_format: Option<Format>,
     tickets: Vec<(TicketId, [u8; 32])>,
+    known: Option<Known>,
     peers: BTreeMap<NodeId, Vec<IpAddr>>,
 }
 
@@ -165,6 +168,7 @@ impl Heart {
         if let Some(peers) = effects.peers {
             self.links.set_peers(&peers);
             self.addresses.peers = peers;
+            self.keys.set_addresses(&self.addresses.peers);
         }
         if moved || self.addresses.config_serial != Some(self.engine.state().config_serial) {
             self.follow_config();
@@ -182,15 +186,7 @@ impl Heart {
         for run in effects.run {
             self.run(run);
         }
-        for run in effects.event_run {
-            match &self.hands {
-                Some(hands) => hands.event(run),
-                None => {
-                    let end = CommandEnd { code: None, words: no_hands(), output: String::new() };
-                    self.inbox.push(Input::Ran { id: run.id, end });
-                }
-            }
-        }
+        effects.event_run.into_iter().for_each(|run| self.run_of_event(run));
         for look in effects.look {
             match &self.hands {
                 Some(hands) => hands.look(look),
@@ -218,9 +214,8 @@ impl Heart {
                 None => self.inbox.push(Input::Fenced { id: fence.id, result: Err(no_hands()) }),
             }
         }
-        for (id, answer) in effects.answer {
-            self.desk.answer(id, answer);
-        }
+        effects.keys.into_iter().for_each(|step| self.keys.order(step));
+        effects.answer.into_iter().for_each(|(id, answer)| self.desk.answer(id, answer));
         if !effects.journal.is_empty() {
             let _only_the_file_misses_it = self.journal.send(effects.journal);
         }
@@ -232,6 +227,16 @@ impl Heart {
     fn end(&self, why: Option<End>) {
         if let Some(end) = why {
             let _ends_already = self.end.send(end);
+        }
+    }
+
+    fn run_of_event(&self, run: EventRun) {
+        match &self.hands {
+            Some(hands) => hands.event(run),
+            None => {
+                let end = CommandEnd { code: None, words: no_hands(), output: String::new() };
+                self.inbox.push(Input::Ran { id: run.id, end });
+            }
         }
     }
 
@@ -258,7 +263,7 @@ impl Heart {
         }
     }
 
-    /// Tells the links which tokens let a machine in.
+    /// Tells the links which tokens let a machine in, and which members may ask for keys.
     fn follow_tickets(&mut self) {
         let tickets = &self.engine.state().tickets;
         let told = &self.addresses.tickets;
@@ -267,10 +272,31 @@ impl Heart {
                 .iter()
                 .zip(told)
                 .all(|((id, t), (was, verifier))| id == was && t.verifier.0 == *verifier);
-        if !same {
-            self.addresses.tickets = tickets.iter().map(|(id, ticket)| (*id, ticket.verifier.0)).collect();
-            self.links.set_invited(&self.addresses.tickets);
+        let known = self.machines_known();
+        if same && known.is_none() {
+            return;
         }
+        self.addresses.tickets = tickets.iter().map(|(id, ticket)| (*id, ticket.verifier.0)).collect();
+        self.addresses.known = known.or(self.addresses.known.take());
+        let machines = self.addresses.known.iter().flat_map(|known| &known.machines);
+        let others =
+            machines.filter(|(id, _)| **id != self.identity.node).map(|(id, machine)| (*id, machine.0));
+        self.links.set_admitted(&self.addresses.tickets, &others.collect::<Vec<_>>());
+    }
+
+    /// By what the members' machines are known, if that is not what was said last. What a daemon that begins has applied may
+    /// be older than what the one before it kept.
+    fn machines_known(&self) -> Option<Known> {
+        let keys = &self.engine.state().keys;
+        if !self.engine.is_current() {
+            return self.addresses.known.is_none().then(|| self.keys.known());
+        }
+        if self.addresses.known.as_ref().is_some_and(|known| known.is(keys)) {
+            return None;
+        }
+        let known = Known::by(keys);
+        self.keys.set_known(&known);
+        Some(known)
     }
 
     /// Tells guard and links what the configuration says about this node and its peers.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use regent_guard::{NodeIdentity, Paths};
 use regent_model::ids::ClusterName;
 use regent_model::{NodeId, NodeName};
-use regent_wire::ClusterKey;
+use regent_wire::{ClusterKey, KeyRing};
 
 use crate::error::{NodeError, Result};
 use crate::founding::{self, Founding};
@@ -56,7 +56,7 @@ pub fn init(paths: &Paths, cluster: &str, machine: &Machine, launch: Option<&Lau
     let identity =
         NodeIdentity { cluster, node: NodeId(1), name, addresses, port: config.port, witness: false };
     let founding = Founding::of_founders(text.clone())?;
-    let installation = Installation { identity, founding, key };
+    let installation = Installation { identity, founding, keys: KeyRing::first(key) };
     finish(paths, installation, text, launch)
 }
 
@@ -68,7 +68,7 @@ pub(crate) fn finish(
     launch: Option<&Launch>,
 ) -> Result<Membership> {
     install::install(paths, &installation)?;
-    let Installation { identity, key, .. } = installation;
+    let Installation { identity, keys, .. } = installation;
     let started =
         launch.map(|launch| launch::start(paths, launch, ANSWER_WITHIN)).transpose().map_err(|error| {
             NodeError {
@@ -76,7 +76,7 @@ pub(crate) fn finish(
                 next: error.next,
             }
         })?;
-    Ok(Membership { fingerprint: key.fingerprint(), identity, config, started })
+    Ok(Membership { fingerprint: keys.current().fingerprint(), identity, config, started })
 }
 
 pub(crate) fn node_name(machine: &Machine) -> Result<NodeName> {

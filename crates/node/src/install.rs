@@ -3,9 +3,9 @@
 use std::fs::{self, DirBuilder};
 use std::os::unix::fs::DirBuilderExt;
 
-use regent_guard::{NodeIdentity, Paths, durable};
+use regent_guard::{NodeIdentity, Paths};
 use regent_store::{FsDisk, Store};
-use regent_wire::ClusterKey;
+use regent_wire::KeyRing;
 
 use crate::error::{Doing, NodeError, Result};
 use crate::founding::Founding;
@@ -17,8 +17,8 @@ pub struct Installation {
     pub identity: NodeIdentity,
     /// With what its state begins.
     pub founding: Founding,
-    /// The cluster's key.
-    pub key: ClusterKey,
+    /// The cluster's key, and the next one where it is being changed.
+    pub keys: KeyRing,
 }
 
 /// Refuses a machine that is a member already.
@@ -55,7 +55,7 @@ fn how_to_leave(paths: &Paths) -> String {
 /// [`check_is_new`] names it.
 pub fn install(paths: &Paths, installation: &Installation) -> Result<()> {
     check_is_new(paths)?;
-    let Installation { identity, founding, key } = installation;
+    let Installation { identity, founding, keys } = installation;
     for (folder, mode) in [(&paths.state, 0o700), (&paths.etc, 0o755), (&paths.run, 0o755)] {
         DirBuilder::new()
             .recursive(true)
@@ -63,8 +63,7 @@ pub fn install(paths: &Paths, installation: &Installation) -> Result<()> {
             .create(folder)
             .doing(|| format!("make {}", folder.display()))?;
     }
-    let text = format!("{}\n", key.to_text());
-    durable::replace(&paths.key, text.as_bytes(), 0o600)
+    regent_guard::identity::write_keys(&paths.key, keys)
         .doing(|| format!("write the cluster's key {}", paths.key.display()))?;
     founding.write(&paths.founding())?;
     let owner = regent_store::Identity { cluster: identity.cluster.clone(), node: identity.node };
@@ -81,6 +80,7 @@ mod tests {
 
     use regent_model::ids::ClusterName;
     use regent_model::{NodeId, NodeName};
+    use regent_wire::ClusterKey;
 
     use super::*;
     use crate::testing::Folder;
@@ -97,7 +97,7 @@ mod tests {
                 witness: false,
             },
             founding: Founding::of_founders(config.to_owned()).unwrap(),
-            key: ClusterKey::generate().unwrap(),
+            keys: KeyRing::first(ClusterKey::generate().unwrap()),
         }
     }
 

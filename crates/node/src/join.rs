@@ -1,23 +1,20 @@
 //! Becoming a member of a cluster that is there.
 
-use std::fs::{self, DirBuilder};
-use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::unix::fs::DirBuilderExt;
 use std::time::Duration;
 
 use regent_api::Answer;
-use regent_guard::{NodeIdentity, Paths, durable, release};
+use regent_guard::{NodeIdentity, Paths, release};
 use regent_model::NodeId;
 use regent_wire::channel::{ChannelError, Handshake, Link, Refusal, Stream};
-use regent_wire::invite::MachineSecret;
 
-use crate::error::{Doing, NodeError, Result};
+use crate::error::{NodeError, Result};
 use crate::founding::{self, Founding};
 use crate::init::{self, Machine, Membership};
 use crate::install::{self, Installation};
 use crate::launch::Launch;
 use crate::links::{JoinAnswer, JoinAsk};
+use crate::machine;
 use crate::os;
 use crate::token::Token;
 
@@ -44,7 +41,7 @@ pub fn join(
     token.invitation.check(witness)?;
     let name = init::node_name(machine)?;
     let addresses = own_addresses(machine, &token)?;
-    let secret = machine_secret(paths)?;
+    let secret = machine::secret(paths)?;
     let ask = JoinAsk {
         secret: *token.secret.expose(),
         machine: secret.public(),
@@ -54,7 +51,7 @@ pub fn join(
         witness,
         version: release::version().to_owned(),
     };
-    let keep = || keep_machine_secret(paths, &secret);
+    let keep = || machine::keep(paths, &secret);
     let JoinAnswer { answer, key } = ask_members(&token, &ask, &keep)?;
     let (id, text) = match answer {
         Answer::Joined { id, config } => (id, config),
@@ -63,7 +60,7 @@ pub fn join(
             return Err(NodeError::new(format!("the member gave an answer to something else: {other:?}")));
         }
     };
-    let key = key.as_deref().unwrap_or_default().parse().map_err(|error| {
+    let keys = key.as_deref().unwrap_or_default().parse().map_err(|error| {
         NodeError::new(format!(
             "the member has let this machine in, and gave it no key of the cluster: {error}"
         ))
@@ -79,30 +76,7 @@ pub fn join(
         witness,
     };
     let founding = Founding::of_newcomer(text.clone());
-    init::finish(paths, Installation { identity, founding, key }, text, launch)
-}
-
-/// What this machine alone knows: from an earlier attempt, so that the members know it again, or new.
-fn machine_secret(paths: &Paths) -> Result<MachineSecret> {
-    let path = paths.machine_secret();
-    match fs::read_to_string(&path) {
-        Ok(text) => MachineSecret::parse(&text).map_err(|error| {
-            NodeError::new(format!("{} is damaged: {error}", path.display()))
-                .next(format!("rm {}; and make another token on a member: regent token", path.display()))
-        }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            MachineSecret::generate().map_err(|error| NodeError::new(error.to_string()))
-        }
-        Err(error) => Err(NodeError::new(format!("cannot read {}: {error}", path.display()))),
-    }
-}
-
-/// Keeps it, before anybody hears of it: the answer may be lost, and the machine must be known again then.
-fn keep_machine_secret(paths: &Paths, secret: &MachineSecret) -> Result<()> {
-    let path = paths.machine_secret();
-    let writing = || format!("write {}", path.display());
-    DirBuilder::new().recursive(true).mode(0o700).create(&paths.state).doing(writing)?;
-    durable::replace(&path, format!("{}\n", secret.to_text()).as_bytes(), 0o600).doing(writing)
+    init::finish(paths, Installation { identity, founding, keys }, text, launch)
 }
 
 /// The addresses given, or for each network of the cluster the one from which its members are reached.
@@ -204,6 +178,8 @@ fn in_words(error: impl std::fmt::Display) -> NotJoined {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use regent_model::ids::ClusterName;
     use regent_model::state::TicketId;
 
@@ -243,16 +219,16 @@ mod tests {
     fn a_machine_is_known_again_when_it_tries_once_more_and_its_secret_is_its_own() {
         let folder = Folder::new("join-again");
         let paths = Paths::below(folder.path());
-        let first = machine_secret(&paths).unwrap();
-        keep_machine_secret(&paths, &first).unwrap();
-        assert_eq!(machine_secret(&paths).unwrap().public(), first.public());
+        let first = machine::secret(&paths).unwrap();
+        machine::keep(&paths, &first).unwrap();
+        assert_eq!(machine::secret(&paths).unwrap().public(), first.public());
         let mode = |path: &std::path::Path| {
             std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
         };
         assert_eq!((mode(&paths.machine_secret()), mode(&paths.state)), (0o600, 0o700));
         install::check_is_new(&paths).unwrap();
         fs::write(paths.machine_secret(), "regent-node-").unwrap();
-        let error = machine_secret(&paths).unwrap_err();
+        let error = machine::secret(&paths).unwrap_err();
         assert!(error.what.contains("damaged") && error.next.unwrap().contains("regent token"));
     }
 

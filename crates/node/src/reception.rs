@@ -1,16 +1,16 @@
 //! What the daemon answers by itself: tokens, and machines that want to join. Everything else is the engine's.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use regent_api::{Answer, NodeWord, NodesAsk, Request};
+use regent_api::{Answer, KeyChangeStatus, KeyVerb, NodeWord, NodesAsk, Request};
 use regent_guard::{NodeIdentity, clock};
 use regent_model::action::Notice;
-use regent_model::config::Config;
+use regent_model::config::{Config, Severity};
 use regent_model::ids::ClusterName;
 use regent_model::state::{Fate, MachineKey, Showing, Ticket, TicketId, Verifier};
+use regent_model::survey::Difference;
 use regent_model::{NodeName, config, survey};
-use regent_wire::ClusterKey;
 use regent_wire::invite::{TokenSecret, signed_by};
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -19,7 +19,8 @@ use crate::area;
 use crate::desk::Desk;
 use crate::equipment;
 use crate::error::NodeError;
-use crate::links::{JoinAnswer, JoinAsk};
+use crate::keys::Keys;
+use crate::links::{JoinAnswer, JoinAsk, lock};
 use crate::nightly;
 use crate::side::Side;
 use crate::surroundings;
@@ -28,7 +29,9 @@ use crate::token::{Invitation, Token, VALIDITY, VALIDITY_MAX};
 /// The reception.
 pub(crate) struct Reception {
     desk: Arc<Desk>,
-    key: ClusterKey,
+    keys: Keys,
+    /// One change of the key is ordered after the other.
+    rotating: Mutex<()>,
     cluster: ClusterName,
     name: NodeName,
     port: u16,
@@ -39,10 +42,22 @@ fn refusal(error: NodeError) -> Answer {
     Answer::refused(error.what, error.next.unwrap_or_default())
 }
 
+/// A change of the cluster's key that is not finished: the old one is still good.
+fn unfinished_change(change: &KeyChangeStatus) -> Difference {
+    Difference {
+        severity: Severity::Warning,
+        topic: "key".to_owned(),
+        group: None,
+        nodes: change.silent.iter().chain(&change.waits_for).cloned().collect(),
+        text: format!("{}; until then the old key is good", change.line()),
+        help: change.next.clone().unwrap_or_else(|| "it goes on by itself: regent key status".to_owned()),
+    }
+}
+
 impl Reception {
-    pub(crate) fn new(desk: Arc<Desk>, key: ClusterKey, identity: &NodeIdentity, side: Arc<Side>) -> Self {
+    pub(crate) fn new(desk: Arc<Desk>, keys: Keys, identity: &NodeIdentity, side: Arc<Side>) -> Self {
         let NodeIdentity { cluster, name, port, .. } = identity.clone();
-        Self { desk, key, cluster, name, port, side }
+        Self { desk, keys, rotating: Mutex::default(), cluster, name, port, side }
     }
 
     fn answer(&self, request: Request) -> Answer {
@@ -52,6 +67,10 @@ impl Reception {
                 "only a daemon may ask this, for a machine that shows it a token",
                 "regent token",
             ),
+            Request::Key(KeyVerb::Begin { .. }) => {
+                Answer::refused("only a daemon may ask this, for a key that it has made", "regent key rotate")
+            }
+            Request::Key(KeyVerb::Rotate { without }) => self.rotate(without),
             Request::Environment { group, instance } => {
                 surroundings::answer(&self.desk, self.side.registrar(), &group, instance)
             }
@@ -139,8 +158,10 @@ impl Reception {
         }
         let mut answer = self.side.ask(&text, &config, ask);
         if *ask == NodesAsk::Survey {
+            let unfinished;
             let owners = match self.desk.ask(Request::Status) {
                 Answer::Status(status) => {
+                    unfinished = status.key_change.as_ref().map(unfinished_change);
                     status.groups.into_iter().filter_map(|g| Some((g.name, g.owner?))).collect()
                 }
                 other => return other,
@@ -150,8 +171,22 @@ impl Reception {
                 _ => None,
             });
             answer.differences = survey::differences(&config, &surveys.collect(), &owners);
+            answer.differences.extend(unfinished);
         }
         Answer::Nodes(Box::new(answer))
+    }
+
+    /// Changes the cluster's key: a new one is made here, once the engine has nothing against it.
+    fn rotate(&self, without: Vec<String>) -> Answer {
+        let _one_at_a_time = lock(&self.rotating);
+        let number = match self.desk.ask(Request::Key(KeyVerb::Rotate { without: without.clone() })) {
+            Answer::MakeKey { number } => number,
+            other => return other,
+        };
+        match self.keys.make(number) {
+            Ok(mark) => self.desk.ask(Request::Key(KeyVerb::Begin { number, mark, without })),
+            Err(why) => Answer::refused(why, "regent key status; then regent key rotate, once more"),
+        }
     }
 
     /// Makes a token, once the members know how to recognise it.
@@ -212,7 +247,7 @@ impl Reception {
         };
         let JoinAsk { name, addresses, witness, .. } = ask;
         let answer = self.desk.ask(Request::Join { name, addresses, witness, showing: Some(showing) });
-        let key = matches!(answer, Answer::Joined { .. }).then(|| self.key.to_text());
+        let key = matches!(answer, Answer::Joined { .. }).then(|| self.keys.ring().to_text());
         JoinAnswer { answer, key }
     }
 }
@@ -237,6 +272,7 @@ mod tests {
     use regent_engine::Input;
     use regent_model::NodeId;
     use regent_wire::invite::MachineSecret;
+    use regent_wire::{ClusterKey, KeyRing};
 
     use super::*;
     use crate::inbox::inbox;
@@ -264,7 +300,10 @@ mod tests {
             witness: false,
         };
         let side = Side::new(identity.name.clone(), 1);
-        Reception::new(desk, ClusterKey::generate().unwrap(), &identity, side)
+        let ring = KeyRing::first(ClusterKey::generate().unwrap());
+        let paths = regent_guard::Paths::below(&std::env::temp_dir());
+        let keys = Keys::new(&paths, &identity, ring, MachineSecret::generate().unwrap());
+        Reception::new(desk, keys, &identity, side)
     }
 
     fn answer(request: &Request) -> Answer {
@@ -302,8 +341,8 @@ mod tests {
         let token = token(&reception, None);
         assert_eq!(token.invitation.members[0], [std::net::IpAddr::from([10, 0, 0, 2])]);
         assert_eq!(token.invitation.members.len(), 2);
-        assert_ne!(token.secret.expose(), reception.key.expose());
-        assert_ne!(&token.secret.verifier(), reception.key.expose());
+        assert_ne!(token.secret.expose(), reception.keys.ring().current().expose());
+        assert_ne!(&token.secret.verifier(), reception.keys.ring().current().expose());
     }
 
     #[test]
@@ -312,7 +351,7 @@ mod tests {
         let token = token(&reception, Some(1));
         let told = reception.join(token.invitation.id, ask(&token));
         assert_eq!(told.answer, Answer::Joined { id: 3, config: "c".into() });
-        assert_eq!(told.key, Some(reception.key.to_text()));
+        assert_eq!(told.key, Some(reception.keys.ring().to_text()));
         let mut forged = ask(&token);
         forged.machine = MachineSecret::generate().unwrap().public();
         let told = reception.join(token.invitation.id, forged);

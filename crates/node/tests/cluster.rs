@@ -1,6 +1,7 @@
 //! Whole nodes, guard and daemon and supervisor, on machines made of namespaces.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, reason = "helpers of tests")]
 
+mod key_change;
 mod rig;
 
 use std::time::{Duration, Instant};
@@ -62,7 +63,7 @@ fn found(rig: &Rig) {
             port: 7410,
             witness: member.member.witness,
         };
-        let installation = Installation { identity, founding: founding.clone(), key: key.clone() };
+        let installation = Installation { identity, founding: founding.clone(), keys: key.clone().into() };
         install(&machine.paths, &installation).unwrap();
         machine.start("run");
     }

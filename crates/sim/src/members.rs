@@ -88,7 +88,7 @@ impl Sim {
                 truth.groups.values().any(|g| matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == old));
             if truth.living(old).is_some() || owns {
                 let (who, why) = ("operator".to_owned(), "its machine was taken away".to_owned());
-                self.ask(asks, Request::ConfirmDead { node: name.to_string(), who, why });
+                self.ask(asks, Request::ConfirmDead { node: name.to_string(), who, why, minutes: None });
             }
         }
     }

@@ -138,6 +138,7 @@ impl Sim {
             node: dead.name.to_string(),
             who: "operator".into(),
             why: "I pulled its plug".into(),
+            minutes: Some(1),
         })
     }
 

@@ -45,7 +45,7 @@ impl Scenario {
     /// - `ask NODE event resume [NODE]`
     /// - `ask NODE group enable|disable|restart|move|hold|resume GROUP [NODE | WHY]`
     /// - `ask NODE apply FROM TO...`: the file with every FROM in it replaced by TO
-    /// - `ask NODE node start|standby|stop [graceful|takeover|forced]] [NODE`, `ask NODE confirm-dead NODE`
+    /// - `ask NODE node start|standby|stop [graceful|takeover|forced]] [NODE`, `ask NODE confirm-dead NODE [MINUTES]`
     /// - `start NODE`: the service, after a stop
     /// - `mute NODE... | NODE...`, `deafen NODE... | NODE...`: channels, or keepalives, do not pass
     /// - `disk-hangs NODE MS`, `release-hangs`, `wipe NODE MS`: another machine takes its place after so long
@@ -276,7 +276,8 @@ fn request_of(words: &[&str]) -> Option<Request> {
         ("node", "stop") => Request::Node { node: text(3), verb: NodeVerb::Stop(mode(words.get(2)?)?) },
         ("confirm-dead", node) => {
             let why = "I pulled its plug".to_owned();
-            Request::ConfirmDead { node: node.to_owned(), who: "root".into(), why }
+            let minutes = words.get(2).and_then(|word| word.parse().ok());
+            Request::ConfirmDead { node: node.to_owned(), who: "root".into(), why, minutes }
         }
         _ => return None,
     })

@@ -144,6 +144,14 @@ fn a_group_is_blocked_for_want_of_proof_until_a_person_gives_their_word() {
     ));
 }
 
+#[test]
+fn a_word_that_nobody_could_use_is_good_no_more_after_its_minutes() {
+    insta::assert_snapshot!(check(
+        "cluster fenced\nfrom 4500\nuntil 80000\n4000 ask lx4 node standby lx5\n5000 fence-fails 1000\n5000 off lx4\n\
+         8000 ask lx5 confirm-dead lx4 1\n70000 ask lx5 node start lx5\n75000 fence-fails 0"
+    ));
+}
+
 /// Its state is that of its last time, in which it had the group itself.
 #[test]
 fn a_node_that_has_just_booted_judges_an_order_when_it_knows_how_things_stand() {

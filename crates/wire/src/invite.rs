@@ -16,6 +16,7 @@ use crate::text::{self, TextError};
 const MACHINE_LABEL: &str = "regent-node";
 const VERIFIER_SALT: &[u8] = b"regent token verifier 1";
 const CHANNEL_SALT: &[u8] = b"regent token channel 1";
+const MEMBER_SALT: &[u8] = b"regent member channel 1";
 
 /// The bytes of a public key of a machine.
 pub const PUBLIC_BYTES: usize = 32;
@@ -67,6 +68,12 @@ impl fmt::Debug for TokenSecret {
 /// With what the channel is opened by which a machine joins.
 pub(crate) fn channel_key(verifier: &[u8; KEY_BYTES]) -> [u8; KEY_BYTES] {
     key::extract(CHANNEL_SALT, verifier)
+}
+
+/// With what the channel is opened over which a member without the newest key asks for it. It is no secret of anybody's:
+/// who the machine is it shows by what it signs.
+pub(crate) fn member_channel_key(public: &[u8; PUBLIC_BYTES]) -> [u8; KEY_BYTES] {
+    key::extract(MEMBER_SALT, public)
 }
 
 /// What a machine alone knows: made before it joins, and kept. By it the members know that it is the same machine.

@@ -19,7 +19,7 @@ const SALT: &[u8] = b"regent cluster key 1";
 pub const KEY_BYTES: usize = 32;
 
 /// The key that makes a machine a member of the cluster. Its bytes are shown by [`ClusterKey::to_text`] alone.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct ClusterKey([u8; KEY_BYTES]);
 
 /// What a subkey is for.
@@ -33,6 +33,8 @@ pub enum Purpose {
     Token,
     /// The short text by which people compare two keys.
     Fingerprint,
+    /// By what members know which key is meant, without it.
+    Commitment,
 }
 
 impl Purpose {
@@ -42,6 +44,7 @@ impl Purpose {
             Self::Channel => b"channel",
             Self::Token => b"token",
             Self::Fingerprint => b"fingerprint",
+            Self::Commitment => b"commitment",
         }
     }
 }
@@ -92,6 +95,12 @@ impl ClusterKey {
     pub fn fingerprint(&self) -> String {
         let bytes = self.subkey(Purpose::Fingerprint);
         bytes[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// By what it is known which key is meant: from this nobody can make the key, and no other key has it.
+    #[must_use]
+    pub fn commitment(&self) -> [u8; KEY_BYTES] {
+        self.subkey(Purpose::Commitment)
     }
 
     /// The subkey of this purpose.

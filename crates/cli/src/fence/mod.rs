@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Instant;
 
-use regent_api::Status;
+use regent_api::{HandAct, Status};
 use regent_model::NodeName;
 use regent_model::config::{self, Config, FenceAction, duration_text};
 use serde_json::{Value, json};
@@ -18,6 +18,7 @@ use crate::trouble::{Exit, Result, Trouble};
 pub mod about;
 mod agent;
 pub mod device;
+mod record;
 mod trial;
 
 use device::Power;
@@ -46,7 +47,8 @@ pub fn run(asks: &dyn Asks, screen: &Screen, verb: &FenceCommand) -> Result<u8> 
             if !yes {
                 confirm("fence off", &node, &harm(&seen, &node))?;
             }
-            let done = device::off(&config, &node)?;
+            let done =
+                record::on_record(asks, screen, (HandAct::Off, &node), || device::off(&config, &node))?;
             let text = format!("{done}\nit stays off until: regent fence on {node}\n");
             screen.value(&json!({ "done": done }))?;
             screen.say(&text)?;
@@ -55,7 +57,7 @@ pub fn run(asks: &dyn Asks, screen: &Screen, verb: &FenceCommand) -> Result<u8> 
             let seen = client::status(asks)?;
             let node = node_of(&config, node)?;
             not_while_it_is_cut(&seen, &node)?;
-            let done = device::on(&config, &node)?;
+            let done = record::on_record(asks, screen, (HandAct::On, &node), || device::on(&config, &node))?;
             screen.value(&json!({ "done": done }))?;
             screen.say(&format!("{done}\n"))?;
         }

@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use regent_api::{NodeStatus, NodeVerb, Request, Status};
+use regent_api::{HandAct, NodeStatus, NodeVerb, Request, Status};
 use regent_model::config::{Config, FenceLevel, duration_text};
 use regent_model::{BootId, NodeName};
 use serde_json::{Value, json};
 
+use super::record::on_record;
 use super::{confirm, device, node_of, not_this_machine, not_while_it_is_cut, owned};
 use crate::client::{self, Asks};
 use crate::screen::Screen;
@@ -59,13 +60,15 @@ pub(super) fn run(asks: &dyn Asks, screen: &Screen, config: &Config, wanted: &Wa
     let mut trial = Trial { asks, screen, node, wait: wanted.wait, steps: Vec::new() };
     // Also one that owns nothing: it shall not come to own something between a look at it and the cut.
     let standby = state_of(&client::status(asks)?, &trial.node) == "up";
-    let result = trial.go(&levels, standby);
+    let words: Vec<String> = levels.iter().map(device::words).collect();
+    let words = format!("{} can be cut by {}", trial.node, words.join("; and by "));
+    let tested = trial.node.clone();
+    let go = || trial.go(&levels, standby).map(|()| words);
+    let result = on_record(asks, screen, (HandAct::Test, &tested), go);
     let passed = result.is_ok();
     let why = result.as_ref().err().map(|trouble| trouble.what.clone());
     screen.value(&json!({ "node": trial.node, "passed": passed, "why": why, "steps": trial.steps }))?;
-    result?;
-    let words: Vec<String> = levels.iter().map(device::words).collect();
-    screen.say(&format!("{} can be cut by {}\n", trial.node, words.join("; and by ")))?;
+    screen.say(&format!("{}\n", result?))?;
     Ok(Exit::Done as u8)
 }
 
@@ -251,6 +254,7 @@ mod tests {
                     status.groups[0].owner = None;
                     Ok(Answer::Done(String::new()))
                 }
+                Request::FenceByHand { .. } => Ok(Answer::Done(String::new())),
                 other => panic!("{other:?}"),
             }
         }

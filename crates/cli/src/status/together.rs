@@ -52,6 +52,10 @@ pub(super) fn block(status: &Status, first: &GroupStatus, paint: Paint) -> Strin
             let words = super::hold_words(hold, &jiff::tz::TimeZone::system());
             let _ = writeln!(out, "  {node}: {}", paint.tone(Tone::Warning, &wrapped(&words, WIDTH, "  ")));
         }
+        if let Some(word) = &group.word {
+            let words = super::word_words(word, &jiff::tz::TimeZone::system());
+            let _ = writeln!(out, "  {node}: {}", paint.tone(Tone::Warning, &wrapped(&words, WIDTH, "  ")));
+        }
         if let Some(pending) = &group.pending {
             let _ = writeln!(out, "  {node}: {}", paint.tone(Tone::Warning, &wrapped(pending, WIDTH, "  ")));
         }

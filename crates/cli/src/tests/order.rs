@@ -163,13 +163,13 @@ fn a_stop_with_takeover_waits_for_the_other_node_to_have_the_group() {
 #[test]
 fn confirm_dead_asks_a_person_and_wants_a_reason() {
     let daemon = Scripted::new(vec![blocked()]);
-    let trouble = orders::confirm_dead(&daemon, &Screen::silent(), "lx4", " ", true).unwrap_err();
+    let trouble = orders::confirm_dead(&daemon, &Screen::silent(), "lx4", (" ", None), true).unwrap_err();
     assert_eq!(trouble.exit, Exit::Usage);
     assert!(daemon.orders.borrow().is_empty());
-    orders::confirm_dead(&daemon, &Screen::silent(), "lx4", "pulled its plug", true).unwrap();
+    orders::confirm_dead(&daemon, &Screen::silent(), "lx4", ("pulled its plug", Some(5)), true).unwrap();
     match &daemon.orders.borrow()[0] {
-        Request::ConfirmDead { node, who, why } => {
-            assert_eq!((node.as_str(), why.as_str()), ("lx4", "pulled its plug"));
+        Request::ConfirmDead { node, who, why, minutes } => {
+            assert_eq!((node.as_str(), why.as_str(), *minutes), ("lx4", "pulled its plug", Some(5)));
             assert!(!who.is_empty());
         }
         other => panic!("{other:?}"),

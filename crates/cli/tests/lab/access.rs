@@ -105,6 +105,10 @@ fn users_may_what_their_role_says_orders_are_on_record_and_no_secret_is_where_it
     let id = listed.lines().last().unwrap().split(' ').next().unwrap().to_owned();
     let again = cluster.order(&first, &["token", "revoke", &id]);
     assert!(again.contains("is revoked"), "{again}");
+    let before = key_file(&cluster, &first);
+    cluster.order(&first, &["key", "rotate"]);
+    let changed = || key_file(&cluster, &first) != before && !key_file(&cluster, &first).contains(" open ");
+    cluster.wait_for("another key", |s| s.key_change.is_none() && changed());
     cluster.lab.off(second).unwrap();
     cluster.online_on("ledger", &first);
     assert_eq!(
@@ -112,7 +116,7 @@ fn users_may_what_their_role_says_orders_are_on_record_and_no_secret_is_where_it
         "fenced",
         "the device was told its password"
     );
-    secrets(&cluster, &first, &token);
+    secrets(&cluster, &first, &token, &before);
 }
 
 /// What a user without a role, and a viewer, may.
@@ -137,25 +141,23 @@ fn roles(cluster: &Cluster, node: &str) {
 }
 
 /// Looks for the key, the token and the password in every log, journal and output.
-fn secrets(cluster: &Cluster, node: &str, token: &str) {
-    let key = sh(cluster, node, "cat /etc/regent/key");
-    let digits = key.trim().strip_prefix("regent-key-").unwrap().split('-').next().unwrap();
-    let bytes: Vec<u8> =
-        (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap()).collect();
-    assert_eq!(bytes.len(), 32, "{}", digits.len());
-    let mut secrets = forms(&bytes);
+fn secrets(cluster: &Cluster, node: &str, token: &str, old_key: &str) {
+    let mut secrets = forms(&bytes_of(&key_file(cluster, node)));
+    // The key before it was changed: it is in no file any more either.
+    secrets.extend(forms(&bytes_of(old_key)));
     // The digits of the token as they stand, without what says where the members are.
     let secret = &token.strip_prefix("rgt1-").unwrap()[..64];
     secrets.extend([PASSWORD.as_bytes().to_vec(), secret.as_bytes().to_vec()]);
     // What commands say, beside what is in files.
     let outputs = cluster.folder.join("outputs");
     fs::create_dir_all(&outputs).unwrap();
-    let asked: [&[&str]; 8] = [
+    let asked: [&[&str]; 9] = [
         &["status", "--json"],
         &["events", "--verbose", "--last", "2000"],
         &["events", "--verbose", "--last", "2000", "--json"],
         &["events", "--audit", "--verbose"],
         &["evidence"],
+        &["key", "status", "--json"],
         &["token", "list", "--json"],
         &["explain", "ledger"],
         &["verify", "--nodes", "--json"],
@@ -194,6 +196,20 @@ fn secrets(cluster: &Cluster, node: &str, token: &str) {
         assert_eq!(found, [planted], "form {at} is not found");
     }
     modes(cluster, node);
+}
+
+fn key_file(cluster: &Cluster, node: &str) -> String {
+    sh(cluster, node, "cat /etc/regent/key")
+}
+
+/// The bytes of the one key in a key file.
+fn bytes_of(file: &str) -> Vec<u8> {
+    let (_, key) = file.trim().split_once("regent-key-").unwrap();
+    let digits = key.split('-').next().unwrap();
+    let bytes: Vec<u8> =
+        (0..digits.len() / 2).map(|i| u8::from_str_radix(&digits[2 * i..2 * i + 2], 16).unwrap()).collect();
+    assert_eq!(bytes.len(), 32, "{}", digits.len());
+    bytes
 }
 
 /// A copy of everything that Regent keeps on a node.

@@ -33,6 +33,14 @@ fn devices_are_tested_by_hand_and_a_level_that_fails_is_followed_by_the_next() {
     assert_eq!(report["passed"], true, "{}\n{}", told(&second), cluster.evidence());
     assert!(report["steps"].as_array().unwrap().iter().all(|s| s["ms"].is_u64()), "{report}");
     assert_ne!(cluster.boot("lx5"), boot, "it was really off");
+    let said = cluster.order("wit", &["events", "--last", "500"]);
+    for words in [
+        "tests the fence devices of lx5 by hand",
+        "regent fence test lx5 by somebody: FAILED: ",
+        "regent fence test lx5 by somebody: done: lx5 can be cut by power",
+    ] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
     cluster.is_up("lx5");
     cluster.lab.cut("lx4", None).unwrap();
     cluster.written_on(&writer, "lx5");

@@ -27,6 +27,7 @@ mod frozen;
 mod hot_standby;
 mod instances;
 mod ipmi;
+mod key;
 mod machine;
 mod partitions;
 mod policies;

@@ -86,7 +86,8 @@ fn commands() -> Vec<(&'static str, Command)> {
         ("move", Command::Move { group: group(), to: NodeId(2) }),
         ("withdraw", Command::Withdraw(promise(3))),
         ("node down", Command::NodeDown { about: life(1), proof, takeovers: vec![(group(), life(2))] }),
-        ("confirm dead", Command::ConfirmDead { about: life(1), who, why }),
+        ("confirm dead", Command::ConfirmDead { about: life(1), who, why, given_ms: 1_000, minutes: 30 }),
+        ("expire word", Command::ExpireWord { group: group(), epoch: Epoch(2) }),
         ("speaks", Command::Speaks { node: NodeId(1), newest: 1 }),
     ]
 }

@@ -64,7 +64,11 @@ impl State {
             Command::ResumeEvents(node) => vec![Change::EventsResumed(*node)],
             Command::Watch { group, application, on } => self.watch(group, application, *on),
             Command::LockConfig { lock, over } => self.lock_config(lock.as_ref(), over.as_deref()),
-            Command::ConfirmDead { about, who, why } => self.confirm_dead(*about, who, why),
+            Command::ConfirmDead { about, who, why, given_ms, minutes } => {
+                let proof = Proof::OperatorsWord { who: who.clone(), why: why.clone() };
+                self.confirm_dead(*about, &proof, (*given_ms, *minutes))
+            }
+            Command::ExpireWord { group, epoch } => self.expire_word(group, *epoch),
             Command::InstanceSeen { instance, epoch, seen } => self.instance_seen(instance, *epoch, seen),
             Command::InstanceVersion { instance, version, who, at_ms } => {
                 self.instance_version(instance, version, who, *at_ms)
@@ -75,6 +79,12 @@ impl State {
             Command::Admit { showing, name, witness } => self.admit(showing, name, *witness),
             Command::Revoke(id) => self.revoke(*id),
             Command::Settled { changed } => self.settle(*changed),
+            Command::ChangeKey { number, mark, maker, without, at_ms } => {
+                self.change_key(*number, *mark, *maker, without, *at_ms)
+            }
+            Command::KeyThrough { node, number, stage } => self.key_through(*node, *number, *stage),
+            Command::KeyWithout { node } => self.key_without(*node),
+            Command::Machine { node, key } => self.machine_is(*node, *key),
         }
     }
 
@@ -137,8 +147,15 @@ impl State {
             self.groups.values_mut().for_each(|group| group.renumber(old, id));
             changes.push(Change::MemberRemoved(old));
         }
+        let gone = changes.first().and_then(|change| match change {
+            Change::MemberRemoved(old) => Some(*old),
+            _ => None,
+        });
         self.members.insert(id, member.clone());
+        self.machine_has_joined(id, &member.name);
         changes.push(Change::MemberAdded(id));
+        // With the new number among those that are waited for.
+        changes.extend(gone.map(|old| self.machine_has_left(old)).unwrap_or_default());
         changes
     }
 
@@ -198,6 +215,7 @@ impl State {
             self.forgive_where_it_ran(&name);
             changes.extend(self.vacate(&name, proof.clone()));
         }
+        changes.extend(self.better_than_a_word(about, proof));
         // A device goes on as long as something waits for its word.
         if self.owned_up_to(about).next().is_none() {
             self.fence_requests.remove(&about);
@@ -218,6 +236,7 @@ impl State {
         let known = self.config.group(name).is_some();
         let Some(group) = self.groups.get_mut(name) else { return Vec::new() };
         group.tenure = Tenure::Vacant(proof.clone());
+        group.word = None;
         group.in_force = None;
         if !known {
             self.forget_group(name);
@@ -301,6 +320,7 @@ impl State {
         };
         group.tenure = Tenure::Owned(ownership.clone());
         group.last_owner = Some(to.node);
+        group.word = None;
         group.parked_on = None;
         group.restarts = None;
         group.started = true;

@@ -8,7 +8,9 @@ use crate::config::Config;
 use crate::format::Format;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, InstanceName, NodeId, NodeName, ResourceName};
 use crate::proof::{Promise, Proof};
-use crate::state::{ConfigLock, FenceRequest, Member, Seen, Showing, Ticket, TicketId};
+use crate::state::{
+    ConfigLock, FenceRequest, KeyMark, KeyStage, MachineKey, Member, Seen, Showing, Ticket, TicketId,
+};
 
 /// The number of a proposal: the node that made it, the session of its daemon, and a count within it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -276,6 +278,17 @@ pub enum Command {
         who: String,
         /// Why.
         why: String,
+        /// When, in milliseconds since 1970 by the clock of the node that was asked.
+        given_ms: u64,
+        /// For how many minutes it is good, where nobody takes over on the strength of it.
+        minutes: u32,
+    },
+    /// A person's word, on which this group is free since that epoch, is good no more.
+    ExpireWord {
+        /// The group.
+        group: GroupName,
+        /// The ownership that the word has ended.
+        epoch: Epoch,
     },
     /// The owner of an instance's group has looked at the instance.
     InstanceSeen {
@@ -339,6 +352,40 @@ pub enum Command {
     Settled {
         /// The entry.
         changed: u64,
+    },
+    /// The cluster's key is to be changed. The key itself is with the member that made it.
+    ChangeKey {
+        /// The number of the new key.
+        number: u32,
+        /// Which key it is.
+        mark: KeyMark,
+        /// Who has made it.
+        maker: NodeId,
+        /// Who is not waited for.
+        without: BTreeSet<NodeId>,
+        /// When, in milliseconds since 1970, by the clock of its maker.
+        at_ms: u64,
+    },
+    /// A member is through with a stage of the change of the key.
+    KeyThrough {
+        /// Which member.
+        node: NodeId,
+        /// The number of the new key.
+        number: u32,
+        /// Which stage.
+        stage: KeyStage,
+    },
+    /// A member is not to be waited for any more in the change of the key.
+    KeyWithout {
+        /// Which.
+        node: NodeId,
+    },
+    /// By what the machine of a member is known.
+    Machine {
+        /// Whose.
+        node: NodeId,
+        /// The public key of its key pair.
+        key: MachineKey,
     },
 }
 

@@ -268,7 +268,7 @@ port = 1972
         let mut log = Log::new();
         log.seen(1, Condition::Running, None, 10);
         let (who, why) = ("root".to_owned(), "pulled its plug".to_owned());
-        log.apply(Command::ConfirmDead { about: life(LX4), who, why });
+        log.apply(Command::ConfirmDead { about: life(LX4), who, why, given_ms: 0, minutes: 30 });
         assert_eq!(log.sighting(), Sighting { condition: Condition::Crashed, node: LX4, since_ms: 10 });
     }
 

@@ -1,8 +1,7 @@
-//! What operators wish for: modes of nodes, groups on, off, moved and restarted, and their word that a node is dead.
+//! What operators wish for: modes of nodes, groups on, off, moved and restarted.
 
 use crate::config::{Config, Failback, GroupConfig};
 use crate::ids::{GroupName, IncarnationOf, NodeId, ResourceName};
-use crate::proof::Proof;
 use crate::state::apply::{Changes, void};
 use crate::state::command::{NodeMode, ReleaseReason, StopMode};
 use crate::state::{Change, Phase, State, Tenure};
@@ -185,12 +184,6 @@ impl State {
             group.suspended.insert(application.clone());
         }
         vec![Change::Wished(name.clone())]
-    }
-
-    pub(super) fn confirm_dead(&mut self, about: IncarnationOf, who: &str, why: &str) -> Changes {
-        let proof = Proof::OperatorsWord { who: who.to_owned(), why: why.to_owned() };
-        let changes = self.end(about, &proof);
-        if changes.is_empty() { void(format!("{about} is over and owns nothing")) } else { changes }
     }
 
     /// From now on everything that the node holds, in this life or left over from an earlier one, is held without

@@ -5,3 +5,4 @@
 mod cluster;
 mod hold;
 mod in_force;
+mod word;

@@ -17,13 +17,20 @@ pub(super) struct Connection {
     pub(super) number: u64,
     /// The newest format that both sides speak.
     pub(super) format: Format,
+    /// The number of the cluster's key under which it was opened.
+    pub(super) key: u32,
     pub(super) queue: Arc<Queue>,
     stream: TcpStream,
 }
 
 impl Connection {
-    pub(super) fn new(number: u64, stream: TcpStream, format: Format) -> Self {
-        Self { number, format, queue: Arc::new(Queue::default()), stream }
+    pub(super) fn new(number: u64, stream: TcpStream, format: Format, key: u32) -> Self {
+        Self { number, format, key, queue: Arc::new(Queue::default()), stream }
+    }
+
+    /// Another one takes its place: what waits is sent, then this side says no more, and the other one is heard to its end.
+    pub(super) fn replaced(&self) {
+        self.queue.finish();
     }
 
     /// Ends both threads of the connection, wherever they wait.
@@ -36,7 +43,7 @@ impl Connection {
 /// Works on an open link until it ends, for whatever reason.
 pub(super) fn serve(inner: &Inner, network: usize, second: TcpStream, link: Link<TcpStream>) {
     let from = link.peer();
-    let Some(attached) = inner.attach(from, network, second, link.version()) else {
+    let Some(attached) = inner.attach(from, network, second, link.version(), link.key()) else {
         if (inner.ears.refused)(&format!("node {from} is no member; was it removed?")) {
             tracing::warn!(node = %from, "a node called that is no member; was it removed?");
         }
@@ -61,20 +68,33 @@ fn converse(inner: &Inner, attached: &Attached, link: Link<TcpStream>) -> Channe
     let Ok(writing) = writing else { return ChannelError::Broken };
     realtime::elevate(realtime::ENGINE);
     let ended = read_in(inner, attached, from, &mut reader);
-    attached.queue.close();
-    let _has_ended_already = reader.stream().end();
-    let _it_logs_its_own_end = writing.join();
+    if matches!(ended, ChannelError::Closed { .. }) && inner.is_changing_keys() {
+        // The other side has the channel that takes this one's place: until it is here, too, this one is written.
+        attached.queue.wait_finished(patience);
+        attached.queue.hear_out();
+        let _it_logs_its_own_end = writing.join();
+    } else {
+        attached.queue.close();
+        let _has_ended_already = reader.stream().end();
+        let _it_logs_its_own_end = writing.join();
+    }
     ended
 }
 
 fn write_out(mut writer: LinkWriter<TcpStream>, queue: &Queue, patience: std::time::Duration) {
     realtime::elevate(realtime::ENGINE);
     let _without_a_limit_it_waits_longer = writer.stream().limit_writes(Some(patience));
+    let mut is_whole = true;
     while let Some(frame) = queue.pop() {
         if let Err(error) = writer.send(&frame) {
             tracing::debug!("a channel cannot be written: {error}");
+            is_whole = false;
             break;
         }
+    }
+    if is_whole && writer.stream().end_writing().is_ok() {
+        // Replaced: the other side may still have something to say.
+        queue.wait_heard_out(patience);
     }
     queue.close();
     // Wakes the reader, which takes the connection out of use.

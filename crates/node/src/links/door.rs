@@ -11,7 +11,8 @@ use std::time::Duration;
 use regent_api::{Answer, roles};
 use regent_model::NodeId;
 use regent_model::state::TicketId;
-use regent_wire::channel::Link;
+use regent_wire::channel::{ChannelError, Link, Stranger};
+use regent_wire::handover::KeyAsk;
 use regent_wire::invite::{PUBLIC_BYTES, TokenSecret};
 use regent_wire::key::KEY_BYTES;
 use serde::{Deserialize, Serialize};
@@ -173,12 +174,19 @@ fn accept(inner: &Weak<Inner>, state: &State, network: usize, listener: &TcpList
 fn answer(inner: &Inner, network: usize, stream: TcpStream, caller: SocketAddr, opening: Opening) {
     let opened = connection::prepare(inner, &stream).map_err(|error| error.to_string()).and_then(|second| {
         let link = Link::accept(stream, &inner.handshake(), OPEN_WITHIN);
+        if let Err(ChannelError::ForeignKey) = &link {
+            (inner.ears.foreign)();
+        }
         Ok((second, link.map_err(|error| error.to_string())?))
     });
     match opened {
         // It counts until it is answered: who holds one token could else hold as many threads as it likes.
         Ok((_, link)) if link.peer() == NodeId(0) => {
-            welcome(inner, link, caller);
+            match link.stranger() {
+                Some(Stranger::Newcomer(ticket)) => welcome(inner, link, TicketId(ticket), caller),
+                Some(Stranger::Member(member)) => give_keys(inner, link, member, caller),
+                None => {}
+            }
             drop(opening);
         }
         Ok((second, link)) => {
@@ -200,8 +208,7 @@ fn refused(inner: &Inner, caller: SocketAddr, why: &str) {
 }
 
 /// A machine without a number: it wants to join.
-fn welcome(inner: &Inner, link: Link<TcpStream>, caller: SocketAddr) {
-    let ticket = TicketId(link.invitation().unwrap_or_default());
+fn welcome(inner: &Inner, link: Link<TcpStream>, ticket: TicketId, caller: SocketAddr) {
     let Ok((mut reader, mut writer)) = link.split() else { return };
     let answer = match reader.recv_within(ASK_WITHIN) {
         Ok(ask) => match serde_json::from_slice::<JoinAsk>(&ask) {
@@ -223,5 +230,30 @@ fn welcome(inner: &Inner, link: Link<TcpStream>, caller: SocketAddr) {
     let sent = serde_json::to_vec(&answer).map_err(|e| e.to_string());
     if let Err(error) = sent.and_then(|bytes| writer.send(&bytes).map_err(|e| e.to_string())) {
         tracing::warn!(%caller, "the answer to a machine that joins was not sent: {error}");
+    }
+}
+
+/// Somebody who says that he is this member, and asks for the cluster's keys.
+fn give_keys(inner: &Inner, link: Link<TcpStream>, member: NodeId, caller: SocketAddr) {
+    let Ok((mut reader, mut writer)) = link.split() else { return };
+    let asked = reader.recv_within(ASK_WITHIN).map_err(|error| error.to_string());
+    let ask = asked.and_then(|ask| serde_json::from_slice::<KeyAsk>(&ask).map_err(|error| error.to_string()));
+    let given = match ask {
+        Ok(ask) if ask.member == member => (inner.ears.keys)(&ask),
+        Ok(_) => None,
+        Err(why) => {
+            return refused(inner, caller, &format!("who asked for the cluster's keys said nothing: {why}"));
+        }
+    };
+    if given.is_none() {
+        refused(
+            inner,
+            caller,
+            "who asked for the cluster's keys has not shown that it is a member's machine",
+        );
+    }
+    let sent = serde_json::to_vec(&given).map_err(|e| e.to_string());
+    if let Err(error) = sent.and_then(|bytes| writer.send(&bytes).map_err(|e| e.to_string())) {
+        tracing::warn!(%caller, "the answer to a member that asks for keys was not sent: {error}");
     }
 }

@@ -12,7 +12,7 @@ mod window;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ use regent_engine::PeerMessage;
 use regent_model::NodeId;
 use regent_model::format::{Format, Speaks};
 use regent_model::state::TicketId;
-use regent_wire::ClusterKey;
+use regent_wire::KeyRing;
 use regent_wire::channel::Handshake;
+use regent_wire::handover::{KeyAsk, KeysGiven};
 
 use connection::Connection;
 use dial::Line;
@@ -43,6 +44,9 @@ const KIND_SIDE: u8 = 2;
 /// A message between engines in a later format, after its number.
 const KIND_NUMBERED: u8 = 3;
 
+/// Gives a member the cluster's keys, if it has shown who it is.
+pub(crate) type GiveKeys = dyn Fn(&KeyAsk) -> Option<KeysGiven> + Send + Sync;
+
 /// What the links do with what they hear.
 pub(crate) struct Ears {
     /// A peer says something. Must not block.
@@ -53,6 +57,10 @@ pub(crate) struct Ears {
     pub(crate) refused: Box<dyn Fn(&str) -> bool + Send + Sync>,
     /// A machine wants to join. May take long.
     pub(crate) join: Box<dyn Fn(TicketId, JoinAsk) -> JoinAnswer + Send + Sync>,
+    /// A member asks for the cluster's keys; nothing for one that has not shown who it is.
+    pub(crate) keys: Box<GiveKeys>,
+    /// A peer has not got the key that was used, or used one that is not known here. Must not block.
+    pub(crate) foreign: Box<dyn Fn() + Send + Sync>,
 }
 
 /// The channels of this node.
@@ -66,6 +74,8 @@ struct Inner {
     speaks: Speaks,
     session: u64,
     handshake: Mutex<Handshake>,
+    /// The number of the key that is used.
+    uses: AtomicU32,
     ears: Ears,
     roster: Mutex<Roster>,
     next_connection: AtomicU64,
@@ -78,6 +88,8 @@ struct Roster {
     patience: Duration,
     /// Nobody is known yet: whoever has the key may call.
     open: bool,
+    /// The numbers of the keys that are good.
+    opens: Vec<u32>,
     peers: BTreeMap<NodeId, Peer>,
     lines: BTreeMap<(NodeId, usize), Line>,
     doors: Vec<Door>,
@@ -102,7 +114,7 @@ impl Peer {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -110,19 +122,21 @@ impl Links {
     /// The channels of node `me`, none yet. `session` is larger than any before. Where `open`, whoever has the
     /// cluster's key may call until [`Links::set_peers`] is called: a node that joins knows nobody.
     pub(crate) fn new(
-        key: &ClusterKey,
+        ring: &KeyRing,
         me: NodeId,
         speaks: Speaks,
         session: u64,
         open: bool,
         ears: Ears,
     ) -> Self {
-        let roster = Roster { open, patience: PATIENCE_MIN, ..Roster::default() };
+        let opens = ring.keys().map(|(number, _)| number).collect();
+        let roster = Roster { open, opens, patience: PATIENCE_MIN, ..Roster::default() };
         let inner = Inner {
             me,
             speaks,
             session,
-            handshake: Mutex::new(Handshake::new(key, me).with_versions(speaks.oldest, speaks.newest)),
+            handshake: Mutex::new(Handshake::under(ring, me).with_versions(speaks.oldest, speaks.newest)),
+            uses: AtomicU32::new(ring.using()),
             ears,
             roster: Mutex::new(roster),
             next_connection: AtomicU64::new(1),
@@ -169,10 +183,36 @@ impl Links {
         *handshake = handshake.clone().with_versions(oldest.max(least), newest);
     }
 
-    /// Lets machines in that show one of these tokens, and no others: the number of each, and its verifier.
-    pub(crate) fn set_invited(&self, tokens: &[(TicketId, [u8; 32])]) {
+    /// Lets machines in that show one of these tokens, the number of each and its verifier; and members that ask for the
+    /// cluster's keys, each known by the public key of its machine. Nobody else without a key of the cluster.
+    pub(crate) fn set_admitted(&self, tokens: &[(TicketId, [u8; 32])], machines: &[(NodeId, [u8; 32])]) {
         let mut handshake = lock(&self.inner.handshake);
-        *handshake = handshake.clone().inviting(tokens.iter().map(|(id, verifier)| (id.0, *verifier)));
+        let tokens = tokens.iter().map(|(id, verifier)| (id.0, *verifier));
+        *handshake = handshake.clone().admitting(tokens, machines.iter().copied());
+    }
+
+    /// Calls under the key that the ring uses from now on, and answers under all of its keys and no others. A channel
+    /// under an older key is replaced by one under the key that is used, and then closed; one under a key that is not in
+    /// the ring is closed at once.
+    pub(crate) fn set_ring(&self, ring: &KeyRing) {
+        {
+            let mut handshake = lock(&self.inner.handshake);
+            *handshake = handshake.clone().with_keys(ring);
+        }
+        self.inner.uses.store(ring.using(), Ordering::Release);
+        let mut roster = lock(&self.inner.roster);
+        roster.opens = ring.keys().map(|(number, _)| number).collect();
+        let Roster { peers, lines, opens, .. } = &mut *roster;
+        for peer in peers.values_mut() {
+            peer.connections.retain(|_, connection| {
+                let stays = opens.contains(&connection.key);
+                if !stays {
+                    connection.close();
+                }
+                stays
+            });
+        }
+        lines.values().for_each(Line::renew);
     }
 
     /// How quickly a dead stream is to be noticed. Connections made from now on obey.
@@ -271,17 +311,28 @@ impl Inner {
     }
 
     /// Takes a connection to a peer into use, in place of an older one on the same network.
-    fn attach(&self, from: NodeId, network: usize, stream: TcpStream, format: Format) -> Option<Attached> {
+    fn attach(
+        &self,
+        from: NodeId,
+        network: usize,
+        stream: TcpStream,
+        format: Format,
+        key: u32,
+    ) -> Option<Attached> {
         let mut roster = lock(&self.roster);
         if roster.open {
             roster.peers.entry(from).or_insert_with(|| Peer::new(Vec::new()));
         }
+        // The key may have been retired while this one was being opened.
+        if !roster.opens.contains(&key) {
+            return None;
+        }
         let peer = roster.peers.get_mut(&from)?;
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
-        let connection = Connection::new(number, stream, format);
+        let connection = Connection::new(number, stream, format, key);
         let queue = connection.queue.clone();
         if let Some(older) = peer.connections.insert(network, connection) {
-            older.close();
+            if older.key == key { older.close() } else { older.replaced() }
         }
         Some(Attached { number, queue, window: peer.window.clone() })
     }
@@ -297,6 +348,11 @@ impl Inner {
     /// This node's side of a handshake that begins now.
     fn handshake(&self) -> Handshake {
         lock(&self.handshake).clone()
+    }
+
+    /// Whether channels under an older key are being replaced.
+    fn is_changing_keys(&self) -> bool {
+        lock(&self.roster).opens.len() > 1
     }
 
     fn patience(&self) -> Duration {

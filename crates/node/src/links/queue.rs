@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Messages and bytes that wait for one connection.
 const MESSAGES_MAX: usize = 4_096;
@@ -12,6 +13,10 @@ struct Waiting {
     frames: VecDeque<Arc<[u8]>>,
     bytes: usize,
     closed: bool,
+    /// Nothing more is taken, and what waits is given.
+    finished: bool,
+    /// The other side says no more.
+    heard_out: bool,
 }
 
 /// The queue of one connection.
@@ -29,7 +34,7 @@ impl Queue {
     /// Appends a frame. `false` when there is no room: the connection is then of no use any more.
     pub(crate) fn push(&self, frame: &Arc<[u8]>) -> bool {
         let mut waiting = self.lock();
-        if waiting.closed {
+        if waiting.closed || waiting.finished {
             return true;
         }
         if waiting.frames.len() >= MESSAGES_MAX || waiting.bytes + frame.len() > BYTES_MAX {
@@ -53,8 +58,39 @@ impl Queue {
                 waiting.bytes -= frame.len();
                 return Some(frame);
             }
+            if waiting.finished {
+                return None;
+            }
             waiting = self.bell.wait(waiting).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Takes nothing more; what waits is still given.
+    pub(crate) fn finish(&self) {
+        self.lock().finished = true;
+        self.bell.notify_all();
+    }
+
+    /// Waits until nothing more is taken, at most so long.
+    pub(crate) fn wait_finished(&self, patience: Duration) {
+        let waiting = self.lock();
+        let still = |waiting: &mut Waiting| !waiting.finished && !waiting.closed;
+        drop(self.bell.wait_timeout_while(waiting, patience, still).unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The other side has said all it had to say: what waits is still given, and then nothing is waited for.
+    pub(crate) fn hear_out(&self) {
+        let mut waiting = self.lock();
+        (waiting.finished, waiting.heard_out) = (true, true);
+        drop(waiting);
+        self.bell.notify_all();
+    }
+
+    /// Waits until the other side has said all it had to say, at most so long.
+    pub(crate) fn wait_heard_out(&self, patience: Duration) {
+        let waiting = self.lock();
+        let still = |waiting: &mut Waiting| !waiting.heard_out && !waiting.closed;
+        drop(self.bell.wait_timeout_while(waiting, patience, still).unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Drops what waits; nothing more is taken or given.

@@ -4,8 +4,12 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Instant;
 
 use regent_model::journal::Entry;
+use regent_wire::ClusterKey;
+use regent_wire::handover::Asker;
+use regent_wire::invite::MachineSecret;
 
 use super::*;
+use regent_wire::channel::{ChannelError, Link};
 
 const A: NodeId = NodeId(1);
 const B: NodeId = NodeId(2);
@@ -14,7 +18,11 @@ struct End {
     links: Links,
     heard: Receiver<(NodeId, PeerMessage)>,
     beside: Receiver<(NodeId, Vec<u8>)>,
+    foreigners: Receiver<()>,
 }
+
+/// The machine that gives keys away, as text; nobody does if there is none.
+static GIVER: Mutex<Option<String>> = Mutex::new(None);
 
 impl Drop for End {
     fn drop(&mut self) {
@@ -40,14 +48,24 @@ fn end_of(speaks: Speaks, key: &ClusterKey, me: NodeId, session: u64, open: bool
     let join = Box::new(|ticket: TicketId, ask: JoinAsk| {
         JoinAnswer::without_key(regent_api::Answer::Done(format!("welcome {} by {ticket}", ask.name)))
     });
+    let (teller, foreigners) = channel();
+    let teller = Mutex::new(teller);
+    let foreign = Box::new(move || {
+        let _test_is_over = lock(&teller).send(());
+    });
+    let keys = Box::new(|ask: &KeyAsk| {
+        let machine = MachineSecret::parse(&GIVER.lock().unwrap().clone()?).ok()?;
+        ask.give(&KeyRing::first(ClusterKey::from_bytes([9; 32])), B, &machine).ok()
+    });
     End {
+        foreigners,
         links: Links::new(
-            key,
+            &KeyRing::first(key.clone()),
             me,
             speaks,
             session,
             open,
-            Ears { deliver, side, join, refused: Box::new(|_| false) },
+            Ears { deliver, side, join, refused: Box::new(|_| false), keys, foreign },
         ),
         heard,
         beside,
@@ -197,8 +215,6 @@ fn a_peer_that_does_not_read_delays_nobody() {
     wait("the end of the connection", || connections(&one.links, B) == 0);
 }
 
-use regent_wire::channel::Link;
-
 #[test]
 fn callers_that_say_nothing_do_not_keep_a_peer_out() {
     let key = ClusterKey::generate().unwrap();
@@ -228,7 +244,7 @@ fn newcomers_that_ask_nothing_hold_no_more_calls_than_others_that_are_being_open
     let two = end(&key, B, 1, false);
     two.links.set_own(&addresses(7), 17_551);
     let token = regent_wire::invite::TokenSecret::generate().unwrap();
-    two.links.set_invited(&[(TicketId(3), token.verifier())]);
+    two.links.set_admitted(&[(TicketId(3), token.verifier())], &[]);
     let door = (addresses(7)[0], 17_551);
     wait("the door", || TcpStream::connect(door).is_ok());
     let call = || {
@@ -291,4 +307,93 @@ fn daemons_of_two_releases_speak_the_older_format_and_none_below_the_one_in_forc
 /// What a daemon calls with that speaks format 1 alone.
 fn hello(key: &ClusterKey) -> [u8; regent_wire::channel::HELLO_BYTES] {
     Handshake::new(key, A).with_versions(1, 1).initiate(Some(B)).unwrap().1
+}
+
+fn keys_of(links: &Links, to: NodeId) -> Vec<u32> {
+    lock(&links.inner.roster).peers[&to].connections.values().map(|c| c.key).collect()
+}
+
+#[test]
+fn channels_go_over_to_the_next_key_without_losing_a_message_and_the_old_key_opens_none_any_more() {
+    let (key, one, two) = pair(17_561);
+    let both = KeyRing::first(key.clone()).with_next(ClusterKey::generate().unwrap());
+    let mut number = 0;
+    let mut say = || {
+        for _ in 0..200 {
+            number += 1;
+            one.links.send(B, &message(number));
+            let got = two.heard.recv_timeout(Duration::from_secs(30)).unwrap();
+            assert_eq!(got, (A, message(number)), "nothing is lost or doubled at any step");
+        }
+    };
+    for end in [&one, &two] {
+        end.links.set_ring(&both);
+        say();
+    }
+    assert_eq!(keys_of(&one.links, B), [0, 0], "what is only heard is not used yet");
+    for end in [&two, &one] {
+        end.links.set_ring(&both.using_newest());
+        say();
+    }
+    wait("channels under the new key", || {
+        keys_of(&one.links, B) == [1, 1] && keys_of(&two.links, A) == [1, 1]
+    });
+    say();
+    for end in [&one, &two] {
+        end.links.set_ring(&both.using_newest().current_alone());
+        say();
+    }
+    assert_eq!((connections(&one.links, B), connections(&two.links, A)), (2, 2), "none had to be closed");
+    // Whoever has the old key alone gets nothing, and both sides see why.
+    one.links.close();
+    let thief = end(&key, A, 9, false);
+    thief.links.set_own(&addresses(1), 17_561);
+    thief.links.set_peers(&BTreeMap::from([(B, addresses(2))]));
+    thief.foreigners.recv_timeout(Duration::from_secs(30)).unwrap();
+    two.foreigners.recv_timeout(Duration::from_secs(30)).unwrap();
+    assert_eq!(connections(&thief.links, B), 0);
+}
+
+#[test]
+fn a_channel_under_a_key_that_is_retired_is_closed() {
+    let (key, one, two) = pair(17_562);
+    let next = KeyRing::first(key).with_next(ClusterKey::generate().unwrap()).using_newest();
+    two.links.set_ring(&next.current_alone());
+    wait("the end of the old channels", || connections(&one.links, B) == 0);
+    one.links.set_ring(&next);
+    wait("new ones", || connections(&one.links, B) == 2 && connections(&two.links, A) == 2);
+}
+
+#[test]
+fn a_member_is_given_keys_without_having_one_and_a_machine_that_the_log_does_not_know_gets_no_channel() {
+    let (_key, _one, two) = pair(17_563);
+    let (lx4, giver, stranger) = (
+        MachineSecret::generate().unwrap(),
+        MachineSecret::generate().unwrap(),
+        MachineSecret::generate().unwrap(),
+    );
+    two.links.set_admitted(&[], &[(A, lx4.public())]);
+    // The places for calls are counted for the whole process: another test may have them all for a moment.
+    let call = |public: &[u8; 32]| loop {
+        let stream = TcpStream::connect((addresses(2)[0], 17_563)).unwrap();
+        match Link::connect(stream, &Handshake::of_member(public), None, Duration::from_secs(20)) {
+            Err(ChannelError::Closed { .. }) => std::thread::sleep(Duration::from_millis(20)),
+            answered => return answered,
+        }
+    };
+    let refused = call(&stranger.public()).unwrap_err();
+    assert!(matches!(refused, ChannelError::Refused(_)), "{refused}");
+    let ask = |asker: &Asker| {
+        let (mut reader, mut writer) = call(&lx4.public()).unwrap().split().unwrap();
+        writer.send(&serde_json::to_vec(asker.ask()).unwrap()).unwrap();
+        serde_json::from_slice::<Option<KeysGiven>>(&reader.recv().unwrap()).unwrap()
+    };
+    let asker = Asker::new("w", A, &lx4).unwrap();
+    assert_eq!(ask(&asker), None, "nobody gives any");
+    *GIVER.lock().unwrap() = Some(giver.to_text());
+    let another = Asker::new("w", NodeId(7), &lx4).unwrap();
+    assert_eq!(ask(&another), None, "the question names another member than the call");
+    let given = ask(&asker).unwrap();
+    let ring = asker.take(&given, &giver.public()).unwrap();
+    assert_eq!(ring, KeyRing::first(ClusterKey::from_bytes([9; 32])));
 }

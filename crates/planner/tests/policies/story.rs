@@ -136,12 +136,8 @@ impl Story {
             ["disable", group] => self.commit(Command::Disable(name(group))),
             ["restart", group] => self.commit(Command::Restart(name(group))),
             ["confirm-dead", node] => {
-                let about = self.life(node);
-                self.commit(Command::ConfirmDead {
-                    about,
-                    who: "the operator".into(),
-                    why: "unplugged".into(),
-                });
+                let (about, who, why) = (self.life(node), "the operator".into(), "unplugged".into());
+                self.commit(Command::ConfirmDead { about, who, why, given_ms: 0, minutes: 30 });
             }
             ["breaks", group, why @ ..] => {
                 let Tenure::Owned(o) = self.state.groups[&name(group)].tenure.clone() else {

@@ -12,8 +12,9 @@ use super::hello::{CONFIRMATION_BYTES, FIELDS_BYTES, Fields, HELLO_BYTES, REPLY_
 use super::hello::{What, common_version, tagged};
 use super::session::Session;
 use super::{ChannelError, Refusal, VERSION_MAX, VERSION_MIN};
-use crate::invite::{self, TokenSecret};
+use crate::invite::{self, PUBLIC_BYTES, TokenSecret};
 use crate::key::{self, ClusterKey, KEY_BYTES, NoRandomness, Purpose};
+use crate::keys::KeyRing;
 
 const NOBODY: NodeId = NodeId(0);
 const HELLO_LABEL: &[u8] = b"regent channel hello";
@@ -21,11 +22,22 @@ const HELLO_LABEL: &[u8] = b"regent channel hello";
 /// One side of the handshake: who it is, and which versions it speaks.
 #[derive(Clone)]
 pub struct Handshake {
-    subkey: [u8; KEY_BYTES],
+    /// The cluster's keys and the number of each, the one that is used first.
+    subkeys: Vec<(u32, [u8; KEY_BYTES])>,
     me: NodeId,
     versions: (u8, u8),
-    /// By which tokens machines without a number may call: the number of each, and the key of its channel.
-    invited: Arc<[(u32, [u8; KEY_BYTES])]>,
+    /// Who may call without a key of the cluster, and the key of its channel.
+    strangers: Arc<[(Stranger, [u8; KEY_BYTES])]>,
+}
+
+/// Somebody who calls without a key of the cluster, and may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// A machine that shows the token of this number, to join.
+    Newcomer(u32),
+    /// Somebody who says that he is this member, and has not got the cluster's newest key. Anybody who knows the member's
+    /// public key can say that: it is shown by what is said in the channel, or not at all.
+    Member(NodeId),
 }
 
 impl fmt::Debug for Handshake {
@@ -47,7 +59,8 @@ pub struct Responder {
     secrets: Secrets,
     peer: NodeId,
     version: u8,
-    invitation: Option<u32>,
+    key: u32,
+    stranger: Option<Stranger>,
 }
 
 /// A hello that was not accepted.
@@ -71,25 +84,64 @@ impl Handshake {
     /// A side of the handshake for the node `me`. It lets in no newcomer, see [`Handshake::inviting`].
     #[must_use]
     pub fn new(key: &ClusterKey, me: NodeId) -> Self {
-        Self::with(key.subkey(Purpose::Channel), me)
+        Self::under(&KeyRing::first(key.clone()), me)
+    }
+
+    /// As [`Handshake::new`]: calls with the key that the ring uses, and answers whoever calls with any of its keys.
+    #[must_use]
+    pub fn under(ring: &KeyRing, me: NodeId) -> Self {
+        Self::with(subkeys(ring), me)
+    }
+
+    /// The same side with the keys of this ring, and no others.
+    #[must_use]
+    pub fn with_keys(self, ring: &KeyRing) -> Self {
+        Self { subkeys: subkeys(ring), ..self }
+    }
+
+    /// The side of a member that asks for the cluster's newest key, because its own may be too old.
+    #[must_use]
+    pub fn of_member(public: &[u8; PUBLIC_BYTES]) -> Self {
+        Self::with(vec![(0, invite::member_channel_key(public))], NOBODY)
     }
 
     /// The side of a machine that has no number yet, and a token.
     #[must_use]
     pub fn of_newcomer(token: &TokenSecret) -> Self {
-        Self::with(invite::channel_key(&token.verifier()), NOBODY)
+        Self::with(vec![(0, invite::channel_key(&token.verifier()))], NOBODY)
     }
 
-    fn with(subkey: [u8; KEY_BYTES], me: NodeId) -> Self {
-        Self { subkey, me, versions: (VERSION_MIN, VERSION_MAX), invited: Arc::new([]) }
+    fn with(subkeys: Vec<(u32, [u8; KEY_BYTES])>, me: NodeId) -> Self {
+        Self { subkeys, me, versions: (VERSION_MIN, VERSION_MAX), strangers: Arc::new([]) }
+    }
+
+    /// The key that is used, and its number.
+    fn used(&self) -> (u32, [u8; KEY_BYTES]) {
+        match self.subkeys.first() {
+            Some(used) => *used,
+            None => unreachable!("a side has a key"),
+        }
     }
 
     /// The same side, letting in machines that hold one of these tokens: the number of each, and its verifier.
     /// They are let in as newcomers, and as nothing else.
     #[must_use]
     pub fn inviting(self, tokens: impl IntoIterator<Item = (u32, [u8; KEY_BYTES])>) -> Self {
-        let keyed = tokens.into_iter().map(|(number, verifier)| (number, invite::channel_key(&verifier)));
-        Self { invited: keyed.collect(), ..self }
+        self.admitting(tokens, [])
+    }
+
+    /// The same side, letting in machines that hold one of these tokens, as newcomers, and these members, each with the
+    /// public key of its machine, to ask for the cluster's keys; and nobody for anything else.
+    #[must_use]
+    pub fn admitting(
+        self,
+        tokens: impl IntoIterator<Item = (u32, [u8; KEY_BYTES])>,
+        members: impl IntoIterator<Item = (NodeId, [u8; PUBLIC_BYTES])>,
+    ) -> Self {
+        let newcomer = |(number, verifier)| (Stranger::Newcomer(number), invite::channel_key(&verifier));
+        let member = |(id, public)| (Stranger::Member(id), invite::member_channel_key(&public));
+        let strangers = tokens.into_iter().map(newcomer).chain(members.into_iter().map(member)).collect();
+        Self { strangers, ..self }
     }
 
     /// The same side, speaking only the versions from `oldest` to `newest`.
@@ -106,7 +158,7 @@ impl Handshake {
         let (private, public) = ephemeral()?;
         let (what, versions, to) = (What::Hello, self.versions, called.unwrap_or(NOBODY));
         let fields = Fields { what, versions, detail: 0, from: self.me, to, public }.to_bytes();
-        let hello = tagged(&fields, &key::sign(&self.subkey, &[HELLO_LABEL, &fields]));
+        let hello = tagged(&fields, &key::sign(&self.used().1, &[HELLO_LABEL, &fields]));
         Ok((Initiator { side: self.clone(), called, hello, private }, hello))
     }
 
@@ -127,7 +179,7 @@ impl Handshake {
         let (fields, tag) = hello.split_at(FIELDS_BYTES);
         let mut signed = HELLO_LABEL.to_vec();
         signed.extend_from_slice(fields);
-        let Some((subkey, invitation)) = self.key_of(theirs.from, &signed, tag) else {
+        let Some((subkey, key, stranger)) = self.key_of(theirs.from, &signed, tag) else {
             // A newcomer has no key of a cluster, but a token that is not known here.
             let newcomer = theirs.from == NOBODY;
             let error = if newcomer { ChannelError::UnknownToken } else { ChannelError::ForeignKey };
@@ -143,17 +195,23 @@ impl Handshake {
         let fields = ours.to_bytes();
         let secrets = Secrets::agree(private, &theirs.public, &subkey, hello, &fields).map_err(quietly)?;
         let reply = tagged(&fields, &secrets.reply_tag);
-        Ok((Responder { secrets, peer: theirs.from, version, invitation }, reply))
+        Ok((Responder { secrets, peer: theirs.from, version, key, stranger }, reply))
     }
 
-    /// The key with which a hello was tagged, and the number of the token, if it is one's. Whoever has a number shows the
-    /// cluster's key, whoever has none a token: neither can pass for the other.
-    fn key_of(&self, from: NodeId, signed: &[u8], tag: &[u8]) -> Option<([u8; KEY_BYTES], Option<u32>)> {
+    /// The key with which a hello was tagged and its number, and who it is without one of the cluster's. Whoever has a number
+    /// shows a key of the cluster, whoever has none something else: neither can pass for the other.
+    fn key_of(
+        &self,
+        from: NodeId,
+        signed: &[u8],
+        tag: &[u8],
+    ) -> Option<([u8; KEY_BYTES], u32, Option<Stranger>)> {
         if from != NOBODY {
-            return fits(&self.subkey, signed, tag).then_some((self.subkey, None));
+            let (number, subkey) = self.subkeys.iter().find(|(_, subkey)| fits(subkey, signed, tag))?;
+            return Some((*subkey, *number, None));
         }
-        let (number, subkey) = self.invited.iter().find(|(_, subkey)| fits(subkey, signed, tag))?;
-        Some((*subkey, Some(*number)))
+        let (who, subkey) = self.strangers.iter().find(|(_, subkey)| fits(subkey, signed, tag))?;
+        Some((*subkey, self.used().0, Some(*who)))
     }
 
     fn refusal(&self, reason: Refusal) -> [u8; REPLY_BYTES] {
@@ -194,7 +252,7 @@ impl Initiator {
         }
         let mut fields = [0; FIELDS_BYTES];
         fields.copy_from_slice(&reply[..FIELDS_BYTES]);
-        let secrets = Secrets::agree(private, &theirs.public, &side.subkey, &hello, &fields)?;
+        let secrets = Secrets::agree(private, &theirs.public, &side.used().1, &hello, &fields)?;
         if !same(&secrets.reply_tag, &reply[FIELDS_BYTES..]) {
             return Err(ChannelError::ForeignKey);
         }
@@ -202,7 +260,7 @@ impl Initiator {
             return Err(ChannelError::WrongPeer { called, answered: theirs.from });
         }
         let session = Session::new(theirs.from, version, &secrets.from_initiator, &secrets.from_responder);
-        Ok((secrets.confirmation, session))
+        Ok((secrets.confirmation, session.under(side.used().0)))
     }
 }
 
@@ -222,7 +280,8 @@ impl Responder {
             return Err(ChannelError::Unconfirmed);
         }
         let Secrets { from_initiator, from_responder, .. } = &self.secrets;
-        Ok(Session::new(self.peer, self.version, from_responder, from_initiator).invited_by(self.invitation))
+        let session = Session::new(self.peer, self.version, from_responder, from_initiator);
+        Ok(session.under(self.key).of_stranger(self.stranger))
     }
 }
 
@@ -263,6 +322,13 @@ impl Secrets {
         })
         .map_err(|_| ChannelError::Malformed("ephemeral key"))
     }
+}
+
+fn subkeys(ring: &KeyRing) -> Vec<(u32, [u8; KEY_BYTES])> {
+    let mut subkeys: Vec<_> =
+        ring.keys().map(|(number, key)| (number, key.subkey(Purpose::Channel))).collect();
+    subkeys.sort_by_key(|(number, _)| *number != ring.using());
+    subkeys
 }
 
 fn ephemeral() -> Result<(EphemeralPrivateKey, [u8; KEY_BYTES]), ChannelError> {

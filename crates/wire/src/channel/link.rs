@@ -10,6 +10,7 @@ use regent_model::NodeId;
 
 use super::{
     CONFIRMATION_BYTES, ChannelError, HELLO_BYTES, Handshake, Opening, REPLY_BYTES, Sealing, Session,
+    Stranger,
 };
 
 /// How much is read at once.
@@ -37,6 +38,11 @@ pub trait Stream: Read + Write + Sized {
     /// # Errors
     /// When it has ended already.
     fn end(&self) -> io::Result<()>;
+    /// Ends what this side says; what the other one says is still read.
+    ///
+    /// # Errors
+    /// When it has ended already.
+    fn end_writing(&self) -> io::Result<()>;
 }
 
 macro_rules! stream {
@@ -53,6 +59,9 @@ macro_rules! stream {
             }
             fn end(&self) -> io::Result<()> {
                 self.shutdown(Shutdown::Both)
+            }
+            fn end_writing(&self) -> io::Result<()> {
+                self.shutdown(Shutdown::Write)
             }
         }
     };
@@ -174,7 +183,7 @@ impl<S: Stream> Link<S> {
         Ok(Self { stream, session })
     }
 
-    /// Who is at the other side; `NodeId(0)` for a newcomer.
+    /// Who is at the other side; `NodeId(0)` for a stranger.
     #[must_use]
     pub const fn peer(&self) -> NodeId {
         self.session.peer()
@@ -186,10 +195,16 @@ impl<S: Stream> Link<S> {
         self.session.version()
     }
 
-    /// The number of the token that a newcomer has shown.
+    /// The number of the cluster's key under which it was opened.
     #[must_use]
-    pub const fn invitation(&self) -> Option<u32> {
-        self.session.invitation()
+    pub const fn key(&self) -> u32 {
+        self.session.key()
+    }
+
+    /// Who is at the other side, if it has called without a key of the cluster.
+    #[must_use]
+    pub const fn stranger(&self) -> Option<Stranger> {
+        self.session.stranger()
     }
 
     /// The two halves, for two threads.

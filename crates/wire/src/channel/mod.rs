@@ -22,7 +22,7 @@ mod link;
 mod session;
 
 pub use error::{ChannelError, Refusal};
-pub use handshake::{Handshake, Initiator, Rejected, Responder};
+pub use handshake::{Handshake, Initiator, Rejected, Responder, Stranger};
 pub use hello::{CONFIRMATION_BYTES, HELLO_BYTES, REPLY_BYTES};
 pub use link::{Link, LinkReader, LinkWriter, Stream};
 pub use session::{Opening, Sealing, Session};

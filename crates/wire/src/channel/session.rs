@@ -8,6 +8,7 @@ use std::fmt;
 use regent_model::NodeId;
 use ring::aead::{Aad, LessSafeKey, NONCE_LEN, Nonce};
 
+use super::handshake::Stranger;
 use super::{ChannelError, MESSAGE_MAX};
 use crate::key::{self, KEY_BYTES};
 
@@ -19,7 +20,8 @@ const TAG_BYTES: usize = 16;
 pub struct Session {
     peer: NodeId,
     version: u8,
-    invitation: Option<u32>,
+    key: u32,
+    stranger: Option<Stranger>,
     sealing: Sealing,
     opening: Opening,
 }
@@ -55,20 +57,30 @@ impl Session {
         let sealing = Sealing { key: key::aead(sealing), next: 0 };
         let (received, taken, broken) = (Vec::new(), 0, false);
         let opening = Opening { key: key::aead(opening), next: 0, received, taken, broken };
-        Self { peer, version, invitation: None, sealing, opening }
+        Self { peer, version, key: 0, stranger: None, sealing, opening }
     }
 
-    pub(super) fn invited_by(self, invitation: Option<u32>) -> Self {
-        Self { invitation, ..self }
+    pub(super) fn under(self, key: u32) -> Self {
+        Self { key, ..self }
     }
 
-    /// The number of the token that a newcomer has shown.
+    pub(super) fn of_stranger(self, stranger: Option<Stranger>) -> Self {
+        Self { stranger, ..self }
+    }
+
+    /// The number of the cluster's key under which it was opened.
     #[must_use]
-    pub const fn invitation(&self) -> Option<u32> {
-        self.invitation
+    pub const fn key(&self) -> u32 {
+        self.key
     }
 
-    /// Who is at the other side; `NodeId(0)` for a newcomer.
+    /// Who is at the other side, if it has called without a key of the cluster.
+    #[must_use]
+    pub const fn stranger(&self) -> Option<Stranger> {
+        self.stranger
+    }
+
+    /// Who is at the other side; `NodeId(0)` for a stranger.
     #[must_use]
     pub const fn peer(&self) -> NodeId {
         self.peer

@@ -13,6 +13,8 @@ pub(super) struct Header {
     pub(super) version: u8,
     pub(super) kind: u8,
     pub(super) network: u8,
+    /// The last byte of the number of the cluster's key.
+    pub(super) key: u8,
     pub(super) sender: NodeId,
     pub(super) to: NodeId,
     pub(super) session: u64,
@@ -34,6 +36,7 @@ impl Header {
         bytes[2] = self.version;
         bytes[3] = self.kind;
         bytes[4] = self.network;
+        bytes[5] = self.key;
         for (at, number) in [
             (8, self.sender.0),
             (16, self.to.0),
@@ -62,13 +65,14 @@ impl Header {
             version,
             kind: datagram[3],
             network: datagram[4],
+            key: datagram[5],
             sender: NodeId(number_at(datagram, 8)),
             to: NodeId(number_at(datagram, 16)),
             session: number_at(datagram, 24),
             number: number_at(datagram, 32),
             to_session: number_at(datagram, 40),
         };
-        let reserved_used = datagram[5..8] != [0; 3];
+        let reserved_used = datagram[6..8] != [0; 2];
         let network_known = usize::from(header.network) < NETWORKS_MAX;
         if reserved_used || !network_known || header.number == 0 || datagram.len() > DATAGRAM_MAX {
             return Err(Reject::Malformed);
@@ -81,6 +85,11 @@ impl Header {
         nonce[NONCE_LEN - 8..].copy_from_slice(&self.number.to_le_bytes());
         Nonce::assume_unique_for_key(nonce)
     }
+}
+
+/// What a datagram says of the number of the cluster's key: enough, because there are never more than two.
+pub(super) fn last_byte(number: u32) -> u8 {
+    number.to_le_bytes()[0]
 }
 
 /// The key of one sender's session.

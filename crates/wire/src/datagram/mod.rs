@@ -9,7 +9,8 @@
 //! | 2 | version of the format |
 //! | 3 | kind of the message, see [`kind`] |
 //! | 4 | network on which it is sent |
-//! | 5-7 | zero |
+//! | 5 | last byte of the number of the cluster's key, see [`KeyRing`](crate::KeyRing) |
+//! | 6-7 | zero |
 //! | 8-15 | sender |
 //! | 16-23 | receiver |
 //! | 24-31 | session of the sender |
@@ -17,7 +18,8 @@
 //! | 40-47 | session of the receiver for which it is meant, 0 if the sender has not heard of one |
 //!
 //! Each sender has a key of its own per session, and no number is used twice in a session: no nonce ever repeats
-//! as long as no session number does. Numbers are little-endian.
+//! as long as no session number does. When the cluster's key is changed, the session goes on, and so do its numbers: one
+//! window judges what was sealed under either key. Numbers are little-endian.
 //!
 //! The same message is sealed once per network and receiver, each time with a new number, so that the receiver
 //! sees on which networks a peer is heard. A second copy of one datagram is [`Reject::Replayed`].

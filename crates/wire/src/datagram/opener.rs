@@ -7,11 +7,12 @@ use regent_model::NodeId;
 use ring::aead::{Aad, LessSafeKey};
 use serde::de::DeserializeOwned;
 
-use super::header::{Header, session_key};
+use super::header::{Header, last_byte, session_key};
 use super::window::{Verdict, Window};
 use super::{Counts, HEADER_BYTES, NETWORKS_MAX, Reject, TAG_BYTES};
 use crate::codec::{self, CodecError};
 use crate::key::{ClusterKey, KEY_BYTES, Purpose};
+use crate::keys::{KEYS_MAX, KeyRing};
 
 /// The most senders that an [`Opener`] remembers; what it needs per sender is allocated when it is made known.
 pub const SENDERS_MAX: usize = 64;
@@ -43,10 +44,13 @@ impl Opened<'_> {
     }
 }
 
+/// What belongs to each of the cluster's keys, found by the last byte of its number.
+type PerKey<T> = [Option<(u8, T)>; KEYS_MAX];
+
 /// One session of one sender, and what was seen of it.
 struct Session {
     number: u64,
-    key: LessSafeKey,
+    keys: PerKey<LessSafeKey>,
     windows: [Window; NETWORKS_MAX],
 }
 
@@ -57,7 +61,7 @@ struct Sender {
 
 /// Opens the datagrams of the known members. Its memory is bounded, and opening allocates nothing.
 pub struct Opener {
-    subkey: [u8; KEY_BYTES],
+    subkeys: PerKey<[u8; KEY_BYTES]>,
     me: NodeId,
     /// This node's own session: what is meant for another one is old, or from somebody who has yet to hear of it.
     own_session: u64,
@@ -76,9 +80,25 @@ impl Opener {
     /// nobody yet.
     #[must_use]
     pub fn new(key: &ClusterKey, me: NodeId, own_session: u64) -> Self {
+        Self::under(&KeyRing::first(key.clone()), me, own_session)
+    }
+
+    /// As [`Opener::new`], hearing what is said under any key of the ring.
+    #[must_use]
+    pub fn under(ring: &KeyRing, me: NodeId, own_session: u64) -> Self {
         let senders = Vec::with_capacity(SENDERS_MAX);
-        let subkey = key.subkey(Purpose::Datagram);
-        Self { subkey, me, own_session, senders, counts: Counts::default() }
+        Self { subkeys: subkeys(ring), me, own_session, senders, counts: Counts::default() }
+    }
+
+    /// Hears what is said under the keys of this ring from now on, and nothing that is said under another one. What was
+    /// seen of each session stays.
+    pub fn use_keys(&mut self, ring: &KeyRing) {
+        self.subkeys = subkeys(ring);
+        for sender in &mut self.senders {
+            if let Some(session) = &mut sender.session {
+                session.keys = session_keys(&self.subkeys, sender.node, session.number);
+            }
+        }
     }
 
     /// Says whose datagrams may be accepted: exactly these, without `me`, and at most the first
@@ -149,7 +169,6 @@ impl Opener {
         if header.to != self.me {
             return Err(Reject::Misdirected);
         }
-        let subkey = self.subkey;
         let sender = self.senders.iter_mut().find(|known| known.node == header.sender);
         let sender = sender.ok_or(Reject::UnknownSender)?;
         let body = &mut datagram[HEADER_BYTES..];
@@ -157,17 +176,23 @@ impl Opener {
             Some(session) if session.number == header.session => {
                 // Cheaper than the seal, so judged first; marked only once the seal is shown to fit.
                 match session.windows[usize::from(header.network)].judge(header.number) {
-                    Verdict::New => open_sealed(&session.key, header, body)?,
+                    Verdict::New => {
+                        open_sealed(
+                            of_key(&session.keys, header.key).ok_or(Reject::ForeignKey)?,
+                            header,
+                            body,
+                        )?;
+                    }
                     Verdict::Seen => return Err(Reject::Replayed),
                     Verdict::TooOld => return Err(Reject::TooOld),
                 }
             }
             Some(session) if session.number > header.session => return Err(Reject::TooOld),
             older => {
-                let key = session_key(&subkey, header.sender, header.session);
-                open_sealed(&key, header, body)?;
+                let keys = session_keys(&self.subkeys, header.sender, header.session);
+                open_sealed(of_key(&keys, header.key).ok_or(Reject::ForeignKey)?, header, body)?;
                 let windows = [const { Window::new() }; NETWORKS_MAX];
-                *older = Some(Session { number: header.session, key, windows });
+                *older = Some(Session { number: header.session, keys, windows });
             }
         }
         if let Some(session) = &mut sender.session {
@@ -181,6 +206,23 @@ impl Opener {
         let Header { sender, session, number, network, kind, .. } = header;
         Ok(Opened { sender, session, number, network, kind, message })
     }
+}
+
+fn of_key<T>(per_key: &PerKey<T>, number: u8) -> Option<&T> {
+    per_key.iter().flatten().find(|(known, _)| *known == number).map(|(_, found)| found)
+}
+
+fn subkeys(ring: &KeyRing) -> PerKey<[u8; KEY_BYTES]> {
+    let mut subkeys = [None; KEYS_MAX];
+    for (place, (number, key)) in subkeys.iter_mut().zip(ring.keys()) {
+        *place = Some((last_byte(number), key.subkey(Purpose::Datagram)));
+    }
+    subkeys
+}
+
+fn session_keys(subkeys: &PerKey<[u8; KEY_BYTES]>, sender: NodeId, session: u64) -> PerKey<LessSafeKey> {
+    let of = |(number, subkey): &(u8, [u8; KEY_BYTES])| (*number, session_key(subkey, sender, session));
+    subkeys.each_ref().map(|subkey| subkey.as_ref().map(of))
 }
 
 fn open_sealed(key: &LessSafeKey, header: Header, body: &mut [u8]) -> Result<(), Reject> {

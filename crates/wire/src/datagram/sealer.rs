@@ -6,10 +6,11 @@ use regent_model::NodeId;
 use ring::aead::{Aad, LessSafeKey};
 use serde::Serialize;
 
-use super::header::{Header, session_key};
+use super::header::{Header, last_byte, session_key};
 use super::{HEADER_BYTES, MESSAGE_MAX, NETWORKS_MAX, VERSION};
 use crate::codec::{self, CodecError};
 use crate::key::{ClusterKey, Purpose};
+use crate::keys::KeyRing;
 
 /// Why a message was not sealed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +52,8 @@ pub struct Sealer {
     sender: NodeId,
     session: u64,
     last: u64,
+    /// The last byte of the number of the cluster's key.
+    number: u8,
 }
 
 impl fmt::Debug for Sealer {
@@ -65,7 +68,21 @@ impl Sealer {
     /// Two sealers of one sender and session would repeat nonces, and so break the seal of both.
     #[must_use]
     pub fn new(key: &ClusterKey, sender: NodeId, session: u64) -> Self {
-        Self { key: session_key(&key.subkey(Purpose::Datagram), sender, session), sender, session, last: 0 }
+        let key = session_key(&key.subkey(Purpose::Datagram), sender, session);
+        Self { key, sender, session, last: 0, number: 0 }
+    }
+
+    /// Begins a session under the key that the ring uses, as [`Sealer::new`].
+    #[must_use]
+    pub fn under(ring: &KeyRing, sender: NodeId, session: u64) -> Self {
+        let mut sealer = Self::new(ring.current(), sender, session);
+        sealer.number = last_byte(ring.using());
+        sealer
+    }
+
+    /// Seals with the key that the ring uses from now on. The session's numbers go on.
+    pub fn use_key(&mut self, ring: &KeyRing) {
+        *self = Self { last: self.last, ..Self::under(ring, self.sender, self.session) };
     }
 
     /// The session.
@@ -95,7 +112,8 @@ impl Sealer {
         let number = self.last.checked_add(1).ok_or(SealError::Exhausted)?;
         let (sender, session) = (self.sender, self.session);
         let (to, to_session) = (to.node, to.session.unwrap_or(0));
-        let header = Header { version: VERSION, kind, network, sender, to, session, number, to_session };
+        let (version, key) = (VERSION, self.number);
+        let header = Header { version, kind, network, key, sender, to, session, number, to_session };
         let bytes = header.to_bytes();
         datagram.extend_from_slice(&bytes);
         codec::encode_into(message, MESSAGE_MAX, datagram).map_err(|error| {

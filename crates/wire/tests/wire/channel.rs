@@ -2,9 +2,9 @@
 
 use proptest::prelude::*;
 use regent_model::NodeId;
-use regent_wire::ClusterKey;
-use regent_wire::channel::{ChannelError, HELLO_BYTES, Handshake, MESSAGE_MAX, Refusal, Session};
-use regent_wire::invite::TokenSecret;
+use regent_wire::channel::{ChannelError, HELLO_BYTES, Handshake, MESSAGE_MAX, Refusal, Session, Stranger};
+use regent_wire::invite::{MachineSecret, TokenSecret};
+use regent_wire::{ClusterKey, KeyRing};
 
 const CALLER: NodeId = NodeId(1);
 const CALLED: NodeId = NodeId(2);
@@ -189,7 +189,7 @@ fn a_newcomer_calls_whoever_answers_by_its_token_and_by_nothing_else() {
     assert_eq!(responder.claimed_peer(), NodeId(0));
     let (confirmation, mut newcomer) = initiator.finish(&reply).unwrap();
     let mut session = responder.finish(&confirmation).unwrap();
-    assert_eq!((session.peer(), session.invitation()), (NodeId(0), Some(7)));
+    assert_eq!((session.peer(), session.stranger()), (NodeId(0), Some(Stranger::Newcomer(7))));
     session.push(&newcomer.seal(b"I am lx6").unwrap());
     assert_eq!(session.open().unwrap(), Some(b"I am lx6".to_vec()));
 
@@ -257,4 +257,54 @@ fn a_frame_beyond_the_limit_is_neither_sealed_nor_waited_for() {
     assert_eq!(called.open().unwrap(), Some(largest));
     called.push(&u32::MAX.to_le_bytes());
     assert!(matches!(called.open(), Err(ChannelError::TooLarge { .. })));
+}
+
+#[test]
+fn a_side_answers_under_all_of_its_keys_and_a_retired_one_opens_no_channel() {
+    let (old, new) = (ClusterKey::from_bytes([1; 32]), ClusterKey::from_bytes([2; 32]));
+    let first = KeyRing::first(old);
+    let both = first.with_next(new);
+    let switched = both.using_newest();
+    let alone = switched.current_alone();
+    let opened = |calls: &KeyRing, answers: &KeyRing| {
+        let (caller, hello) = Handshake::under(calls, CALLER).initiate(Some(CALLED)).ok()?;
+        let (responder, reply) = Handshake::under(answers, CALLED).respond(&hello).ok()?;
+        let (confirmation, session) = caller.finish(&reply).ok()?;
+        let answered = responder.finish(&confirmation).ok()?;
+        assert_eq!(session.key(), answered.key(), "both know which key it is");
+        assert_eq!((session.stranger(), answered.stranger()), (None, None));
+        Some(session.key())
+    };
+    for (calls, answers, key) in [
+        (&first, &first, Some(0)),
+        (&first, &both, Some(0)),
+        (&both, &first, Some(0)),
+        (&both, &switched, Some(0)),
+        (&switched, &both, Some(1)),
+        (&switched, &alone, Some(1)),
+        (&alone, &switched, Some(1)),
+        (&both, &alone, None),
+        (&first, &alone, None),
+        (&alone, &first, None),
+    ] {
+        assert_eq!(opened(calls, answers), key, "{calls:?} calls {answers:?}");
+    }
+}
+
+#[test]
+fn a_member_without_a_key_is_let_in_to_ask_and_as_nothing_else() {
+    let (lx5, other) = (MachineSecret::generate().unwrap(), MachineSecret::generate().unwrap());
+    let key = ClusterKey::from_bytes([2; 32]);
+    let answers = Handshake::new(&key, CALLED).admitting([], [(NodeId(5), lx5.public())]);
+    let (caller, hello) = Handshake::of_member(&lx5.public()).initiate(None).unwrap();
+    let (responder, reply) = answers.respond(&hello).unwrap();
+    let (confirmation, _) = caller.finish(&reply).unwrap();
+    let session = responder.finish(&confirmation).unwrap();
+    assert_eq!((session.peer(), session.stranger()), (NodeId(0), Some(Stranger::Member(NodeId(5)))));
+    let (_, hello) = Handshake::of_member(&other.public()).initiate(None).unwrap();
+    assert!(matches!(answers.respond(&hello).unwrap_err().error, ChannelError::UnknownToken));
+    // It is no token, and no token is it.
+    let token = TokenSecret::from_bytes(lx5.public());
+    let (_, hello) = Handshake::of_newcomer(&token).initiate(None).unwrap();
+    assert!(answers.respond(&hello).is_err());
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use crate::sys::allocations;
 use proptest::prelude::*;
 use regent_model::NodeId;
-use regent_wire::ClusterKey;
 use regent_wire::datagram::{
     DATAGRAM_MAX, HEADER_BYTES, MESSAGE_MAX, NETWORKS_MAX, Opener, Receiver, Reject, SENDERS_MAX, SealError,
     Sealer, WINDOW, kind,
 };
+use regent_wire::{ClusterKey, KeyRing};
 
 const ME: NodeId = NodeId(1);
 const PEER: NodeId = NodeId(2);
@@ -289,4 +289,45 @@ fn sealing_and_opening_allocate_nothing_once_warm() {
     assert_eq!(allocations() - before, 0);
     drop(vec![1]);
     assert_eq!(allocations() - before, 1, "the counter counts");
+}
+
+#[test]
+fn a_session_goes_on_under_the_next_key_and_what_was_sealed_under_a_retired_one_is_refused() {
+    let (old, new) = (ClusterKey::from_bytes([1; 32]), ClusterKey::from_bytes([2; 32]));
+    let first = KeyRing::first(old);
+    let both = first.with_next(new);
+    let switched = both.using_newest();
+    let (mut sealer, mut opener) = (Sealer::under(&first, PEER, 7), Opener::under(&first, ME, LIFE));
+    opener.set_known(&BTreeSet::from([PEER]));
+    let seal = |sealer: &mut Sealer| {
+        let mut datagram = Vec::new();
+        sealer.seal_into(kind::LEASE, 0, HERE, &5_u8, &mut datagram).unwrap();
+        datagram
+    };
+    let recorded = seal(&mut sealer);
+    assert!(opener.open(&mut recorded.clone()).is_ok());
+    let kept_back = seal(&mut sealer);
+    // One side has the new key and the other does not use it yet: everything is heard.
+    opener.use_keys(&both);
+    assert!(opener.open(&mut seal(&mut sealer)).is_ok());
+    sealer.use_key(&switched);
+    let under_new = seal(&mut sealer);
+    assert!(opener.open(&mut under_new.clone()).is_ok());
+    opener.use_keys(&switched);
+    assert_eq!(
+        opener.open(&mut under_new.clone()).unwrap_err(),
+        Reject::Replayed,
+        "one window for both keys"
+    );
+    assert_eq!(opener.open(&mut recorded.clone()).unwrap_err(), Reject::Replayed);
+    opener.use_keys(&switched.current_alone());
+    assert_eq!(opener.open(&mut kept_back.clone()).unwrap_err(), Reject::ForeignKey, "it was never opened");
+    assert!(opener.open(&mut seal(&mut sealer)).is_ok());
+    // Who has the old key alone says nothing any more, whatever he says of its number.
+    let mut thief = Sealer::under(&first, PEER, 8);
+    let mut forged = seal(&mut thief);
+    assert_eq!(opener.open(&mut forged.clone()).unwrap_err(), Reject::ForeignKey);
+    forged[5] = 1;
+    assert_eq!(opener.open(&mut forged).unwrap_err(), Reject::ForeignKey);
+    assert!(opener.open(&mut seal(&mut sealer)).is_ok(), "what was refused has changed nothing");
 }
