@@ -1,7 +1,6 @@
 //! The cluster's key is changed while whole nodes run: with daemons and guards that die at every step, with a takeover in
 //! between, and with a node that is away meanwhile.
 
-use std::collections::BTreeMap;
 use std::fs;
 
 use regent_api::{KeyStatus, KeyVerb};
@@ -202,9 +201,10 @@ fn a_node_that_was_away_is_given_the_key_when_it_is_back_and_a_machine_that_is_a
         })
     });
     assert_eq!(ring(&rig, "lx5"), stale, "it was given nothing");
-    let seen = rig.machine("lx4").status().unwrap();
-    let states: BTreeMap<_, _> = seen.nodes.iter().map(|n| (n.name.as_str(), n.state.as_str())).collect();
-    assert_ne!(states["lx5"], "up", "{states:?}");
+    wait_for("the others to hear it no more", || {
+        let seen = rig.machine("lx4").status();
+        seen.is_some_and(|s| s.nodes.iter().any(|n| n.name.as_str() == "lx5" && n.state != "up"))
+    });
     assert!(fs::write(rig.machine("lx5").paths.machine_secret(), own).is_ok());
     let lx5 = rig.machine_mut("lx5");
     lx5.off();
