@@ -330,12 +330,6 @@ impl Engine {
         self.consensus.term()
     }
 
-    /// How far the memory of a peer goes, as this node durably remembers.
-    #[must_use]
-    pub fn remembers(&self, peer: NodeId) -> Option<Mark> {
-        self.memory.remembers(peer)
-    }
-
     /// How far this node has applied the log.
     #[must_use]
     pub fn applied(&self) -> u64 {

@@ -11,6 +11,12 @@ use crate::io::PeerMessage;
 use super::{Mark, Seen};
 
 impl Engine {
+    /// How far the memory of a peer goes, as this node durably remembers.
+    #[must_use]
+    pub fn remembers(&self, peer: NodeId) -> Option<Mark> {
+        self.memory.remembers(peer)
+    }
+
     /// A word of consensus, with how far this node's memory goes.
     pub(crate) fn marked(&self, message: RaftMessage) -> PeerMessage {
         let of = self.memory.known_of(message.to());
