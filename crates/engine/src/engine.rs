@@ -27,7 +27,7 @@ use crate::facts::Said;
 use crate::fencing::FenceWork;
 use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored};
 use crate::keys::KeyWork;
-use crate::memory::{Mark, Memory};
+use crate::memory::Memory;
 use crate::proposals::Proposals;
 use crate::registry::Instances;
 use crate::sequencer::{RunNumbers, Sequencer};
