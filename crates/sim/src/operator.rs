@@ -21,8 +21,8 @@ pub(crate) struct Asked {
 }
 
 /// How long an answer may take: the engine gives up after 8 s, and an agent that hangs while it takes an instance down by
-/// hand is given 12 s.
-pub(crate) const ANSWER_MAX: Ns = 15 * S;
+/// hand is given 12 s, and some more to look at why.
+pub(crate) const ANSWER_MAX: Ns = 25 * S;
 
 impl Sim {
     /// Asks a daemon; false when there is none.
