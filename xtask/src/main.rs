@@ -6,7 +6,6 @@
 mod bench;
 mod deny;
 mod fuzz;
-mod idle;
 mod needs;
 mod picture;
 mod run;

@@ -18,15 +18,13 @@ pub(crate) const DEMO: [Need; 5] = [
 ];
 
 /// For the tests: real services too.
-pub(crate) const TESTS: [Need; 27] = [
+pub(crate) const TESTS: [Need; 25] = [
     Need { what: "ip", package: "iproute2" },
     Need { what: "mkfs.ext4", package: "e2fsprogs" },
     Need { what: "mount", package: "mount" },
     Need { what: "losetup", package: "mount" },
     Need { what: "cc", package: "gcc" },
     Need { what: "nsenter", package: "util-linux" },
-    Need { what: "setpriv", package: "util-linux" },
-    Need { what: "chrt", package: "util-linux" },
     Need { what: "/usr/lib/postgresql", package: "postgresql" },
     Need { what: "krb5kdc", package: "krb5-kdc" },
     Need { what: "kadmind", package: "krb5-admin-server" },
