@@ -1,7 +1,6 @@
 //! `regent arbiter`: the disk that decides between two nodes, made, shown and taken away.
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use crate::apply;
 use crate::args::ApplyArgs;
 use crate::args_arbiter::ArbiterCommand;
 use crate::client::{self, Asks};
+use crate::consent;
 use crate::edit::{Editor, set};
 use crate::events::moment;
 use crate::nodes;
@@ -106,20 +106,7 @@ fn put_in_force(asks: &dyn Asks, screen: &Screen, text: &str, wait: Duration) ->
 
 /// Has a person say yes.
 fn confirm(command: &str, harm: &str) -> Result<()> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(Trouble::usage(format!("{command} asks a person, and standard input is no terminal"))
-            .next("add --yes"));
-    }
-    let mut out = std::io::stderr().lock();
-    let text = format!("{harm}\nType yes to confirm: ");
-    let _nobody_sees_the_question = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    let mut answer = String::new();
-    let read = input.lock().read_line(&mut answer);
-    if read.is_ok() && answer.trim() == "yes" {
-        return Ok(());
-    }
-    Err(Trouble::refused("not confirmed; nothing was done"))
+    consent::typed(command, &format!("{harm}\nType yes to confirm: "), "yes", "add --yes")
 }
 
 /// What is on any disk.

@@ -16,6 +16,7 @@ pub mod client;
 pub mod cluadmin;
 pub mod clustat;
 pub mod cluster_events;
+mod consent;
 pub mod diff;
 pub mod drill;
 pub mod edit;

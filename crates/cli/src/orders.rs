@@ -1,7 +1,6 @@
 //! The commands that change groups and nodes, and wait for the effect.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Write};
 use std::time::{Duration, Instant};
 
 use regent_api::{ApplicationVerb, GroupStatus, GroupVerb, NodeStatus, NodeVerb, Request, Status};
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::args::{ApplicationCommand, GroupCommand, WaitArgs};
 use crate::client::{self, Asks};
+use crate::consent;
 use crate::follow::{Settled, Steps, Wait, until};
 use crate::look::manner;
 use crate::nodes;
@@ -258,12 +258,6 @@ pub fn confirm_dead(
 }
 
 fn ask_to_confirm(name: &NodeName, groups: &[GroupName]) -> Result<()> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(Trouble::usage("confirm-dead asks a person, and standard input is no terminal")
-            .next("look at the machine; if it is off, add --yes"));
-    }
-    let mut out = std::io::stderr().lock();
     let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
     let takes =
         if groups.is_empty() { String::new() } else { format!(" and take over {}", groups.join(", ")) };
@@ -272,13 +266,8 @@ fn ask_to_confirm(name: &NodeName, groups: &[GroupName]) -> Result<()> {
          If {name} still runs, two nodes may write to one disk, and data may be lost.\n\
          Is it off, or cut off from its disks for good? Type its name to confirm: "
     );
-    let _nobody_sees_the_question = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    let mut answer = String::new();
-    let read = input.lock().read_line(&mut answer);
-    if read.is_ok() && answer.trim() == name.as_str() {
-        return Ok(());
-    }
-    Err(Trouble::refused(format!("not confirmed; nothing was done about {name}")))
+    let instead = "look at the machine; if it is off, add --yes";
+    consent::typed("confirm-dead", &text, name.as_str(), instead)
 }
 
 /// Who gives an order: the person behind sudo, else the user.

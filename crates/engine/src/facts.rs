@@ -92,9 +92,7 @@ impl Engine {
 
     /// The nodes on which nothing but the guard ends the leases of service addresses, as they said themselves.
     pub(crate) fn without_kernel_leases(&self) -> BTreeSet<NodeName> {
-        let others = self.facts.iter().filter(|(_, facts)| !facts.kernel_leases).map(|(id, _)| *id);
-        let own = (!self.has_kernel_leases()).then_some(self.me.id);
-        others.chain(own).filter_map(|id| Some(self.state.members.get(&id)?.name.clone())).collect()
+        self.without(self.has_kernel_leases(), |facts| facts.kernel_leases)
     }
 
     fn is_watched(&self) -> bool {
@@ -103,9 +101,14 @@ impl Engine {
 
     /// The nodes whose watchdog nobody feeds, as they said themselves.
     pub(crate) fn without_watchdog(&self) -> BTreeSet<NodeName> {
-        let others = self.facts.iter().filter(|(_, facts)| !facts.watchdog).map(|(id, _)| *id);
-        let own = (!self.is_watched()).then_some(self.me.id);
-        others.chain(own).filter_map(|id| Some(self.state.members.get(&id)?.name.clone())).collect()
+        self.without(self.is_watched(), |facts| facts.watchdog)
+    }
+
+    /// The members that do not have something, as they said themselves; whether this one has it.
+    fn without(&self, own: bool, has: impl Fn(&Facts) -> bool) -> BTreeSet<NodeName> {
+        let others = self.facts.iter().filter(|(_, facts)| !has(facts)).map(|(id, _)| *id);
+        let me = (!own).then_some(self.me.id);
+        others.chain(me).filter_map(|id| Some(self.state.members.get(&id)?.name.clone())).collect()
     }
 
     /// A peer says how it is; what it knows and this node does not is asked for.

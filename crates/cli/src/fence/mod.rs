@@ -1,7 +1,6 @@
 //! `regent fence`: the devices that cut a node's power, shown, asked, tested and operated from this machine.
 
 use std::fmt::Write as _;
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
 use std::time::Instant;
 
 use regent_api::{HandAct, Status};
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::args_fence::FenceCommand;
 use crate::client::{self, Asks};
+use crate::consent;
 use crate::paint::{Cell, Paint, Tone, printable, table};
 use crate::screen::Screen;
 use crate::trouble::{Exit, Result, Trouble};
@@ -131,20 +131,7 @@ fn harm(status: &Status, node: &NodeName) -> String {
 
 /// Has a person type the name of the node.
 fn confirm(command: &str, node: &NodeName, harm: &str) -> Result<()> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(Trouble::usage(format!("{command} asks a person, and standard input is no terminal"))
-            .next("add --yes"));
-    }
-    let mut out = std::io::stderr().lock();
-    let text = format!("{harm}\nType its name to confirm: ");
-    let _nobody_sees_the_question = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-    let mut answer = String::new();
-    let read = input.lock().read_line(&mut answer);
-    if read.is_ok() && answer.trim() == node.as_str() {
-        return Ok(());
-    }
-    Err(Trouble::refused(format!("not confirmed; nothing was done about {node}")))
+    consent::typed(command, &format!("{harm}\nType its name to confirm: "), node.as_str(), "add --yes")
 }
 
 fn list(screen: &Screen, config: &Config) -> Result<()> {

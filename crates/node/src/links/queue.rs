@@ -73,9 +73,7 @@ impl Queue {
 
     /// Waits until nothing more is taken, at most so long.
     pub(crate) fn wait_finished(&self, patience: Duration) {
-        let waiting = self.lock();
-        let still = |waiting: &mut Waiting| !waiting.finished && !waiting.closed;
-        drop(self.bell.wait_timeout_while(waiting, patience, still).unwrap_or_else(PoisonError::into_inner));
+        self.wait(patience, |waiting| waiting.finished);
     }
 
     /// The other side has said all it had to say: what waits is still given, and then nothing is waited for.
@@ -88,9 +86,17 @@ impl Queue {
 
     /// Waits until the other side has said all it had to say, at most so long.
     pub(crate) fn wait_heard_out(&self, patience: Duration) {
-        let waiting = self.lock();
-        let still = |waiting: &mut Waiting| !waiting.heard_out && !waiting.closed;
-        drop(self.bell.wait_timeout_while(waiting, patience, still).unwrap_or_else(PoisonError::into_inner));
+        self.wait(patience, |waiting| waiting.heard_out);
+    }
+
+    /// Waits until it is so, or the queue is closed, at most so long.
+    fn wait(&self, patience: Duration, is_so: impl Fn(&Waiting) -> bool) {
+        let still = |waiting: &mut Waiting| !is_so(waiting) && !waiting.closed;
+        drop(
+            self.bell
+                .wait_timeout_while(self.lock(), patience, still)
+                .unwrap_or_else(PoisonError::into_inner),
+        );
     }
 
     /// Drops what waits; nothing more is taken or given.
