@@ -339,3 +339,19 @@ fn a_node_goes_back_to_the_release_before_until_the_last_one_is_upgraded_and_ref
     assert!(after.contains("lx4 refuses to run: ") && after.contains("none can go back"), "{said}");
     insta::assert_snapshot!(said);
 }
+
+#[test]
+fn a_stop_that_is_taken_back_leaves_nobody_waiting_for_its_groups() {
+    insta::assert_snapshot!(check(
+        "cluster events\nfrom 5000\nuntil 12000\n5000 ask lx4 node stop takeover\n5012 ask lx5 node start lx4\n\
+         8000 ask lx4 group move db lx5\n12000 settled"
+    ));
+}
+
+#[test]
+fn a_node_stopped_by_force_while_a_group_is_on_its_way_up_leaves_all_the_same() {
+    insta::assert_snapshot!(check(
+        "cluster events\nfrom 5000\nuntil 18000\n5000 ask lx4 group move db lx5\n5060 ask lx5 node stop forced\n\
+         12000 start lx5\n18000 settled"
+    ));
+}

@@ -117,7 +117,11 @@ impl Engine {
                 group.last_owner == program.other() && comes_here()
             }
             (Kind::OtherLeaves, Way::Up, Tenure::Owned(o)) => {
-                let leaving = program.mode == Some(StopMode::Takeover) && Some(o.owner) == program.about;
+                // A stop that was taken back gives nothing up.
+                let mode = self.state.lives.get(&o.owner.node).map(|l| l.mode);
+                let leaving = program.mode == Some(StopMode::Takeover)
+                    && Some(o.owner) == program.about
+                    && matches!(mode, Some(NodeMode::Stopping(_)));
                 leaving && !matches!(o.phase, Phase::Stuck(_)) && active() && self.is_in_list(name)
             }
             (Kind::Reconfigures | Kind::ReconfiguresTopology, Way::Down, Tenure::Owned(o)) => {
@@ -165,6 +169,8 @@ impl Engine {
         let sequencer = self.sequencers.get(group).filter(|s| s.epoch() == claim.epoch);
         match (claim.way, &ownership.phase) {
             (_, Phase::Stuck(_) | Phase::AwaitsReboot) => true,
+            // Without lease nothing more comes up.
+            (Way::Up, _) if self.state.lives.get(&self.me.id).is_some_and(|l| l.without_lease) => true,
             (Way::Up, Phase::Releasing(_)) => true,
             (Way::Up, _) => sequencer.is_some_and(|s| s.is_up_to(tier)),
             (Way::Down, _) => sequencer.is_some_and(|s| s.is_down_to(tier)),
