@@ -204,6 +204,7 @@ impl Keeper {
     fn outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Performed { id, result } => self.course.todo.push_back(Input::Performed { id, result }),
+            Outcome::NotBegun { id, act } => self.course.todo.push_back(Input::NotBegun { id, act }),
             Outcome::Released((held, result)) => {
                 self.course.todo.push_back(Input::Released { held, result });
             }

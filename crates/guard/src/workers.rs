@@ -33,6 +33,8 @@ pub(crate) enum Order {
 pub(crate) enum Outcome {
     /// An act is over.
     Performed { id: ActId, result: Result<(), String> },
+    /// It was too late for an act.
+    NotBegun { id: ActId, act: Act },
     /// One holding was let go, or not.
     Released(Released),
     /// The number of the new incarnation is durable.
@@ -122,12 +124,12 @@ impl Desk {
         match order {
             Some(Order::Perform { id, act, not_after }) => {
                 self.doorkeeper.before(&act);
-                let result = if clock::now() < not_after || crate::rule_off::is_late() {
-                    acts::perform(&act)
+                let in_time = clock::now() < not_after || crate::rule_off::is_late();
+                self.tell(if in_time {
+                    Outcome::Performed { id, result: acts::perform(&act) }
                 } else {
-                    Err("it was not begun before the lease was to be let go".to_owned())
-                };
-                self.tell(Outcome::Performed { id, result });
+                    Outcome::NotBegun { id, act }
+                });
             }
             Some(Order::LetGo { held, deadline }) => {
                 realtime::elevate(realtime::RELEASE);

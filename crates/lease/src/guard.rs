@@ -143,6 +143,7 @@ impl Guard {
             Input::Daemon(said) => self.daemon(now, said, out),
             Input::DaemonGone => self.attached = false,
             Input::Performed { id, result } => self.performed(id, result, out),
+            Input::NotBegun { id, act } => self.not_begun(now, id, act, out),
             Input::Released { held, result } => self.released(held, result, out),
         }
     }
@@ -314,11 +315,26 @@ impl Guard {
     ) {
         let gate = self.gate(now, incarnation, &held.group);
         match gate.and_then(|()| self.list.begin_act(incarnation, id, held)) {
-            Ok(()) => {
-                let not_after = self.holder.ends().map_or(now, |ends| ends.release_due);
-                out.push(Effect::Perform { id, act, not_after });
-            }
+            Ok(()) => out.push(self.to_be_performed(now, id, act)),
             Err(why) => out.push(Effect::Tell(ToDaemon::Done { id, result: Err(why) })),
+        }
+    }
+
+    fn to_be_performed(&self, now: Moment, id: ActId, act: Act) -> Effect {
+        let not_after = self.holder.ends().map_or(now, |ends| ends.release_due);
+        Effect::Perform { id, act, not_after }
+    }
+
+    /// The machine was too slow for an act. Where the lease went on meanwhile, it goes through the same gate once more;
+    /// what came too late for its lease is over.
+    fn not_begun(&mut self, now: Moment, id: ActId, act: Act, out: &mut Vec<Effect>) {
+        let Some((by, group)) = self.list.acting(id) else { return };
+        match self.gate(now, by, group) {
+            Ok(()) => out.push(self.to_be_performed(now, id, act)),
+            Err(why) => {
+                let why = format!("it was not begun before the lease was to be let go: {why}");
+                self.performed(id, Err(why), out);
+            }
         }
     }
 

@@ -221,6 +221,13 @@ pub enum Input {
         /// Whether it was done. A failed act has left nothing behind.
         result: Result<(), String>,
     },
+    /// An act asked for by [`Effect::Perform`] was not begun by its moment, and will not be unless it is asked for again.
+    NotBegun {
+        /// The act's number.
+        id: ActId,
+        /// What was to be done.
+        act: Act,
+    },
     /// One holding of [`Effect::LetGo`] was shown to be released, or could not be.
     Released {
         /// What.
@@ -242,7 +249,8 @@ pub enum Effect {
     },
     /// Tell the daemon, if it is connected.
     Tell(ToDaemon),
-    /// Perform the act on a helper thread and answer with [`Input::Performed`]. Its holding is on the list.
+    /// Perform the act on a helper thread and answer with [`Input::Performed`], or with [`Input::NotBegun`]. Its
+    /// holding is on the list.
     Perform {
         /// The number.
         id: ActId,

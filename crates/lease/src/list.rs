@@ -196,6 +196,13 @@ impl ReleaseList {
         Ok(())
     }
 
+    /// In whose name, and for which group, an act is under way.
+    #[must_use]
+    pub fn acting(&self, id: ActId) -> Option<(Incarnation, &GroupName)> {
+        let acts = |entry: &&Entry| matches!(entry.state, State::Acting { id: acting, .. } if acting == id);
+        self.entries.values().find(acts).map(|entry| (entry.by, &entry.group))
+    }
+
     /// An act is over. One that failed has left nothing behind. Says whether there was such an act.
     pub fn end_act(&mut self, id: ActId, done: bool) -> bool {
         let found = self.entries.iter().find_map(|(holding, entry)| match entry.state {

@@ -270,8 +270,7 @@ impl Sim {
         let late = self.mutant != Some(Condition::L12Gate) && machine.clock.at(self.now) > not_after;
         if late {
             self.marks.hit("an act came too late and was not begun");
-            let result = Err("the lease was not renewed in time to begin".to_owned());
-            self.guard_step(node, Input::Performed { id, result });
+            self.guard_step(node, Input::NotBegun { id, act });
             return;
         }
         if let Some((group, epoch)) = guard.acts.get(&id).cloned() {

@@ -10,7 +10,7 @@ use regent_model::proof::Promise;
 use regent_model::{Incarnation, NodeId};
 
 use crate::log::{A, Agreed, Entry, GROUPS, Owner};
-use crate::state::{Datagram, State};
+use crate::state::{Datagram, State, act};
 use crate::world::World;
 
 #[derive(Debug, Clone)]
@@ -26,6 +26,8 @@ pub(crate) enum Action {
     RepeatHeldWithoutLease(Incarnation),
     Acquire(usize),
     Acted(usize, bool),
+    /// The machine was too slow to begin with the act in its time.
+    TooLate(usize),
     Release(Held),
     GuardDies,
     Reborn,
@@ -95,6 +97,7 @@ impl Actions<'_> {
         if let Some(group) = state.acting {
             actions.push(Action::Acted(group, true));
             actions.push(Action::Acted(group, false));
+            actions.push(Action::TooLate(group));
         }
         actions.extend(state.releasing.iter().cloned().map(Action::Release));
         if state.left.guard_deaths > 0 {
@@ -231,6 +234,11 @@ impl Actions<'_> {
                 let result = if *done { Ok(()) } else { Err("it failed".into()) };
                 let id = regent_lease::io::ActId(*group as u64);
                 next.step(self.world, A, Input::Performed { id, result });
+            }
+            Action::TooLate(group) => {
+                next.acting = None;
+                let id = regent_lease::io::ActId(*group as u64);
+                next.step(self.world, A, Input::NotBegun { id, act: act(*group) });
             }
             Action::Release(held) => next.release(self.world, held.clone()),
             Action::GuardDies => {

@@ -116,7 +116,7 @@ fn holding(is_address: bool, group: usize) -> Holding {
     act(group).holding()
 }
 
-fn act(group: usize) -> Act {
+pub(crate) fn act(group: usize) -> Act {
     Act::Mount {
         device: "/dev/d".into(),
         mount: format!("/{group}").into(),

@@ -138,6 +138,28 @@ fn l12_an_act_is_on_the_list_before_it_is_performed_and_must_begin_in_time() {
 }
 
 #[test]
+fn l12_an_act_that_the_machine_was_too_slow_for_goes_through_the_gate_once_more() {
+    let mut bench = Bench::valid();
+    bench.perform(10, 7, FIRST);
+    bench.tick(300);
+    bench.acknowledged(310, B);
+    let late = || Input::NotBegun { id: ActId(7), act: mount_act() };
+    let again = bench.step(460, late());
+    let Some(Effect::Perform { id: ActId(7), act, not_after }) = again.first() else {
+        panic!("the lease went on: {again:?}")
+    };
+    assert!(*act == mount_act() && *not_after > ms(460));
+    assert_eq!(bench.guard.held(), vec![held(mount("/storage2"))]);
+
+    let ends = *not_after;
+    let effects = bench.guard.step(ends, late());
+    assert!(!effects.iter().any(|e| matches!(e, Effect::Perform { .. })), "it has not: {effects:?}");
+    assert!(refusal(&effects).is_some());
+    assert_eq!(bench.guard.held(), vec![]);
+    assert_eq!(bench.guard.step(ends, late()), vec![], "an act that is over does not begin again");
+}
+
+#[test]
 fn l12_an_act_that_failed_leaves_nothing_unless_it_was_held_before() {
     let mut bench = Bench::valid();
     bench.perform(10, 7, FIRST);
