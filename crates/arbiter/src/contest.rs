@@ -208,7 +208,9 @@ impl Contest {
         if let Some(winner) = self.mine.decided.or(other.and_then(|record| record.decided)) {
             return self.over(self.outcome(winner));
         }
-        let round = self.mine.promised.round.max(other.map_or(0, |record| record.promised.round)) + 1;
+        let begun = self.mine.promised.round.max(other.map_or(0, |record| record.promised.round));
+        // No node has begun so many: this was never written by one.
+        let Some(round) = begun.checked_add(1) else { return self.over(Outcome::Damaged) };
         self.mine.promised = Ballot { round, node: self.mine.node };
         if self.mutants.off(Condition::WriteThenRead) {
             // What was read before counts as read after.

@@ -4,6 +4,7 @@
 //! `cargo xtask fuzz` looks for inputs that do otherwise; the plain tests run every input that was worth keeping
 //! (`corpus`), the starters of each target, and what becomes of both by cutting and garbling them.
 
+mod area;
 mod asked;
 mod configuration;
 mod engine;
@@ -24,7 +25,7 @@ pub struct Target {
 }
 
 /// Every target.
-pub const TARGETS: [Target; 15] = [
+pub const TARGETS: [Target; 16] = [
     Target { name: "configuration", run: configuration::run, starters: configuration::starters },
     Target { name: "datagram", run: frames::datagram, starters: frames::datagrams },
     Target { name: "handshake", run: frames::handshake, starters: frames::handshakes },
@@ -34,6 +35,7 @@ pub const TARGETS: [Target; 15] = [
     Target { name: "snapshot", run: replicated::snapshot, starters: replicated::snapshots },
     Target { name: "engine", run: engine::run, starters: engine::starters },
     Target { name: "state_file", run: state_file::run, starters: state_file::starters },
+    Target { name: "area", run: area::run, starters: area::starters },
     Target { name: "request", run: asked::request, starters: asked::requests },
     Target { name: "answer", run: asked::answer, starters: asked::answers },
     Target { name: "token", run: asked::token, starters: asked::tokens },
