@@ -42,7 +42,7 @@ pub(crate) const FLOORS: [Floor; 17] = [
     Floor { linux: true, prints: true, ..floor("bench", &["model", "api", "agents", "lab"]) },
     Floor { prints: true, ..floor("torture", &["model", "api", "lab"]) },
     Floor { prints: true, ..floor("cli", &["model", "api", "node", "lab"]) },
-    floor("fuzz", &["model", "planner", "lease", "store", "api", "wire", "engine", "node", "cli"]),
+    floor("fuzz", &["model", "arbiter", "planner", "lease", "store", "api", "wire", "engine", "node", "cli"]),
 ];
 
 /// Crates that call Linux.
