@@ -1,9 +1,10 @@
 //! A person's word that a node is dead (`confirm-dead`). It is good for a while: what nobody has taken over on the strength
-//! of it by then belongs to the lost owner again, and waits for a proof as before.
+//! of it by then belongs to the lost owner again, as it was acquired, and waits for a proof as before. So it stays as it
+//! is configured until then ([`State::keeps_what_is_held`]), and nobody else may have what it holds.
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::GroupConfig;
+use crate::config::{Config, GroupConfig};
 use crate::ids::{Epoch, GroupName, IncarnationOf, NodeId};
 use crate::proof::Proof;
 use crate::state::apply::{Changes, void};
@@ -62,6 +63,29 @@ impl State {
             }
         }
         if changes.is_empty() { void(format!("{about} is over and owns nothing")) } else { changes }
+    }
+
+    /// Whether a configuration leaves as it is what rests on a word: when the word is good no more, its owner has it again.
+    pub(super) fn keeps_what_rests_on_words(&self, new: &Config) -> Result<(), String> {
+        for (name, group) in &self.groups {
+            let Some(word) = group.word.as_deref() else { continue };
+            let Some(owner) = self.members.get(&word.ended.owner.node).map(|m| &m.name) else { continue };
+            let now = self.config.group(name);
+            let Some(held) = word.in_force.as_deref().or(now.map(AsRef::as_ref)) else { continue };
+            let mut others = new.groups.iter().filter(|other| &other.name != name);
+            let is_free = others.all(|other| held.shares_with(other, owner).is_none())
+                && held.address_of_a_node(new).is_none();
+            if new.group(name) != now || !is_free {
+                return Err(format!(
+                    "{name} rests on a person's word that {owner} is dead, and is {owner}'s again as it was acquired if \
+                     nobody has taken it over {} minutes after the word; until then it stays as it is, and what it \
+                     holds with it; first: regent group enable {name}, or wait; regent explain {name} shows what \
+                     it waits for",
+                    word.minutes
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// What a word has ended belongs to its owner again. One proof less, never one more: an owner that is over and whose

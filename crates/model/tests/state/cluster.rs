@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use regent_model::GroupName;
 use regent_model::config::{Config, parse};
 use regent_model::ids::{BootId, Epoch, Incarnation, IncarnationOf, NodeId};
-use regent_model::state::{Change, Command, Member, ReleaseReason, State, Tenure};
+use regent_model::state::{Change, Command, Member, NewConfig, ReleaseReason, State, Tenure};
 
 /// The cluster without its groups: lx4, lx5, and the witness wit.
 pub(crate) const HEAD: &str = r#"
@@ -76,6 +76,16 @@ impl Cluster {
             [Change::Void(why)] => Err(why.clone()),
             _ => Ok(changes),
         }
+    }
+
+    /// Another configuration is to come into force.
+    pub(crate) fn try_apply(&mut self, groups: &str, later: bool) -> Result<(), String> {
+        let (replaces, config) = (self.state.config_serial, config(groups));
+        let new =
+            NewConfig { later, ..NewConfig::replacing(replaces, groups.into(), config, BTreeSet::new()) };
+        let changes = self.commit(Command::SetConfig(Box::new(new)))?;
+        assert_eq!(changes, [Change::ConfigChanged]);
+        Ok(())
     }
 
     pub(crate) fn epoch(&self, name: &str) -> Epoch {

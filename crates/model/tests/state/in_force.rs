@@ -1,10 +1,8 @@
 //! What an owner acquired stays in force while the configuration changes under it.
 
-use std::collections::BTreeSet;
-
 use regent_model::ids::{BootId, Epoch, Incarnation, IncarnationOf, NodeId, NodeName, Round};
 use regent_model::proof::{Promise, Proof};
-use regent_model::state::{Change, Command, NewConfig, Phase, ReleaseReason};
+use regent_model::state::{Change, Command, Phase, ReleaseReason};
 
 use crate::cluster::{Cluster, config, group};
 
@@ -62,15 +60,6 @@ fn held() -> Cluster {
 }
 
 impl Cluster {
-    fn try_apply(&mut self, groups: &str, later: bool) -> Result<(), String> {
-        let (replaces, config) = (self.state.config_serial, config(groups));
-        let new =
-            NewConfig { later, ..NewConfig::replacing(replaces, groups.into(), config, BTreeSet::new()) };
-        let changes = self.commit(Command::SetConfig(Box::new(new)))?;
-        assert_eq!(changes, [Change::ConfigChanged]);
-        Ok(())
-    }
-
     fn apply(&mut self, groups: &str) {
         self.try_apply(groups, false).unwrap_or_else(|why| panic!("{why}"));
     }

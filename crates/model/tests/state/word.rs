@@ -109,3 +109,26 @@ fn the_word_about_a_machine_that_is_replaced_is_not_given_back() {
     assert!(cluster.expires(1).is_err(), "nobody is left whom it could be given back to");
     assert!(cluster.is_vacant("db"));
 }
+
+#[test]
+fn what_rests_on_a_word_stays_as_it_is_until_it_was_used_or_is_good_no_more() {
+    let looser = DB.replace("[\"fenced\"]", "[\"lease-ended\"]");
+    let moved = DB.replace("10.77.0.100", "10.77.0.101");
+    let more = [DB, &DB.replace("\"db\"", "\"web\"").replace(".100", ".102")].concat();
+    let mut cluster = on_a_word();
+    for other in [&looser, &moved, ""] {
+        let why = cluster.try_apply(other, false).unwrap_err();
+        assert!(why.contains("word that lx4 is dead") && why.contains("first: "), "{why}");
+    }
+    cluster.try_apply(&more, false).unwrap();
+
+    // What lx4 has again is what it acquired: to be let go of by its definition in force.
+    cluster.expires(1).unwrap();
+    cluster.try_apply(&moved, false).unwrap();
+    let held = cluster.state.definition(&group("db")).unwrap();
+    assert_eq!(held.addresses[0].address.to_string(), "10.77.0.100");
+
+    let mut cluster = on_a_word();
+    cluster.assign("db", life(LX5, 1)).unwrap();
+    cluster.try_apply(&moved, false).unwrap();
+}
