@@ -96,7 +96,12 @@ impl Engine {
     }
 
     fn is_watched(&self) -> bool {
-        !self.troubles.contains_key(WATCHDOG)
+        let own = self
+            .state
+            .members
+            .get(&self.me.id)
+            .and_then(|me| self.state.config.nodes.iter().find(|n| n.name == me.name));
+        own.is_some_and(|node| node.watchdog.is_some()) && !self.troubles.contains_key(WATCHDOG)
     }
 
     /// The nodes whose watchdog nobody feeds, as they said themselves.

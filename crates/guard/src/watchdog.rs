@@ -206,13 +206,15 @@ impl Watchdog {
         };
         match armed.device.set_timeout(wanted) {
             Ok(timeout) => {
-                (armed.asked, armed.timeout) = (wanted, timeout);
                 if is_new {
                     tracing::info!("the watchdog {} is armed, {timeout:?}", path.display());
                 }
-                self.take_note(path, wanted)?;
+                // The next guard judges by the note; without one, this is tried again.
+                let noted = self.take_note(path, timeout);
+                armed.asked = if noted.is_ok() { wanted } else { Duration::ZERO };
+                armed.timeout = timeout;
                 self.armed = Some(armed);
-                Ok(())
+                noted
             }
             Err(error) => {
                 self.armed = Some(armed);

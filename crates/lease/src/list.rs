@@ -87,11 +87,7 @@ impl ReleaseList {
         let left = |(holding, entry): (&Holding, &Entry)| HeldOver {
             held: entry.held(holding),
             by: entry.by,
-            right: match entry.ground {
-                Ground::Lease => Inherited::Lease(lease),
-                Ground::EarlierLease(bounds) => Inherited::Lease(bounds),
-                Ground::WithoutLease => Inherited::WithoutLease,
-            },
+            right: entry.bounds(lease).map_or(Inherited::WithoutLease, Inherited::Lease),
         };
         self.entries.iter().map(left).collect()
     }
@@ -121,12 +117,7 @@ impl ReleaseList {
     /// When the first lease ends by which something is on the list, if the present incarnation's is valid until `lease`.
     #[must_use]
     pub fn lease_ends(&self, lease: Bounds) -> Option<Moment> {
-        let end = |entry: &Entry| match entry.ground {
-            Ground::Lease => Some(lease.deadline),
-            Ground::EarlierLease(bounds) => Some(bounds.deadline),
-            Ground::WithoutLease => None,
-        };
-        self.entries.values().filter_map(end).min()
+        self.entries.values().filter_map(|entry| Some(entry.bounds(lease)?.deadline)).min()
     }
 
     /// Whether everything on the list is an address the lease of which has ended, if the present incarnation's is valid
@@ -134,13 +125,9 @@ impl ReleaseList {
     #[must_use]
     pub fn ended_addresses_alone(&self, now: Moment, lease: Bounds) -> bool {
         let ended = |(holding, entry): (&Holding, &Entry)| {
-            let deadline = match entry.ground {
-                Ground::Lease => lease.deadline,
-                Ground::EarlierLease(bounds) => bounds.deadline,
-                Ground::WithoutLease => return false,
-            };
             let is_address = matches!(holding, Holding::Address { .. });
-            is_address && deadline <= now && !matches!(entry.state, State::Acting { .. })
+            let is_over = entry.bounds(lease).is_some_and(|bounds| bounds.deadline <= now);
+            is_address && is_over && !matches!(entry.state, State::Acting { .. })
         };
         self.entries.iter().all(ended)
     }
@@ -282,6 +269,15 @@ impl ReleaseList {
 }
 
 impl Entry {
+    /// Until when it may stay, if the present incarnation's lease is valid until `lease`; nothing if no lease limits it.
+    fn bounds(&self, lease: Bounds) -> Option<Bounds> {
+        match self.ground {
+            Ground::Lease => Some(lease),
+            Ground::EarlierLease(bounds) => Some(bounds),
+            Ground::WithoutLease => None,
+        }
+    }
+
     fn held(&self, holding: &Holding) -> Held {
         Held { group: self.group.clone(), epoch: self.epoch, holding: holding.clone() }
     }

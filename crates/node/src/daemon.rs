@@ -252,7 +252,8 @@ fn run(beginning: Beginning) -> u8 {
             )
         }
         End::Forgotten(why) => {
-            // It acknowledges others no more, and goes once nothing is held.
+            // The guard goes once nothing is held. Until then it acknowledges others as any guard without a daemon does: what
+            // it promised and forgot counts only for incarnations whose lease had ended by then, and L11 makes that final.
             guard.tell(ToGuard::Bye { leave_running: false });
             links.close();
             refuse(&paths, &NodeError::new(why).next(durable::begin_anew(&paths.state)))

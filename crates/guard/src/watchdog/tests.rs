@@ -173,6 +173,8 @@ fn a_driver_that_rounds_up_too_far_is_not_trusted() {
     kennel(|k| k.makes = Some(Duration::from_secs(2)));
     tend(&mut watchdog, &mut alone);
     assert_eq!(alone.hold(), Ok(()), "2 s fit a lease of 10 s");
+    let noted = watchdog.read_note().map(|(_, timeout)| timeout);
+    assert_eq!(noted, Some(Duration::from_secs(2)), "the next guard judges by what the driver took");
 }
 
 #[test]

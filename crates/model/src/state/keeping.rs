@@ -1,19 +1,24 @@
 //! What a new configuration must leave as it is, because of what is held while it comes into force.
 
+use std::path::Path;
+
 use crate::action::Resource;
 use crate::config::{Config, GroupConfig, Prefixed, ReleaseEnd};
 use crate::ids::{GroupName, NodeName, ResourceName};
 use crate::mutants::{Condition, off};
+use crate::proof::Need;
 use crate::state::{Phase, State, Tenure};
 
 impl State {
     /// Whether a configuration leaves to owners what they hold. Their groups may change in it, and be taken out: they go
     /// on as they were acquired ([`State::definition`]). But no other group may have what they hold meanwhile, or two
-    /// owners of one thing would both be right; and a boot address whose place is taken must stay known.
+    /// owners of one thing would both be right; and a boot address whose place is taken must stay known. What rests on a
+    /// person's word stays altogether as it is.
     ///
     /// # Errors
     /// What is held and would be given away or lost sight of, and what to type.
     pub fn keeps_what_is_held(&self, new: &Config, later: bool) -> Result<(), String> {
+        self.keeps_what_rests_on_words(new)?;
         for (name, group) in &self.groups {
             let (Tenure::Owned(o), Some(held)) = (&group.tenure, self.definition(name)) else { continue };
             let Some(owner) = self.members.get(&o.owner.node).map(|m| &m.name) else { continue };
@@ -21,6 +26,14 @@ impl State {
                 return Err(format!(
                     "{name} is held by {owner}, and the instance {instance} would be moved or taken out under it, while \
                      the registry names it by what is configured; first: regent group disable {name}"
+                ));
+            }
+            if held.needs.contains(&Need::Watchdog)
+                && watchdog_of(&self.config, owner) != watchdog_of(new, owner)
+            {
+                return Err(format!(
+                    "{name} is held by {owner}, and needs the watchdog there, which would be disarmed under it; \
+                     first: regent group disable {name}"
                 ));
             }
             if let Some(boot) = displaced(&self.config, new, held, owner) {
@@ -70,6 +83,10 @@ fn lost_instance(held: &GroupConfig, new: Option<&GroupConfig>, owner: &NodeName
     let mut instances = instances.into_iter();
     let lost = instances.find(|held| !left.iter().any(|r| r.is_the_same_thing_as(held)))?;
     Some(lost.name().clone())
+}
+
+fn watchdog_of<'a>(config: &'a Config, node: &NodeName) -> Option<&'a Path> {
+    config.nodes.iter().find(|n| n.name == *node)?.watchdog.as_deref()
 }
 
 /// A boot address whose place one of the group's addresses may have taken, and that would not be known any more.
@@ -163,6 +180,28 @@ start = "/usr/bin/start.dfs"
         }
         let other = config(&HELD.replace("10.77.1.4/16", "10.77.1.44/16"));
         assert_eq!(state.keeps_what_is_held(&other, false), Ok(()));
+    }
+
+    #[test]
+    fn a_watchdog_stays_armed_under_what_needs_it() {
+        let watched = HELD
+            .replace("[cluster]\n", "[cluster]\ntakeover = \"10s\"\n")
+            .replace(
+                "addresses = [\"10.77.0.4\"]",
+                "addresses = [\"10.77.0.4\"]\nwatchdog = \"/dev/watchdog0\"",
+            )
+            .replace("release = \"reboot\"", "needs = [\"lease-ended\", \"watchdog\"]");
+        let bare = watched.replace("watchdog = \"/dev/watchdog0\"\n", "").replace(", \"watchdog\"]", "]");
+        let other = watched.replace("/dev/watchdog0", "/dev/watchdog1");
+        for changed in [bare, other] {
+            let why = held(&watched).0.keeps_what_is_held(&config(&changed), false).unwrap_err();
+            assert!(why.contains("disarmed") && why.contains("first: regent group disable dfs"), "{why}");
+            assert_eq!(
+                held(HELD).0.keeps_what_is_held(&config(&changed), false),
+                Ok(()),
+                "nothing is armed yet"
+            );
+        }
     }
 
     #[test]
