@@ -355,3 +355,11 @@ fn a_node_stopped_by_force_while_a_group_is_on_its_way_up_leaves_all_the_same() 
          12000 start lx5\n18000 settled"
     ));
 }
+
+#[test]
+fn the_last_of_two_that_are_stopped_together_stops_in_order_and_goes_on_when_it_starts() {
+    insta::assert_snapshot!(check(
+        "cluster pair\nfrom 5000\nuntil 40000\n5000 ask lx4 node stop takeover\n5020 ask lx5 node stop takeover\n\
+         12000 start lx4"
+    ));
+}

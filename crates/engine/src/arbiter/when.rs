@@ -9,7 +9,7 @@ use regent_arbiter::standing::Arbiter as Kind;
 use regent_arbiter::{Generation, Standing};
 use regent_model::NodeId;
 use regent_model::state::generations::changes_arbiter;
-use regent_model::state::{NodeMode, Proposal, Tenure};
+use regent_model::state::{Proposal, Tenure};
 
 use crate::engine::{Engine, OnDurable};
 use crate::format;
@@ -79,9 +79,8 @@ impl Engine {
 
     /// Whether the other one is missed long enough for this node to go on without it.
     fn misses(&mut self, other: NodeId) -> bool {
-        let stops =
-            self.state.lives.get(&self.me.id).is_some_and(|l| matches!(l.mode, NodeMode::Stopping(_)));
-        if !self.guard.attached || self.leaving || stops {
+        // Who is to stop asks, too: without the other one it could not have its release committed, nor start again.
+        if !self.guard.attached || self.leaving {
             return false;
         }
         let living = self.state.living(other);
