@@ -47,8 +47,10 @@ impl Engine {
             Some(_) => {}
         }
         match step {
-            Some(KeyStep::Say(number, stage)) => {
-                self.propose(Command::KeyThrough { node, number, stage });
+            Some(KeyStep::Say(_, stage)) => {
+                if let Some(mark) = self.state.keys.change.as_ref().map(|change| change.mark) {
+                    self.propose(Command::KeyThrough { node, mark, stage });
+                }
             }
             Some(step) if self.keys.ordered != Some(step) => {
                 self.keys.ordered = Some(step);
@@ -230,7 +232,9 @@ impl Engine {
                 keys.number
             ),
             KeyNews::GivenUp => {
-                "the change of the cluster's key was given up: only its maker had the new one".to_owned()
+                "the change of the cluster's key was given up, for whoever had the new one is lost or not waited for: the \
+                 old key stays in use"
+                    .to_owned()
             }
         };
         self.tell_indexed(index, Level::Notice, "key", text, None);

@@ -82,7 +82,7 @@ impl State {
             Command::ChangeKey { number, mark, maker, without, at_ms } => {
                 self.change_key(*number, *mark, *maker, without, *at_ms)
             }
-            Command::KeyThrough { node, number, stage } => self.key_through(*node, *number, *stage),
+            Command::KeyThrough { node, mark, stage } => self.key_through(*node, *mark, *stage),
             Command::KeyWithout { node } => self.key_without(*node),
             Command::Machine { node, key } => self.machine_is(*node, *key),
         }

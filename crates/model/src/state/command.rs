@@ -370,8 +370,8 @@ pub enum Command {
     KeyThrough {
         /// Which member.
         node: NodeId,
-        /// The number of the new key.
-        number: u32,
+        /// Which change: the mark of the new key. The number may be that of one that was given up.
+        mark: KeyMark,
         /// Which stage.
         stage: KeyStage,
     },

@@ -129,7 +129,7 @@ pub enum KeyNews {
     Without(NodeId),
     /// It is over: the old key is good for nothing.
     Changed,
-    /// It was given up before anybody but its maker had the new key.
+    /// It was given up: whoever had the new key is no member any more, or is not waited for.
     GivenUp,
 }
 
@@ -230,11 +230,10 @@ impl State {
         changes
     }
 
-    pub(super) fn key_through(&mut self, node: NodeId, number: u32, stage: KeyStage) -> Changes {
+    pub(super) fn key_through(&mut self, node: NodeId, mark: KeyMark, stage: KeyStage) -> Changes {
         let is_member = self.members.contains_key(&node);
-        let next = self.keys.number.wrapping_add(1);
         match &mut self.keys.change {
-            Some(change) if is_member && number == next && change.stage == stage => {
+            Some(change) if is_member && mark == change.mark && change.stage == stage => {
                 change.through.insert(node);
                 self.go_on_with_key()
             }
@@ -246,11 +245,6 @@ impl State {
         let Some(change) = &mut self.keys.change else {
             return void("the key is not being changed");
         };
-        let alone = change.through.iter().all(|id| *id == change.maker);
-        if change.maker == node && change.stage == KeyStage::Spread && alone {
-            self.keys.change = None;
-            return vec![Change::Key(KeyNews::GivenUp)];
-        }
         change.without.insert(node);
         let mut changes = vec![Change::Key(KeyNews::Without(node))];
         changes.extend(self.go_on_with_key());
@@ -292,8 +286,22 @@ impl State {
         self.go_on_with_key()
     }
 
-    /// The next stage begins when everybody who is waited for is through with this one.
+    /// Whether neither the maker of the next key nor anybody who has said to have it is both a member and waited for. In the
+    /// later stages everybody who was waited for has it.
+    fn next_key_is_lost(&self) -> bool {
+        self.keys.change.as_ref().is_some_and(|change| {
+            let has_it = |id: &NodeId| self.members.contains_key(id) && !change.without.contains(id);
+            change.stage == KeyStage::Spread && !change.through.iter().chain([&change.maker]).any(has_it)
+        })
+    }
+
+    /// The next stage begins when everybody who is waited for is through with this one. A change whose key nobody can hand
+    /// on is given up: nobody uses that key yet, and whoever has it forgets it.
     fn go_on_with_key(&mut self) -> Changes {
+        if self.next_key_is_lost() {
+            self.keys.change = None;
+            return vec![Change::Key(KeyNews::GivenUp)];
+        }
         let waits = self.keys.waits_for(self.members.keys().copied());
         let Some(change) = &mut self.keys.change else { return Vec::new() };
         if !waits.is_empty() || change.through.is_empty() {

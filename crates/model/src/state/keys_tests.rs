@@ -152,7 +152,7 @@ fn walk(state: &State, rings: &[KeysHeld; 3], seen: &mut BTreeSet<String>, ends:
         moved = true;
         let (mut after, mut next) = (state.clone(), rings.clone());
         match step {
-            KeyStep::Say(number, stage) => drop(after.key_through(id, number, stage)),
+            KeyStep::Say(_, stage) => drop(after.key_through(id, NEW, stage)),
             step => next[place] = done(&rings[place], step),
         }
         walk(&after, &next, seen, ends);
@@ -182,7 +182,7 @@ fn a_daemon_that_has_applied_less_than_its_keys_are_ahead_does_nothing_that_take
     states.push(log.state.clone());
     for stage in [KeyStage::Spread, KeyStage::Switch, KeyStage::Retire] {
         for node in ALL {
-            log.commit(Command::KeyThrough { node, number: 1, stage }).unwrap();
+            log.commit(Command::KeyThrough { node, mark: NEW, stage }).unwrap();
             states.push(log.state.clone());
         }
     }
@@ -209,7 +209,7 @@ fn a_member_that_is_down_is_waited_for_until_it_is_left_out_or_has_left() {
     let mut log = cluster();
     log.commit(change(1, NEW, &[])).unwrap();
     for node in [NodeId(1), NodeId(3)] {
-        log.commit(Command::KeyThrough { node, number: 1, stage }).unwrap();
+        log.commit(Command::KeyThrough { node, mark: NEW, stage }).unwrap();
     }
     assert_eq!(log.state.keys.waits_for(ALL), BTreeSet::from([NodeId(2)]));
     assert_eq!(log.state.keys.change.as_ref().unwrap().stage, KeyStage::Spread);
@@ -229,26 +229,96 @@ fn a_member_that_is_down_is_waited_for_until_it_is_left_out_or_has_left() {
 fn what_does_not_belong_to_the_change_that_is_under_way_changes_nothing() {
     let mut log = cluster();
     let stage = KeyStage::Spread;
-    assert!(log.commit(Command::KeyThrough { node: NodeId(1), number: 1, stage }).is_err());
+    assert!(log.commit(Command::KeyThrough { node: NodeId(1), mark: NEW, stage }).is_err());
     assert!(log.commit(Command::KeyWithout { node: NodeId(1) }).is_err());
     assert!(log.commit(change(2, NEW, &[])).unwrap_err().contains("meanwhile"));
     assert!(log.commit(change(1, NEW, &[NodeId(1)])).is_err(), "its maker has it alone");
     log.commit(change(1, NEW, &[])).unwrap();
     assert!(log.commit(change(1, OLD, &[])).unwrap_err().contains("already"));
-    for (node, number, stage) in [
-        (1, 1, KeyStage::Switch),
-        (1, 2, KeyStage::Spread),
-        (9, 1, KeyStage::Spread),
-        (1, 0, KeyStage::Spread),
-    ] {
-        let through = Command::KeyThrough { node: NodeId(node), number, stage };
-        assert!(log.commit(through).is_err(), "{node} {number} {stage:?}");
+    for (node, mark, stage) in
+        [(1, NEW, KeyStage::Switch), (1, OLD, KeyStage::Spread), (9, NEW, KeyStage::Spread)]
+    {
+        let through = Command::KeyThrough { node: NodeId(node), mark, stage };
+        assert!(log.commit(through).is_err(), "{node} {mark} {stage:?}");
     }
     // Its maker is lost before anybody else has the key.
-    log.commit(Command::KeyThrough { node: NodeId(1), number: 1, stage }).unwrap();
+    log.commit(Command::KeyThrough { node: NodeId(1), mark: NEW, stage }).unwrap();
     log.commit(Command::KeyWithout { node: NodeId(1) }).unwrap();
     assert!(log.state.keys.change.is_none() && log.state.keys.number == 0);
     log.commit(change(1, OLD, &[])).unwrap();
+    // A word about the one that was given up comes late: the key of this number is another one by now.
+    log.commit(Command::KeyThrough { node: NodeId(2), mark: NEW, stage }).unwrap_err();
+}
+
+/// What came of it for the key.
+fn news(log: &mut Log, command: Command) -> Vec<KeyNews> {
+    let news = |change: Change| if let Change::Key(news) = change { Some(news) } else { None };
+    log.changes(command).into_iter().filter_map(news).collect()
+}
+
+/// It lost its disk, and is a member under another number.
+fn joined_again(log: &mut Log, id: u64, name: &str) -> Vec<KeyNews> {
+    let member = Member { name: NodeName::new(name).unwrap(), witness: false, votes: true };
+    news(log, Command::AddMember { id: NodeId(id), member })
+}
+
+fn through(node: u64) -> Command {
+    Command::KeyThrough { node: NodeId(node), mark: NEW, stage: KeyStage::Spread }
+}
+
+#[test]
+fn a_change_whose_maker_lost_its_disk_is_given_up_unless_another_one_has_the_key() {
+    for said in [false, true] {
+        let mut log = cluster();
+        log.commit(change(1, NEW, &[])).unwrap();
+        if said {
+            log.commit(through(1)).unwrap();
+        }
+        assert_eq!(joined_again(&mut log, 4, "lx4"), [KeyNews::GivenUp], "said: {said}");
+        assert!(log.state.keys.change.is_none() && log.state.keys.number == 0);
+        log.commit(Command::Machine { node: NodeId(4), key: MachineKey([4; 32]) }).unwrap();
+        let (maker, without) = (NodeId(4), BTreeSet::new());
+        let again = Command::ChangeKey { number: 1, mark: OLD, maker, without, at_ms: 6 };
+        assert_eq!(news(&mut log, again), [KeyNews::Begun]);
+    }
+    let mut log = cluster();
+    log.commit(change(1, NEW, &[])).unwrap();
+    log.commit(through(2)).unwrap();
+    assert_eq!(joined_again(&mut log, 4, "lx4"), []);
+    assert!(log.state.keys.change.is_some(), "it goes on from lx5");
+    assert_eq!(joined_again(&mut log, 5, "lx5"), [KeyNews::GivenUp]);
+    // One that is left out at the beginning is nobody's loss.
+    let mut log = cluster();
+    log.commit(change(1, NEW, &[NodeId(2)])).unwrap();
+    assert_eq!(joined_again(&mut log, 5, "lx5"), []);
+    assert!(log.state.keys.change.is_some());
+}
+
+#[test]
+fn a_change_is_given_up_when_nobody_is_waited_for_who_has_the_key_and_only_before_it_is_used() {
+    let without = |node: u64| Command::KeyWithout { node: NodeId(node) };
+    for (first, second) in [(1, 2), (2, 1)] {
+        let mut log = cluster();
+        log.commit(change(1, NEW, &[])).unwrap();
+        log.commit(through(1)).unwrap();
+        log.commit(through(2)).unwrap();
+        assert_eq!(news(&mut log, without(first)), [KeyNews::Without(NodeId(first))]);
+        let given_up = [KeyNews::Without(NodeId(second)), KeyNews::GivenUp];
+        assert_eq!(news(&mut log, without(second)), given_up);
+        assert!(log.state.keys.change.is_none() && log.state.keys.number == 0);
+    }
+    // Its maker has not even said yet that it has it, and is there.
+    let mut log = cluster();
+    log.commit(change(1, NEW, &[])).unwrap();
+    assert_eq!(news(&mut log, without(2)), [KeyNews::Without(NodeId(2))]);
+    // Once it is used, every member that was waited for has it.
+    let mut log = cluster();
+    log.commit(change(1, NEW, &[])).unwrap();
+    ALL.iter().for_each(|node| log.commit(through(node.0)).unwrap());
+    assert_eq!(log.state.keys.change.as_ref().unwrap().stage, KeyStage::Switch);
+    assert_eq!(news(&mut log, without(1)), [KeyNews::Without(NodeId(1))]);
+    assert_eq!(joined_again(&mut log, 4, "lx4"), []);
+    assert!(log.state.keys.change.is_some());
 }
 
 #[test]

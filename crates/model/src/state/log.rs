@@ -20,10 +20,15 @@ impl Log {
 
     /// Applies an entry; why it changed nothing, if it did not.
     pub(super) fn commit(&mut self, command: Command) -> Result<(), String> {
-        self.counter += 1;
-        let id = ProposalId { node: NodeId(1), session: 1, number: self.counter };
-        let changes = self.state.apply(&Proposal { id, command }, &BTreeSet::new());
+        let changes = self.changes(command);
         let void = changes.into_iter().find_map(|c| if let Change::Void(why) = c { Some(why) } else { None });
         void.map_or(Ok(()), Err)
+    }
+
+    /// Applies it, and says what came of it.
+    pub(super) fn changes(&mut self, command: Command) -> Vec<Change> {
+        self.counter += 1;
+        let id = ProposalId { node: NodeId(1), session: 1, number: self.counter };
+        self.state.apply(&Proposal { id, command }, &BTreeSet::new())
     }
 }
