@@ -56,12 +56,13 @@ when it comes back. With a change under way, --without leaves a member out that 
 Examples:
   regent key rotate
   regent key rotate --without lx6
+  regent key rotate --without lx5 --without lx6
   regent key status"
     )]
     Rotate {
-        /// A member that is down, and is not waited for
+        /// A member that is down, and is not waited for; once for each
         #[arg(long, value_name = "NODE")]
-        without: Option<String>,
+        without: Vec<String>,
     },
     /// Which key is in use, and how far a change is
     Status,

@@ -27,7 +27,7 @@ pub fn key(asks: &dyn Asks, screen: &Screen, verb: &KeyCommand) -> Result<()> {
             show(screen, &status, None)
         }
         KeyCommand::Rotate { without } => {
-            let without = without.iter().cloned().collect();
+            let without = without.clone();
             let done = client::order(asks, &Request::Key(KeyVerb::Rotate { without }))?;
             screen.say(&format!("{done}\n"))?;
             let status = watch(asks)?;

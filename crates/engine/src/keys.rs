@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use regent_api::{Answer, KeyChangeStatus, KeyStatus, KeyVerb};
 use regent_model::ids::{NodeId, NodeName};
 use regent_model::journal::Level;
-use regent_model::state::{Command, KeyMark, KeyNews, KeyStage, KeyStep, KeysHeld, MachineKey};
+use regent_model::state::{Change, Command, KeyMark, KeyNews, KeyStage, KeyStep, KeysHeld, MachineKey};
 
 use crate::engine::Engine;
 use crate::io::RequestId;
@@ -105,18 +105,8 @@ impl Engine {
         if self.state.keys.change.is_some() {
             return self.go_on_without(id, &left_out);
         }
-        let silent =
-            |id: &&NodeId| **id != self.me.id && !self.heard.contains_key(id) && !left_out.contains(id);
-        if let Some(silent) = self.state.members.keys().find(silent) {
-            let name = self.state.name_of(*silent);
-            let reason = format!(
-                "{name} is not heard: the old key would stay good until it is there again and has the new one"
-            );
-            let advice = format!(
-                "start it first (there: regent node start), or leave it out: regent key rotate --without {name}; it is given \
-                 the key by its machine's own key pair when it comes back"
-            );
-            return Some(Answer::refused(reason, advice));
+        if let Some(refusal) = self.somebody_is_silent(&left_out) {
+            return Some(refusal);
         }
         let others = self.state.keys.machines.len();
         if self
@@ -136,7 +126,7 @@ impl Engine {
     }
 
     fn go_on_without(&mut self, id: RequestId, left_out: &BTreeSet<NodeId>) -> Option<Answer> {
-        let Some(node) = left_out.first().copied() else {
+        if left_out.is_empty() {
             return Some(match self.key_status().change {
                 Some(change) => {
                     let next = change.next.clone().unwrap_or_else(|| "regent key status".to_owned());
@@ -144,13 +134,35 @@ impl Engine {
                 }
                 None => Answer::refused("the key was changed a moment ago", "regent key status"),
             });
-        };
-        if left_out.len() > 1 {
-            return Some(Answer::refused("one after the other", "regent key rotate --without NODE"));
         }
-        let words = format!("{} is not waited for any more", self.state.name_of(node));
-        self.propose_for(Command::KeyWithout { node }, Waiting::Request(id, words));
+        let names = self.names(left_out.iter().copied());
+        let words = format!("{} not waited for any more", and_are(&names));
+        let nodes = left_out.clone();
+        self.propose_for(Command::KeyWithout { nodes }, Waiting::Request(id, words));
         None
+    }
+
+    /// Members that are not heard and are not to be left out stand against a change: the old key would stay good.
+    fn somebody_is_silent(&self, left_out: &BTreeSet<NodeId>) -> Option<Answer> {
+        let silent = |id: &NodeId| *id != self.me.id && !self.heard.contains_key(id);
+        let silent: BTreeSet<NodeId> = self.state.members.keys().copied().filter(silent).collect();
+        let names = self.names(silent.difference(left_out).copied());
+        if names.is_empty() {
+            return None;
+        }
+        let reason = format!(
+            "{} not heard: the old key would stay good until everybody is there and has the new one",
+            and_are(&names)
+        );
+        // With those that were named: who types it is not sent round in a circle.
+        let all = self.names(silent.union(left_out).copied());
+        let advice = format!(
+            "start {} first (there: regent node start), or leave out who stays away: regent key rotate{}; who is left out is given the \
+             key by its machine's own key pair when it comes back",
+            and(&names),
+            without(&all)
+        );
+        Some(Answer::refused(reason, advice))
     }
 
     fn begin_key(&mut self, id: RequestId, number: u32, mark: KeyMark, without: &[String]) -> Option<Answer> {
@@ -171,6 +183,24 @@ impl Engine {
         ids.into_iter().filter_map(|id| Some(self.state.members.get(&id)?.name.clone())).collect()
     }
 
+    /// What to type while these are waited for, if anything.
+    fn next_in_change(&self, heard: &[NodeName], silent: &[NodeName]) -> Option<String> {
+        if !silent.is_empty() {
+            return Some(format!(
+                "start {} (there: regent node start), and it goes on by itself; or leave out who stays away: regent \
+                 key rotate{}",
+                and(silent),
+                without(silent)
+            ));
+        }
+        // One that is there may still be given nothing: its machine is not the one that the log knows.
+        let name = heard.first()?;
+        Some(format!(
+            "nothing, it goes on by itself; if it stays so: regent status (the troubles of {name}), and regent node stop {name} \
+             --takeover, then on another member regent key rotate --without {name}"
+        ))
+    }
+
     pub(crate) fn key_status(&self) -> KeyStatus {
         let keys = &self.state.keys;
         let held = self.keys.held.as_ref().and_then(|held| held.marks.get(&keys.number));
@@ -183,13 +213,8 @@ impl Engine {
                 let waits = keys.waits_for(self.state.members.keys().copied());
                 let (heard, silent): (Vec<_>, Vec<_>) =
                     waits.into_iter().partition(|id| *id == self.me.id || self.heard.contains_key(id));
-                let silent = self.names(silent);
-                let next = silent.first().map(|name| {
-                    format!(
-                        "start {name} (there: regent node start), and it goes on by itself; or leave it out: regent key \
-                         rotate --without {name}"
-                    )
-                });
+                let (heard, silent) = (self.names(heard), self.names(silent));
+                let next = self.next_in_change(&heard, &silent);
                 KeyChangeStatus {
                     mark: change.mark.to_string(),
                     by: self.names([change.maker]).pop().unwrap_or_else(|| self.me.name.clone()),
@@ -197,7 +222,7 @@ impl Engine {
                     stage: stage_word(change.stage).to_owned(),
                     words: change.stage.words().to_owned(),
                     through: self.names(change.through.iter().copied()),
-                    waits_for: self.names(heard),
+                    waits_for: heard,
                     silent,
                     without: self.names(change.without.iter().copied()),
                     next,
@@ -241,6 +266,29 @@ impl Engine {
     }
 }
 
+/// What is said instead of what was asked for, where a change of the key was given up.
+pub(crate) fn what_came_of_it(changes: &[Change]) -> Option<String> {
+    changes.contains(&Change::Key(KeyNews::GivenUp)).then(|| {
+        "the change of the cluster's key was given up, for nobody who is waited for has the new one: the old key stays in \
+         use; to change it all the same: regent key rotate"
+            .to_owned()
+    })
+}
+
+fn and(names: &[NodeName]) -> String {
+    let names: Vec<&str> = names.iter().map(NodeName::as_str).collect();
+    names.join(" and ")
+}
+
+fn and_are(names: &[NodeName]) -> String {
+    format!("{} {}", and(names), if names.len() == 1 { "is" } else { "are" })
+}
+
+/// The words that leave these out.
+fn without(names: &[NodeName]) -> String {
+    names.iter().map(|name| format!(" --without {name}")).collect()
+}
+
 fn stage_word(stage: KeyStage) -> &'static str {
     match stage {
         KeyStage::Spread => "spread",
@@ -248,3 +296,6 @@ fn stage_word(stage: KeyStage) -> &'static str {
         KeyStage::Retire => "retire",
     }
 }
+
+#[cfg(test)]
+mod tests;

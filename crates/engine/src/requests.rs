@@ -283,6 +283,7 @@ impl Engine {
         match waiting {
             Waiting::Nobody => {}
             Waiting::Request(id, words) => {
+                let words = crate::keys::what_came_of_it(changes).unwrap_or(words);
                 self.out.answer.push((id, void.map_or(Answer::Done(words), refused)));
             }
             Waiting::Admitted(id, newcomer) => self.answer_admitted(id, &newcomer, void),

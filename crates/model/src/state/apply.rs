@@ -83,7 +83,7 @@ impl State {
                 self.change_key(*number, *mark, *maker, without, *at_ms)
             }
             Command::KeyThrough { node, mark, stage } => self.key_through(*node, *mark, *stage),
-            Command::KeyWithout { node } => self.key_without(*node),
+            Command::KeyWithout { nodes } => self.key_without(nodes),
             Command::Machine { node, key } => self.machine_is(*node, *key),
         }
     }

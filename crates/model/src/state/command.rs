@@ -375,10 +375,10 @@ pub enum Command {
         /// Which stage.
         stage: KeyStage,
     },
-    /// A member is not to be waited for any more in the change of the key.
+    /// Members are not to be waited for any more in the change of the key.
     KeyWithout {
         /// Which.
-        node: NodeId,
+        nodes: BTreeSet<NodeId>,
     },
     /// By what the machine of a member is known.
     Machine {

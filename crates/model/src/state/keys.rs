@@ -241,12 +241,13 @@ impl State {
         }
     }
 
-    pub(super) fn key_without(&mut self, node: NodeId) -> Changes {
+    pub(super) fn key_without(&mut self, nodes: &BTreeSet<NodeId>) -> Changes {
         let Some(change) = &mut self.keys.change else {
             return void("the key is not being changed");
         };
-        change.without.insert(node);
-        let mut changes = vec![Change::Key(KeyNews::Without(node))];
+        let nodes = nodes.iter().filter(|id| self.members.contains_key(id));
+        let left_out = nodes.filter(|id| change.without.insert(**id));
+        let mut changes: Changes = left_out.map(|id| Change::Key(KeyNews::Without(*id))).collect();
         changes.extend(self.go_on_with_key());
         changes
     }

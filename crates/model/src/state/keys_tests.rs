@@ -214,7 +214,7 @@ fn a_member_that_is_down_is_waited_for_until_it_is_left_out_or_has_left() {
     assert_eq!(log.state.keys.waits_for(ALL), BTreeSet::from([NodeId(2)]));
     assert_eq!(log.state.keys.change.as_ref().unwrap().stage, KeyStage::Spread);
     let mut without = log.state.clone();
-    without.key_without(NodeId(2));
+    without.key_without(&BTreeSet::from([NodeId(2)]));
     assert_eq!(without.keys.change.as_ref().unwrap().stage, KeyStage::Switch);
     // It lost its state and is a member under another number: that one is waited for, and not the old one.
     let member = Member { name: NodeName::new("lx5").unwrap(), witness: false, votes: true };
@@ -230,7 +230,7 @@ fn what_does_not_belong_to_the_change_that_is_under_way_changes_nothing() {
     let mut log = cluster();
     let stage = KeyStage::Spread;
     assert!(log.commit(Command::KeyThrough { node: NodeId(1), mark: NEW, stage }).is_err());
-    assert!(log.commit(Command::KeyWithout { node: NodeId(1) }).is_err());
+    assert!(log.commit(without(1)).is_err());
     assert!(log.commit(change(2, NEW, &[])).unwrap_err().contains("meanwhile"));
     assert!(log.commit(change(1, NEW, &[NodeId(1)])).is_err(), "its maker has it alone");
     log.commit(change(1, NEW, &[])).unwrap();
@@ -243,7 +243,7 @@ fn what_does_not_belong_to_the_change_that_is_under_way_changes_nothing() {
     }
     // Its maker is lost before anybody else has the key.
     log.commit(Command::KeyThrough { node: NodeId(1), mark: NEW, stage }).unwrap();
-    log.commit(Command::KeyWithout { node: NodeId(1) }).unwrap();
+    log.commit(without(1)).unwrap();
     assert!(log.state.keys.change.is_none() && log.state.keys.number == 0);
     log.commit(change(1, OLD, &[])).unwrap();
     // A word about the one that was given up comes late: the key of this number is another one by now.
@@ -260,6 +260,10 @@ fn news(log: &mut Log, command: Command) -> Vec<KeyNews> {
 fn joined_again(log: &mut Log, id: u64, name: &str) -> Vec<KeyNews> {
     let member = Member { name: NodeName::new(name).unwrap(), witness: false, votes: true };
     news(log, Command::AddMember { id: NodeId(id), member })
+}
+
+fn without(node: u64) -> Command {
+    Command::KeyWithout { nodes: BTreeSet::from([NodeId(node)]) }
 }
 
 fn through(node: u64) -> Command {
@@ -296,7 +300,6 @@ fn a_change_whose_maker_lost_its_disk_is_given_up_unless_another_one_has_the_key
 
 #[test]
 fn a_change_is_given_up_when_nobody_is_waited_for_who_has_the_key_and_only_before_it_is_used() {
-    let without = |node: u64| Command::KeyWithout { node: NodeId(node) };
     for (first, second) in [(1, 2), (2, 1)] {
         let mut log = cluster();
         log.commit(change(1, NEW, &[])).unwrap();
@@ -307,6 +310,13 @@ fn a_change_is_given_up_when_nobody_is_waited_for_who_has_the_key_and_only_befor
         assert_eq!(news(&mut log, without(second)), given_up);
         assert!(log.state.keys.change.is_none() && log.state.keys.number == 0);
     }
+    // All at once.
+    let mut log = cluster();
+    log.commit(change(1, NEW, &[])).unwrap();
+    log.commit(through(3)).unwrap();
+    let nodes = BTreeSet::from([NodeId(1), NodeId(3), NodeId(9)]);
+    let left_out = [NodeId(1), NodeId(3)].map(KeyNews::Without);
+    assert_eq!(news(&mut log, Command::KeyWithout { nodes }), [&left_out[..], &[KeyNews::GivenUp]].concat());
     // Its maker has not even said yet that it has it, and is there.
     let mut log = cluster();
     log.commit(change(1, NEW, &[])).unwrap();
