@@ -1,5 +1,5 @@
 //! Changes of the cluster's key, step by step: the table of what a member does, and every order in which members may be
-//! through, with daemons that begin anew at any point.
+//! through, each of them having applied more or less of the log.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -140,38 +140,94 @@ fn everybody_is_heard(rings: &[KeysHeld]) {
     }
 }
 
-/// Walks every order in which the members do their steps and are seen applied; `behind` members know the log as it was.
-fn walk(state: &State, rings: &[KeysHeld; 3], seen: &mut BTreeSet<String>, ends: &mut usize) {
-    if !seen.insert(format!("{:?} {rings:?}", state.keys)) {
+/// A cluster that is changing its key.
+#[derive(Clone)]
+struct Walker {
+    /// With everything that is in the log.
+    state: State,
+    /// What the log made of the keys, one entry after the other.
+    entries: Vec<Keys>,
+    /// Up to which entry each member has applied it.
+    applied: [usize; 3],
+    rings: [KeysHeld; 3],
+}
+
+impl Walker {
+    /// What decides on what can happen from here: what everybody has applied is past.
+    fn mark(&self) -> String {
+        let past = self.applied.into_iter().min().unwrap();
+        let ahead = self.applied.map(|index| index - past);
+        format!("{:?} {ahead:?} {:?}", &self.entries[past..], self.rings)
+    }
+
+    /// Everything that this member can do: apply one more entry, or the step that follows from what it has applied.
+    fn after(&self, place: usize) -> Vec<Self> {
+        let (id, applied) = (ALL[place], self.applied[place]);
+        let mut after = Vec::new();
+        if applied + 1 < self.entries.len() {
+            let mut next = self.clone();
+            next.applied[place] += 1;
+            after.push(next);
+        }
+        let Some(step) = self.entries[applied].step(id, &self.rings[place]) else { return after };
+        let mut next = self.clone();
+        if let KeyStep::Say(_, stage) = step {
+            next.state.key_through(id, NEW, stage);
+            // What changes nothing was said before.
+            if next.state.keys == self.state.keys {
+                return after;
+            }
+            next.entries.push(next.state.keys.clone());
+        } else {
+            next.rings[place] = done(&self.rings[place], step);
+        }
+        after.push(next);
+        after
+    }
+}
+
+/// What the walk has come by.
+#[derive(Default)]
+struct Walked {
+    seen: BTreeSet<String>,
+    ends: usize,
+    /// By how many entries one member was behind another, at most.
+    behind: usize,
+}
+
+/// Walks every order in which the members apply what is in the log and do their steps.
+fn walk(here: &Walker, walked: &mut Walked) {
+    if !walked.seen.insert(here.mark()) {
         return;
     }
-    everybody_is_heard(rings);
-    let mut moved = false;
-    for (place, id) in ALL.into_iter().enumerate() {
-        let Some(step) = state.keys.step(id, &rings[place]) else { continue };
-        moved = true;
-        let (mut after, mut next) = (state.clone(), rings.clone());
-        match step {
-            KeyStep::Say(_, stage) => drop(after.key_through(id, NEW, stage)),
-            step => next[place] = done(&rings[place], step),
-        }
-        walk(&after, &next, seen, ends);
+    everybody_is_heard(&here.rings);
+    let [first, last] = [here.applied.iter().min(), here.applied.iter().max()].map(|index| *index.unwrap());
+    walked.behind = walked.behind.max(last - first);
+    let after: Vec<Walker> = (0..ALL.len()).flat_map(|place| here.after(place)).collect();
+    if after.is_empty() {
+        walked.ends += 1;
+        let keys = &here.state.keys;
+        assert!(keys.change.is_none() && keys.number == 1 && keys.mark == Some(NEW));
+        assert!(here.rings.iter().all(|ring| *ring == held(1, &[(1, NEW)])), "{:?}", here.rings);
     }
-    if !moved {
-        *ends += 1;
-        assert!(state.keys.change.is_none() && state.keys.number == 1 && state.keys.mark == Some(NEW));
-        assert!(rings.iter().all(|ring| *ring == held(1, &[(1, NEW)])), "{rings:?}");
-    }
+    after.iter().for_each(|next| walk(next, walked));
 }
 
 #[test]
 fn in_every_order_of_steps_everybody_hears_everybody_and_the_old_key_is_nobodys_in_the_end() {
     let mut log = cluster();
+    let before = log.state.keys.clone();
     log.commit(change(1, NEW, &[])).unwrap();
-    let rings = [held(0, &[(0, OLD)]), held(0, &[(0, OLD)]), held(0, &[(0, OLD)])];
-    let (mut seen, mut ends) = (BTreeSet::new(), 0);
-    walk(&log.state, &rings, &mut seen, &mut ends);
-    assert!(ends == 1 && seen.len() > 30, "{} states, {ends} ends", seen.len());
+    let (state, rings) = (log.state, [(); 3].map(|()| held(0, &[(0, OLD)])));
+    let begin = Walker { entries: vec![before, state.keys.clone()], applied: [0; 3], state, rings };
+    let mut walked = Walked::default();
+    walk(&begin, &mut walked);
+    let Walked { seen, ends, behind } = walked;
+    assert!(
+        ends == 1 && behind > 1 && seen.len() > 300,
+        "{} states, {ends} ends, {behind} behind",
+        seen.len()
+    );
 }
 
 #[test]
