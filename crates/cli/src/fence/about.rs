@@ -36,18 +36,33 @@ fn heard(device: &FenceConfig) -> Heard {
     }
 }
 
-/// A configuration may come from anywhere: to look at it must run nothing that this machine's administrator did not
-/// install.
+/// A configuration may come from anywhere: to look at it must run nothing but a fence agent that this machine's
+/// administrator installed. Fence agents are called so, as far as the packages of distributions go.
 fn may_be_run(agent: &Path) -> Result<(), String> {
     let shown = agent.display();
-    let file = std::fs::metadata(agent).map_err(|_| format!("{shown} is not installed on this machine"))?;
-    let is_program = file.is_file() && file.mode() & 0o111 != 0;
-    let trusted = file.uid() == 0 && file.mode() & 0o022 == 0;
-    match (is_program, trusted) {
-        (false, _) => Err(format!("{shown} is no program")),
-        (true, false) => Err(format!("{shown} is not asked: others than root may write it")),
-        (true, true) => Ok(()),
+    let file = agent.canonicalize().map_err(|_| format!("{shown} is not installed on this machine"))?;
+    let known = file.metadata().map_err(|error| format!("{shown} cannot be looked at: {error}"))?;
+    if !known.is_file() || known.mode() & 0o111 == 0 {
+        return Err(format!("{shown} is no program"));
     }
+    let name = file.file_name().unwrap_or_default().as_encoded_bytes();
+    if ![&b"fence_"[..], b"fence-"].iter().any(|beginning| name.starts_with(beginning)) {
+        return Err(format!("{shown} is not asked: the name of a fence agent begins with fence_"));
+    }
+    if !file.ancestors().all(is_roots) {
+        return Err(format!("{shown} is not asked: others than root may write or replace it"));
+    }
+    Ok(())
+}
+
+/// Whether nobody but root can change what lies here. Where a folder is sticky, others may add to it, and replace nothing.
+fn is_roots(place: &Path) -> bool {
+    const OTHERS_WRITE: u32 = 0o022;
+    const STICKY: u32 = 0o1000;
+    place.metadata().is_ok_and(|known| {
+        let is_sticky = known.is_dir() && known.mode() & STICKY != 0;
+        known.uid() == 0 && (known.mode() & OTHERS_WRITE == 0 || is_sticky)
+    })
 }
 
 impl About {
@@ -95,7 +110,7 @@ mod tests {
 
     /// A configuration with one device, whose agent does this when it is run.
     fn with_agent(folder: &Path, does: &str, mode: u32) -> Config {
-        let agent = folder.join("agent");
+        let agent = folder.join("fence_test");
         std::fs::write(&agent, format!("#!/bin/sh\n{does}\n")).unwrap();
         std::fs::set_permissions(&agent, PermissionsExt::from_mode(mode)).unwrap();
         let text = format!(
@@ -120,7 +135,7 @@ mod tests {
         );
         assert!(text.contains("note: the option ipaddr") && text.contains("write ip instead"), "{text}");
         assert_eq!(said.json()[0]["notes"].as_array().unwrap().len(), 1);
-        assert_eq!(std::fs::read_to_string(folder.join("agent.heard")).unwrap(), "action=metadata\n");
+        assert_eq!(std::fs::read_to_string(folder.join("fence_test.heard")).unwrap(), "action=metadata\n");
         std::fs::remove_dir_all(folder).unwrap();
     }
 
@@ -128,12 +143,32 @@ mod tests {
     fn an_agent_that_others_may_write_is_not_run_and_one_that_is_not_there_is_told() {
         let folder = new_folder();
         let text = about(&with_agent(&folder, SAYS, 0o777)).text();
-        assert!(text.contains("bmc: not known") && text.contains("others than root may write it"), "{text}");
-        assert!(!folder.join("agent.heard").exists(), "it was run");
+        assert!(
+            text.contains("bmc: not known") && text.contains("others than root may write or replace it"),
+            "{text}"
+        );
+        assert!(!folder.join("fence_test.heard").exists(), "it was run");
         let config = with_agent(&folder, SAYS, 0o755);
-        std::fs::remove_file(folder.join("agent")).unwrap();
+        std::fs::remove_file(folder.join("fence_test")).unwrap();
         let text = about(&config).text();
         assert!(text.contains("is not installed on this machine"), "{text}");
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[test]
+    fn what_is_no_fence_agent_is_not_run_and_neither_is_one_in_a_folder_of_others() {
+        let folder = new_folder();
+        let config = with_agent(&folder, SAYS, 0o755);
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).unwrap();
+        assert!(about(&config).text().contains("others than root may write or replace it"));
+        std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+
+        let other = folder.join("poweroff");
+        std::fs::rename(folder.join("fence_test"), &other).unwrap();
+        std::os::unix::fs::symlink(&other, folder.join("fence_test")).unwrap();
+        let text = about(&config).text();
+        assert!(text.contains("the name of a fence agent begins with fence_"), "{text}");
+        assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 2, "it was run");
         std::fs::remove_dir_all(folder).unwrap();
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use regent_model::NodeName;
@@ -78,43 +78,50 @@ fn run(agent: &Path, input: &[u8], limit: Duration) -> io::Result<Said> {
     if let Some(mut stdin) = child.stdin.take() {
         let _what_it_did_not_read_shows = stdin.write_all(input);
     }
-    let pieces = read(pipe);
+    let reading = read(pipe);
     while Instant::now() < until && !process_group::has_ended(&child)? {
         std::thread::sleep(LOOK_EVERY);
     }
     // Before it is waited for: the number of its group is not another's yet.
     let _nothing_was_left = process_group::kill(&child);
     let status = child.wait()?;
-    let output = tail(&pieces, Instant::now() + LATE);
+    let output = tail(&reading, Instant::now() + LATE);
     Ok(Said { code: status.code(), output })
 }
 
-/// Reads to the end, in a thread of its own: an agent that says more than a pipe holds would never end.
-fn read(mut pipe: io::PipeReader) -> Receiver<Vec<u8>> {
-    let (sender, pieces) = mpsc::channel();
+/// What was read so far; and when the other end of this is gone, all was.
+type Reading = (Arc<Mutex<Vec<u8>>>, Receiver<()>);
+
+/// Reads to the end, in a thread of its own: an agent that says more than a pipe holds would never end. Only the end is
+/// kept, however much it says.
+fn read(mut pipe: io::PipeReader) -> Reading {
+    let (reads, end) = mpsc::channel();
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let keeps = kept.clone();
     std::thread::spawn(move || {
+        let _reads: mpsc::Sender<()> = reads;
         let mut piece = vec![0; 8 * 1024];
         while let Ok(length @ 1..) = pipe.read(&mut piece) {
-            if sender.send(piece[..length].to_vec()).is_err() {
-                return;
-            }
+            keep(&mut keeps.lock().unwrap_or_else(PoisonError::into_inner), &piece[..length]);
         }
     });
-    pieces
+    (kept, end)
 }
 
-/// The end of what came until then. A line that is cut off at its beginning is left out: it may begin within a secret.
-fn tail(pieces: &Receiver<Vec<u8>>, until: Instant) -> String {
-    let mut bytes: Vec<u8> = Vec::new();
-    while let Ok(piece) = pieces.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        bytes.extend(piece);
-        if bytes.len() > OUTPUT_MAX {
-            let over = bytes.len() - OUTPUT_MAX;
-            let line = bytes[over..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| over + at + 1);
-            bytes.drain(..line);
-        }
+/// A line that is cut off at its beginning is left out: it may begin within a secret.
+fn keep(bytes: &mut Vec<u8>, piece: &[u8]) {
+    bytes.extend(piece);
+    if bytes.len() > OUTPUT_MAX {
+        let over = bytes.len() - OUTPUT_MAX;
+        let line = bytes[over..].iter().position(|b| *b == b'\n').map_or(bytes.len(), |at| over + at + 1);
+        bytes.drain(..line);
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The end of what came until then.
+fn tail((kept, end): &Reading, until: Instant) -> String {
+    let _it_has_ended_or_it_is_late = end.recv_timeout(until.saturating_duration_since(Instant::now()));
+    String::from_utf8_lossy(&kept.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
 }
 
 #[cfg(test)]
@@ -171,6 +178,13 @@ mod tests {
         let (said, _) = shell(script, LONG);
         assert_eq!(said.in_words(), "exit code 0 (mended)");
         assert!(said.output.len() <= OUTPUT_MAX);
+    }
+
+    #[test]
+    fn of_an_agent_that_never_stops_talking_no_more_than_the_end_is_kept() {
+        let (said, took) = shell("yes\n", Duration::from_secs(1));
+        assert_eq!(said.in_words(), "it was killed (y)");
+        assert!(said.output.len() <= OUTPUT_MAX && took < Duration::from_secs(20), "{took:?}");
     }
 
     #[test]
