@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use regent_agents::arbiter::{self, Look, Shows};
 use regent_api::{Answer, DiskLook, DiskShows, NodeWord, NodesAnswer, NodesAsk, SlotLook, SlotSays};
 use regent_arbiter::Record;
 use regent_arbiter::area::AREA;
 use regent_model::NodeName;
-use regent_model::config::{Arbiter, Config};
+use regent_model::config::{Arbiter, Config, GroupConfig};
 use regent_model::ids::ClusterName;
 
 use crate::side::Side;
@@ -16,7 +17,7 @@ use crate::side::Side;
 /// What this node sees of the disk.
 pub(crate) fn word(disk: &Path) -> NodeWord {
     let path = disk.to_owned();
-    match arbiter::in_time(move || look(&path)) {
+    match arbiter::in_time(disk, move || look(&path)) {
         Ok(look) => NodeWord::Disk(Box::new(look)),
         Err(why) => NodeWord::Unable(why),
     }
@@ -88,11 +89,12 @@ fn making(nodes: &Nodes<'_>, disk: &Path, force: bool) -> Result<(String, Vec<No
             "with one node: regent join on the second one first; with three votes nobody need decide",
         );
     }
+    not_of_a_group(config, disk)?;
     let looks = nodes.look(disk)?;
     may_be_lost(&looks, disk, &config.cluster, force)?;
     same_disk(nodes, disk)?;
     let (path, cluster) = (disk.to_owned(), config.cluster.clone());
-    let made = arbiter::in_time(move || arbiter::make(&path, &cluster));
+    let made = arbiter::in_time(disk, move || arbiter::make(&path, &cluster));
     let area = match made {
         Ok(area) => area.to_string(),
         Err(why) => {
@@ -171,14 +173,28 @@ fn may_be_lost(
     Ok(())
 }
 
+/// A file system that is mounted nowhere at present is not in use, and not to be lost by any word.
+fn not_of_a_group(config: &Config, disk: &Path) -> Result<(), Not> {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let here = real(disk);
+    let has_it = |group: &&Arc<GroupConfig>| {
+        group.filesystems.iter().flat_map(|f| f.devices()).any(|device| real(device) == here)
+    };
+    let Some(group) = config.groups.iter().find(has_it) else { return Ok(()) };
+    not(
+        format!("{} holds a file system of the group {}", disk.display(), group.name),
+        "give the arbiter a partition or LUN of its own; 16 MiB are plenty",
+    )
+}
+
 /// Writes something onto the disk here and has every other node find it; puts back what was there.
 fn same_disk(nodes: &Nodes<'_>, disk: &Path) -> Result<(), Not> {
     let path = disk.to_owned();
-    let made = arbiter::in_time(move || arbiter::mark(&path))
+    let made = arbiter::in_time(disk, move || arbiter::mark(&path))
         .or_else(|why| not(why, "see to the disk; nothing was made"))?;
     let looked = nodes.look(disk);
     let (path, back): (PathBuf, _) = (disk.to_owned(), made.clone());
-    arbiter::in_time(move || arbiter::unmark(&path, &back)).or_else(|why| {
+    arbiter::in_time(disk, move || arbiter::unmark(&path, &back)).or_else(|why| {
         not(format!("what was written to try the disk is still there: {why}"), "see to the disk")
     })?;
     let mark = Some(made.mark.to_string());

@@ -110,7 +110,7 @@ fn known(bytes: &[u8]) -> String {
 
 /// Looks at the area again and again, and tells what is wrong with it.
 pub(super) fn keep_looking(places: &Receiver<Option<Place>>, limits: Limits, tell: &impl Fn(Notice)) {
-    let hanging = Hanging::default();
+    let mut hanging = Hanging::default();
     let mut place: Option<Place> = None;
     let mut told: Option<String> = None;
     loop {
@@ -120,7 +120,8 @@ pub(super) fn keep_looking(places: &Receiver<Option<Place>>, limits: Limits, tel
             Some(_) => places.recv_timeout(limits.look_every),
         };
         match next {
-            Ok(newer) => place = newer,
+            Ok(newer) if newer == place => {}
+            Ok(newer) => (place, hanging) = (newer, Hanging::default()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }

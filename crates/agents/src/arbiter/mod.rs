@@ -8,10 +8,12 @@ mod area;
 mod look;
 mod making;
 
+use std::collections::BTreeMap;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use regent_arbiter::{Input, Record};
@@ -112,11 +114,13 @@ fn act(works: &Receiver<Work>, limits: Limits, answer: &impl Fn(u64, Input)) {
     let mut at = None;
     // The last life of a daemon here of whose writes one may still be under way.
     let mut unsure: Option<u64> = None;
-    let hanging = Hanging::default();
+    let mut hanging = Hanging::default();
     while let Ok(work) = works.recv() {
         let (number, place, act) = match work {
+            Work::At(place) if at == place => continue,
             Work::At(place) => {
-                at = place;
+                // What waits for the disk before has nothing to do with this one.
+                (at, hanging) = (place, Hanging::default());
                 continue;
             }
             Work::Do { number, place, act } => (number, place, act),
@@ -166,16 +170,19 @@ fn log(done: Option<Result<(), &String>>) {
     }
 }
 
-/// What `work` gives, for which a disk is asked.
+/// What `work` gives, for which this disk is asked.
 ///
 /// # Errors
 /// It does not answer; the thread that asked it waits on, alone.
 pub fn in_time<T: Send + 'static>(
+    disk: &Path,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, String> {
-    static HANGING: LazyLock<Hanging> = LazyLock::new(Hanging::default);
+    // Each disk by itself: another one answers while this one hangs.
+    static HANGING: Mutex<BTreeMap<PathBuf, Hanging>> = Mutex::new(BTreeMap::new());
+    let hanging = lock(&HANGING).entry(disk.to_owned()).or_default().clone();
     let within = PATIENCE;
-    HANGING
+    hanging
         .within(within, work)
         .unwrap_or_else(|| Err(format!("the disk does not answer within {} s", within.as_secs())))
 }

@@ -293,6 +293,14 @@ fn hanging() {
     sh(&format!("fsfreeze -f {}", inner.0.display()));
     let failed: Vec<Input> =
         (1..=6).map(|life| hands.act(life, &place, Act::Write(record(&place, 1, life, 1)))).collect();
+    let outer = Folder::new();
+    let other = outer.0.join("other");
+    sh(&format!("fallocate -l {AREA} {}", other.display()));
+    let other = area_on(&other);
+    hands.hands.place(Some(other.clone()));
+    let elsewhere = hands.act(20, &other, Act::Write(record(&other, 1, 20, 1)));
+    assert_eq!(elsewhere, Input::Written, "another disk answers meanwhile");
+    hands.hands.place(Some(place.clone()));
     sh(&format!("fsfreeze -u {}", inner.0.display()));
     assert_eq!(failed, vec![Input::WriteFailed; 6], "more than threads may hang");
     // Those that hung are done one day, and then others may ask again.

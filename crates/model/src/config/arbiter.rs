@@ -91,8 +91,8 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
 /// The area is written beside everything that knows of file systems.
 fn not_of_a_group(disk: &At<PathBuf>, draft: &Draft, findings: &mut Findings) {
     for group in &draft.groups {
-        let devices = group.filesystems.iter().flat_map(|f| f.config.iter().flat_map(of_filesystem));
-        if devices.into_iter().any(|device| device == disk.value) {
+        let mut devices = group.filesystems.iter().flat_map(|f| f.config.iter().flat_map(|f| f.devices()));
+        if devices.any(|device| *device == disk.value) {
             let message =
                 format!("{} holds a file system of the group `{}`", disk.value.display(), group.title());
             findings.add(
@@ -102,14 +102,6 @@ fn not_of_a_group(disk: &At<PathBuf>, draft: &Draft, findings: &mut Findings) {
             );
         }
     }
-}
-
-fn of_filesystem(filesystem: &super::FilesystemConfig) -> Vec<PathBuf> {
-    let own = match &filesystem.backing {
-        super::Backing::Local(devices) => devices.values().cloned().collect(),
-        super::Backing::Shared | super::Backing::Bind => Vec::new(),
-    };
-    std::iter::once(filesystem.device.clone()).chain(own).collect()
 }
 
 /// `/dev/sdb` is whichever disk was found second.

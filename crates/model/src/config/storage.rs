@@ -64,6 +64,15 @@ pub struct FilesystemConfig {
 }
 
 impl FilesystemConfig {
+    /// The device of every node.
+    pub fn devices(&self) -> impl Iterator<Item = &PathBuf> {
+        let own = match &self.backing {
+            Backing::Local(devices) => Some(devices.values()),
+            Backing::Shared | Backing::Bind => None,
+        };
+        std::iter::once(&self.device).chain(own.into_iter().flatten())
+    }
+
     /// Whether two nodes could write it at once.
     #[must_use]
     pub fn is_shared(&self) -> bool {
