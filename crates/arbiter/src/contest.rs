@@ -191,6 +191,12 @@ impl Contest {
         if latest > generation && !self.mutants.off(Condition::LaterGenerationEnds) {
             return self.over(Outcome::Behind(latest));
         }
+        // In a generation of two nobody names a third.
+        let is_one_of_us = |winner| winner == self.mine.node || winner == self.other;
+        let of_this = [own, other].into_iter().filter(|record| record.generation == generation);
+        if !of_this.flat_map(|record| record.named()).all(is_one_of_us) {
+            return self.over(Outcome::Damaged);
+        }
         let other = Some(other).filter(|record| record.generation == generation);
         match self.phase {
             Phase::PromiseRead => self.name_winner(other),

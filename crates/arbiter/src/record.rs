@@ -80,6 +80,11 @@ impl Record {
         (self.life, self.sequence)
     }
 
+    /// Whom it names.
+    pub fn named(&self) -> impl Iterator<Item = NodeId> + use<> {
+        self.decided.into_iter().chain(self.accepted.map(|(_, winner)| winner))
+    }
+
     /// The block to write.
     #[must_use]
     pub fn block(&self) -> Vec<u8> {

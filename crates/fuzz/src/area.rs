@@ -61,7 +61,7 @@ fn contest(own: &mut [u8], other: &[u8]) {
     let (mut contest, mut effect) = Contest::new(AREA, ME, OTHER, GENERATION, (LIFE, 0), (0, 0));
     for _ in 0..8 {
         let input = match effect {
-            Effect::Over(outcome) => return judge(outcome, other),
+            Effect::Over(outcome) => return judge(outcome, own, other),
             Effect::Read => read(own),
             Effect::Write(record) => {
                 let at = block_of(record.life) * BLOCK;
@@ -75,13 +75,18 @@ fn contest(own: &mut [u8], other: &[u8]) {
     panic!("a contest without an end");
 }
 
-fn judge(outcome: Outcome, other: &[u8]) {
+fn judge(outcome: Outcome, own: &[u8], other: &[u8]) {
     let Some(theirs) = Slot::at(other, AREA, OTHER).newest(Mutants::none()) else {
         assert_eq!(outcome, Outcome::Damaged, "decided although something of the other one's is lost");
         return;
     };
     let theirs = Some(theirs).filter(|theirs| theirs.generation >= GENERATION);
     let named = theirs.and_then(|theirs| theirs.decided.or(theirs.accepted.map(|(_, winner)| winner)));
+    if let Outcome::Lost(_) = outcome {
+        let own = Slot::at(own, AREA, ME).newest(Mutants::none());
+        let mut named = own.into_iter().flat_map(|own| own.named()).chain(named);
+        assert!(named.any(|winner| winner == OTHER), "this node lost, and the other one was not named");
+    }
     if let Outcome::Won(generation) = outcome {
         assert_eq!(generation, GENERATION);
         assert!(named.is_none_or(|winner| winner == ME), "this node won, and {named:?} was named");

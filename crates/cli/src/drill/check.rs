@@ -123,7 +123,8 @@ impl Check<'_> {
             );
         }
         let voters = self.config.nodes.len() + self.config.witnesses.len();
-        if self.so.failed.len() * 2 >= voters {
+        let decided = self.config.arbiter.is_some() && self.so.failed.len() == 1;
+        if self.so.failed.len() * 2 >= voters && !decided {
             let message = format!(
                 "without {} there is no majority: nothing is taken over any more",
                 listed(self.so.failed.iter())

@@ -97,7 +97,8 @@ fn may_begin(status: &Status, node: &NodeName, moves: bool) -> Result<()> {
     }
     let voters: Vec<&NodeStatus> = status.nodes.iter().filter(|n| n.voter).collect();
     let left = voters.iter().filter(|n| n.name != *node && takes_part(&n.state)).count();
-    if !status.quorate || left <= voters.len() / 2 {
+    let decided = voters.len() == 2 && left == 1 && status.arbiter.as_ref().is_some_and(|a| a.ready);
+    if !status.quorate || (left <= voters.len() / 2 && !decided) {
         return Err(Trouble::refused(format!(
             "without {node} there would be {left} of {} voters, no majority: every group would stop",
             voters.len()
