@@ -14,8 +14,10 @@ use crate::mountinfo::DeviceNumber;
 pub(crate) const BLOCK: usize = 4096;
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
+/// A block in memory that is aligned so.
 #[repr(align(4096))]
-struct Aligned([u8; BLOCK]);
+#[derive(Clone)]
+pub(crate) struct Aligned(pub(crate) [u8; BLOCK]);
 
 /// The device number behind `path`.
 pub(crate) fn number(path: &Path) -> Result<DeviceNumber, String> {

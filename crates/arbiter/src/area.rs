@@ -95,7 +95,14 @@ pub fn slot_at(node: NodeId) -> Option<u64> {
     (1..=SLOTS).contains(&node.0).then(|| SLOTS_AT + (node.0 - 1) * SLOT as u64)
 }
 
-/// The slot of `node` as it is written when the area is made. The header is written last: without it there is no area.
+/// What is written to make an area, where, in this order. The header comes last: without it there is no area.
+pub fn made(header: &Header) -> impl Iterator<Item = (u64, Vec<u8>)> {
+    let slots =
+        (1..=SLOTS).filter_map(|node| Some((slot_at(NodeId(node))?, formatted(header.area, NodeId(node)))));
+    slots.chain([(0, header.block())])
+}
+
+/// The slot of `node` as it is written when the area is made.
 #[must_use]
 pub fn formatted(area: AreaId, node: NodeId) -> Vec<u8> {
     Record::blank(area, node).block().repeat(PLACES * COPIES)

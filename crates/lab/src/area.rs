@@ -5,8 +5,7 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use regent_arbiter::Header;
-use regent_arbiter::area::{SLOTS, formatted, slot_at};
-use regent_model::NodeId;
+use regent_arbiter::area::made;
 use regent_model::ids::{AreaId, ClusterName};
 
 /// Makes it, as `regent arbiter init` would.
@@ -14,10 +13,6 @@ use regent_model::ids::{AreaId, ClusterName};
 /// # Errors
 /// The image could not be written.
 pub(crate) fn make(image: &File, area: AreaId, cluster: &ClusterName) -> io::Result<()> {
-    for node in (1..=SLOTS).map(NodeId) {
-        if let Some(at) = slot_at(node) {
-            image.write_all_at(&formatted(area, node), at)?;
-        }
-    }
-    image.write_all_at(&Header { area, cluster: cluster.clone() }.block(), 0)
+    let header = Header { area, cluster: cluster.clone() };
+    made(&header).try_for_each(|(at, bytes)| image.write_all_at(&bytes, at))
 }

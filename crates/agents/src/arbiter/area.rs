@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use regent_arbiter::area::{AREA, Beginning, Header, SLOTS, SLOTS_AT, formatted, slot_at};
+use regent_arbiter::area::{self, AREA, Beginning, Header, SLOTS, SLOTS_AT, slot_at};
 use regent_arbiter::record::BLOCK;
 use regent_arbiter::slot::{COPIES, SLOT, block_of};
 use regent_arbiter::{Record, Slot};
@@ -14,10 +14,7 @@ use regent_model::NodeId;
 use regent_model::ids::{AreaId, ClusterName};
 use rustix::fs::SeekFrom;
 
-/// Direct IO needs memory, offset and length aligned to the disk's blocks; this satisfies all in use.
-#[repr(align(4096))]
-#[derive(Clone)]
-struct Aligned([u8; BLOCK]);
+use crate::device::Aligned;
 
 /// Where an area lies, and which one has to be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,12 +123,7 @@ impl Disk {
             return Err(too_small(&self.path));
         }
         self.write(0, &[0; SLOTS_AT as usize])?;
-        for node in (1..=SLOTS).map(NodeId) {
-            if let Some(at) = slot_at(node) {
-                self.write(at, &formatted(header.area, node))?;
-            }
-        }
-        self.write(0, &header.block())
+        area::made(header).try_for_each(|(at, bytes)| self.write(at, &bytes))
     }
 }
 
