@@ -39,7 +39,10 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 const IDLE: Duration = Duration::from_secs(3600);
 /// The trouble of a node whose key the others do not know any more.
 const TOPIC: &str = "cluster_key";
-/// How long a new key may take to be durable and with the guard.
+/// Why it has the new one without having been there.
+const RENEWED: &str =
+    "the cluster's key was changed while this node was away; a member has given it the new one";
+/// How long a new key may take to be made and durable: the thread may be waiting for the guard, or for the other members.
 const MAKE_WITHIN: Duration = Duration::from_secs(70);
 
 enum Order {
@@ -141,7 +144,7 @@ impl Keys {
         let (sender, made) = sync_channel(1);
         let _ended_with_the_process = self.inner.orders.send(Order::Make(number, sender));
         made.recv_timeout(MAKE_WITHIN)
-            .unwrap_or_else(|_| Err("the new key was not durable and with the guard in time".to_owned()))
+            .unwrap_or_else(|_| Err("the new key was not made and durable in time".to_owned()))
     }
 
     /// A machine asks for the keys: they are for the member that it says it is, if it has shown that.
@@ -174,6 +177,7 @@ impl Keys {
             failed: String::new(),
             unkept: false,
             unsettled: false,
+            renewed: false,
         };
         std::thread::Builder::new().name("keys".into()).spawn(move || worker.work(&orders)).map(drop)
     }
@@ -200,6 +204,8 @@ struct Worker {
     unkept: bool,
     /// The file has keys that guard or channels may not have yet.
     unsettled: bool,
+    /// These keys came without an order, and that is not told yet.
+    renewed: bool,
 }
 
 impl Worker {
@@ -210,8 +216,12 @@ impl Worker {
             std::thread::sleep(AGAIN);
         }
         self.tell();
+        self.follow(orders);
+    }
+
+    fn follow(mut self, orders: &Receiver<Order>) {
         loop {
-            let busy = self.step.is_some() || self.unkept;
+            let busy = self.step.is_some() || self.unkept || self.unsettled;
             let next = orders.recv_timeout(if busy { AGAIN } else { IDLE });
             match next {
                 Ok(Order::Step(step)) => self.step = Some(step),
@@ -223,20 +233,29 @@ impl Worker {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            if let Err(why) = self.keep_known() {
+            if let Err(why) = self.go_on() {
                 self.fails(why);
-                continue;
-            }
-            if let Some(step) = self.step {
-                match self.carry_out(step) {
-                    Ok(()) => {
-                        self.step = None;
-                        self.failed.clear();
-                    }
-                    Err(why) => self.fails(why),
-                }
             }
         }
+    }
+
+    /// Does what is left to be done, if anything. Keys that the file has are brought to guard and channels whether or not
+    /// there is an order: without them no channel may open, and then no order comes.
+    fn go_on(&mut self) -> Result<(), String> {
+        if self.unsettled {
+            self.settle("again")?;
+            self.failed.clear();
+        }
+        if std::mem::take(&mut self.renewed) {
+            self.is_well(RENEWED);
+        }
+        self.keep_known()?;
+        if let Some(step) = self.step {
+            self.carry_out(step)?;
+            self.step = None;
+            self.failed.clear();
+        }
+        Ok(())
     }
 
     /// Before any key that is newer: see [`Known::upto`].
@@ -258,9 +277,6 @@ impl Worker {
 
     /// One step of the log's. Doing it twice is doing it once.
     fn carry_out(&mut self, step: KeyStep) -> Result<(), String> {
-        if self.unsettled {
-            self.settle("again")?;
-        }
         let ring = lock(&self.keys.ring).clone();
         match step {
             KeyStep::Get(number, wanted) => {
@@ -356,14 +372,20 @@ impl Worker {
         let found = asking::ask_all(&self.keys, &|other: &KeyRing| other.using() > using);
         self.asked = Some(Instant::now());
         match found {
-            Ok(ring) => match self.take(ring, "renew") {
-                Ok(()) => self.is_well("the cluster's key was changed while this node was away; a member has given it the new one"),
-                Err(why) => self.fails(why),
-            },
+            Ok(ring) => {
+                if let Err(why) = self.take(ring, "renew") {
+                    self.fails(why);
+                }
+                self.renewed = lock(&self.keys.ring).using() > using;
+            }
             Err(none) if none.nobody_knows_us => {
-                tracing::debug!("another key is in use somewhere, and none is given to this node: {}", none.why);
+                tracing::debug!(
+                    "another key is in use somewhere, and none is given to this node: {}",
+                    none.why
+                );
                 if !std::mem::replace(&mut self.told, true) {
-                    let text = "the other members use another key of the cluster, and do not know this machine";
+                    let text =
+                        "the other members use another key of the cluster, and do not know this machine";
                     let advice = "if it is to be a member: on a member, regent token; here, let it join again under its name: \
                                   docs/security.md, \"A machine that is not known any more\"";
                     let (topic, text, advice) = (TOPIC.into(), text.into(), advice.into());
@@ -371,7 +393,9 @@ impl Worker {
                 }
             }
             // Somebody has called who is of another cluster, or behind: a member has said that all is well.
-            Err(none) if none.answered && self.told => self.is_well("the other members use the same key of the cluster"),
+            Err(none) if none.answered && self.told => {
+                self.is_well("the other members use the same key of the cluster")
+            }
             Err(_) => {}
         }
     }
