@@ -9,7 +9,7 @@ use regent_model::format::Format;
 use regent_wire::channel::{ChannelError, Link, LinkReader, LinkWriter, Stream};
 
 use super::queue::Queue;
-use super::{Attached, HEADER_BYTES, Inner, KIND_MESSAGE, KIND_NUMBERED, KIND_SIDE, lock, message};
+use super::{Attached, HEADER_BYTES, Inner, KIND_MESSAGE, KIND_NUMBERED, KIND_SIDE, Stranger, lock, message};
 use crate::os;
 
 /// One connection, as those see it who send.
@@ -43,11 +43,18 @@ impl Connection {
 /// Works on an open link until it ends, for whatever reason.
 pub(super) fn serve(inner: &Inner, network: usize, second: TcpStream, link: Link<TcpStream>) {
     let from = link.peer();
-    let Some(attached) = inner.attach(from, network, second, link.version(), link.key()) else {
-        if (inner.ears.refused)(&format!("node {from} is no member; was it removed?")) {
-            tracing::warn!(node = %from, "a node called that is no member; was it removed?");
+    let attached = match inner.attach(from, network, second, link.version(), link.key()) {
+        Ok(attached) => attached,
+        Err(Stranger::OldKey) => {
+            tracing::debug!(peer = %from, network, "the key of a channel was retired while it was being opened");
+            return;
         }
-        return;
+        Err(Stranger::NoMember) => {
+            if (inner.ears.refused)(&format!("node {from} is no member; was it removed?")) {
+                tracing::warn!(node = %from, "a node called that is no member; was it removed?");
+            }
+            return;
+        }
     };
     tracing::info!(peer = %from, network, "channel open");
     let ended = converse(inner, &attached, link);

@@ -318,23 +318,22 @@ impl Inner {
         stream: TcpStream,
         format: Format,
         key: u32,
-    ) -> Option<Attached> {
+    ) -> Result<Attached, Stranger> {
         let mut roster = lock(&self.roster);
         if roster.open {
             roster.peers.entry(from).or_insert_with(|| Peer::new(Vec::new()));
         }
-        // The key may have been retired while this one was being opened.
         if !roster.opens.contains(&key) {
-            return None;
+            return Err(Stranger::OldKey);
         }
-        let peer = roster.peers.get_mut(&from)?;
+        let peer = roster.peers.get_mut(&from).ok_or(Stranger::NoMember)?;
         let number = self.next_connection.fetch_add(1, Ordering::Relaxed);
         let connection = Connection::new(number, stream, format, key);
         let queue = connection.queue.clone();
         if let Some(older) = peer.connections.insert(network, connection) {
             if older.key == key { older.close() } else { older.replaced() }
         }
-        Some(Attached { number, queue, window: peer.window.clone() })
+        Ok(Attached { number, queue, window: peer.window.clone() })
     }
 
     fn detach(&self, from: NodeId, network: usize, number: u64) {
@@ -358,6 +357,14 @@ impl Inner {
     fn patience(&self) -> Duration {
         lock(&self.roster).patience
     }
+}
+
+/// Why a link that is open is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stranger {
+    /// Its key was retired while it was being opened: the other side calls again.
+    OldKey,
+    NoMember,
 }
 
 /// What a connection's threads need.

@@ -397,3 +397,18 @@ fn a_member_is_given_keys_without_having_one_and_a_machine_that_the_log_does_not
     let ring = asker.take(&given, &giver.public()).unwrap();
     assert_eq!(ring, KeyRing::first(ClusterKey::from_bytes([9; 32])));
 }
+
+#[test]
+fn a_channel_whose_key_was_retired_while_it_was_being_opened_is_told_from_one_of_a_stranger() {
+    let key = ClusterKey::generate().unwrap();
+    let end = end(&key, A, 1, false);
+    end.links.set_peers(&BTreeMap::from([(B, addresses(2))]));
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let attach = |from: NodeId, key: u32| {
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        end.links.inner.attach(from, 0, stream, Speaks::THIS.newest, key).err()
+    };
+    assert_eq!(attach(B, 0), None);
+    assert_eq!(attach(B, 1), Some(Stranger::OldKey));
+    assert_eq!(attach(NodeId(9), 0), Some(Stranger::NoMember));
+}
