@@ -24,13 +24,13 @@ pub use fencing::{HandAct, HandEnd};
 pub use foresight::{Foresight, GroupForesight, Part, Source};
 pub use instances::{InstanceStatus, InstanceVerb, Registry, SeenStatus, VersionStatus};
 pub use keys::{KeyChangeStatus, KeyStatus, KeyVerb};
-pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence};
+pub use nodes::{NodeWord, NodesAnswer, NodesAsk, Presence, RemoveStep};
 pub use tokens::TokenStatus;
 
 pub use roles::Role;
 pub use status::{
-    AdapterStatus, GroupStatus, HoldStatus, NetworkStatus, NodeStatus, QueuedEvent, ResourceStatus, Status,
-    WordStatus,
+    AdapterStatus, GroupStatus, HoldStatus, LeavingStatus, NetworkStatus, NodeStatus, QueuedEvent,
+    ResourceStatus, Status, WordStatus,
 };
 
 /// The local socket, unless the environment variable [`SOCKET_VARIABLE`] names another.
@@ -154,6 +154,13 @@ pub enum Request {
         node: Option<String>,
         /// How.
         verb: NodeVerb,
+    },
+    /// A member is to leave for good.
+    Remove {
+        /// Which node or witness.
+        node: String,
+        /// How far.
+        step: RemoveStep,
     },
     /// The cluster events that run and wait, on every node that is heard.
     EventQueue,

@@ -100,3 +100,30 @@ pub struct NodesAnswer {
     /// To [`NodesAsk::Survey`]: what does not fit together.
     pub differences: Vec<Difference>,
 }
+
+/// A step on a member's way out of the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RemoveStep {
+    /// Only say what is in the way.
+    Look {
+        /// Its machine never comes back.
+        dead: bool,
+    },
+    /// It loses its vote, lets go of its groups and stops. Its machine comes back as what it was until it is removed.
+    Leave {
+        /// Its machine never comes back.
+        dead: bool,
+        /// Who wants it.
+        who: String,
+    },
+    /// It stays after all.
+    Stay,
+    /// It has left: it is removed, and this configuration, which does not name it, is put in force.
+    Finish {
+        /// The text of the configuration.
+        text: String,
+        /// The serial of the configuration from which it was made.
+        serial: u64,
+    },
+}

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ApplicationVerb, GroupVerb, InstanceVerb, KeyVerb, NodeVerb, NodesAsk, Request};
+use crate::{ApplicationVerb, GroupVerb, InstanceVerb, KeyVerb, NodeVerb, NodesAsk, RemoveStep, Request};
 
 /// What somebody may ask of a daemon. Each may do what those before it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -82,7 +82,7 @@ impl Role {
             ],
             Self::Admin => &[
                 "apply, and every other change of the configuration; config show with passwords",
-                "node confirm-dead; instance version; token, token revoke; key rotate; arbiter init",
+                "node confirm-dead, remove; instance version; token, token revoke; key rotate; arbiter init",
                 "instance start with a file of settings or EmergencyId=USER,PASSWORD",
             ],
         }
@@ -187,6 +187,7 @@ impl Request {
                     NodeVerb::Standby => format!("node standby {node}"),
                 }
             }
+            Self::Remove { node, step } => return removal_order(node, step),
             Self::ResumeEvents { node } => {
                 format!("event resume --node {}", node.as_deref().unwrap_or("(this node)"))
             }
@@ -217,6 +218,17 @@ impl Request {
             _ => return None,
         })
     }
+}
+
+fn removal_order(node: &str, step: &RemoveStep) -> Option<String> {
+    let how = match step {
+        RemoveStep::Look { .. } => return None,
+        RemoveStep::Leave { dead: false, .. } => "",
+        RemoveStep::Leave { dead: true, .. } => " --dead",
+        RemoveStep::Stay => " --undo",
+        RemoveStep::Finish { .. } => ": it has left, and is taken out",
+    };
+    Some(format!("node remove {node}{how}"))
 }
 
 fn group_order(group: &str, verb: &GroupVerb) -> String {

@@ -46,6 +46,24 @@ pub struct Status {
     /// Who decides between two nodes, where they have no third vote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub arbiter: Option<ArbiterStatus>,
+    /// The members that are to leave for good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub leaving: Vec<LeavingStatus>,
+}
+
+/// A member that is to leave for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeavingStatus {
+    /// Which.
+    pub node: NodeName,
+    /// Who wants it.
+    pub who: String,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// What it waits for; absent once it can be removed.
+    pub waits: Option<String>,
+    /// What to type.
+    pub advice: Option<String>,
 }
 
 /// A node.

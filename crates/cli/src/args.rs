@@ -15,6 +15,7 @@ use crate::args_fence::FenceArgs;
 pub use crate::args_group::{ApplicationCommand, GroupCommand, SimulateArgs};
 pub use crate::args_instance::{CcontrolArgs, InstanceArgs, InstanceCommand};
 use crate::args_lab::LabArgs;
+use crate::args_remove::RemoveArgs;
 use crate::drill::DrillArgs;
 use crate::trouble::EXIT_CODES;
 
@@ -459,6 +460,9 @@ pub enum NodeCommand {
         #[command(flatten)]
         wait: WaitArgs,
     },
+    /// Take a node or witness out of the cluster for good
+    #[command(after_help = crate::args_remove::EXAMPLES)]
+    Remove(RemoveArgs),
     /// Give your word that a node is dead, where nothing else can prove it
     #[command(
         after_help = "Regent records your word and takes the node's groups over. If the node lives, two nodes may

@@ -269,7 +269,11 @@ fn concerns(wish: &Wish, entry: &Entry) -> bool {
     }
     let group = match wish {
         Wish::Online { group, .. } | Wish::Disabled { group } => Some(group),
-        Wish::Every(_) | Wish::Stopped { .. } | Wish::Node { .. } | Wish::Config { .. } => None,
+        Wish::Every(_)
+        | Wish::Stopped { .. }
+        | Wish::Left { .. }
+        | Wish::Node { .. }
+        | Wish::Config { .. } => None,
     };
     if crate::cluster_events::is_inner(entry) {
         return false;

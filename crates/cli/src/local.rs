@@ -1,13 +1,15 @@
 //! What is done on this machine itself, by the node's own functions: becoming a member, and running Regent.
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use regent_api::{Answer, Request};
 use regent_model::NodeName;
 use regent_node::{Launch, Machine, Membership, NodeError, Paths, Started};
 use serde_json::json;
 
 use crate::args::{InitArgs, JoinArgs, MachineArgs, WaitArgs};
-use crate::client::{self, Client};
+use crate::client::{self, Asks, Client};
 use crate::follow::{Steps, Wait, until};
 use crate::look::manner;
 use crate::orders::finish;
@@ -99,8 +101,26 @@ pub fn start(client: &Client, screen: &Screen, wait: &WaitArgs) -> Result<()> {
         return screen.value(&json!({ "done": format!("Regent runs on {node}"), "settled": null }));
     }
     let mut steps = Steps::from_now(client, manner(screen, false))?;
-    let settled = until(client, screen, &until_up(node, wait.wait), &mut steps, began)?;
+    let started = Starting { client, refused: paths.refused() };
+    let settled = until(&started, screen, &until_up(node, wait.wait), &mut steps, began)?;
     finish(screen, &settled)
+}
+
+/// A daemon that was started, and may yet refuse to run: then it does not come back by itself.
+struct Starting<'a> {
+    client: &'a Client,
+    refused: PathBuf,
+}
+
+impl Asks for Starting<'_> {
+    fn ask(&self, request: &Request) -> Result<Answer> {
+        self.client.ask(request).map_err(|trouble| match std::fs::read_to_string(&self.refused) {
+            Ok(why) if trouble.exit == Exit::Unreachable => {
+                Trouble::refused(format!("the daemon of this node refused to run: {}", why.trim()))
+            }
+            _ => trouble,
+        })
+    }
 }
 
 fn until_up(node: NodeName, limit: Duration) -> Wait {

@@ -14,7 +14,7 @@ use crate::screen::Screen;
 use crate::trouble::{EXIT_CODES, Exit, Result};
 use crate::{
     access, apply, arbiter, cluadmin, clustat, cluster_events, drill, environment, evidence, fence, instance,
-    key, lab, local, look, manual, nodes, orders, personality, reach, simulate,
+    key, lab, local, look, manual, nodes, orders, personality, reach, remove, simulate,
 };
 
 /// Does what the words say, and gives the exit code.
@@ -130,6 +130,7 @@ fn node(cli: &Cli, screen: &Screen, verb: &NodeCommand) -> Result<u8> {
             };
             orders::stop_node(&client()?, screen, node.as_deref(), mode, wait)?;
         }
+        NodeCommand::Remove(args) => remove::remove(&client()?, screen, args)?,
         NodeCommand::ConfirmDead { node, why, for_minutes, yes } => {
             orders::confirm_dead(&client()?, screen, node, (why, *for_minutes), *yes)?;
         }

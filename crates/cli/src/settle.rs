@@ -29,6 +29,11 @@ pub enum Wish {
         /// The groups that others have to take over.
         groups: Vec<GroupName>,
     },
+    /// The member has left, and can be taken out.
+    Left {
+        /// Which.
+        node: NodeName,
+    },
     /// The node is in this state, and no group is on the way.
     Node {
         /// Which node.
@@ -78,6 +83,7 @@ pub fn judge(wish: &Wish, status: &Status) -> Verdict {
             state => Verdict::Waiting(format!("{group} is {state}")),
         }),
         Wish::Every(wishes) => every(wishes, status),
+        Wish::Left { node } => left(status, node),
         Wish::Stopped { node, groups } => stopped(status, node, groups),
         Wish::Node { node, state } => node_is(status, node, state),
         Wish::Config { serial, unwell } => config(status, *serial, unwell),
@@ -131,6 +137,19 @@ fn online(group: &GroupStatus, after: Option<Epoch>, on: Option<&NodeName>) -> V
         (None, state) => match &group.blocked {
             Some(reason) => Verdict::Waiting(format!("{name} is {state}: {reason}")),
             None => Verdict::Waiting(format!("{name} is {state}")),
+        },
+    }
+}
+
+fn left(status: &Status, node: &NodeName) -> Verdict {
+    match status.leaving.iter().find(|l| &l.node == node) {
+        Some(leaving) => match &leaving.waits {
+            None => Verdict::Settled(format!("{node} has left")),
+            Some(waits) => Verdict::Waiting(format!("{node}: {waits}")),
+        },
+        None => Verdict::Failed {
+            what: format!("nobody wants {node} to leave any more"),
+            next: "regent status".into(),
         },
     }
 }

@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::arbiter;
 use crate::events::ms;
 use crate::paint::{Cell, Paint, Tone, printable, table, wrapped};
+use crate::remove;
 use crate::settle::is_unwell;
 
 mod adapters;
@@ -42,6 +43,7 @@ pub fn render(status: &Status, paint: Paint) -> String {
     out.push_str(&nodes(status, paint));
     out.push_str(&releases(status, WIDTH, paint));
     out.push_str(&arbiter::block(status, paint));
+    out.push_str(&remove::block(status, paint));
     out.push_str(&adapters(status, paint));
     for node in &status.nodes {
         for trouble in &node.troubles {

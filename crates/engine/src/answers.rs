@@ -41,6 +41,7 @@ impl Engine {
                 .chain(self.taken_out(&view))
                 .collect(),
             arbiter: self.arbiter_status(),
+            leaving: self.leaving_status(),
             fencing: self
                 .state
                 .fence_requests

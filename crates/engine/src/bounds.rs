@@ -1,7 +1,7 @@
 //! How large what a request brings may be: what is kept in the log and shown to everybody, and what takes the engine's
 //! time to read.
 
-use regent_api::{Answer, GroupVerb, InstanceVerb, Request};
+use regent_api::{Answer, GroupVerb, InstanceVerb, RemoveStep, Request};
 
 /// Characters of who ordered something, and of why.
 const WORDS_MAX: usize = 1000;
@@ -14,10 +14,12 @@ pub(crate) fn too_large(request: &Request) -> Option<Answer> {
         Request::Apply { text, .. }
         | Request::ApplyLater { text, .. }
         | Request::Change { text, .. }
+        | Request::Remove { step: RemoveStep::Finish { text, .. }, .. }
         | Request::Simulate { config: Some(text), .. } => return config_too_large(text),
         Request::Group { verb: GroupVerb::Hold { who, why }, .. } | Request::ConfirmDead { who, why, .. } => {
             &[("who orders it", who), ("the reason", why)]
         }
+        Request::Remove { step: RemoveStep::Leave { who, .. }, .. } => &[("who orders it", who)],
         Request::FenceByHand { who, ended, .. } => match ended {
             None => &[("who does it", who)],
             Some(end) => &[("who does it", who), ("how it ended", &end.words)],

@@ -60,6 +60,7 @@ fn is_order(request: &Request) -> bool {
     match request {
         Request::Group { .. }
         | Request::Node { .. }
+        | Request::Remove { .. }
         | Request::Application { .. }
         | Request::Instance { .. }
         | Request::Apply { .. }

@@ -133,6 +133,7 @@ pub struct Engine {
     /// What this node has measured.
     pub(crate) figures: Figures,
     pub(crate) last_transfer: Moment,
+    pub(crate) former_told: Moment,
     pub(crate) last_applied: Moment,
     /// The peers as told last, and how far the log was applied when they were looked at last.
     pub(crate) peers_told: (BTreeMap<NodeId, Vec<std::net::IpAddr>>, Option<u64>),
@@ -211,6 +212,7 @@ impl Engine {
             early: Early::new(now),
             figures: Figures::new(),
             last_transfer: now,
+            former_told: now,
             last_applied: now,
             peers_told: Default::default(),
             was_leader: None,
@@ -229,9 +231,8 @@ impl Engine {
     }
 
     fn go_on(&mut self, records: Vec<Record>) {
-        self.out.forgotten = self.memory.forgotten().map(str::to_owned);
-        if self.out.forgotten.is_some() {
-            return;
+        if self.memory.forgotten().is_some() {
+            return self.end_for_good();
         }
         if !records.is_empty() {
             self.persist(records, OnDurable::Nothing);
@@ -424,7 +425,7 @@ impl Engine {
             Some(OnDurable::Generation(noted)) => self.generation_noted(noted),
             Some(OnDurable::ArbiterMemo(write)) => self.arbiter_memo_durable(write),
             Some(OnDurable::Snapshot(index)) => self.snapshot_durable_at = index,
-            Some(OnDurable::Forgotten) => self.out.forgotten = self.memory.forgotten().map(str::to_owned),
+            Some(OnDurable::Forgotten) => self.end_for_good(),
             Some(OnDurable::Nothing) | None => {}
         }
     }

@@ -245,6 +245,8 @@ pub enum PeerMessage {
     JournalAfter(u64),
     /// Of who is connected to the service addresses.
     Connections(ConnectionsTalk),
+    /// "You are no member any more."
+    Removed,
 }
 
 /// How a node is, in its own words.
@@ -369,6 +371,8 @@ pub struct Effects {
     pub journal: Vec<Entry>,
     /// Everyone to keep a channel to, with their addresses, when that changed.
     pub peers: Option<BTreeMap<NodeId, Vec<std::net::IpAddr>>>,
+    /// With [`Self::peers`]: machines that were members, to be called now and then and told so.
+    pub former: BTreeMap<NodeId, Vec<std::net::IpAddr>>,
     /// See to the addresses and interfaces of this node itself, when that changed.
     pub upkeep: Option<Upkeep>,
     /// These addresses say over HTTP who has them, and no others, when that or what they say has changed. Before
@@ -392,4 +396,6 @@ pub struct Effects {
     /// End the daemon, and the guard as soon as it holds nothing: this node is no voter any more, and why. It neither does
     /// nor decides anything any more.
     pub forgotten: Option<String>,
+    /// With [`Self::forgotten`]: it was removed.
+    pub removed: bool,
 }

@@ -119,7 +119,8 @@ impl Engine {
         let Newcomer { name, addresses, witness, .. } = newcomer;
         let name = node_name(name).map_err(Box::new)?;
         let state = &self.state;
-        let highest = state.members.keys().chain(state.lives.keys()).chain(state.ended.keys()).max();
+        let known = state.members.keys().chain(state.lives.keys()).chain(state.ended.keys());
+        let highest = known.chain(state.retired.keys()).max();
         let number = highest.map_or(NodeId(1), |id| id.next());
         let member = Member { name: name.clone(), witness: *witness, votes: true };
         if let Some(known) = state.config.member(&name) {

@@ -49,6 +49,7 @@ impl Engine {
             decided = true;
         }
         self.lead_members();
+        self.tell_the_former();
         self.settle_voters();
         if !decided {
             self.give_lead_away();
@@ -120,12 +121,17 @@ impl Engine {
             }
             return;
         }
+        if self.lead_leaving(&voters) {
+            return;
+        }
+        let stays = |id: &NodeId| !self.state.leaving.contains_key(id);
         let ready: Vec<NodeId> = learners
             .iter()
             .copied()
-            .filter(|id| self.state.members[id].votes && self.consensus.is_caught_up(*id))
+            .filter(|id| self.state.members[id].votes && stays(id) && self.consensus.is_caught_up(*id))
             .collect();
-        // Two voters are fewer than one: each alone would stop the other. The pair comes only on the way to three.
+        // Two voters are fewer than one: each alone would stop the other. The pair comes only on the way to three, or to
+        // the other one.
         #[cfg(feature = "mutants")]
         if off(Condition::L8OneAtATime) {
             // All that are on their way, in one change.
@@ -134,7 +140,10 @@ impl Engine {
             }
             return;
         }
-        let makes_a_pair = voters.len() == 1 && ready.len() < 2 && !self.may_be_a_pair(ready.first());
+        let makes_a_pair = voters.len() == 1
+            && voters.iter().all(stays)
+            && ready.len() < 2
+            && !self.may_be_a_pair(ready.first());
         if let Some(next) = ready.first().filter(|_| !makes_a_pair && self.owners_confirmed()) {
             self.consensus.change_member(*next, true);
         }
@@ -176,7 +185,7 @@ impl Engine {
         Readiness { lease_confirmed, voters_durable: votes.then_some(durable) }
     }
 
-    fn owners_confirmed(&self) -> bool {
+    pub(crate) fn owners_confirmed(&self) -> bool {
         if off(Condition::L8Barrier) {
             return true;
         }
@@ -203,6 +212,7 @@ impl Engine {
             .voters()
             .into_iter()
             .filter(|id| *id != self.me.id && self.rank_of(*id) < mine)
+            .filter(|id| !self.state.leaving.contains_key(id))
             .filter(|id| {
                 let living = self.state.living(*id);
                 let heard = living.is_some_and(|l| self.heard.get(&l.node) == Some(&l.incarnation));

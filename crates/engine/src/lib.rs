@@ -40,6 +40,7 @@ pub mod io;
 mod joining;
 mod keys;
 mod leading;
+mod leaving;
 mod life;
 mod measured;
 mod memory;

@@ -31,6 +31,7 @@ const OWN: &str = "memory";
 const LIVES: &str = "lives";
 const PEERS: &str = "remembered";
 const FORGOTTEN: &str = "forgotten";
+const REMOVED: &str = "removed";
 
 /// How far the memory of a node goes. Larger ones of one life are later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,6 +74,8 @@ pub(crate) struct Memory {
     peers: BTreeMap<NodeId, Mark>,
     /// Why this node is no voter any more, if it is none.
     forgotten: Option<String>,
+    /// Because it was removed.
+    removed: bool,
     /// The lives are to be written once, and what is remembered when it has changed.
     lives_written: bool,
     peers_written: BTreeMap<NodeId, Mark>,
@@ -104,6 +107,7 @@ impl Memory {
             peers_written: peers.clone(),
             peers,
             forgotten: read(meta, FORGOTTEN),
+            removed: read(meta, REMOVED).unwrap_or_default(),
             lives_written: false,
         }
     }
@@ -176,6 +180,17 @@ impl Memory {
     pub(crate) fn forget(&mut self, why: &str) -> Record {
         self.forgotten = Some(why.to_owned());
         written(FORGOTTEN, &why)
+    }
+
+    /// The same, because it was removed from the cluster.
+    pub(crate) fn forget_removed(&mut self, why: &str) -> Vec<Record> {
+        self.removed = true;
+        vec![written(REMOVED, &true), self.forget(why)]
+    }
+
+    /// Whether it was removed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed
     }
 
     /// Why this node is no voter any more.

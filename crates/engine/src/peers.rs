@@ -9,7 +9,11 @@ use crate::io::PeerMessage;
 
 impl Engine {
     pub(crate) fn peer_said(&mut self, from: NodeId, message: PeerMessage) {
+        if self.is_removed(from) {
+            return;
+        }
         match message {
+            PeerMessage::Removed => self.has_been_removed(from),
             PeerMessage::Raft { mark, of, message } => self.peer_decides(from, mark, of, message),
             PeerMessage::Forgotten => self.peer_has_forgotten(from),
             PeerMessage::Remembered(mark) => self.is_remembered(from, mark),
@@ -73,6 +77,7 @@ impl Engine {
         if peers != self.peers_told.0 {
             self.peers_told.0.clone_from(&peers);
             self.out.peers = Some(peers);
+            self.out.former = self.former();
         }
     }
 }

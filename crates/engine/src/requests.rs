@@ -50,6 +50,7 @@ impl Engine {
             Request::Instances => Some(Answer::Instances(Box::new(self.registry()))),
             Request::Instance { name, verb, words } => self.instance_request(id, &name, verb, words),
             Request::Group { group, verb } => self.group_request(id, &group, verb),
+            Request::Remove { node, step } => self.remove_request(id, &node, step),
             Request::Node { node, verb } => self.node_request(id, node.as_deref(), verb),
             Request::EventQueue => Some(self.event_queue()),
             Request::ResumeEvents { node } => self.resume_request(id, node.as_deref()),
@@ -182,6 +183,11 @@ impl Engine {
             let advice = format!("on {name}: regent node start");
             return Some(Answer::refused(format!("{name} is not up"), advice));
         }
+        let wants_it = matches!(verb, NodeVerb::Start | NodeVerb::Standby);
+        if wants_it && self.state.leaving.contains_key(&node) {
+            let reason = format!("{name} is being removed");
+            return Some(Answer::refused(reason, format!("to keep it: regent node remove {name} --undo")));
+        }
         let (mode, words) = match verb {
             NodeVerb::Start => (NodeMode::Active, format!("{name} may own groups")),
             NodeVerb::Standby => (NodeMode::Standby, format!("{name} is on standby")),
@@ -232,7 +238,11 @@ impl Engine {
         }
         if let Some(gone) = self.state.members.values().find(|m| names().all(|n| n != &m.name)) {
             let reason = format!("{} is a member, and the file does not name it", gone.name);
-            return Some(Answer::refused(reason, "add its [[node]] or [[witness]] again"));
+            let advice = format!(
+                "add its [[node]] or [[witness]] again; or remove it, which takes it out: regent node remove {}",
+                gone.name
+            );
+            return Some(Answer::refused(reason, advice));
         }
         if let Err(why) = self.state.keeps_what_is_held(&config, terms.later) {
             let first = why.split_once("first: ").and_then(|(_, next)| next.split(';').next());

@@ -1,7 +1,6 @@
 //! What the journal says of each change of the replicated state.
 
 use regent_model::GroupName;
-use regent_model::ids::NodeId;
 use regent_model::journal::Level;
 use regent_model::proof::Proof;
 use regent_model::state::{Change, NodeMode, Ownership, Phase};
@@ -74,11 +73,10 @@ impl Engine {
             Change::ConfigLocked(lock) if self.consensus.leads() => self.tell_lock(index, lock.as_ref()),
             Change::InstanceKnown(name) if self.consensus.leads() => self.tell_instance(index, name),
             Change::FormatRaised(format) if self.consensus.leads() => self.tell_format(index, *format),
-            Change::MemberAdded(node) if self.consensus.leads() => {
-                self.tell_member(index, *node, "is a member")
-            }
-            Change::MemberRemoved(node) if self.consensus.leads() => {
-                self.tell_member(index, *node, "is no member any more");
+            Change::MemberAdded(_) | Change::MemberRemoved(_) | Change::Leaves(_) | Change::Stays(_)
+                if self.consensus.leads() =>
+            {
+                self.tell_membership(index, change);
             }
             _ => {}
         }
@@ -121,11 +119,6 @@ impl Engine {
         let Proof::LeaseEnded { promises } = proof else { return proof.to_string() };
         let voters: Vec<String> = promises.iter().map(|p| self.state.name_of(p.voter)).collect();
         format!("lease ended, promised by {}", voters.join(" and "))
-    }
-
-    fn tell_member(&mut self, index: u64, node: NodeId, words: &str) {
-        let text = format!("{} {words}", self.state.name_of(node));
-        self.tell_indexed(index, Level::Notice, "member", text, None);
     }
 
     fn tell_assigned(&mut self, index: u64, group: &GroupName, ownership: &Ownership) {

@@ -48,6 +48,16 @@ pub fn begin_anew(folder: &Path) -> String {
     )
 }
 
+/// What to type on a machine that was removed from its cluster, where its state is in this folder.
+#[must_use]
+pub fn belong_to_another(folder: &Path) -> String {
+    let folder = folder.display();
+    format!(
+        "to have this machine in a cluster again: mkdir {folder}.removed && mv {folder}/* {folder}.removed/, and, with a token \
+         of that cluster (regent token on a member): regent join TOKEN"
+    )
+}
+
 /// Why a counter gives no number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CounterError {

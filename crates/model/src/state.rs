@@ -14,6 +14,7 @@ mod keeping;
 mod keys;
 #[cfg(test)]
 mod log;
+mod members;
 mod proofs;
 mod reboot;
 mod relations;
@@ -40,6 +41,7 @@ pub use command::{Command, NewConfig, NodeMode, Proposal, ProposalId, ReleaseRea
 pub use config_lock::ConfigLock;
 pub use hold::Hold;
 pub use keys::{KeyChange, KeyMark, KeyNews, KeyStage, KeyStep, Keys, KeysHeld};
+pub use members::{Leaving, Retired};
 pub use tickets::{Fate, MachineKey, OPEN_MAX as TICKETS_OPEN_MAX, Showing, Ticket, TicketId, Verifier};
 pub use word::{WORD_MINUTES, WORD_MINUTES_MAX, Word};
 
@@ -96,6 +98,10 @@ pub struct State {
     pub settled: bool,
     /// The cluster's key, and by what each machine is known.
     pub keys: Keys,
+    /// The members that are to leave.
+    pub leaving: BTreeMap<NodeId, Leaving>,
+    /// The numbers that were members', and are nobody's again.
+    pub retired: BTreeMap<NodeId, Retired>,
 }
 
 /// A member of the cluster.
@@ -292,6 +298,10 @@ pub enum Change {
     Settled,
     /// The cluster's key is being changed, or was.
     Key(KeyNews),
+    /// A member is to leave for good.
+    Leaves(NodeId),
+    /// A member that was to leave stays.
+    Stays(NodeId),
 }
 
 impl State {
@@ -324,6 +334,8 @@ impl State {
             voters_at: 0,
             settled: true,
             keys: Keys::default(),
+            leaving: BTreeMap::new(),
+            retired: BTreeMap::new(),
         };
         state.groups_follow_config();
         state
@@ -338,7 +350,11 @@ impl State {
     /// The name of a member; its number for one that is gone.
     #[must_use]
     pub fn name_of(&self, id: NodeId) -> String {
-        self.members.get(&id).map_or_else(|| format!("node {id}"), |m| m.name.to_string())
+        let name = self.members.get(&id).map(|m| &m.name);
+        // One whose name another member bears by now has none.
+        let former = || self.retired.get(&id).map(|r| &r.name).filter(|name| self.id_of(name).is_none());
+        let name = name.or_else(former);
+        name.map_or_else(|| format!("node {id}"), NodeName::to_string)
     }
 
     /// Whether this incarnation is proven to be over.
@@ -429,6 +445,17 @@ impl Group {
         }
         self.failed_on.remove(&old);
         self.outlives(old);
+    }
+
+    /// A machine is gone for good and owns nothing: nothing that belongs to it is waited for.
+    fn forgets(&mut self, gone: NodeId) {
+        if self.moved_to.take_if(|node| *node == gone).is_some() {
+            self.moved = false;
+        }
+        self.parked_on.take_if(|node| *node == gone);
+        self.failed_on.remove(&gone);
+        self.joined_home.take_if(|life| life.node == gone);
+        self.outlives(gone);
     }
 
     /// A group of which nothing is known but the last epoch of one of this name.

@@ -252,11 +252,12 @@ fn run(beginning: Beginning) -> u8 {
             )
         }
         End::Forgotten(why) => {
-            // The guard goes once nothing is held. Until then it acknowledges others as any guard without a daemon does: what
-            // it promised and forgot counts only for incarnations whose lease had ended by then, and L11 makes that final.
-            guard.tell(ToGuard::Bye { leave_running: false });
-            links.close();
+            end_for_good(&guard, &links);
             refuse(&paths, &NodeError::new(why).next(durable::begin_anew(&paths.state)))
+        }
+        End::Removed(why) => {
+            end_for_good(&guard, &links);
+            refuse(&paths, &NodeError::new(why).next(durable::belong_to_another(&paths.state)))
         }
         End::Unreadable(why) => refuse(&paths, &NodeError::new(why).next("regent node start")),
         End::Signal => {
@@ -264,6 +265,13 @@ fn run(beginning: Beginning) -> u8 {
             AGAIN
         }
     }
+}
+
+/// The guard goes once nothing is held. Until then it acknowledges others as any guard without a daemon does: what it
+/// promised and forgot counts only for incarnations whose lease had ended by then, and L11 makes that final.
+fn end_for_good(guard: &GuardLine, links: &Links) {
+    guard.tell(ToGuard::Bye { leave_running: false });
+    links.close();
 }
 
 /// What the main thread needs of a daemon that runs.

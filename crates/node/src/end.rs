@@ -26,6 +26,8 @@ pub(crate) enum End {
     Unreadable(String),
     /// An older copy of its state was put in place: it is no voter any more.
     Forgotten(String),
+    /// It was removed from the cluster.
+    Removed(String),
     /// A signal came.
     Signal,
 }

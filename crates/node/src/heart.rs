@@ -166,7 +166,7 @@ impl Heart {
         self.follow_tickets();
         let moved = effects.peers.is_some();
         if let Some(peers) = effects.peers {
-            self.links.set_peers(&peers);
+            self.links.set_peers(&peers, &effects.former);
             self.addresses.peers = peers;
             self.keys.set_addresses(&self.addresses.peers);
         }
@@ -219,7 +219,7 @@ impl Heart {
         if !effects.journal.is_empty() {
             let _only_the_file_misses_it = self.journal.send(effects.journal);
         }
-        let forgotten = effects.forgotten.map(End::Forgotten);
+        let forgotten = effects.forgotten.map(if effects.removed { End::Removed } else { End::Forgotten });
         self.end(forgotten.or(effects.unreadable.map(End::Unreadable)).or(effects.leave.map(End::Leave)));
     }
 

@@ -55,7 +55,7 @@ fn handed_over(text: &str) -> Option<String> {
 impl Sim {
     /// The file with another group in it, or as it was, is applied.
     pub(crate) fn any_change(&mut self) -> Request {
-        let founding = self.founding.0.config_text.clone();
+        let founding = self.file.clone();
         let mut text = founding.clone();
         if self.rng.chance(700) {
             text = changed(&text, &mut self.rng);
@@ -75,13 +75,13 @@ impl Sim {
 
     /// The addresses of two groups change places in the file.
     pub(crate) fn addresses_handed_over(&mut self) -> Option<Request> {
-        let text = handed_over(&self.founding.0.config_text)?;
+        let text = handed_over(&self.file)?;
         self.knows(&text);
         Some(Request::Apply { text, dry_run: false })
     }
 
     /// What is in a configuration is watched from now on.
-    fn knows(&mut self, text: &str) {
+    pub(crate) fn knows(&mut self, text: &str) {
         if let Some(config) = parse(text).config {
             self.judge.watch(&config);
             self.known.push(config);

@@ -134,6 +134,8 @@ pub(crate) enum Event {
     Asks(NodeId, Box<Request>),
     /// The operator lets a machine of this name join, until it has.
     Joins(NodeName),
+    /// The operator goes on with the removal of the member of this name, until it is through.
+    Removes(NodeName),
     /// Something of a scenario happens.
     Scripted(usize),
     /// Faults are over: everything is put right.

@@ -39,6 +39,7 @@ mod pairs;
 mod peace;
 mod power;
 mod put_back;
+mod removals;
 mod rng;
 pub mod scenario;
 mod shadow;
@@ -124,7 +125,7 @@ impl Report {
 #[must_use]
 pub fn run(seed: u64, options: &Options) -> Report {
     let mut rng = Rng::new(seed.wrapping_mul(31).wrapping_add(7));
-    let variant = options.variant.unwrap_or_else(|| *rng.pick(&Variant::ANY));
+    let variant = options.variant.unwrap_or_else(|| Variant::of(seed, &mut rng));
     let mut sim = Sim::new(seed, variant, false, Trace::new(options.verbose, false));
     sim.mutant = options.mutant;
     sim.arbiter_mutant = options.arbiter_mutant;

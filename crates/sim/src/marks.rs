@@ -74,7 +74,9 @@ const REFUSALS: [(&str, &str); 4] = [
 ];
 
 /// Marks that the simulator sets itself.
-const SEEN: [&str; 40] = [
+const SEEN: [&str; 42] = [
+    "a machine that was removed was told so",
+    "a member was removed",
     "a channel delivered what it had held back through a partition",
     "a configuration was put in force",
     "a fence device confirmed before the lease had ended",

@@ -95,6 +95,9 @@ impl Sim {
             self.joins(&name);
             return;
         }
+        if self.wants_removal() {
+            return;
+        }
         let request = self.by_hand().unwrap_or_else(|| self.any_request());
         self.ask(node, request);
     }
@@ -127,7 +130,7 @@ impl Sim {
 
     /// The configuration with a shorter lease, or as it was.
     fn other_timers(&mut self) -> String {
-        let text = self.founding.0.config_text.clone();
+        let text = self.file.clone();
         let shorter = if self.rng.chance(500) { "fast" } else { "300ms" };
         if self.rng.chance(500) { text } else { crate::variant::with_takeover(&text, shorter) }
     }
@@ -145,7 +148,7 @@ impl Sim {
 
     /// A node that was stopped is started again after a while.
     pub(crate) fn stopped_on_purpose(&mut self, node: NodeId) {
-        if !self.script.is_empty() {
+        if !self.script.is_empty() || self.is_leaving(node) {
             return;
         }
         let delay = self.rng.skewed(200, 6_000) * MS;
@@ -174,6 +177,7 @@ fn words_of(request: &Request) -> String {
         }
         Request::ConfirmDead { node, .. } => format!("node confirm-dead {node}"),
         Request::Join { name, .. } => format!("join {name}"),
+        Request::Remove { .. } => request.order().unwrap_or_default(),
         Request::Apply { text, .. } => {
             let takeover = text.lines().find(|line| line.starts_with("takeover")).unwrap_or_default();
             format!("apply, {takeover}")

@@ -74,7 +74,7 @@ impl Sim {
         let asks = nodes.iter().copied().find(|node| self.machines[node].daemon.is_some());
         for node in nodes {
             let Some(machine) = self.machines.get(&node) else { continue };
-            if machine.daemon.is_none() {
+            if machine.daemon.is_none() && !self.is_leaving(node) {
                 let boot = machine.boot;
                 self.after(MS, Event::ServiceStarts(node, boot));
             }
@@ -85,7 +85,8 @@ impl Sim {
             self.marks.hit("a newcomer votes");
         }
         self.restore_members(asks, &truth);
-        let text = self.founding.0.config_text.clone();
+        self.restore_removals();
+        let text = self.file.clone();
         if truth.config_text != text {
             // What was given to somebody meanwhile is free only when nobody runs.
             self.tries += 1;
@@ -186,6 +187,9 @@ impl Sim {
         let Some((_, truth)) = &self.judge.truth else { return Some("nothing was ever committed".into()) };
         if let Some(gone) = self.strangers().iter().find(|name| truth.id_of(name).is_some()) {
             return Some(format!("{gone} lost its state and has not joined again"));
+        }
+        if let Some(what) = self.removal_problem() {
+            return Some(what);
         }
         for machine in self.machines.values() {
             let name = &machine.name;

@@ -80,6 +80,9 @@ impl Sim {
 
     /// A daemon was told that it has forgotten what it said: its machine is to join anew.
     pub(crate) fn has_forgotten(&mut self, node: NodeId, why: &str) {
+        if self.is_retired(node) {
+            return self.was_told(node);
+        }
         self.marks.hit("a node whose disk was put back was found out");
         let name = self.name(node);
         self.trace.world(self.now, format_args!("{name} is a voter no more: {why}"));

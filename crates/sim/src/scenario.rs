@@ -51,6 +51,7 @@ impl Scenario {
     /// - `disk-hangs NODE MS`, `release-hangs`, `wipe NODE MS`: another machine takes its place after so long
     /// - `copy NODE`, `put-back NODE MS`: its disks, as for a backup; it comes back with the copy after so long
     /// - `join NAME`: a configured node or witness that did not found the cluster
+    /// - `remove NAME`: a member leaves for good
     /// - `settled`: everything that can run must run now, and every node have its lease
     ///
     /// # Errors
@@ -204,9 +205,9 @@ impl Sim {
                 let count = u16::try_from(number(1)?).ok()?;
                 really.then(|| self.clients_come(count));
             }
-            "join" => {
+            "join" | "remove" => {
                 let name = NodeName::new(*words.get(1)?).ok()?;
-                really.then(|| self.joins(&name));
+                really.then(|| if first == "join" { self.joins(&name) } else { self.removes(&name) });
             }
             "settled" => {
                 if let Some(problem) = really.then(|| self.problem()).flatten() {
@@ -227,7 +228,7 @@ impl Sim {
         if words.first() != Some(&"apply") {
             return request_of(words);
         }
-        let mut text = self.founding.0.config_text.clone();
+        let mut text = self.file.clone();
         for pair in words[1..].chunks(2) {
             text = text.replace(pair.first()?, pair.get(1)?);
         }

@@ -117,6 +117,10 @@ pub(crate) struct Sim {
     pub(crate) newcomers_begin: Ns,
     /// A machine has lost its state once: twice would be more than three voters can bear.
     pub(crate) wiped: bool,
+    /// The operator's file.
+    pub(crate) file: String,
+    /// Who was removed, or is to be; none where nobody ever is.
+    pub(crate) removals: Option<Vec<NodeName>>,
     /// How often nodes that were connected were parted from each other.
     pub(crate) partitions: u64,
     pub(crate) events: u64,
@@ -175,7 +179,9 @@ impl Sim {
             now: 0,
             mix,
             judge: Judge::new(&config),
-            founding: (State::founded(config.clone(), text, members), voters),
+            founding: (State::founded(config.clone(), text.clone(), members), voters),
+            file: text,
+            removals: (variant == Variant::Replacing).then(Vec::new),
             rng,
             queue: Queue::default(),
             machines,
@@ -326,6 +332,7 @@ impl Sim {
                 self.ask(node, *request);
             }
             Event::Joins(name) => self.joins(&name),
+            Event::Removes(name) => self.removes(&name),
             Event::Scripted(at) => self.scripted(at),
             Event::Peace => self.make_peace(),
             Event::Restore => self.restore(),

@@ -177,7 +177,7 @@ impl Sim {
     }
 
     pub(crate) fn lease_changes(&mut self, cast: &Cast) -> Ns {
-        let text = self.founding.0.config_text.clone();
+        let text = self.file.clone();
         let shorter = crate::variant::with_takeover(&text, "fast");
         let apply = |text| Request::Apply { text, dry_run: false };
         self.during(0, 300, Fault::FreezeDaemon(cast.owner));
@@ -223,7 +223,7 @@ impl Sim {
         let group = self.rng.pick(&groups).clone();
         let at = self.rng.between(100, 400) * MS;
         self.ask_at(at, cast.w, Request::Group { group, verb: GroupVerb::Restart });
-        let text = self.founding.0.config_text.clone();
+        let text = self.file.clone();
         self.ask_at(3 * S, cast.v, Request::Apply { text, dry_run: false });
         4 * S
     }

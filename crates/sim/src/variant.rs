@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::rng::Rng;
+
 /// A cluster to simulate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Variant {
@@ -21,6 +23,9 @@ pub enum Variant {
     ThreeNodes,
     /// One group of an address and an application; two more witnesses join a running cluster.
     Growing,
+    /// The same with a third node and a second witness that join; and members are removed, so that they take the places of
+    /// others.
+    Replacing,
     /// One group of an address and an application, with a lease of 20 s: a thousandth of it is long.
     AddressSlow,
     /// Two groups, each at home on the other's standby, with commands around the events.
@@ -59,7 +64,7 @@ impl Variant {
     ];
 
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -68,6 +73,7 @@ impl Variant {
         Self::Rotating,
         Self::ThreeNodes,
         Self::Growing,
+        Self::Replacing,
         Self::AddressSlow,
         Self::Reboots,
         Self::Related,
@@ -76,6 +82,14 @@ impl Variant {
         Self::Pair,
         Self::PairFenced,
     ];
+
+    /// That of a seed.
+    pub(crate) fn of(seed: u64, rng: &mut Rng) -> Self {
+        let any = *rng.pick(&Self::ANY);
+        // By a stream of its own: the other seeds are as they were.
+        let replaces = any == Self::Growing && Rng::new(seed ^ 0x5245_504C).chance(500);
+        if replaces { Self::Replacing } else { any }
+    }
 
     /// How many of its nodes and witnesses, in the order of the file, found the cluster. The others join it.
     pub(crate) fn founders(self) -> usize {
@@ -99,6 +113,7 @@ impl Variant {
             Self::Rotating => "rotating",
             Self::ThreeNodes => "three-nodes",
             Self::Growing => "growing",
+            Self::Replacing => "replacing",
             Self::AddressSlow => "address-slow",
             Self::Reboots => "reboots",
             Self::Related => "related",
@@ -131,6 +146,10 @@ impl Variant {
         if self.is_pair() {
             text += ARBITER;
         }
+        if self == Self::Replacing {
+            text = text.replace("\n[[witness]]", &(node("lx6", 9) + "\n[[witness]]"));
+            text += &witness("wi2", 7);
+        }
         if self == Self::Growing {
             text += &witness("wi2", 7);
             text += &witness("wi3", 8);
@@ -143,6 +162,7 @@ impl Variant {
     pub fn config(self) -> String {
         let mut text = self.members();
         match self {
+            Self::Replacing => text += &group("web", &["lx4", "lx5", "lx6"], "cascading", "", 100),
             Self::AddressFast | Self::AddressNormal | Self::AddressSlow | Self::Growing | Self::Pair => {
                 text += &group("web", &["lx4", "lx5"], "cascading", "", 100);
             }
@@ -324,6 +344,10 @@ pub(crate) fn with_takeover(text: &str, takeover: &str) -> String {
         false => format!("{line}\n"),
     };
     text.lines().map(line).collect()
+}
+
+fn node(name: &str, host: u8) -> String {
+    witness(name, host).replace("[[witness]]", "[[node]]")
 }
 
 fn witness(name: &str, host: u8) -> String {

@@ -233,6 +233,27 @@ fn a_guard_that_dies_while_its_daemon_reaches_nobody_lets_go_before_the_peer_tak
 }
 
 #[test]
+fn a_leader_is_removed_and_told_when_it_comes_back_and_the_one_that_joined_has_its_place() {
+    let told = check(
+        "cluster replacing\nfrom 5000\nuntil 30000\n5000 join wit\n8000 ask lx5 group move web lx4\n\
+         12000 remove lx4\n20000 start lx4\n30000 settled",
+    );
+    let steps = [
+        "lx4 is to leave the cluster",
+        "lx4 leaves (takeover)",
+        "web online on lx5",
+        "lx4 is down: lease ended",
+        "lx4 is no member any more",
+        "lx4 was removed from the cluster ward7",
+    ];
+    let mut rest = told.as_str();
+    for step in steps {
+        let at = rest.find(step).unwrap_or_else(|| panic!("{step}, in\n{told}"));
+        rest = &rest[at..];
+    }
+}
+
+#[test]
 fn a_joining_node_begins_when_those_that_were_there_have_let_go() {
     insta::assert_snapshot!(check(
         "cluster events\nfrom 8000\nuntil 12000\n5000 off lx4\n8000 on lx4\n12000 settled"

@@ -2,12 +2,14 @@
 //!
 //! It knows tables and keys and nothing of what they mean: whoever edits has the text parsed and verified afterwards.
 
+mod member;
 mod table;
 
 use toml_edit::{ArrayOfTables, DocumentMut, Item, Table};
 
 use crate::trouble::{Result, Trouble};
 
+pub use member::without_member;
 pub use table::{add_inner, inners, inners_mut, keep_inners, set, text_of, unset};
 
 /// The text of a configuration while it is edited.

@@ -98,6 +98,7 @@ pub(crate) fn healthy() -> Status {
         groups: vec![group()],
         fencing: Vec::new(),
         arbiter: None,
+        leaving: Vec::new(),
     }
 }
 

@@ -34,6 +34,7 @@ mod policies;
 mod postgresql;
 mod reboot;
 mod registry;
+mod removal;
 mod services;
 mod setting_up;
 mod shares;

@@ -85,4 +85,10 @@ impl Engine {
         let record = self.memory.forget(&why);
         self.persist(vec![record], OnDurable::Forgotten);
     }
+
+    /// Ends the daemon, which takes part in nothing any more.
+    pub(crate) fn end_for_good(&mut self) {
+        self.out.forgotten = self.memory.forgotten().map(str::to_owned);
+        self.out.removed = self.memory.is_removed();
+    }
 }

@@ -6,7 +6,7 @@ use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, NodeId};
 use crate::mutants::{Condition, off};
 use crate::proof::Proof;
 use crate::state::command::{Command, NewConfig, NodeMode, Proposal, ReleaseReason, StopMode};
-use crate::state::{Change, Group, Life, Member, Ownership, PROPOSALS_REMEMBERED, Phase, State, Tenure};
+use crate::state::{Change, Group, Life, Ownership, PROPOSALS_REMEMBERED, Phase, State, Tenure};
 
 pub(super) type Changes = Vec<Change>;
 
@@ -85,10 +85,13 @@ impl State {
             Command::KeyThrough { node, mark, stage } => self.key_through(*node, *mark, *stage),
             Command::KeyWithout { nodes } => self.key_without(nodes),
             Command::Machine { node, key } => self.machine_is(*node, *key),
+            Command::Leave { node, leaving } => self.leave(*node, leaving),
+            Command::Stay(node) => self.stay(*node),
+            Command::RemoveMember { node, new } => self.remove_member(*node, new, voters),
         }
     }
 
-    fn set_config(&mut self, new: &NewConfig) -> Changes {
+    pub(super) fn set_config(&mut self, new: &NewConfig) -> Changes {
         if new.replaces != self.config_serial {
             return void("another configuration was put in force meanwhile; look at it and apply again");
         }
@@ -125,38 +128,6 @@ impl State {
         let gone: Vec<GroupName> = self.groups.iter().filter(gone).map(|(name, _)| name.clone()).collect();
         gone.iter().for_each(|name| self.forget_group(name));
         vec![Change::ConfigChanged]
-    }
-
-    fn add_member(&mut self, id: NodeId, member: &Member) -> Changes {
-        if self.members.contains_key(&id) {
-            return void(format!("number {id} is taken"));
-        }
-        let mut changes = Vec::new();
-        // A member of the same name that lost its durable state comes back under a new number: the old one is gone.
-        if let Some(old) = self.id_of(&member.name) {
-            let owns =
-                self.groups.values().any(|g| matches!(&g.tenure, Tenure::Owned(o) if o.owner.node == old));
-            if self.living(old).is_some() || owns {
-                return void(format!(
-                    "{} is a member already, and nothing proves that it is gone",
-                    member.name
-                ));
-            }
-            self.members.remove(&old);
-            self.lives.remove(&old);
-            self.groups.values_mut().for_each(|group| group.renumber(old, id));
-            changes.push(Change::MemberRemoved(old));
-        }
-        let gone = changes.first().and_then(|change| match change {
-            Change::MemberRemoved(old) => Some(*old),
-            _ => None,
-        });
-        self.members.insert(id, member.clone());
-        self.machine_has_joined(id, &member.name);
-        changes.push(Change::MemberAdded(id));
-        // With the new number among those that are waited for.
-        changes.extend(gone.map(|old| self.machine_has_left(old)).unwrap_or_default());
-        changes
     }
 
     fn node_up(&mut self, about: IncarnationOf, boot: &BootId, clean: bool) -> Changes {

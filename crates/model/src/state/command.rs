@@ -9,7 +9,7 @@ use crate::format::Format;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, InstanceName, NodeId, NodeName, ResourceName};
 use crate::proof::{Promise, Proof};
 use crate::state::{
-    ConfigLock, FenceRequest, KeyMark, KeyStage, MachineKey, Member, Seen, Showing, Ticket, TicketId,
+    ConfigLock, FenceRequest, KeyMark, KeyStage, Leaving, MachineKey, Member, Seen, Showing, Ticket, TicketId,
 };
 
 /// The number of a proposal: the node that made it, the session of its daemon, and a count within it.
@@ -386,6 +386,22 @@ pub enum Command {
         node: NodeId,
         /// The public key of its key pair.
         key: MachineKey,
+    },
+    /// A member is to leave for good: it loses its vote, and is stopped.
+    Leave {
+        /// Which.
+        node: NodeId,
+        /// Who wants it.
+        leaving: Leaving,
+    },
+    /// A member that was to leave stays.
+    Stay(NodeId),
+    /// A member that was to leave is none any more, and this configuration, which does not name it, is put in force.
+    RemoveMember {
+        /// Which.
+        node: NodeId,
+        /// The configuration.
+        new: Box<NewConfig>,
     },
 }
 

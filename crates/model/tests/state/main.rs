@@ -5,4 +5,5 @@
 mod cluster;
 mod hold;
 mod in_force;
+mod members;
 mod word;

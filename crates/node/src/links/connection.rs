@@ -128,6 +128,9 @@ fn read_in(
         if !window.take(session, number) {
             continue;
         }
+        if kind == KIND_SIDE && inner.is_former(from) {
+            continue;
+        }
         if kind == KIND_SIDE {
             (inner.ears.side)(from, body.to_owned());
             continue;

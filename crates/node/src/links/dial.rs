@@ -16,6 +16,8 @@ use crate::os;
 const ANSWER_WITHIN: Duration = Duration::from_millis(400);
 const AGAIN_FIRST: Duration = Duration::from_millis(50);
 const AGAIN_LAST: Duration = Duration::from_millis(200);
+/// A machine that was removed may never come back.
+const AGAIN_FORMER: Duration = Duration::from_secs(10);
 const LASTED: Duration = Duration::from_secs(1);
 
 /// The will to be connected to one peer on one network.
@@ -118,7 +120,8 @@ impl Dialing {
                     }
                 }
             }
-            std::thread::sleep(pause);
+            let is_former = self.inner.is_former(peer);
+            std::thread::sleep(if is_former { AGAIN_FORMER } else { pause });
             pause = (pause * 2).min(AGAIN_LAST);
         }
     }

@@ -97,6 +97,8 @@ struct Roster {
 
 struct Peer {
     addresses: Vec<IpAddr>,
+    /// It was a member, and is to hear that it is none any more.
+    former: bool,
     /// The number of the last message to it.
     sent: u64,
     window: Arc<Mutex<Window>>,
@@ -106,7 +108,7 @@ struct Peer {
 impl Peer {
     fn new(addresses: Vec<IpAddr>) -> Self {
         let window = Arc::new(Mutex::new(Window::new()));
-        Self { addresses, sent: 0, window, connections: BTreeMap::new() }
+        Self { addresses, former: false, sent: 0, window, connections: BTreeMap::new() }
     }
 
     fn close(&mut self) {
@@ -159,20 +161,30 @@ impl Links {
         self.inner.follow_lines(&mut roster);
     }
 
-    /// Takes the members to keep channels to, with their addresses. Nobody else may call from now on.
-    pub(crate) fn set_peers(&self, peers: &BTreeMap<NodeId, Vec<IpAddr>>) {
+    /// Takes the members to keep channels to, with their addresses. Nobody else may call from now on but `former` members,
+    /// who are called now and then: the engine tells them that they are none any more, and nothing else is heard of them.
+    pub(crate) fn set_peers(
+        &self,
+        peers: &BTreeMap<NodeId, Vec<IpAddr>>,
+        former: &BTreeMap<NodeId, Vec<IpAddr>>,
+    ) {
         let mut roster = lock(&self.inner.roster);
         roster.open = false;
         roster.peers.retain(|id, peer| {
-            peers.contains_key(id) || {
+            peers.contains_key(id) || former.contains_key(id) || {
                 peer.close();
                 false
             }
         });
-        for (id, addresses) in peers {
-            let peer = roster.peers.entry(*id).or_insert_with(|| Peer::new(Vec::new()));
-            peer.addresses.clone_from(addresses);
-        }
+        let with = |all: &BTreeMap<NodeId, Vec<IpAddr>>, is_former: bool, roster: &mut Roster| {
+            for (id, addresses) in all {
+                let peer = roster.peers.entry(*id).or_insert_with(|| Peer::new(Vec::new()));
+                peer.addresses.clone_from(addresses);
+                peer.former = is_former;
+            }
+        };
+        with(former, true, &mut roster);
+        with(peers, false, &mut roster);
         self.inner.follow_lines(&mut roster);
     }
 
@@ -238,12 +250,14 @@ impl Links {
 
     /// Everybody with whom there is to be a channel.
     pub(crate) fn peers(&self) -> Vec<NodeId> {
-        lock(&self.inner.roster).peers.keys().copied().collect()
+        let roster = lock(&self.inner.roster);
+        roster.peers.iter().filter(|(_, peer)| !peer.former).map(|(id, _)| *id).collect()
     }
 
     /// To how many of them there is a channel now.
     pub(crate) fn connected(&self) -> usize {
-        lock(&self.inner.roster).peers.values().filter(|peer| !peer.connections.is_empty()).count()
+        let roster = lock(&self.inner.roster);
+        roster.peers.values().filter(|peer| !peer.former && !peer.connections.is_empty()).count()
     }
 
     fn send_frame(
@@ -347,6 +361,11 @@ impl Inner {
     /// This node's side of a handshake that begins now.
     fn handshake(&self) -> Handshake {
         lock(&self.handshake).clone()
+    }
+
+    /// Whether it was a member and is none any more.
+    fn is_former(&self, peer: NodeId) -> bool {
+        lock(&self.roster).peers.get(&peer).is_some_and(|peer| peer.former)
     }
 
     /// Whether channels under an older key are being replaced.

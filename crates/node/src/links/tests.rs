@@ -97,7 +97,7 @@ fn pair(port: u16) -> (ClusterKey, End, End) {
     let (one, two) = (end(&key, A, 1, false), end(&key, B, 1, false));
     for (end, own, other, theirs) in [(&one, 1, B, 2), (&two, 2, A, 1)] {
         end.links.set_own(&addresses(own), port);
-        end.links.set_peers(&BTreeMap::from([(other, addresses(theirs))]));
+        end.links.set_peers(&BTreeMap::from([(other, addresses(theirs))]), &BTreeMap::new());
     }
     wait("both networks", || connections(&one.links, B) == 2 && connections(&two.links, A) == 2);
     (key, one, two)
@@ -138,7 +138,7 @@ fn a_restarted_daemon_begins_a_new_session_and_is_heard() {
     one.links.close();
     let again = end(&key, A, 2, false);
     again.links.set_own(&addresses(1), 17_503);
-    again.links.set_peers(&BTreeMap::from([(B, addresses(2))]));
+    again.links.set_peers(&BTreeMap::from([(B, addresses(2))]), &BTreeMap::new());
     wait("the new session", || connections(&again.links, B) > 0);
     again.links.send(B, &message(2));
     assert_eq!(two.heard.recv_timeout(Duration::from_secs(10)).unwrap(), (A, message(2)));
@@ -149,10 +149,10 @@ fn a_stranger_with_the_key_is_not_heard_and_one_without_it_gets_no_channel() {
     let (key, _one, two) = pair(17_504);
     let stranger = end(&key, A, 9, false);
     let foreign = end(&ClusterKey::generate().unwrap(), A, 9, false);
-    two.links.set_peers(&BTreeMap::new());
+    two.links.set_peers(&BTreeMap::new(), &BTreeMap::new());
     for caller in [&stranger, &foreign] {
         caller.links.set_own(&addresses(3), 17_504);
-        caller.links.set_peers(&BTreeMap::from([(B, addresses(2))]));
+        caller.links.set_peers(&BTreeMap::from([(B, addresses(2))]), &BTreeMap::new());
         for _ in 0..20 {
             caller.links.send(B, &message(1));
             std::thread::sleep(Duration::from_millis(10));
@@ -169,11 +169,11 @@ fn a_node_that_joins_knows_nobody_and_is_called_by_those_who_know_it() {
     let (member, newcomer) = (end(&key, A, 1, false), end(&key, B, 1, true));
     member.links.set_own(&addresses(4), 17_505);
     newcomer.links.set_own(&addresses(5), 17_505);
-    member.links.set_peers(&BTreeMap::from([(B, addresses(5))]));
+    member.links.set_peers(&BTreeMap::from([(B, addresses(5))]), &BTreeMap::new());
     wait("the call", || connections(&newcomer.links, A) == 2);
     newcomer.links.send(A, &message(7));
     assert_eq!(member.heard.recv_timeout(Duration::from_secs(10)).unwrap(), (B, message(7)));
-    newcomer.links.set_peers(&BTreeMap::from([(A, addresses(4))]));
+    newcomer.links.set_peers(&BTreeMap::from([(A, addresses(4))]), &BTreeMap::new());
     assert_eq!(connections(&newcomer.links, A), 2);
 }
 
@@ -184,7 +184,7 @@ fn a_peer_that_does_not_read_delays_nobody() {
     one.links.set_own(&addresses(6), 17_506);
     let deaf = Link::accept;
     let listener = std::net::TcpListener::bind((addresses(7)[0], 17_506)).unwrap();
-    one.links.set_peers(&BTreeMap::from([(B, addresses(7)[..1].to_vec())]));
+    one.links.set_peers(&BTreeMap::from([(B, addresses(7)[..1].to_vec())]), &BTreeMap::new());
     let (stream, _) = listener.accept().unwrap();
     let _link = deaf(stream, &Handshake::new(&key, B), Duration::from_secs(5)).unwrap();
     wait("the connection", || connections(&one.links, B) == 1);
@@ -220,14 +220,14 @@ fn callers_that_say_nothing_do_not_keep_a_peer_out() {
     let key = ClusterKey::generate().unwrap();
     let two = end(&key, B, 1, false);
     two.links.set_own(&addresses(9), 17_507);
-    two.links.set_peers(&BTreeMap::from([(A, addresses(8))]));
+    two.links.set_peers(&BTreeMap::from([(A, addresses(8))]), &BTreeMap::new());
     let door = (addresses(9)[0], 17_507);
     wait("the door", || TcpStream::connect(door).is_ok());
     let mute: Vec<_> = (0..200).filter_map(|_| TcpStream::connect(door).ok()).collect();
     assert!(mute.len() > 100, "{}", mute.len());
     let one = end(&key, A, 1, false);
     one.links.set_own(&addresses(8), 17_507);
-    one.links.set_peers(&BTreeMap::from([(B, addresses(9))]));
+    one.links.set_peers(&BTreeMap::from([(B, addresses(9))]), &BTreeMap::new());
     let began = Instant::now();
     wait("the peer", || connections(&two.links, A) == 2);
     assert!(
@@ -282,7 +282,7 @@ fn daemons_of_two_releases_speak_the_older_format_and_none_below_the_one_in_forc
         let (one, two) = (end_of(theirs, &key, A, 1, false), end_of(next, &key, B, 1, false));
         for (end, own, other, theirs) in [(&one, 1, B, 2), (&two, 2, A, 1)] {
             end.links.set_own(&addresses(own), port);
-            end.links.set_peers(&BTreeMap::from([(other, addresses(theirs))]));
+            end.links.set_peers(&BTreeMap::from([(other, addresses(theirs))]), &BTreeMap::new());
         }
         wait("both networks", || connections(&one.links, B) == 2 && connections(&two.links, A) == 2);
         assert!(lock(&two.links.inner.roster).peers[&A].connections.values().all(|c| c.format == format));
@@ -348,7 +348,7 @@ fn channels_go_over_to_the_next_key_without_losing_a_message_and_the_old_key_ope
     one.links.close();
     let thief = end(&key, A, 9, false);
     thief.links.set_own(&addresses(1), 17_561);
-    thief.links.set_peers(&BTreeMap::from([(B, addresses(2))]));
+    thief.links.set_peers(&BTreeMap::from([(B, addresses(2))]), &BTreeMap::new());
     thief.foreigners.recv_timeout(Duration::from_secs(30)).unwrap();
     two.foreigners.recv_timeout(Duration::from_secs(30)).unwrap();
     assert_eq!(connections(&thief.links, B), 0);
