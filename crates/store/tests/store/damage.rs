@@ -143,6 +143,24 @@ fn sectors_in_each_others_place_are_refused() {
     }
 }
 
+/// A disk that writes a sector to a wrong place destroys what was there, and has not written what it was told to. It shows
+/// wherever in the file it went; what went elsewhere is a lost write, for the peers to remember.
+#[test]
+fn a_sector_that_went_to_a_wrong_place_is_refused() {
+    let (mut disk, _, used) = written();
+    let bytes = disk.read(FILE).unwrap();
+    let at = |sector: usize| sector * SECTOR..(sector + 1) * SECTOR;
+    for from in 0..used / SECTOR {
+        for to in (0..used / SECTOR + 3).filter(|to| *to != from) {
+            let mut strayed = bytes.clone();
+            strayed.copy_within(at(from), to * SECTOR);
+            refused(open(with(&strayed)), "");
+            strayed[at(from)].fill(0);
+            refused(open(with(&strayed)), "");
+        }
+    }
+}
+
 #[test]
 fn a_state_of_another_node_cluster_or_generation_is_refused() {
     let (mut disk, _, _) = written();
