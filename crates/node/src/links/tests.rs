@@ -402,7 +402,7 @@ fn a_member_is_given_keys_without_having_one_and_a_machine_that_the_log_does_not
 fn a_channel_whose_key_was_retired_while_it_was_being_opened_is_told_from_one_of_a_stranger() {
     let key = ClusterKey::generate().unwrap();
     let end = end(&key, A, 1, false);
-    end.links.set_peers(&BTreeMap::from([(B, addresses(2))]));
+    end.links.set_peers(&BTreeMap::from([(B, addresses(2))]), &BTreeMap::new());
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let attach = |from: NodeId, key: u32| {
         let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
