@@ -2,17 +2,17 @@
 //! device itself then says that the power is off.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use regent_model::NodeName;
 use regent_model::action::{Failure, FenceAsk, FenceFound, FenceRun, RunId};
-use regent_model::config::{FenceConfig, duration_text};
+use regent_model::config::{FenceConfig, FenceKind, duration_text};
 use regent_model::fence_agent::{self, METADATA, Metadata};
 use regent_model::journal::Level;
 
-use crate::cgroup::Folder;
+use crate::cgroup::{self, Folder};
 use crate::command::{self, Command, Ended, Finished, Program};
 use crate::hands::{Inner, failure};
 use crate::job::Job;
@@ -28,6 +28,8 @@ const WAIT_STEP: Duration = Duration::from_millis(50);
 const OVERHEAD: Duration = Duration::from_secs(2);
 /// Fence agents run under this folder. No group can have its name.
 const FOLDER: &str = ".fence";
+/// And those that register this machine at its disks under this one.
+const REGISTER_FOLDER: &str = ".register";
 
 /// What the agents have said about themselves, by their files: no cut waits for it.
 #[derive(Default)]
@@ -52,6 +54,8 @@ pub(crate) fn limit(run: &FenceRun) -> Duration {
     let limit = match run.ask {
         FenceAsk::Cut => run.device.limit(&run.victim),
         FenceAsk::Check => run.device.timeout,
+        // It may have to wait for one before it that is being ended, and is asked whether it worked.
+        FenceAsk::Register => run.device.timeout * 3,
         FenceAsk::Restore => run.device.timeout * (run.device.retries + 1),
     };
     limit.saturating_add(OVERHEAD).saturating_mul(10) / 9
@@ -62,14 +66,27 @@ pub(crate) fn operate(inner: &Arc<Inner>, run: &FenceRun, job: &Job) -> Result<F
     let device = Device { inner, run };
     match run.ask {
         FenceAsk::Cut => device.cut(job),
+        FenceAsk::Register => device.register(job),
         FenceAsk::Check => device.check(job),
         FenceAsk::Restore => device.restore(job),
     }
 }
 
+/// From now on earlier requests to register through this device are wanted no more, also those that wait for their turn.
+pub(crate) fn note_register(inner: &Inner, run: &FenceRun) {
+    let mut last = inner.register_last.lock().unwrap_or_else(PoisonError::into_inner);
+    last.insert(run.device.name.clone(), run.id);
+}
+
 /// Asks the device whether `victim` has power. What makes its answer worthless, if anything, in one line.
 pub(crate) fn doubt(inner: &Arc<Inner>, device: &Arc<FenceConfig>, victim: &NodeName) -> Option<String> {
-    let run = FenceRun { id: RunId(0), ask: FenceAsk::Check, victim: victim.clone(), device: device.clone() };
+    let run = FenceRun {
+        id: RunId(0),
+        ask: FenceAsk::Check,
+        victim: victim.clone(),
+        by: victim.clone(),
+        device: device.clone(),
+    };
     let job = Job::new(format!("looking at {}", device.name), device.timeout + OVERHEAD);
     let shown = format!("the fence device {} cannot tell whether {victim} has power", device.name);
     match (Device { inner, run: &run }).call("status", &job, job.until(device.timeout)) {
@@ -103,7 +120,8 @@ fn wait(job: &Job, delay: Duration) -> Result<(), Failure> {
 /// themselves are taken as they are.
 pub(crate) fn misfits(inner: &Arc<Inner>, device: &Arc<FenceConfig>) -> Vec<String> {
     let Some(victim) = device.nodes.first().cloned() else { return Vec::new() };
-    let run = FenceRun { id: RunId(0), ask: FenceAsk::Check, victim, device: device.clone() };
+    let run =
+        FenceRun { id: RunId(0), ask: FenceAsk::Check, by: victim.clone(), victim, device: device.clone() };
     let job = Job::new(format!("asking {} about itself", device.name), device.timeout + OVERHEAD);
     let asked = Device { inner, run: &run };
     let said = asked.call(METADATA, &job, job.until(device.timeout));
@@ -131,6 +149,13 @@ impl Device<'_> {
     /// Cuts the power, unless it is off already, and sees that it is off.
     fn cut(&self, job: &Job) -> Result<FenceFound, Failure> {
         let device = &self.run.device;
+        let known = self.inner.fence_agents.of(device);
+        if let Some(other) = known.and_then(|metadata| metadata.other_kind(device)) {
+            return Err(failure(other, String::new()));
+        }
+        if device.kind == FenceKind::Storage {
+            self.is_there_itself(job)?;
+        }
         match self.call("status", job, job.until(device.timeout))? {
             Finished { ended, .. } if ended.code() == Some(IS_OFF) => {
                 note(job, "the power is off already");
@@ -167,6 +192,45 @@ impl Device<'_> {
         Err(failure(format!("{device} does not say that {victim} is off: status {said}"), status.output))
     }
 
+    /// Who is not registered at the disks itself is told nothing of worth about who else is: with no reservation left there,
+    /// nobody is registered and everybody writes.
+    fn is_there_itself(&self, job: &Job) -> Result<(), Failure> {
+        let (device, by) = (&self.run.device.name, &self.run.by);
+        let status = self.call_about(by, "status", job, job.until(self.run.device.timeout))?;
+        if status.ended.is_success() {
+            return Ok(());
+        }
+        let said = status.ended.in_words();
+        let reason = format!(
+            "{device} does not say that {by} itself is registered at the disks (status {said}), so it cannot tell who is not"
+        );
+        Err(failure(reason, status.output))
+    }
+
+    /// Registers the machine of whoever asks at the disks, and sees that it is. Nothing of an earlier try is at work beside
+    /// it, or after it: whoever was cut off in between would be registered again.
+    fn register(&self, job: &Job) -> Result<FenceFound, Failure> {
+        let (device, me) = (&self.run.device, &self.run.by);
+        let _one_at_a_time = self.inner.registering.lock().unwrap_or_else(PoisonError::into_inner);
+        job.check()?;
+        let last = self.inner.register_last.lock().unwrap_or_else(PoisonError::into_inner);
+        let superseded = last.get(&device.name) != Some(&self.run.id);
+        drop(last);
+        if superseded {
+            return Err(Failure::because("it was asked for anew meanwhile"));
+        }
+        let folder = self.inner.cgroups.join(REGISTER_FOLDER).join(folder_name(&device.name));
+        cgroup::end(&folder, Duration::ZERO, job.until(device.timeout)).map_err(Failure::because)?;
+        let on = self.call_in(&folder, me, "on", job, job.until(device.timeout))?;
+        cgroup::end(&folder, Duration::ZERO, job.until(device.timeout)).map_err(Failure::because)?;
+        if !on.ended.is_success() {
+            let reason = format!("{} did not register {me}: on {}", device.name, on.ended.in_words());
+            return Err(failure(reason, on.output));
+        }
+        self.is_there_itself(job)?;
+        Ok(FenceFound::Registered)
+    }
+
     /// Gives the power back.
     fn restore(&self, job: &Job) -> Result<FenceFound, Failure> {
         let mut tried = 0;
@@ -184,12 +248,34 @@ impl Device<'_> {
         }
     }
 
-    /// One call of the agent, as a step.
+    /// One call of the agent about the victim, as a step.
     fn call(&self, action: &str, job: &Job, until: Instant) -> Result<Finished, Failure> {
+        self.call_about(&self.run.victim, action, job, until)
+    }
+
+    fn call_about(
+        &self,
+        node: &NodeName,
+        action: &str,
+        job: &Job,
+        until: Instant,
+    ) -> Result<Finished, Failure> {
+        let folder = self.inner.cgroups.join(FOLDER).join(folder_name(&self.run.device.name));
+        self.call_in(&folder, node, action, job, until)
+    }
+
+    fn call_in(
+        &self,
+        folder: &Path,
+        node: &NodeName,
+        action: &str,
+        job: &Job,
+        until: Instant,
+    ) -> Result<Finished, Failure> {
         let device = &self.run.device;
-        let input = self.input(action).map_err(Failure::because)?;
-        let folder = self.inner.cgroups.join(FOLDER).join(folder_name(&device.name));
-        let folder = Folder::create(&folder).map_err(Failure::because)?;
+        let known = self.inner.fence_agents.of(device);
+        let input = fence_agent::input(device, node, action, known.as_ref()).map_err(Failure::because)?;
+        let folder = Folder::create(folder).map_err(Failure::because)?;
         let command = Command {
             program: Program::File(&device.agent, &[]),
             environment: &[],
@@ -198,12 +284,12 @@ impl Device<'_> {
             hung: rustix::process::Signal::KILL,
         };
         let output = self.output_of(action);
-        job.now_doing(&format!("asking {} for {action} of {}", device.name, self.run.victim));
+        job.now_doing(&format!("asking {} for {action} of {node}", device.name));
         let mut finished = command::run(&command, &folder, &output, until, job)
             .map_err(|e| Failure::because(format!("fence device {}: {action}: {e}", device.name)))?;
         finished.output = device.without_secrets(finished.output);
         let level = if finished.ended == Ended::TimedOut { Level::Warning } else { Level::Step };
-        let what = format!("{}: {action} of {} {}", device.name, self.run.victim, finished.ended.in_words());
+        let what = format!("{}: {action} of {node} {}", device.name, finished.ended.in_words());
         job.record(level, what, finished.took, finished.output.clone());
         Ok(finished)
     }
@@ -212,12 +298,6 @@ impl Device<'_> {
     fn output_of(&self, action: &str) -> PathBuf {
         let name = folder_name(&self.run.device.name);
         self.inner.run_dir.join("output").join(FOLDER).join(name).join(action)
-    }
-
-    /// What the call is given.
-    fn input(&self, action: &str) -> Result<String, String> {
-        let (device, victim) = (&self.run.device, &self.run.victim);
-        fence_agent::input(device, victim, action, self.inner.fence_agents.of(device).as_ref())
     }
 
     /// Waits until the device says that the power is off.

@@ -1,12 +1,13 @@
 //! The agent of a node: takes requests, works on them on threads of their own, and answers each exactly once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use regent_model::action::{
-    EventRun, Failure, FenceRun, How, LookRun, NeighbourProbe, Notice, Outcome, Resource, Run, Upkeep,
+    EventRun, Failure, FenceAsk, FenceRun, How, LookRun, NeighbourProbe, Notice, Outcome, Resource, Run,
+    RunId, Upkeep,
 };
 use regent_model::connection::{ServiceAddress, TickleRun};
 use regent_model::holding::{Act, Held, Holding};
@@ -70,6 +71,10 @@ pub(crate) struct Inner {
     pub(crate) installed: Installed,
     pub(crate) host_name: HostName,
     pub(crate) fence_agents: fence::Known,
+    /// Held while this machine is being registered at disks.
+    pub(crate) registering: Mutex<()>,
+    /// For each fence device the last request to register through it: those before it are wanted no more.
+    pub(crate) register_last: Mutex<BTreeMap<String, RunId>>,
     /// What was said already and need not be said again.
     pub(crate) said: Mutex<BTreeSet<String>>,
     slots: Slots,
@@ -118,6 +123,8 @@ impl Hands {
             instances: Instances::default(),
             installed: Installed::default(),
             fence_agents: fence::Known::default(),
+            registering: Mutex::default(),
+            register_last: Mutex::default(),
             host_name,
             said: Mutex::default(),
             slots: Slots::default(),
@@ -148,6 +155,9 @@ impl Hands {
     pub fn fence(&self, run: FenceRun) {
         let what = format!("fencing of {} by {}", run.victim, run.device.name);
         let job = Job::new(what, fence::limit(&run));
+        if run.ask == FenceAsk::Register {
+            fence::note_register(&self.inner, &run);
+        }
         self.begin(Asked::Fence(run.id), job, move |inner, job| {
             let result = fence::operate(inner, &run, job);
             Report::Fenced { id: run.id, result, steps: job.take_steps() }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use regent_model::NodeName;
-use regent_model::config::{ApplicationConfig, Config, GroupConfig};
+use regent_model::config::{ApplicationConfig, Config, FenceKind, GroupConfig};
 use regent_model::survey::{Word, words_in};
 
 use crate::fence;
@@ -73,7 +73,9 @@ impl Inspector {
                 continue;
             }
             doubts.extend(fence::misfits(&self.inner, device));
-            let victims = device.nodes.iter().filter(|victim| *victim != me);
+            // A witness has no disks to look at.
+            let reaches = device.kind == FenceKind::Power || device.nodes.contains(me);
+            let victims = device.nodes.iter().filter(|victim| *victim != me && reaches);
             doubts.extend(victims.filter_map(|victim| fence::doubt(&self.inner, device, victim)));
         }
         doubts

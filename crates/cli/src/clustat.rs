@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use regent_api::{GroupStatus, NodeStatus, Status};
 use regent_model::GroupName;
-use regent_model::config::{Config, duration_text, parse_shown};
+use regent_model::config::{Config, FenceConfig, FenceKind, duration_text, parse_shown};
 use regent_model::journal::Entry;
 use serde_json::{Value, json};
 
@@ -132,7 +132,8 @@ impl View {
     /// What is known of the device that cuts a node's power.
     #[must_use]
     pub fn power(&self, node: &NodeStatus) -> &'static str {
-        let devices = || self.config.iter().flat_map(|c| c.fences_of(&node.name));
+        let power = |f: &&std::sync::Arc<FenceConfig>| f.kind == FenceKind::Power;
+        let devices = || self.config.iter().flat_map(|c| c.fences_of(&node.name)).filter(power);
         let in_doubt = |device: &str| {
             let about = format!("fence device {device} ");
             self.status.nodes.iter().flat_map(|n| &n.troubles).any(|t| t.contains(&about))

@@ -29,6 +29,7 @@ use crate::io::{BatchId, Effects, Facts, Identity, Input, PeerMessage, Restored}
 use crate::keys::KeyWork;
 use crate::memory::Memory;
 use crate::proposals::Proposals;
+use crate::registering::Registering;
 use crate::registry::Instances;
 use crate::sequencer::{RunNumbers, Sequencer};
 use crate::since::Since;
@@ -87,7 +88,6 @@ pub struct Engine {
     pub(crate) snapshot_durable_at: u64,
     pub(crate) guard: GuardView,
     pub(crate) guard_told: Option<ClusterView>,
-    /// What it was last told of the watchdog.
     pub(crate) watchdog_told: Option<WatchdogWish>,
     /// How far the log was applied when the guard's view was last made.
     pub(crate) guard_told_at: (u64, Generation),
@@ -130,7 +130,6 @@ pub struct Engine {
     pub(crate) since: Since,
     /// Orders that came before this node knew how things stand.
     pub(crate) early: Early,
-    /// What this node has measured.
     pub(crate) figures: Figures,
     pub(crate) last_transfer: Moment,
     pub(crate) former_told: Moment,
@@ -143,6 +142,7 @@ pub struct Engine {
     pub(crate) unreadable: Option<String>,
     /// What is not as it should be with this node itself, by topic.
     pub(crate) troubles: BTreeMap<String, String>,
+    pub(crate) registering: Registering,
     pub(crate) instances: Instances,
     pub(crate) asking: Asking,
     pub(crate) keys: KeyWork,
@@ -219,6 +219,7 @@ impl Engine {
             leaving: false,
             unreadable: None,
             troubles: BTreeMap::new(),
+            registering: Registering::default(),
             instances: Instances::default(),
             asking: Asking::new(Memo::recovered(recovered), now),
             keys: KeyWork::default(),

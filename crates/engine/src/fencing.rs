@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regent_model::action::{FenceAsk, FenceFound, FenceRun, RunId};
-use regent_model::config::{FenceAction, FenceConfig};
+use regent_model::config::{FenceAction, FenceConfig, FenceKind};
 use regent_model::ids::IncarnationOf;
 use regent_model::journal::Level;
 use regent_model::mutants::{Condition, off};
-use regent_model::state::FenceRequest;
+use regent_model::state::{Change, FenceRequest};
 use regent_model::{Moment, NodeName};
 
 use crate::engine::Engine;
@@ -25,6 +25,8 @@ pub(crate) struct FenceWork {
     victim: NodeName,
     /// The devices in words.
     words: String,
+    /// It cuts off from disks.
+    storage: bool,
     devices: Vec<Arc<FenceConfig>>,
     /// All have cut, and each is asked again.
     checks: bool,
@@ -86,11 +88,16 @@ impl Engine {
         let devices: Option<Vec<_>> = request.devices.iter().map(known).collect();
         let victim = self.state.members.get(&about.node).map(|m| m.name.clone());
         let (Some(devices), Some(victim)) = (devices.filter(|d| !d.is_empty()), victim) else { return };
+        // What is asked of them by now must be what was committed, or they would confirm something else.
+        if devices.iter().any(|d| d.barrier().as_ref() != request.barriers.get(&d.name)) {
+            return;
+        }
         let mut work = FenceWork {
             about,
             attempt: request.attempt,
             victim,
             words: request.words(),
+            storage: request.is_storage(),
             devices,
             checks: false,
             open: BTreeMap::new(),
@@ -101,15 +108,37 @@ impl Engine {
         self.fence_work.push(work);
     }
 
+    /// What the log says about fencing that this node is to do, or has done for itself.
+    pub(crate) fn tell_fencing(&mut self, index: u64, change: &Change) {
+        match change {
+            Change::FenceRequested(about, request) => {
+                let who = self.state.name_of(about.node);
+                let what = match request.is_storage() {
+                    true => format!("cutting {who} off from its disks"),
+                    false => format!("cutting the power of {who}"),
+                };
+                let text = format!("{what} by {} (attempt {})", request.words(), request.attempt);
+                self.tell_indexed(index, Level::Notice, "fence_request", text, None);
+            }
+            Change::Registered(_, device) => {
+                let text = format!("{} is registered at its disks, through {device}", self.me.name);
+                self.tell_indexed(index, Level::Notice, "registered", text, None);
+            }
+            _ => {}
+        }
+    }
+
     fn ask_all(&mut self, work: &mut FenceWork, ask: FenceAsk) {
         for (at, device) in work.devices.iter().enumerate() {
             let id = self.numbers.next();
             work.open.insert(id, at);
-            self.out.fence.push(FenceRun { id, ask, victim: work.victim.clone(), device: device.clone() });
+            let (victim, by) = (work.victim.clone(), self.me.name.clone());
+            self.out.fence.push(FenceRun { id, ask, victim, by, device: device.clone() });
         }
     }
 
     pub(crate) fn fence_done(&mut self, id: RunId, result: Result<FenceFound, String>) {
+        let Some(result) = self.register_done(id, result) else { return };
         if let Some((device, victim)) = self.fence_restores.remove(&id) {
             return match result {
                 Ok(_) => {
@@ -142,9 +171,13 @@ impl Engine {
         let took = self.now.since(work.began);
         let (who, devices) = (&work.victim, &work.words);
         let confirm = if work.devices.len() > 1 { "confirm" } else { "confirms" };
+        let from = if work.storage { " off from its disks" } else { "" };
         let (level, text) = match &result {
+            Ok(()) if work.storage => {
+                (Level::Notice, format!("{devices} {confirm}: {who} is cut off from its disks"))
+            }
             Ok(()) => (Level::Notice, format!("{devices} {confirm}: {who} is off")),
-            Err(why) => (Level::Error, format!("{devices} could not cut {who}: {why}")),
+            Err(why) => (Level::Error, format!("{devices} could not cut {who}{from}: {why}")),
         };
         self.write(level, "fence", text, |e| e.took = Some(took));
         let result = result.map(|()| devices.clone());
@@ -154,13 +187,15 @@ impl Engine {
         self.fence_result(work.about, work.attempt, result);
     }
 
-    /// What was off before somebody has switched off on purpose: it stays off.
+    /// What was off before somebody has switched off on purpose: it stays off. Who was cut off from disks comes back to them
+    /// by itself, in another life.
     fn give_power_back(&mut self, work: &FenceWork) {
-        for device in work.devices.iter().filter(|d| work.was_on && d.action == FenceAction::Reboot) {
+        let power = |d: &&Arc<FenceConfig>| d.kind == FenceKind::Power && d.action == FenceAction::Reboot;
+        for device in work.devices.iter().filter(|d| work.was_on && power(d)) {
             let id = self.numbers.next();
             self.fence_restores.insert(id, (device.name.clone(), work.victim.clone()));
-            let (victim, device) = (work.victim.clone(), device.clone());
-            self.out.fence.push(FenceRun { id, ask: FenceAsk::Restore, victim, device });
+            let (victim, by, device) = (work.victim.clone(), self.me.name.clone(), device.clone());
+            self.out.fence.push(FenceRun { id, ask: FenceAsk::Restore, victim, by, device });
         }
     }
 
@@ -216,9 +251,12 @@ mod tests {
     fn work(devices: usize) -> FenceWork {
         let device = |at| {
             Arc::new(FenceConfig {
+                kind: FenceKind::Power,
+                disks: Vec::new(),
                 name: format!("feed-{at}"),
                 agent: "/usr/sbin/fence_pdu".into(),
                 nodes: Vec::new(),
+                keys: BTreeMap::new(),
                 plugs: BTreeMap::new(),
                 options: BTreeMap::new(),
                 action: FenceAction::Reboot,
@@ -234,6 +272,7 @@ mod tests {
             attempt: 1,
             victim: NodeName::new("lx4").unwrap(),
             words: String::new(),
+            storage: false,
             devices: (0..devices).map(device).collect(),
             checks: false,
             open: (0..devices).map(|at| (RunId(at as u64), at)).collect(),
@@ -287,6 +326,7 @@ mod tests {
             by: NodeId(3),
             attempt,
             round: 0,
+            barriers: BTreeMap::new(),
         };
         let mut asked = |request: FenceRequest, confirmed: Option<&str>| {
             engine.state.fence_requests.insert(about, request.clone());

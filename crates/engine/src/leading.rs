@@ -67,7 +67,9 @@ impl Engine {
             let level = levels.iter().find(|level| level.level == request.level);
             let limit = level.map_or(Duration::ZERO, |level| level.limit(victim));
             let silent = now.since(asked) > limit.saturating_add(FENCE_GRACE);
-            let tried_all = levels.last().is_none_or(|last| last.level <= request.level);
+            // A level of the other kind may be of no use for what is left.
+            let mut alike = levels.iter().filter(|level| level.is_storage() == request.is_storage());
+            let tried_all = alike.next_back().is_none_or(|last| last.level <= request.level);
             let refused =
                 self.fence_refused.contains(about) && (!tried_all || now.since(asked) > FENCE_PAUSE);
             if silent || refused {

@@ -48,6 +48,7 @@ mod peers;
 mod portal;
 mod proposals;
 mod reboot;
+mod registering;
 mod registry;
 mod requests;
 mod sequencer;

@@ -163,6 +163,7 @@ impl Engine {
         if !self.guard.lease_valid {
             return;
         }
+        self.follow_registration(life);
         let left: Vec<(GroupName, Epoch)> = self
             .state
             .groups

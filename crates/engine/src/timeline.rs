@@ -39,15 +39,10 @@ impl Engine {
                 let text = format!("{} {}", self.me.name, mode_words(*mode));
                 self.tell_indexed(index, Level::Notice, "node_mode", text, None);
             }
-            Change::FenceRequested(about, request) if request.by == self.me.id => {
-                let text = format!(
-                    "cutting the power of {} by {} (attempt {})",
-                    self.state.name_of(about.node),
-                    request.words(),
-                    request.attempt
-                );
-                self.tell_indexed(index, Level::Notice, "fence_request", text, None);
+            Change::FenceRequested(_, request) if request.by == self.me.id => {
+                self.tell_fencing(index, change)
             }
+            Change::Registered(about, _) if about.node == self.me.id => self.tell_fencing(index, change),
             Change::HeldWithoutLease(about) if about.node == self.me.id => {
                 let text = format!("what {} owns is held without lease from now on", self.me.name);
                 self.tell_indexed(index, Level::Warning, "held_without_lease", text, None);

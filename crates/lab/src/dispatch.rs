@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::{Doing, LabError, Result};
 
-/// Answers the lab's own commands: `init`, `fabric FOLDER [--leashed]`, `fence-agent`, `reset-line`,
+/// Answers the lab's own commands: `init`, `fabric FOLDER [--leashed]`, `fence-agent [san]`, `reset-line`,
 /// `ledger serve --listen ADDRESS:PORT --file PATH` and `ledger list PATH`. `words` are the arguments after those
 /// of [`crate::LabSpec::words`]. Gives the exit code, or `None` if the words are none of these commands. What goes wrong is written to standard error.
 pub fn dispatch(words: &[OsString]) -> Option<u8> {
@@ -16,6 +16,13 @@ pub fn dispatch(words: &[OsString]) -> Option<u8> {
         (&"fabric", [folder, rest @ ..]) => crate::fabric::serve(Path::new(folder), rest == ["--leashed"]),
         (&"fence-agent", []) => {
             return Some(crate::fence::fence_agent(
+                stdin().lock(),
+                &mut stdout().lock(),
+                &mut stderr().lock(),
+            ));
+        }
+        (&"fence-agent", ["san"]) => {
+            return Some(crate::fence::storage_agent(
                 stdin().lock(),
                 &mut stdout().lock(),
                 &mut stderr().lock(),

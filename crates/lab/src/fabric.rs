@@ -22,7 +22,7 @@ use crate::fence::{PowerAnswer, PowerRequest};
 use crate::folder::{CONTROL, Folder, POWER, Record};
 use crate::machine::{At, Job, Machine, Shared};
 use crate::protocol::{Answer, LabStatus, Power, Request};
-use crate::san::{Disk, DiskState, Journal, Port, serve_port};
+use crate::san::{Disk, DiskState, Journal, Keys, Port, serve_port};
 use crate::spec::{LabSpec, MachineSpec, Role};
 use crate::switch::Switch;
 use crate::sys;
@@ -114,10 +114,11 @@ fn build(folder: &Folder, spec: LabSpec, main: mpsc::Sender<Job>) -> Result<Arc<
     }
     let journal = Arc::new(Journal::open(&folder.san_log())?);
     let shared = Arc::new(Shared { spec, folder: folder.clone(), cgroup, switch, main });
-    let mut machines = Vec::new();
+    let (mut machines, keys) = (Vec::new(), Arc::<Keys>::default());
     for (index, machine) in shared.spec.machines.iter().enumerate() {
-        let port = (machine.role == Role::Node && !disks.is_empty())
-            .then(|| Arc::new(Port::new(&machine.name, disks.clone(), Some(Arc::clone(&journal)))));
+        let port = (machine.role == Role::Node && !disks.is_empty()).then(|| {
+            Arc::new(Port::new(&machine.name, disks.clone(), Some(Arc::clone(&journal)), Arc::clone(&keys)))
+        });
         let own = make_own_disk(folder, &shared.spec, machine)?;
         if let Some(port) = &port {
             serve_port(Arc::clone(port), &folder.san_mount(&machine.name))?;
@@ -175,7 +176,7 @@ fn make_own_disk(folder: &Folder, spec: &LabSpec, machine: &MachineSpec) -> Resu
         }
     }
     let disk = make_image(&folder.own_image(&machine.name), spec.own_disk_mib, Some(Some(&seeds)), false)?;
-    let port = Arc::new(Port::new(&machine.name, vec![disk], None));
+    let port = Arc::new(Port::new(&machine.name, vec![disk], None, Arc::default()));
     serve_port(Arc::clone(&port), &folder.own_mount(&machine.name))?;
     Ok(port)
 }
@@ -389,11 +390,15 @@ impl Fabric {
 
     /// The switch hangs on the same networks as the machines, except for a machine's own reset line.
     fn switch_power(&self, asker: &Arc<Machine>, request: &PowerRequest) -> Result<PowerAnswer> {
+        if let PowerRequest::San { verb, plug } = request {
+            return asker.at_the_san(*verb, plug);
+        }
         if *request != PowerRequest::ResetSelf && !asker.is_reachable() {
             return Err(LabError::new("the power switch cannot be reached: every network is cut"));
         }
         let on = |machine: &Machine| matches!(machine.power(), Power::On | Power::Booting);
         Ok(match request {
+            PowerRequest::San { .. } => PowerAnswer::Failed { why: "it is not asked of the switch".into() },
             PowerRequest::ResetSelf => PowerAnswer::Done { at: asker.reset(&self.shared)? },
             PowerRequest::Monitor => PowerAnswer::Done { at: now_ns() },
             PowerRequest::List => {

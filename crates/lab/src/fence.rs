@@ -17,6 +17,9 @@ pub const SOCKET: &str = "/run/regent-lab/power.sock";
 /// Where a machine of the lab finds the fence agent.
 pub const AGENT: &str = "/usr/sbin/fence_lab";
 
+/// Where it finds the one that keeps nodes from writing to the SAN.
+pub const STORAGE_AGENT: &str = "/usr/sbin/fence_lab_san";
+
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What a machine asks of the power switch.
@@ -30,6 +33,16 @@ pub(crate) enum PowerRequest {
     List,
     Monitor,
     ResetSelf,
+    San { verb: SanVerb, plug: String },
+}
+
+/// What is asked of the SAN about a node's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum SanVerb {
+    Register,
+    Preempt,
+    Status,
 }
 
 /// What the switch answers.
@@ -63,15 +76,25 @@ pub(crate) fn ask(socket: &Path, request: &PowerRequest) -> Result<PowerAnswer> 
 /// `plug` or `port` (else `nodename`) names the machine; `socket` names the switch, by default
 /// [`SOCKET`].
 pub fn fence_agent(input: impl Read, output: &mut dyn Write, errors: &mut dyn Write) -> u8 {
+    agent(input, output, errors, false)
+}
+
+/// The same for the keys of nodes at the SAN: `on` registers the machine where it runs, `off` takes another's key away.
+pub fn storage_agent(input: impl Read, output: &mut dyn Write, errors: &mut dyn Write) -> u8 {
+    agent(input, output, errors, true)
+}
+
+fn agent(input: impl Read, output: &mut dyn Write, errors: &mut dyn Write, storage: bool) -> u8 {
     let options = match read_options(input) {
         Ok(options) => options,
         Err(error) => return complain(errors, &error.to_string()),
     };
     let action = options.get("action").map_or("reboot", String::as_str);
     if action == "metadata" {
-        return if output.write_all(METADATA.as_bytes()).is_ok() { 0 } else { 1 };
+        let text = if storage { STORAGE_METADATA } else { METADATA };
+        return if output.write_all(text.as_bytes()).is_ok() { 0 } else { 1 };
     }
-    match act(action, &options, output) {
+    match act(action, &options, output, storage) {
         Ok(code) => code,
         Err(error) => complain(errors, &error.to_string()),
     }
@@ -89,13 +112,22 @@ fn read_options(mut input: impl Read) -> Result<BTreeMap<String, String>> {
     Ok(pairs.map(|(key, value)| (key.trim().to_owned(), value.to_owned())).collect())
 }
 
-fn act(action: &str, options: &BTreeMap<String, String>, output: &mut dyn Write) -> Result<u8> {
+fn act(
+    action: &str,
+    options: &BTreeMap<String, String>,
+    output: &mut dyn Write,
+    storage: bool,
+) -> Result<u8> {
     let socket = options.get("socket").map_or(SOCKET, String::as_str);
     let plug = || {
         let named = ["plug", "port", "nodename"].into_iter().find_map(|key| options.get(key));
         named.cloned().ok_or_else(|| LabError::new("no machine is named; add a line plug=NAME"))
     };
+    let san = |verb| Ok::<_, LabError>(PowerRequest::San { verb, plug: plug()? });
     let request = match action {
+        "on" if storage => san(SanVerb::Register)?,
+        "off" if storage => san(SanVerb::Preempt)?,
+        "status" if storage => san(SanVerb::Status)?,
         "on" => PowerRequest::On { plug: plug()? },
         "off" => PowerRequest::Off { plug: plug()? },
         "reboot" => PowerRequest::Reboot { plug: plug()? },
@@ -160,6 +192,33 @@ It is reached over the lab's networks: a machine cut off from all of them cannot
 <action name="monitor"/>
 <action name="metadata"/>
 <action name="validate-all"/>
+</actions>
+</resource-agent>
+"#;
+
+const STORAGE_METADATA: &str = r#"<?xml version="1.0" ?>
+<resource-agent name="fence_lab_san" shortdesc="Keys at the SAN of a Regent lab">
+<longdesc>Only nodes whose key is registered write to the shared disks of a Regent lab. A node registers itself by `on`, and
+who is registered takes the key of another one away by `off`.</longdesc>
+<parameters>
+<parameter name="action" unique="0" required="1"><content type="string" default="off"/><shortdesc lang="en">Fencing action</shortdesc></parameter>
+<parameter name="plug" unique="0" required="1"><content type="string"/><shortdesc lang="en">Name of the node</shortdesc></parameter>
+<parameter name="devices" unique="0" required="0">
+<content type="string"/><shortdesc lang="en">Not looked at: the SAN has one set of keys</shortdesc>
+</parameter>
+<parameter name="key" unique="0" required="0">
+<content type="string"/><shortdesc lang="en">Not looked at: a key is a node's name</shortdesc>
+</parameter>
+<parameter name="socket" unique="0" required="0">
+<content type="string" default="/run/regent-lab/power.sock"/><shortdesc lang="en">Socket of the lab</shortdesc>
+</parameter>
+</parameters>
+<actions>
+<action name="on" on_target="1" automatic="1"/>
+<action name="off"/>
+<action name="status"/>
+<action name="monitor"/>
+<action name="metadata"/>
 </actions>
 </resource-agent>
 "#;

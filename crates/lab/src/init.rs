@@ -271,6 +271,7 @@ fn own_files(root: &Path, order: &BootOrder, folder: &Folder) -> Result<()> {
     }
     let hand: Vec<String> = order.hand.iter().map(|w| format!("'{}'", w.replace('\'', "'\\''"))).collect();
     let agent = format!("#!/bin/sh\nexec {} fence-agent\n", hand.join(" "));
+    let storage_agent = agent.replace("fence-agent\n", "fence-agent san\n");
     let file = |path: &str, mode, content: String| SeedFile {
         path: path.into(),
         mode,
@@ -280,6 +281,7 @@ fn own_files(root: &Path, order: &BootOrder, folder: &Folder) -> Result<()> {
         file("/etc/hosts", 0o644, hosts),
         file("/etc/hostname", 0o644, format!("{name}\n")),
         file(crate::fence::AGENT, 0o755, agent),
+        file(crate::fence::STORAGE_AGENT, 0o755, storage_agent),
     ];
     let common = order.files.iter().filter(|_| order.machine.role != crate::spec::Role::Client);
     for file in made.iter().chain(common).chain(&order.machine.files) {

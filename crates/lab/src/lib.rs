@@ -42,7 +42,9 @@ pub use clock::{boot_clock_ahead_ns, now_ns};
 pub use disks::{ArbiterDisk, DISK_MIB, DiskSpec};
 pub use dispatch::dispatch;
 pub use error::{LabError, Result};
-pub use fence::{AGENT as FENCE_AGENT, SOCKET as POWER_SOCKET, fence_agent, reset_self};
+pub use fence::{
+    AGENT as FENCE_AGENT, SOCKET as POWER_SOCKET, STORAGE_AGENT, fence_agent, reset_self, storage_agent,
+};
 pub use folder::{DEFAULT_BASE, Folder, Record, all_labs, base};
 pub use interface::ExtraInterface;
 pub use lab::{Lab, down};

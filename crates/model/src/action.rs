@@ -251,6 +251,8 @@ pub enum FenceAsk {
     Check,
     /// To give the power back.
     Restore,
+    /// To register the node that asks at the disks.
+    Register,
 }
 
 /// What a fence device did. That the power is off was said by its status, not by the exit code of the act.
@@ -262,6 +264,8 @@ pub enum FenceFound {
     WasOff,
     /// The power is on again.
     Restored,
+    /// It is registered.
+    Registered,
 }
 
 /// A request to a fence device.
@@ -273,6 +277,8 @@ pub struct FenceRun {
     pub ask: FenceAsk,
     /// Whose power.
     pub victim: NodeName,
+    /// The node that asks.
+    pub by: NodeName,
     /// The device.
     pub device: Arc<FenceConfig>,
 }

@@ -66,6 +66,7 @@ mod share;
 mod spelling;
 mod stale;
 mod storage;
+mod storage_fence;
 mod subnet;
 mod tree;
 mod volume;
@@ -78,7 +79,7 @@ pub use diagnose::Diagnose;
 pub use event::{DEFAULT_EVENT_LIMIT, EventConfig, EventRules, OnError};
 pub use excluded::{excluded_on, exclusion_remarks};
 pub use failback::{FailbackTimes, past_dates};
-pub use fence::{FenceAction, FenceConfig, FenceLevel, HIDDEN, is_secret};
+pub use fence::{FenceAction, FenceConfig, FenceKind, FenceLevel, HIDDEN, is_secret};
 pub use finding::{Finding, Parsed, Severity, Span, line_and_column};
 pub use guarantee::{
     GroupGuarantee, Guarantee, KILL_TIME, UNMOUNT_TIME, guarantee, guarantees, timers_for_budget,
@@ -98,6 +99,7 @@ pub use scalar::duration_text;
 pub use share::{SambaConfig, ShareConfig, ShareSync};
 pub(crate) use storage::stands_on;
 pub use storage::{Backing, Check, FilesystemConfig};
+pub use storage_fence::{Barrier, is_on_disk};
 pub use volume::VolumeConfig;
 
 /// The port for keepalives (UDP) and the node-to-node channel (TCP), unless the configuration says otherwise.

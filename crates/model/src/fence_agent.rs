@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::NodeName;
-use crate::config::FenceConfig;
+use crate::config::{FenceConfig, FenceKind};
 
 /// What an agent is asked for to hear about itself.
 pub const METADATA: &str = "metadata";
 /// Options that every call is given beside the configured ones, as far as the agent knows them.
 const GIVEN: [&str; 4] = ["action", "plug", "port", "nodename"];
+/// The same for devices at the storage.
+const DISKS: [&str; 2] = ["devices", "key"];
 /// How agents call what a device calls a node: today, and in older ones.
 const PLUGS: [&str; 2] = ["plug", "port"];
 /// Actions without which nothing can be cut and confirmed.
@@ -23,6 +25,9 @@ pub struct Metadata {
     pub parameters: BTreeMap<String, Parameter>,
     /// What it can be asked for.
     pub actions: Vec<String>,
+    /// Whether a node comes back by its `on`, on that node itself or beforehand: it cuts off from disks or networks, and not
+    /// the power.
+    pub unfences: bool,
 }
 
 /// One option.
@@ -65,7 +70,12 @@ impl Metadata {
                         parameter.required = false;
                     }
                 }
-                "action" => found.actions.extend(named()),
+                "action" => {
+                    let says = |key| get(key).is_some_and(|value| value == "1");
+                    let by_on = named().is_some_and(|name| name == "on");
+                    found.unfences |= by_on && (says("on_target") || says("automatic"));
+                    found.actions.extend(named());
+                }
                 _ => {}
             }
         }
@@ -79,7 +89,11 @@ impl Metadata {
         let name = &device.name;
         for (key, parameter) in self.parameters.iter().filter(|(_, p)| p.required) {
             let older = parameter.obsoletes.as_ref();
-            let given = |key: &String| device.options.contains_key(key) || GIVEN.contains(&key.as_str());
+            let given = |key: &String| {
+                device.options.contains_key(key)
+                    || GIVEN.contains(&key.as_str())
+                    || (device.kind == FenceKind::Storage && DISKS.contains(&key.as_str()))
+            };
             if !given(key) && !older.is_some_and(given) {
                 doubts.push(format!(
                     "the fence device {name} lacks what its agent requires: write {key} into its options"
@@ -92,12 +106,31 @@ impl Metadata {
                 device.agent.display()
             ));
         }
+        doubts.extend(self.other_kind(device));
         for action in NEEDED.iter().filter(|needed| !self.actions.iter().any(|a| a == *needed)) {
             doubts.push(format!(
                 "the agent of the fence device {name} has no action {action}: nothing it does could be confirmed"
             ));
         }
         doubts
+    }
+
+    /// What is wrong with the kind of a device, by what its agent says: what cuts off from disks must never be believed to
+    /// have cut the power.
+    #[must_use]
+    pub fn other_kind(&self, device: &FenceConfig) -> Option<String> {
+        let name = &device.name;
+        match (device.kind, self.unfences) {
+            (FenceKind::Power, true) => Some(format!(
+                "the agent of the fence device {name} cuts no power, but nodes off from disks or networks: write \
+                 kind = \"storage\", and the disks"
+            )),
+            (FenceKind::Storage, false) => Some(format!(
+                "the agent of the fence device {name} does not register nodes at disks (its action on has neither on_target \
+                 nor automatic): delete kind and disks"
+            )),
+            _ => None,
+        }
     }
 
     /// What works today and may not with the agent's next version, each in one line that says what to write instead.
@@ -136,10 +169,14 @@ pub fn input(
     action: &str,
     metadata: Option<&Metadata>,
 ) -> Result<String, String> {
+    let disks: Vec<String> = device.disks.iter().map(|disk| disk.display().to_string()).collect();
+    let disks = disks.join(",");
     let plug = device.plugs.get(victim).map_or(victim.as_str(), String::as_str);
     let plugs = metadata.map_or_else(|| PLUGS.to_vec(), Metadata::plug_words).into_iter();
     let ours =
         [("action", action), ("nodename", victim.as_str())].into_iter().chain(plugs.map(|word| (word, plug)));
+    let key = device.keys.get(victim).map(|key| ("key", key.as_str()));
+    let ours = ours.chain(key.is_some().then_some(("devices", disks.as_str()))).chain(key);
     let configured = device.options.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     lines(configured.chain(ours)).map_err(|why| format!("fence device {}: {why}", device.name))
 }
@@ -245,7 +282,10 @@ mod tests {
         FenceConfig {
             name: "bmc".into(),
             agent: "/usr/sbin/fence_ipmilan".into(),
+            kind: FenceKind::Power,
+            disks: Vec::new(),
             nodes: Vec::new(),
+            keys: BTreeMap::new(),
             plugs: BTreeMap::new(),
             options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
             action: FenceAction::Reboot,

@@ -29,6 +29,12 @@ pub enum Proof {
         /// The device that confirmed.
         device: String,
     },
+    /// The lease has ended, which the log knew before, and then a fence device at the storage confirmed that the node is cut
+    /// off from the disks: what it still has in memory reaches none of them.
+    CutOff {
+        /// The device that confirmed.
+        device: String,
+    },
     /// The machine came back with another boot identity, so everything of the old boot is gone.
     Rebooted {
         /// The new boot.
@@ -58,6 +64,7 @@ impl Proof {
             Self::NeverOwned => "never-owned",
             Self::Released => "released",
             Self::Fenced { .. } => "fenced",
+            Self::CutOff { .. } => "cut-off",
             Self::Rebooted { .. } => "rebooted",
             Self::LeaseEnded { .. } => "lease-ended",
             Self::Adopted => "adopted",
@@ -72,6 +79,9 @@ impl fmt::Display for Proof {
             Self::NeverOwned => write!(f, "never owned before"),
             Self::Released => write!(f, "released by its owner"),
             Self::Fenced { device } => write!(f, "fenced, confirmed by {device}"),
+            Self::CutOff { device } => {
+                write!(f, "its lease ended, and {device} confirmed that it is cut off from the disks")
+            }
             Self::Rebooted { boot } => write!(f, "rebooted, now boot {boot}"),
             Self::LeaseEnded { promises } => {
                 let voters: Vec<_> = promises.iter().map(|p| p.voter.to_string()).collect();
@@ -94,6 +104,8 @@ pub enum Need {
     LeaseEnded,
     /// No proof of its own: the end of the lease must be enforced by a watchdog device on the owner as well.
     Watchdog,
+    /// No proof of its own: when the lease has ended, a fence device at the storage must have cut the owner off as well.
+    Storage,
 }
 
 impl Need {
@@ -104,13 +116,14 @@ impl Need {
             Self::Fenced => "fenced",
             Self::LeaseEnded => "lease-ended",
             Self::Watchdog => "watchdog",
+            Self::Storage => "storage",
         }
     }
 
     /// Whether it proves something by itself.
     #[must_use]
     pub fn is_proof(self) -> bool {
-        self != Self::Watchdog
+        !matches!(self, Self::Watchdog | Self::Storage)
     }
 }
 

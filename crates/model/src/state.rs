@@ -3,6 +3,7 @@
 mod apply;
 mod command;
 mod config_lock;
+mod disks;
 mod format;
 pub mod generations;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::{Config, GroupConfig};
+use crate::config::{Barrier, Config, GroupConfig};
 use crate::format::{self as formats, Format};
 use crate::ids::{
     BootId, Epoch, GroupName, Incarnation, IncarnationOf, InstanceName, NodeId, NodeName, ResourceName,
@@ -65,6 +66,8 @@ pub struct State {
     pub lives: BTreeMap<NodeId, Life>,
     /// Per node the newest incarnation that is proven to be over; it and every older one act no more.
     pub ended: BTreeMap<NodeId, Incarnation>,
+    /// Per node the newest incarnation whose lease is proven to have ended, by the promises of a majority.
+    pub leases_ended: BTreeMap<NodeId, Incarnation>,
     /// The largest lease that was ever in force (L1).
     pub largest_lease: Duration,
     /// The groups of the configuration.
@@ -129,6 +132,11 @@ pub struct Life {
     /// Whether its machine is to be rebooted, because something on it is released only then: nothing more is given
     /// to it, and everything else leaves it first.
     pub reboots: bool,
+    /// Through which fence devices at the storage its machine is registered, at which disks: it may write there, and can be
+    /// cut off. Registered once in a life, and not again.
+    pub registered: BTreeMap<String, Barrier>,
+    /// It was to be cut off from disks: it registers at none any more.
+    pub cut: bool,
 }
 
 /// The state of a group.
@@ -226,6 +234,8 @@ pub struct FenceRequest {
     pub attempt: u32,
     /// How often all levels were tried before.
     pub round: u32,
+    /// What the devices at the storage among them cut off from; empty where all cut power.
+    pub barriers: BTreeMap<String, Barrier>,
 }
 
 impl FenceRequest {
@@ -274,7 +284,9 @@ pub enum Change {
     EventsResumed(NodeId),
     /// A promise was withdrawn.
     Withdrawn(Promise),
-    /// A node's power is to be cut.
+    /// A node is registered at its disks, through this device.
+    Registered(IncarnationOf, String),
+    /// A node's power is to be cut, or its way to its disks.
     FenceRequested(IncarnationOf, FenceRequest),
     /// A node's groups are held without lease.
     HeldWithoutLease(IncarnationOf),
@@ -318,6 +330,7 @@ impl State {
             members,
             lives: BTreeMap::new(),
             ended: BTreeMap::new(),
+            leases_ended: BTreeMap::new(),
             largest_lease,
             groups: BTreeMap::new(),
             last_epochs: BTreeMap::new(),
@@ -404,11 +417,16 @@ impl State {
         let needs = |need| self.definition(group).is_some_and(|g| g.needs.contains(&need));
         match proof {
             Proof::Rebooted { .. } | Proof::Fenced { .. } | Proof::OperatorsWord { .. } => true,
+            Proof::CutOff { .. } => {
+                needs(Need::Storage)
+                    && !ownership.without_lease
+                    && self.is_cut_off(group, ownership.owner.node)
+            }
             Proof::Released => !self.ends_by_reboot(group) || off(Condition::RebootAfterRelease),
             Proof::LeaseEnded { .. } if self.ends_by_reboot(group) => false,
             Proof::LeaseEnded { .. } => {
                 let leased = !ownership.without_lease || off(Condition::L10NoLeaseProof);
-                needs(Need::LeaseEnded) && leased
+                needs(Need::LeaseEnded) && !needs(Need::Storage) && leased
             }
             Proof::NeverOwned | Proof::Adopted => false,
         }

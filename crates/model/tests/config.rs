@@ -31,6 +31,8 @@ mod safety;
 mod shares;
 #[path = "config/storage.rs"]
 mod storage;
+#[path = "config/storage_fences.rs"]
+mod storage_fences;
 #[path = "config/storm.rs"]
 mod storm;
 #[path = "config/syntax.rs"]

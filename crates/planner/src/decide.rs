@@ -93,7 +93,11 @@ fn suspects(state: &State) -> BTreeSet<IncarnationOf> {
 
 /// `node_down`, proof and new epochs in one entry, if there is a proof.
 fn end(state: &State, view: &View, about: IncarnationOf, taken: &mut BTreeSet<GroupName>) -> Option<Command> {
-    let fenced = view.fenced.get(&about).map(|device| Proof::Fenced { device: device.clone() });
+    let storage = state.fence_requests.get(&about).is_some_and(FenceRequest::is_storage);
+    let fenced = view.fenced.get(&about).cloned().map(|device| match storage {
+        true => Proof::CutOff { device },
+        false => Proof::Fenced { device },
+    });
     let lease_ended = || {
         let promises = view.majority_matured(state, about)?;
         (!state.is_ended(about)).then_some(Proof::LeaseEnded { promises })
@@ -125,40 +129,54 @@ fn end(state: &State, view: &View, about: IncarnationOf, taken: &mut BTreeSet<Gr
     Some(Command::NodeDown { about, proof, takeovers })
 }
 
-/// A request to cut the power of `about`, if it is suspected by a majority and owns something that needs it.
+/// A request to cut `about` off, if it is suspected by a majority and owns something that needs it.
 fn fence(state: &State, view: &View, about: IncarnationOf) -> Option<Command> {
     let suspected = state.is_ended(about) || view.majority_suspects(state, about);
-    // What was left running on purpose (`stop --forced`) is not answered by cutting the power under it, nor is what
-    // is down and is to be down, or is held: nothing takes it over, unless an operator has ordered it.
-    let needed = state.owned_up_to(about).any(|(name, o)| {
-        let rests = o.phase == Phase::AwaitsReboot && !reboot::is_wanted(&state.groups[name]);
-        let cut = !o.without_lease && !rests && state.groups.get(name).is_some_and(|g| kept(g).is_none());
-        cut && state.definition(name).is_some_and(|g| g.needs.contains(&Need::Fenced))
-    });
     // A machine that is back in the same boot adopts what it left; its past cannot be cut.
     let past = state.lives.get(&about.node).is_none_or(|life| life.incarnation != about.incarnation);
     // One that reboots as it was told is given time.
-    if past || !suspected || !needed || view.rebooting.contains(&about) {
+    if past || !suspected || view.rebooting.contains(&about) {
         return None;
     }
+    let power = is_needed(state, about, Need::Fenced);
+    // Only when the lease has ended: whoever is cut off from its disks alone must not go on with the rest.
+    let storage = is_needed(state, about, Need::Storage) && state.has_lost_lease(about);
     let before = state.fence_requests.get(&about);
     let heard = |id: NodeId| state.living(id).is_some_and(|life| view.heard.contains(&life));
     // Nothing more is heard of what a node does that is not heard.
     let lost = before.is_some_and(|request| !heard(request.by));
-    if before.is_some() && !lost && !view.fence_failed.contains(&about) {
+    // It is done, and what is still owned needs another device.
+    let done = before.is_some_and(|request| {
+        let left = if request.is_storage() { power } else { false };
+        left && view.fenced.contains_key(&about)
+    });
+    if before.is_some() && !lost && !done && !view.fence_failed.contains(&about) {
         return None;
     }
     let victim = &state.members.get(&about.node)?.name;
-    let levels = state.config.fence_levels(victim);
+    let mut levels = state.config.fence_levels(victim);
+    levels.retain(|level| if level.is_storage() { storage && !done } else { power });
     let (at, round) = next_level(&levels, before, lost);
     let level = levels.get(at)?;
-    let operators = operators(state, view, about.node);
+    let operators = operators(state, view, about.node, level);
     // In every round another node operates a level: each gets to try each.
     let by = *operators.get((at + round as usize) % operators.len().max(1))?;
     let devices = level.devices.iter().map(|device| device.name.clone()).collect();
     let attempt = before.map_or(0, |r| r.attempt) + 1;
-    let request = FenceRequest { level: level.level, devices, by, attempt, round };
+    let request =
+        FenceRequest { level: level.level, devices, by, attempt, round, barriers: level.barriers() };
     Some(Command::RequestFence { about, request })
+}
+
+/// Whether `about` owns something whose takeover waits for this. What was left running on purpose (`stop --forced`) is not
+/// answered by cutting it off, nor is what is down and is to be down, or is held: nothing takes it over, unless an operator
+/// has ordered it.
+fn is_needed(state: &State, about: IncarnationOf, need: Need) -> bool {
+    state.owned_up_to(about).any(|(name, o)| {
+        let rests = o.phase == Phase::AwaitsReboot && !reboot::is_wanted(&state.groups[name]);
+        let cut = !o.without_lease && !rests && state.groups.get(name).is_some_and(|g| kept(g).is_none());
+        cut && state.definition(name).is_some_and(|g| g.needs.contains(&need))
+    })
 }
 
 /// Which level is tried after `before`, and in which round: the same by another node when its operator was lost, the
@@ -173,8 +191,13 @@ fn next_level(levels: &[FenceLevel<'_>], before: Option<&FenceRequest>, lost: bo
     }
 }
 
-/// The nodes that can operate a fence device against `victim`: those that are heard, nodes before witnesses.
-fn operators(state: &State, view: &View, victim: NodeId) -> Vec<NodeId> {
+/// The nodes that can operate a level against `victim`: those that are heard, nodes before witnesses; where it cuts off from
+/// disks, those that are registered there themselves.
+fn operators(state: &State, view: &View, victim: NodeId, level: &FenceLevel<'_>) -> Vec<NodeId> {
+    let registered = |id: &NodeId| {
+        let there = |(name, barrier): (&String, &_)| state.lives[id].registered.get(name) == Some(barrier);
+        level.barriers().iter().all(there)
+    };
     let mut there: Vec<NodeId> = state
         .members
         .keys()
@@ -182,6 +205,7 @@ fn operators(state: &State, view: &View, victim: NodeId) -> Vec<NodeId> {
         .filter(|id| *id != victim)
         .filter(|id| state.living(*id).is_some_and(|about| view.heard.contains(&about)))
         .filter(|id| !matches!(state.lives[id].mode, NodeMode::Stopping(_)))
+        .filter(registered)
         .collect();
     there.sort_by_key(|id| state.members[id].witness);
     there

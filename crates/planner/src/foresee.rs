@@ -135,6 +135,7 @@ struct Run<'a> {
 impl Run<'_> {
     fn go(&mut self) -> bool {
         for _ in 0..HAPPENINGS_MAX {
+            self.registers();
             self.owners_begin();
             self.reboots();
             let decided = decide(&self.foreseen.state, &self.foreseen.view);
@@ -193,6 +194,23 @@ impl Run<'_> {
         {
             self.tell(What::Released(group.clone(), node));
         }
+    }
+
+    /// Nodes that are there register at their disks.
+    fn registers(&mut self) {
+        let state = &self.foreseen.state;
+        let mut commands = Vec::new();
+        for about in state.lives.keys().filter_map(|node| state.living(*node)) {
+            let life = &state.lives[&about.node];
+            let Some(member) = state.members.get(&about.node) else { continue };
+            for fence in state.config.storage_fences_of(&member.name) {
+                let open = !life.cut && !life.registered.contains_key(&fence.name);
+                if let Some(barrier) = fence.barrier().filter(|_| open) {
+                    commands.push(Command::Registered { about, device: fence.name.clone(), barrier });
+                }
+            }
+        }
+        commands.iter().for_each(|command| self.commit(command));
     }
 
     /// A node that was emptied for a reboot goes down and comes back.

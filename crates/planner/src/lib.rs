@@ -9,6 +9,7 @@ pub mod decide;
 mod failback;
 mod figures;
 pub mod foresee;
+mod needed;
 mod network;
 pub mod place;
 mod reboot;

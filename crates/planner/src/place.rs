@@ -3,11 +3,12 @@
 use regent_model::GroupName;
 use regent_model::config::{Failback, GroupConfig, Startup};
 use regent_model::ids::{IncarnationOf, NodeName};
-use regent_model::proof::{Need, Proof};
+use regent_model::proof::Proof;
 use regent_model::state::{Group, Hold, NodeMode, Ownership, Phase, ReleaseReason, State, StopMode, Tenure};
 
 use crate::failback::{Back, back, waits_for_home};
 use crate::figures;
+use crate::needed::needed;
 use crate::network;
 use crate::reboot;
 use crate::relations::{self, Look};
@@ -341,15 +342,7 @@ fn unproven(
     here: &str,
     candidates: Vec<(NodeName, Verdict)>,
 ) -> Placement {
-    let word = |need: &Need| match need {
-        Need::Fenced => "a fence device's confirmation",
-        Need::LeaseEnded => "the end of its lease, promised by a majority of voters",
-        Need::Watchdog => "the reset of its machine",
-    };
-    let needs: Vec<_> = state
-        .definition(name)
-        .map(|d| d.needs.iter().filter(|need| need.is_proof()).map(word).collect())
-        .unwrap_or_default();
+    let needs = needed(state, name);
     if state.living(ownership.owner.node).is_some_and(|life| life != ownership.owner) {
         let rule = format!("{here} is back in the same boot and adopts what it left running");
         return Placement::of(Intent::Underway, rule, candidates);
@@ -364,9 +357,10 @@ fn unproven(
     if let Some(request) = state.fence_requests.get(&ownership.owner) {
         let intent = Intent::Blocked {
             reason: format!(
-                "{here} owned it and is silent; {} {} cutting its power (attempt {})",
+                "{here} owned it and is silent; {} {} cutting {} (attempt {})",
                 request.words(),
                 if request.devices.len() > 1 { "are" } else { "is" },
+                if request.is_storage() { "it off from its disks" } else { "its power" },
                 request.attempt
             ),
             advice: format!(

@@ -1,6 +1,7 @@
 //! The verdict on each node of a group's list.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use regent_model::GroupName;
 use regent_model::config::{Failover, GroupConfig, Startup};
@@ -30,6 +31,10 @@ pub enum Why {
     Failed(String),
     /// It is to be rebooted.
     Reboots,
+    /// It is not registered at this disk of the group.
+    NotRegistered(PathBuf),
+    /// It was cut off from the group's disks, and may have something for them in its memory still.
+    CutOff,
     /// The group starts on its home node only.
     NotHome,
     /// It carries another rotating group.
@@ -57,6 +62,12 @@ impl fmt::Display for Why {
             Self::Stopping(mode) => write!(f, "was stopped ({})", mode.word()),
             Self::Failed(why) => write!(f, "could not run it: {why}"),
             Self::Reboots => write!(f, "is to be rebooted"),
+            Self::NotRegistered(disk) => {
+                write!(f, "is not registered at {} (its troubles in regent status say why)", disk.display())
+            }
+            Self::CutOff => {
+                write!(f, "was cut off from its disks and has not let go of them since: reboot it")
+            }
             Self::NotHome => write!(f, "is not its home node, and it starts at home only"),
             Self::CarriesAnother(group) => write!(f, "carries the rotating group {group}"),
             Self::NotLast => write!(f, "is not where it ran, and it does not fail over"),
@@ -109,6 +120,10 @@ fn verdict(
     }
     if state.lives[&id].reboots {
         return Verdict::Unfit(Why::Reboots);
+    }
+    if let Some(disk) = state.not_registered_at(id, config) {
+        let cut = state.lives[&id].cut;
+        return Verdict::Unfit(if cut { Why::CutOff } else { Why::NotRegistered(disk.to_owned()) });
     }
     if let Some(why) = group.failed_on.get(&id) {
         return Verdict::Unfit(Why::Failed(why.clone()));

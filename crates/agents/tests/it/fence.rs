@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use regent_agents::{Report, Step};
 use regent_model::NodeName;
 use regent_model::action::{Failure, FenceAsk, FenceFound, FenceRun, RunId};
-use regent_model::config::{FenceAction, FenceConfig};
+use regent_model::config::{FenceAction, FenceConfig, FenceKind};
 
 use crate::support::{Folder, Node};
 
@@ -53,6 +53,9 @@ impl Switch {
             name: "pdu 1".into(),
             agent: self.folder.0.join("agent"),
             nodes: vec![victim.clone()],
+            kind: FenceKind::Power,
+            disks: Vec::new(),
+            keys: BTreeMap::new(),
             plugs: BTreeMap::from([(victim, "outlet7".into())]),
             options: BTreeMap::from([("ip".into(), "10.0.0.200".into())]),
             action,
@@ -68,7 +71,13 @@ impl Switch {
         let id = RunId(900);
         let victim = NodeName::new("lx5").unwrap();
         let begun = Instant::now();
-        node.hands().fence(FenceRun { id, ask, victim, device: Arc::new(device) });
+        node.hands().fence(FenceRun {
+            id,
+            ask,
+            victim,
+            by: NodeName::new("lx4").unwrap(),
+            device: Arc::new(device),
+        });
         let report = node.wait(Duration::from_secs(30), |r| matches!(r, Report::Fenced { .. }));
         match report {
             Some(Report::Fenced { id: found, result, steps }) if found == id => {
@@ -181,4 +190,29 @@ fn an_agent_that_is_not_there_is_named() {
     std::fs::remove_file(switch.folder.0.join("agent")).unwrap();
     let failure = switch.cut(&mut node).0.unwrap_err();
     assert!(failure.reason.contains("/agent"), "{failure:?}");
+}
+
+#[test]
+fn a_machine_registers_itself_at_its_disks_and_cuts_nobody_off_while_it_is_not() {
+    let switch = Switch::new(
+        "case $action in on) echo on > $state;; off) echo off > $state;; status) grep -q on $state || exit 2;; esac",
+    );
+    std::fs::write(switch.folder.0.join("state"), "off").unwrap();
+    let mut node = Node::new();
+    let device = || FenceConfig {
+        kind: FenceKind::Storage,
+        disks: vec!["/dev/sdb".into(), "/dev/sdc".into()],
+        keys: BTreeMap::from([(NodeName::new("lx4").unwrap(), "5a4".into())]),
+        ..switch.device(FenceAction::Off)
+    };
+    let refused = switch.ask(&mut node, FenceAsk::Cut, device()).0.unwrap_err();
+    assert!(refused.reason.contains("lx4 itself is registered"), "{refused:?}");
+    assert_eq!(switch.actions(), ["status"], "nobody was touched");
+    assert_eq!(switch.ask(&mut node, FenceAsk::Register, device()).0, Ok(FenceFound::Registered));
+    assert!(switch.log().contains("devices=/dev/sdb,/dev/sdc\nkey=5a4\n"), "{}", switch.log());
+    assert_eq!(switch.ask(&mut node, FenceAsk::Cut, device()).0, Ok(FenceFound::Cut));
+    let broken = Switch::new("[ $action = on ] && exit 1; exit 0");
+    let device = FenceConfig { kind: FenceKind::Storage, ..broken.device(FenceAction::Off) };
+    let failed = broken.ask(&mut node, FenceAsk::Register, device).0.unwrap_err();
+    assert!(failed.reason.contains("did not register lx4"), "{failed:?}");
 }

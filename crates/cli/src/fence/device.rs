@@ -26,12 +26,23 @@ pub enum Power {
     Unknown(String),
 }
 
-/// The levels of devices that can cut a node, in the order in which they are tried.
+/// The levels of devices that can cut a node's power, in the order in which they are tried. Those that cut off from disks are
+/// not for hands: nobody could see what that proves, and a node registers itself.
 ///
 /// # Errors
 /// When there is none.
 pub fn levels<'a>(config: &'a Config, node: &NodeName) -> Result<Vec<FenceLevel<'a>>> {
-    let levels = config.fence_levels(node);
+    let mut levels = config.fence_levels(node);
+    let all = levels.len();
+    levels.retain(|level| !level.is_storage());
+    if levels.is_empty() && all > 0 {
+        let what = format!(
+            "{node} has no fence device but such that cut it off from its disks: Regent alone operates them"
+        );
+        return Err(
+            Trouble::refused(what).next(format!("regent fence status {node} shows whether it is registered"))
+        );
+    }
     if levels.is_empty() {
         return Err(Trouble::refused(format!("no fence device can cut the power of {node}"))
             .next("add a [[fence]] that names it; in a lab, `regent drill --lab` needs none"));

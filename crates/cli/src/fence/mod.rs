@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use regent_api::{HandAct, Status};
 use regent_model::NodeName;
-use regent_model::config::{self, Config, FenceAction, duration_text};
+use regent_model::config::{self, Config, FenceAction, FenceKind, duration_text};
 use serde_json::{Value, json};
 
 use crate::args_fence::FenceCommand;
@@ -147,6 +147,9 @@ fn listed(config: &Config) -> Value {
             "agent": f.agent,
             "level": f.level,
             "action": f.action,
+            "kind": f.kind,
+            "disks": f.disks,
+            "keys": f.keys,
             "nodes": f.nodes.iter().map(|node| json!({
                 "node": node,
                 "plug": f.plugs.get(node).map_or(node.as_str(), String::as_str),
@@ -162,7 +165,7 @@ fn listed(config: &Config) -> Value {
 }
 
 fn list_text(config: &Config, paint: Paint) -> String {
-    let head = ["node", "level", "device", "agent", "plug", "action", "at most"].map(Cell::plain);
+    let head = ["node", "level", "device", "agent", "plug or key", "action", "at most"].map(Cell::plain);
     let mut rows = vec![head.to_vec()];
     let mut bare = Vec::new();
     for node in config.nodes.iter().map(|n| &n.name) {
@@ -172,13 +175,18 @@ fn list_text(config: &Config, paint: Paint) -> String {
         }
         for level in levels {
             for f in level.devices {
-                let action = if f.action == FenceAction::Reboot { "reboot" } else { "off" };
+                let action = match (f.kind, f.action) {
+                    (FenceKind::Storage, _) => "off its disks",
+                    (FenceKind::Power, FenceAction::Reboot) => "reboot",
+                    (FenceKind::Power, FenceAction::Off) => "off",
+                };
+                let known = f.keys.get(node).or_else(|| f.plugs.get(node));
                 rows.push(vec![
                     Cell::new(Tone::Strong, node.as_str()),
                     Cell::plain(level.level.to_string()),
                     Cell::plain(&f.name),
                     Cell::plain(f.agent.display().to_string()),
-                    Cell::plain(f.plugs.get(node).map_or(node.as_str(), String::as_str)),
+                    Cell::plain(known.map_or(node.as_str(), String::as_str)),
                     Cell::plain(action),
                     Cell::plain(duration_text(f.limit(node))),
                 ]);
@@ -198,10 +206,10 @@ fn list_text(config: &Config, paint: Paint) -> String {
 fn status(screen: &Screen, config: &Config, only: Option<&str>) -> Result<u8> {
     let only = only.map(|name| node_of(config, name)).transpose()?;
     let mut told = Vec::new();
-    let mut rows = vec![["node", "level", "device", "power", "ms"].map(Cell::plain).to_vec()];
+    let mut rows = vec![["node", "level", "device", "power or disks", "ms"].map(Cell::plain).to_vec()];
     let mut doubts = 0;
     for node in config.nodes.iter().map(|n| &n.name).filter(|n| only.as_ref().is_none_or(|o| o == *n)) {
-        if only.is_some() {
+        if only.is_some() && config.fences_of(node).next().is_none() {
             device::levels(config, node)?;
         }
         for level in config.fence_levels(node) {
@@ -209,7 +217,10 @@ fn status(screen: &Screen, config: &Config, only: Option<&str>) -> Result<u8> {
                 let began = Instant::now();
                 let power = device::power(f, node).unwrap_or_else(|t| Power::Unknown(t.what));
                 let ms = began.elapsed().as_millis();
+                let storage = f.kind == FenceKind::Storage;
                 let (word, tone, why) = match &power {
+                    Power::On if storage => ("registered", Tone::Good, ""),
+                    Power::Off if storage => ("not registered", Tone::Warning, ""),
                     Power::On => ("on", Tone::Good, ""),
                     Power::Off => ("off", Tone::Warning, ""),
                     Power::Unknown(why) => ("unknown", Tone::Bad, why.as_str()),

@@ -39,5 +39,6 @@ mod services;
 mod setting_up;
 mod shares;
 mod stopping;
+mod storage_fence;
 mod upgrade;
 mod vendor;

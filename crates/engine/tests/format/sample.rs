@@ -72,8 +72,14 @@ fn commands() -> Vec<(&'static str, Command)> {
     let up =
         |node: u64| Command::NodeUp { about: life(node), boot: BootId(format!("boot-{node}")), clean: true };
     let proof = Proof::LeaseEnded { promises: vec![promise(2), promise(3)] };
-    let request =
-        FenceRequest { level: 1, devices: vec!["power".to_owned()], by: NodeId(2), attempt: 1, round: 0 };
+    let request = FenceRequest {
+        level: 1,
+        devices: vec!["power".to_owned()],
+        by: NodeId(2),
+        attempt: 1,
+        round: 0,
+        barriers: BTreeMap::new(),
+    };
     let (who, why) = ("maria".to_owned(), "pulled its plug".to_owned());
     vec![
         ("present", Command::Present),

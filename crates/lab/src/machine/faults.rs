@@ -1,14 +1,16 @@
 //! What can be done to a machine that has power: cuts, pauses, and its SAN port's switch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Live, Machine, Shared};
 use crate::cgroup;
 use crate::clock::now_ns;
 use crate::error::{LabError, Result};
+use crate::fence::{PowerAnswer, SanVerb};
 use crate::interface::Plug;
 use crate::protocol::Power;
-use crate::san::DiskState;
+use crate::san::{DiskState, Port};
 use crate::switch::{Direction, SwitchPort};
 
 /// How long the kernel may take to notice a carrier, at the most.
@@ -212,6 +214,29 @@ impl Machine {
             return Err(LabError::new(format!("{name} is off")).hint(format!("`regent lab on {name}`")));
         }
         Ok(port.switch(state))
+    }
+}
+
+impl Machine {
+    /// Its keys at the SAN, through its own port: it registers itself, and takes the keys of others away while it is
+    /// registered.
+    ///
+    /// # Errors
+    /// When the port does not serve it, or the SAN refuses.
+    pub(crate) fn at_the_san(&self, verb: SanVerb, node: &str) -> Result<PowerAnswer> {
+        let me = self.spec.name.as_str();
+        let serves = |port: &&Arc<Port>| matches!(port.state(), DiskState::Ok | DiskState::Slow(_));
+        let port = self.port.as_ref().filter(serves);
+        let keys = &port.ok_or_else(|| LabError::new(format!("{me} does not reach the SAN")))?.keys;
+        match verb {
+            SanVerb::Status => return Ok(PowerAnswer::State { on: keys.has(node) }),
+            SanVerb::Register if node == me => keys.register(node),
+            SanVerb::Register => return Err(LabError::new(format!("only {node} itself registers there"))),
+            SanVerb::Preempt if node == me => return Err(LabError::new("nobody preempts himself")),
+            SanVerb::Preempt if keys.has(me) => keys.preempt(node),
+            SanVerb::Preempt => return Err(LabError::new(format!("{me} is not registered itself"))),
+        }
+        Ok(PowerAnswer::Done { at: now_ns() })
     }
 }
 

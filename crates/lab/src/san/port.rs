@@ -10,6 +10,7 @@ use fuser::{Errno, ReplyData, ReplyEmpty, ReplyWrite};
 use serde::{Deserialize, Serialize};
 
 use super::journal::{Journal, Kind};
+use super::keys::Keys;
 use crate::clock::now_ns;
 
 /// What a port does with the requests of its node.
@@ -54,6 +55,8 @@ pub(crate) struct Port {
     node: String,
     pub(crate) disks: Vec<Arc<Disk>>,
     journal: Option<Arc<Journal>>,
+    /// Who may write to the shared disks.
+    pub(crate) keys: Arc<Keys>,
     /// Held for reading while a request touches an image: whoever has it for writing knows that none does.
     state: RwLock<(DiskState, u64)>,
     kept: Mutex<Vec<Request>>,
@@ -78,9 +81,14 @@ impl Request {
 
 impl Port {
     /// A port that is cut: its node has no power yet. Without a journal nothing is noted: nobody shares the disks.
-    pub(crate) fn new(node: &str, disks: Vec<Arc<Disk>>, journal: Option<Arc<Journal>>) -> Self {
+    pub(crate) fn new(
+        node: &str,
+        disks: Vec<Arc<Disk>>,
+        journal: Option<Arc<Journal>>,
+        keys: Arc<Keys>,
+    ) -> Self {
         let state = RwLock::new((DiskState::Cut, 0));
-        Self { node: node.to_owned(), disks, journal, state, kept: Mutex::new(Vec::new()) }
+        Self { node: node.to_owned(), disks, journal, keys, state, kept: Mutex::new(Vec::new()) }
     }
 
     pub(crate) fn state(&self) -> DiskState {
@@ -188,7 +196,12 @@ impl Port {
         if offset.saturating_add(data.len() as u64) > disk.bytes {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        disk.image.write_all_at(data, offset)
+        let write = || disk.image.write_all_at(data, offset);
+        if !disk.seen {
+            return write();
+        }
+        let refused = || Err(io::Error::other("not registered at the SAN"));
+        self.keys.while_allowed(&self.node, write).unwrap_or_else(refused)
     }
 }
 

@@ -33,7 +33,8 @@ fn fence_covers(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
         return;
     }
     let covered = |node: &str| {
-        draft.fences.iter().filter_map(|f| f.nodes.as_ref()).any(|l| l.value.iter().any(|n| n.value == node))
+        let power = draft.fences.iter().filter(|f| f.disks.is_empty());
+        power.filter_map(|f| f.nodes.as_ref()).any(|l| l.value.iter().any(|n| n.value == node))
     };
     let bare: Vec<_> = group
         .node_names()
@@ -67,7 +68,8 @@ fn guard_alone(draft: &Draft, group: &GroupDraft, findings: &mut Findings) {
     let Some(span) = group.needs_span.as_ref().filter(|_| group.needs.contains(&Need::LeaseEnded)) else {
         return;
     };
-    if !group.has_shared_writer() || group.needs.contains(&Need::Watchdog) {
+    let more = [Need::Watchdog, Need::Storage];
+    if !group.has_shared_writer() || group.needs.iter().any(|need| more.contains(need)) {
         return;
     }
     let wait = draft

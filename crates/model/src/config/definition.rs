@@ -179,12 +179,19 @@ fn devices<'a>(filesystem: &'a FilesystemConfig, only: Option<&'a NodeName>) -> 
     }
 }
 
-/// Both must be content with the end of a lease; a device is asked where either wants one, and a watchdog too.
+/// Both must be content with the end of a lease; a device is asked where either wants one, and a watchdog and the storage
+/// too.
 fn strictest_needs(a: &[Need], b: &[Need]) -> Vec<Need> {
     let lease = a.contains(&Need::LeaseEnded) && b.contains(&Need::LeaseEnded);
     let fenced = !lease || a.contains(&Need::Fenced) || b.contains(&Need::Fenced);
     let watchdog = lease && (a.contains(&Need::Watchdog) || b.contains(&Need::Watchdog));
-    let both = [(fenced, Need::Fenced), (lease, Need::LeaseEnded), (watchdog, Need::Watchdog)];
+    let storage = lease && (a.contains(&Need::Storage) || b.contains(&Need::Storage));
+    let both = [
+        (fenced, Need::Fenced),
+        (lease, Need::LeaseEnded),
+        (watchdog, Need::Watchdog),
+        (storage, Need::Storage),
+    ];
     let mut needs: Vec<Need> = both.into_iter().filter(|(wanted, _)| *wanted).map(|(_, need)| need).collect();
     needs.sort();
     needs

@@ -116,6 +116,8 @@ pub(super) struct AdapterDraft {
 pub(super) struct FenceDraft {
     pub(super) name: Option<At<String>>,
     pub(super) nodes: Option<At<Vec<At<String>>>>,
+    /// What it cuts a node off from; none for one that cuts power.
+    pub(super) disks: Vec<At<PathBuf>>,
     /// The keys of `plugs`.
     pub(super) plugs: Vec<At<String>>,
     /// The keys of `delay`.

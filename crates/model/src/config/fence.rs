@@ -11,8 +11,9 @@ use super::draft::{Draft, FenceDraft};
 use super::finding::{Finding, Findings};
 use super::members::free_table;
 use super::reader::{Reader, Zero};
+use super::storage_fence::Barrier;
 use super::tree::{At, Table};
-use super::{Config, scalar};
+use super::{Config, scalar, storage_fence};
 use crate::ids::NodeName;
 
 /// How long one call of a fence agent may take, unless the configuration says otherwise.
@@ -47,16 +48,32 @@ pub enum FenceAction {
     Off,
 }
 
+/// What a fence device cuts a node off from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FenceKind {
+    /// Its power, or it stops the machine as a whole: everything on it ends.
+    Power,
+    /// Disks. The machine, its addresses and its processes go on.
+    Storage,
+}
+
 /// A fence device: an executable that speaks the fence agent interface (options as `key=value` lines on its
 /// standard input; actions `status`, `off`, `on`; for `status` exit 0 is on and 2 is off).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FenceConfig {
     /// The device's name.
     pub name: String,
+    /// What it cuts a node off from.
+    pub kind: FenceKind,
+    /// The disks that it cuts a node off from, whole, as every one of its nodes calls them; none for one that cuts power.
+    pub disks: Vec<PathBuf>,
     /// The executable.
     pub agent: PathBuf,
     /// The nodes it can cut.
     pub nodes: Vec<NodeName>,
+    /// The key by which each of its nodes is known at the disks; none for one that cuts power.
+    pub keys: BTreeMap<NodeName, String>,
     /// What the device calls a node (`plug`), where it differs from the node's name.
     pub plugs: BTreeMap<NodeName, String>,
     /// Further options for the agent.
@@ -85,7 +102,9 @@ impl FenceConfig {
     /// The longest that it may take until it has confirmed that `victim` is off, or has failed.
     #[must_use]
     pub fn limit(&self, victim: &NodeName) -> Duration {
-        let tries = CALLS.saturating_mul(self.retries.saturating_add(1));
+        // One at the storage is asked first whether who operates it is registered.
+        let first = u32::from(self.kind == FenceKind::Storage);
+        let tries = CALLS.saturating_mul(self.retries.saturating_add(1)).saturating_add(first);
         self.delay_of(victim).saturating_add(self.timeout.saturating_mul(tries))
     }
 
@@ -111,6 +130,18 @@ pub struct FenceLevel<'a> {
 }
 
 impl FenceLevel<'_> {
+    /// Whether it cuts off from disks: one of its devices does, and so it proves nothing about the rest of the machine.
+    #[must_use]
+    pub fn is_storage(&self) -> bool {
+        self.devices.iter().any(|device| device.kind == FenceKind::Storage)
+    }
+
+    /// What its devices at the storage cut a node off from, by their names.
+    #[must_use]
+    pub fn barriers(&self) -> BTreeMap<String, Barrier> {
+        self.devices.iter().filter_map(|device| Some((device.name.clone(), device.barrier()?))).collect()
+    }
+
     /// The longest that it may take until `victim` is confirmed off, or the level has failed. The devices work at
     /// the same time; where there are several, each is asked once more when all are through.
     #[must_use]
@@ -148,7 +179,14 @@ pub(super) fn fence(table: Table, findings: &mut Findings) -> FenceDraft {
     reader.require("nodes", "[\"lx4\", \"lx5\"]");
     let nodes = reader.texts("nodes", "[\"lx4\", \"lx5\"]");
     let plugs = free_table(&mut reader, "plugs", "{ lx4 = \"3\" }", &[]);
-    let options = free_table(&mut reader, "options", "{ ip = \"10.77.0.9\" }", &RESERVED);
+    let kind = reader.choice("kind", &[("power", FenceKind::Power), ("storage", FenceKind::Storage)]);
+    let is_storage = kind.as_ref().is_some_and(|kind| kind.value == FenceKind::Storage);
+    let disks = storage_fence::disks(&mut reader, kind.as_ref());
+    let reserved: Vec<&str> = match is_storage {
+        true => RESERVED.into_iter().chain(storage_fence::GIVEN).collect(),
+        false => RESERVED.to_vec(),
+    };
+    let options = free_table(&mut reader, "options", "{ ip = \"10.77.0.9\" }", &reserved);
     let action = reader.choice("action", &[("reboot", FenceAction::Reboot), ("off", FenceAction::Off)]);
     let level = reader.number("level", 1..=9, "1").map_or(1, |l| l.value);
     let timeout = reader.duration_or("timeout", TIMEOUT, "\"20s\"");
@@ -160,14 +198,18 @@ pub(super) fn fence(table: Table, findings: &mut Findings) -> FenceDraft {
     let config = (|| {
         Some(FenceConfig {
             name: name.as_ref()?.value.clone(),
+            kind: kind.map_or(FenceKind::Power, |kind| kind.value),
+            disks: disks.iter().map(|disk| disk.value.clone()).collect(),
             agent: agent?.value,
             nodes: named(&nodes.as_ref()?.value)?,
+            keys: BTreeMap::new(),
             plugs: plugs
                 .iter()
                 .map(|(node, plug)| Some((NodeName::new(&node.value).ok()?, plug.clone())))
                 .collect::<Option<_>>()?,
             options: options.iter().map(|(key, value)| (key.value.clone(), value.clone())).collect(),
-            action: action.map_or(FenceAction::Reboot, |a| a.value),
+            action: action
+                .map_or(if is_storage { FenceAction::Off } else { FenceAction::Reboot }, |a| a.value),
             level: u8::try_from(level).unwrap_or(u8::MAX),
             timeout,
             retries,
@@ -182,6 +224,7 @@ pub(super) fn fence(table: Table, findings: &mut Findings) -> FenceDraft {
     let hidden = options.into_iter().filter(|(_, value)| value == HIDDEN).map(|(key, _)| key).collect();
     FenceDraft {
         name,
+        disks,
         nodes,
         plugs,
         hidden,

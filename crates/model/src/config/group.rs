@@ -133,8 +133,12 @@ fn failover(reader: &mut Reader<'_>) -> (Option<Failover>, Option<FigureScript>)
 }
 
 fn needs(reader: &mut Reader<'_>) -> Option<At<Vec<Need>>> {
-    const WORDS: [(&str, Need); 3] =
-        [("fenced", Need::Fenced), ("lease-ended", Need::LeaseEnded), ("watchdog", Need::Watchdog)];
+    const WORDS: [(&str, Need); 4] = [
+        ("fenced", Need::Fenced),
+        ("lease-ended", Need::LeaseEnded),
+        ("watchdog", Need::Watchdog),
+        ("storage", Need::Storage),
+    ];
     let list = reader.texts("needs", "[\"fenced\"]")?;
     if list.value.is_empty() {
         reader.findings.add_missing(

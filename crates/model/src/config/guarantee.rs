@@ -31,6 +31,9 @@ pub enum Guarantee {
     /// The guard as ever; where it cannot run, a watchdog device, which resets the owner's machine before the lease ends.
     /// Good for everything but a machine that a hypervisor stops, its devices too.
     Watchdog,
+    /// The guard as ever; then a fence device at the storage, which cut the owner off from its disks and confirmed it. Good
+    /// for everything but addresses and processes on a machine that a hypervisor stops.
+    Storage,
     /// A fence device, which cut the owner off and confirmed it.
     Fenced,
 }
@@ -43,6 +46,7 @@ impl Guarantee {
             Self::Guard => "guard",
             Self::Kernel => "kernel",
             Self::Watchdog => "watchdog",
+            Self::Storage => "storage",
             Self::Fenced => "fenced",
         }
     }
@@ -106,13 +110,17 @@ fn judged(config: &Config, group: &GroupConfig, kernels: &Kernels<'_>) -> GroupG
     let by_lease = group.needs.contains(&Need::LeaseEnded);
     let watched = group.needs.contains(&Need::Watchdog);
     let class = match by_lease {
+        true if group.needs_storage() => Guarantee::Storage,
         true if watched && kernels.unwatched.is_empty() => Guarantee::Watchdog,
         true if is_addresses_alone(group) && kernels.unable.is_empty() => Guarantee::Kernel,
         true => Guarantee::Guard,
         false => Guarantee::Fenced,
     };
     let mut proofs = vec!["released", "rebooted"];
-    proofs.extend(group.needs.iter().filter(|need| need.is_proof()).map(|need| need.word()));
+    // Where the storage is to cut the owner off as well, the end of the lease alone is none.
+    let stands = |need: &&Need| need.is_proof() && !(**need == Need::LeaseEnded && group.needs_storage());
+    proofs.extend(group.needs.iter().filter(stands).map(|need| need.word()));
+    proofs.extend(group.needs_storage().then_some("cut-off"));
     let (worst_case, sentence) = if group.is_concurrent() {
         (None, "each node of its list has an instance of its own; nobody takes it over".to_string())
     } else if group.nodes.len() < 2 {
@@ -121,6 +129,8 @@ fn judged(config: &Config, group: &GroupConfig, kernels: &Kernels<'_>) -> GroupG
         let sentence = "no majority is left when a voter is lost: nothing is taken over until it returns; \
                         add a witness";
         (None, sentence.to_string())
+    } else if group.needs_storage() {
+        by_storage(config, group, kernels)
     } else if by_lease {
         by_lease_end(config, group, kernels)
     } else {
@@ -143,11 +153,24 @@ fn is_addresses_alone(group: &GroupConfig) -> bool {
     !group.addresses.is_empty() && others.iter().all(|n| *n == 0)
 }
 
+/// The lease, and then the disks.
+fn by_storage(config: &Config, group: &GroupConfig, kernels: &Kernels<'_>) -> (Option<Duration>, String) {
+    let (lease, ends) = by_lease_end(config, group, kernels);
+    let cut = group.nodes.iter().map(|node| time_of_levels(config, node, true)).max().flatten();
+    let worst = lease.zip(cut).map(|(lease, cut)| round_up_ms(lease + config.timers.heartbeat + cut));
+    let sentence = format!(
+        "{ends}; then a fence device at the storage cuts it off from its disks, confirmed, before anybody else acts: what \
+         it may still write reaches no disk, also where a hypervisor had stopped it. If no device confirms, the group stays \
+         blocked until the node has rebooted"
+    );
+    (worst, sentence)
+}
+
 fn by_lease_end(config: &Config, group: &GroupConfig, kernels: &Kernels<'_>) -> (Option<Duration>, String) {
     // The leader's own end falls into the lease wait; one heartbeat pays for the commit that follows it.
     let worst = config.timers.promise_wait() + config.timers.heartbeat;
     let watched = group.needs.contains(&Need::Watchdog);
-    let risk = if watched {
+    let risk = if watched || group.needs_storage() {
         ""
     } else if group.has_shared_writer() {
         "; only that: a machine that was paused for longer may still write its disk after the takeover"
@@ -209,12 +232,12 @@ fn addresses_end(group: &GroupConfig, kernels: &Kernels<'_>) -> String {
 }
 
 fn by_device(config: &Config, group: &GroupConfig) -> (Option<Duration>, String) {
-    let times: Option<Vec<_>> = group.nodes.iter().map(|node| fence_time(config, node)).collect();
+    let times: Option<Vec<_>> = group.nodes.iter().map(|node| time_of_levels(config, node, false)).collect();
     let Some(worst_fence) = times.and_then(|t| t.into_iter().max()) else {
         let bare: Vec<_> = group
             .nodes
             .iter()
-            .filter(|n| config.fences_of(n).next().is_none())
+            .filter(|n| time_of_levels(config, n, false).is_none())
             .map(ToString::to_string)
             .collect();
         let sentence = format!(
@@ -235,10 +258,15 @@ pub(super) fn round_up_ms(duration: Duration) -> Duration {
     Duration::from_millis(u64::try_from(duration.as_micros().div_ceil(1000)).unwrap_or(u64::MAX))
 }
 
-/// How long it may take to try every level of a node's devices once; `None` when it has none.
-fn fence_time(config: &Config, node: &NodeName) -> Option<Duration> {
+/// How long it may take to try every level of a node's devices once, of those at the storage or of the others; `None` when
+/// it has none.
+fn time_of_levels(config: &Config, node: &NodeName, storage: bool) -> Option<Duration> {
     let levels = config.fence_levels(node);
-    levels.iter().map(|level| level.limit(node)).reduce(Duration::saturating_add)
+    levels
+        .iter()
+        .filter(|level| level.is_storage() == storage)
+        .map(|level| level.limit(node))
+        .reduce(Duration::saturating_add)
 }
 
 fn acquire_limit(group: &GroupConfig) -> Duration {

@@ -9,11 +9,11 @@ use super::profile::Profiles;
 use super::reader::Reader;
 use super::tree::{self, Table};
 use super::{
-    ApplicationConfig, Config, EventConfig, FilesystemConfig, GroupConfig, InstanceConfig, LocalTime,
-    NetworkConfig, NodeConfig, arbiter, bind, check_addresses, check_events, check_groups, check_instances,
-    check_members, check_networks, check_ports, check_profiles, check_proofs, check_relations, check_storage,
-    check_volumes, check_watchdog, event, failback, fence, group, instance, members, monitoring, network,
-    portal, relations, share, stale, storage,
+    ApplicationConfig, Config, EventConfig, FenceConfig, FilesystemConfig, GroupConfig, InstanceConfig,
+    LocalTime, NetworkConfig, NodeConfig, arbiter, bind, check_addresses, check_events, check_groups,
+    check_instances, check_members, check_networks, check_ports, check_profiles, check_proofs,
+    check_relations, check_storage, check_volumes, check_watchdog, event, failback, fence, group, instance,
+    members, monitoring, network, portal, relations, share, stale, storage, storage_fence,
 };
 use crate::ids::{ClusterName, GroupName, NodeName};
 
@@ -60,6 +60,7 @@ fn read(text: &str, now: Option<LocalTime>, is_shown: bool) -> Parsed {
     portal::check(&draft, &mut findings);
     check_proofs::check(&draft, &mut findings);
     check_watchdog::check(&draft, &mut findings);
+    storage_fence::check(&draft, &mut findings);
     monitoring::check(&draft, &mut findings);
     stale::check(&draft, &mut findings);
     check_events::check(&draft, &mut findings);
@@ -121,8 +122,9 @@ fn config(draft: Draft) -> Option<Config> {
         draft.nodes.iter().map(|n| network::adapters(n, &draft.networks)).collect::<Option<_>>()?;
     let member = |m: super::draft::MemberDraft| m.config;
     let nodes = draft.nodes.into_iter().map(member).zip(adapters);
+    let cluster = ClusterName::new(name?.value).ok()?;
+    let keyed = |fence: FenceConfig| Arc::new(fence.keyed(&cluster));
     Some(Config {
-        cluster: ClusterName::new(name?.value).ok()?,
         takeover,
         timers: timers?,
         settling_time,
@@ -134,7 +136,7 @@ fn config(draft: Draft) -> Option<Config> {
             .collect::<Option<_>>()?,
         witnesses: draft.witnesses.into_iter().map(member).collect::<Option<_>>()?,
         arbiter: draft.arbiter.map(|a| a.config.map(Some)).unwrap_or(Some(None))?,
-        fences: draft.fences.into_iter().map(|f| f.config.map(Arc::new)).collect::<Option<_>>()?,
+        fences: draft.fences.into_iter().map(|f| f.config.map(keyed)).collect::<Option<_>>()?,
         groups: draft
             .groups
             .into_iter()
@@ -147,6 +149,7 @@ fn config(draft: Draft) -> Option<Config> {
             .collect(),
         events: event_configs(draft.events)?,
         event_rules: rules,
+        cluster,
     })
 }
 

@@ -51,6 +51,7 @@ impl State {
             Command::Stuck { group, epoch, reason } => self.stuck(group, *epoch, reason),
             Command::Withdraw(promise) => self.withdraw(*promise),
             Command::RequestFence { about, request } => self.request_fence(*about, request),
+            Command::Registered { about, device, barrier } => self.register(*about, device, barrier),
             Command::HoldWithoutLease { about } => self.hold_without_lease(*about),
             Command::Reboot { about } => self.reboot(*about),
             Command::Reacquire { group, epoch } => self.reacquire(group, *epoch),
@@ -144,8 +145,17 @@ impl State {
             return void(format!("incarnation {} is registered", life.incarnation));
         }
         let (mode, reboots) = before.as_ref().map_or((NodeMode::Active, false), |l| l.successor(boot));
-        let life =
-            Life { incarnation: about.incarnation, boot: boot.clone(), mode, without_lease: false, reboots };
+        let (registered, cut) =
+            before.as_ref().map_or_else(Default::default, |l| l.registration(boot, clean));
+        let life = Life {
+            incarnation: about.incarnation,
+            boot: boot.clone(),
+            mode,
+            without_lease: false,
+            reboots,
+            registered,
+            cut,
+        };
         self.lives.insert(about.node, life);
         // A device that is asked to end a past life would hit this one.
         self.fence_requests.retain(|past, _| past.node != about.node);
@@ -176,6 +186,9 @@ impl State {
     pub(super) fn end(&mut self, about: IncarnationOf, proof: &Proof) -> Changes {
         let mut changes = Vec::new();
         if !self.is_ended(about) {
+            if matches!(proof, Proof::LeaseEnded { .. }) {
+                self.leases_ended.insert(about.node, about.incarnation);
+            }
             self.ended.insert(about.node, about.incarnation);
             self.withdrawn.retain(|p| p.about.node != about.node || p.about.incarnation > about.incarnation);
             changes.push(Change::NodeDown(about, proof.clone()));
@@ -261,6 +274,9 @@ impl State {
         }
         if self.lives[&to.node].reboots {
             return void(format!("{to} is to be rebooted: it gets nothing more"));
+        }
+        if let Some(disk) = self.config.group(name).and_then(|group| self.not_registered_at(to.node, group)) {
+            return void(format!("{to} is not registered at {}", disk.display()));
         }
         let parent_epoch = match self.parents_epoch(name) {
             Ok(epoch) => epoch,

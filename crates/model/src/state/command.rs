@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::config::Config;
+use crate::config::{Barrier, Config};
 use crate::format::Format;
 use crate::ids::{BootId, Epoch, GroupName, IncarnationOf, InstanceName, NodeId, NodeName, ResourceName};
 use crate::proof::{Promise, Proof};
@@ -212,6 +212,15 @@ pub enum Command {
         about: IncarnationOf,
         /// How.
         request: FenceRequest,
+    },
+    /// A machine is registered at its disks: its agent said so, and none is at work on that any more.
+    Registered {
+        /// Who.
+        about: IncarnationOf,
+        /// Through which fence device.
+        device: String,
+        /// At which disks, and as what.
+        barrier: Barrier,
     },
     /// From now on this incarnation holds its groups without lease (L10).
     HoldWithoutLease {

@@ -34,9 +34,10 @@ impl State {
             }
             // A fence proof names one incarnation and a request made after it was known: all devices of one level.
             Proof::Fenced { device } => match self.fence_requests.get(&about) {
-                Some(request) if &request.words() == device => Ok(()),
+                Some(request) if &request.words() == device && !request.is_storage() => Ok(()),
                 _ => Err(format!("nobody asked {device} to cut {about}")),
             },
+            Proof::CutOff { device } => self.cut_off_stands(about, device),
             _ => Err(format!("{} is no proof of a node's end", proof.word())),
         }
     }
@@ -63,9 +64,17 @@ impl State {
         if !registered {
             return void(format!("{about} is not the registered incarnation: fencing it would hit another"));
         }
+        if let Err(why) = self.may_cut_off(about, request) {
+            return void(why);
+        }
         let attempt = self.fence_requests.get(&about).map_or(0, |r| r.attempt);
         if request.attempt != attempt + 1 {
             return void(format!("attempt {attempt} is under way"));
+        }
+        if request.is_storage()
+            && let Some(life) = self.lives.get_mut(&about.node)
+        {
+            life.cut = true;
         }
         self.fence_requests.insert(about, request.clone());
         vec![Change::FenceRequested(about, request.clone())]

@@ -176,8 +176,14 @@ address = "10.77.0.100/24"
     fn a_node_that_is_back_is_not_cut_for_what_was_asked_about_its_past_life() {
         let (state, voters) = held(CLUSTER);
         let about = state.ownership(&state.config.groups[0].name).unwrap().owner;
-        let request =
-            FenceRequest { level: 1, devices: vec!["power".into()], by: about.node, attempt: 1, round: 0 };
+        let request = FenceRequest {
+            level: 1,
+            devices: vec!["power".into()],
+            by: about.node,
+            attempt: 1,
+            round: 0,
+            barriers: Default::default(),
+        };
         let (asked, _) = state.preview(&Command::RequestFence { about, request }, &voters);
         assert!(asked.fence_requests.contains_key(&about));
         let again = IncarnationOf { incarnation: Incarnation(2), ..about };

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "what is not as it is written here ends the test")]
 
 mod cluster;
+mod disks;
 mod hold;
 mod in_force;
 mod members;

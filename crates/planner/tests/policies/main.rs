@@ -242,3 +242,23 @@ fn when_a_level_of_fence_devices_fails_the_next_is_tried_by_another_node_and_a_l
          fence confirms lx4"
     ));
 }
+
+#[test]
+fn who_is_to_be_cut_off_from_disks_loses_the_lease_first_and_is_cut_off_by_who_is_registered_there() {
+    let san = "\n[[fence]]\nname = \"san\"\nagent = \"/usr/sbin/fence_scsi\"\nkind = \"storage\"\n\
+               nodes = [\"lx4\", \"lx5\"]\ndisks = [\"/dev/san0\"]\nlevel = 2\n";
+    let needs = with_disk().replacen("[[group]]\n", "[[group]]\nneeds = [\"lease-ended\", \"storage\"]\n", 1);
+    insta::assert_snapshot!(story(
+        &format!("{san}{needs}"),
+        "up lx4
+         registered lx4
+         up lx5
+         silent lx4
+         promised lx4
+         registered lx5
+         fence fails lx4
+         fence confirms lx4
+         up lx4
+         registered lx4"
+    ));
+}

@@ -175,6 +175,7 @@ impl Story {
             }
             ["resume", group] => self.commit(Command::Resume(name(group))),
             ["apply", from, to] => self.apply(from, to),
+            ["registered", node] => self.registers(node),
             ["met", node] => {
                 self.view.met.insert(self.life(node));
             }
@@ -222,6 +223,17 @@ impl Story {
         let replaces = self.state.config_serial;
         let new = NewConfig::replacing(replaces, text, config, BTreeSet::new());
         self.commit(Command::SetConfig(Box::new(new)));
+    }
+
+    /// A node is registered at its disks, through every device at the storage that has them.
+    fn registers(&mut self, node: &str) {
+        let about = self.life(node);
+        let it = NodeName::new(node).unwrap();
+        let devices: Vec<_> = self.state.config.storage_fences_of(&it).cloned().collect();
+        for fence in devices {
+            let barrier = fence.barrier().unwrap();
+            self.commit(Command::Registered { about, device: fence.name, barrier });
+        }
     }
 
     fn mode(&mut self, node: &str, mode: NodeMode) {
