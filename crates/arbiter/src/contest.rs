@@ -55,6 +55,9 @@ pub enum Outcome {
     Lost(Generation),
     /// A later generation was asked for: this node was left behind. It is no voter any more that could ask.
     Behind(Generation),
+    /// This generation has begun without the arbiter, and the other node has asked meanwhile for this earlier one, which
+    /// it passed over: it may be going on in that.
+    Parted(Generation),
     /// The other node asked at the same time, with a higher ballot. To be asked again after a while.
     Outbid,
     /// A slot is damaged: the area decides nothing before an operator has made it anew.
@@ -90,6 +93,8 @@ pub struct Contest {
     remembered: (u64, u64),
     phase: Phase,
     unsure: bool,
+    /// Whoever asked for an earlier generation than this contest's, and for a later one than this, ends it.
+    shared: Option<Generation>,
     mutants: Mutants,
 }
 
@@ -107,9 +112,24 @@ impl Contest {
         remembered: (u64, u64),
     ) -> (Self, Effect) {
         let mine = Record { life, sequence, generation, ..Record::blank(area, me) };
-        let contest =
-            Self { other, mine, remembered, phase: Phase::Looking, unsure: false, mutants: Mutants::none() };
+        let contest = Self {
+            other,
+            mine,
+            remembered,
+            phase: Phase::Looking,
+            unsure: false,
+            shared: None,
+            mutants: Mutants::none(),
+        };
         (contest, Effect::Read)
+    }
+
+    /// The same contest for a generation that may have begun without the arbiter, on a person's word. The two had one log
+    /// up to `shared`: should the other have asked for one between, it ends with [`Outcome::Parted`].
+    #[must_use]
+    pub fn unless_parted_since(mut self, shared: Generation) -> Self {
+        self.shared = Some(shared);
+        self
     }
 
     /// The same contest with a condition switched off.
@@ -196,6 +216,9 @@ impl Contest {
         let of_this = [own, other].into_iter().filter(|record| record.generation == generation);
         if !of_this.flat_map(|record| record.named()).all(is_one_of_us) {
             return self.over(Outcome::Damaged);
+        }
+        if self.shared.is_some_and(|shared| shared < other.generation && other.generation < generation) {
+            return self.over(Outcome::Parted(other.generation));
         }
         let other = Some(other).filter(|record| record.generation == generation);
         match self.phase {

@@ -41,11 +41,15 @@ pub enum Condition {
     OwnRequest,
     /// A15: from the request to the answer, the asker takes no part in the generation that it wants to end.
     NothingWhileAsking,
+    /// A16: a sole voter that comes up looks first whether it still is (*engine*).
+    SoleVoterLooks,
+    /// A17: of two that have gone on without each other one gives up.
+    PartedGiveUp,
 }
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::WriteThenRead,
         Self::AdoptAccepted,
         Self::HigherBallotStops,
@@ -64,6 +68,8 @@ impl Condition {
         Self::QuorumSinceBoot,
         Self::OwnRequest,
         Self::NothingWhileAsking,
+        Self::SoleVoterLooks,
+        Self::PartedGiveUp,
     ];
 }
 

@@ -252,7 +252,7 @@ pub fn block(status: &Status, paint: Paint) -> String {
     let says = match (alone, ready) {
         (Some((node, since)), _) => {
             let since = moment(*since, &TimeZone::system());
-            paint.tone(Tone::Warning, &format!("{node} votes alone since {since}, named by it"))
+            paint.tone(Tone::Warning, &format!("{node} votes alone since {since}"))
         }
         (None, true) => paint.tone(Tone::Good, "decides when one of the two is lost"),
         (None, false) => paint.tone(Tone::Warning, "would not decide now"),

@@ -248,7 +248,7 @@ pub fn confirm_dead(
         );
     }
     if !yes {
-        ask_to_confirm(&name, &owned_by(&status, &name))?;
+        ask_to_confirm(&name, &owned_by(&status, &name), is_alone(&status))?;
     }
     let who = who(|variable| std::env::var(variable).ok());
     let request = Request::ConfirmDead { node: name.to_string(), who, why: why.to_owned(), minutes };
@@ -257,13 +257,26 @@ pub fn confirm_dead(
     screen.say(&format!("{words}\nwhat follows from it: regent events --follow\n"))
 }
 
-fn ask_to_confirm(name: &NodeName, groups: &[GroupName]) -> Result<()> {
+/// Whether this is one of two nodes, and nobody else can say that it may go on.
+fn is_alone(status: &Status) -> bool {
+    status.nodes.len() == 2 && !status.quorate
+}
+
+fn ask_to_confirm(name: &NodeName, groups: &[GroupName], is_alone: bool) -> Result<()> {
     let groups: Vec<&str> = groups.iter().map(GroupName::as_str).collect();
     let takes =
         if groups.is_empty() { String::new() } else { format!(" and take over {}", groups.join(", ")) };
+    let alone = if is_alone {
+        format!(
+            "This node then goes on alone. What {name} may have decided without it since is lost, and {name} must stay off \
+             until it can hear this node: coming up without, it may go on by what it knows.\n"
+        )
+    } else {
+        String::new()
+    };
     let text = format!(
         "Regent cannot prove that {name} is dead. On your word it will believe it{takes}.\n\
-         If {name} still runs, two nodes may write to one disk, and data may be lost.\n\
+         If {name} still runs, two nodes may write to one disk, and data may be lost.\n{alone}\
          Is it off, or cut off from its disks for good? Type its name to confirm: "
     );
     let instead = "look at the machine; if it is off, add --yes";

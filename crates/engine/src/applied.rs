@@ -39,9 +39,9 @@ impl Engine {
                     Err(error) => self.cannot_read(&format!("entry {index} of the log"), &error),
                 }
             }
-            Committed::Members { index, began } => {
+            Committed::Members { index, began, voters } => {
                 self.members_changed_at = index;
-                self.state.voters_changed(index, began);
+                self.state.voters_changed(index, began, voters);
                 let members = &self.state.members;
                 self.memory.only(|peer| members.contains_key(&peer));
             }

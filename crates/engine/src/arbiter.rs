@@ -1,10 +1,13 @@
 //! The disk that decides between two nodes: what an engine wants of it, when it asks ([`when`]), how it goes on
-//! ([`asking`]), and what `status` says ([`telling`]).
+//! ([`asking`]), what `status` says ([`telling`]); a sole voter that comes up again ([`cold`]), and a person's word
+//! instead of the disk's ([`word`]).
 
 mod asking;
+mod cold;
 mod memo;
 mod telling;
 mod when;
+mod word;
 
 use std::path::PathBuf;
 
@@ -13,6 +16,7 @@ use regent_model::NodeId;
 use regent_model::ids::{AreaId, ClusterName};
 
 pub(crate) use asking::Asking;
+pub(crate) use cold::Cleared;
 pub(crate) use memo::Memo;
 
 /// Where the area is that decides.

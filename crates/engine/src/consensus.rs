@@ -68,6 +68,8 @@ pub(crate) enum Committed {
         index: u64,
         /// The generation that begins with it.
         began: Option<u64>,
+        /// How many vote from there on.
+        voters: usize,
     },
     /// The leader sent its whole state: this replaces ours.
     Snapshot {
@@ -115,6 +117,8 @@ pub(crate) struct Consensus {
     /// The next one is being noted: until then nothing is heard or said, or what was looked at when it was decided would
     /// be true no longer (A9).
     is_noting: bool,
+    /// This node came up as the sole voter of its generation, and does not know yet that it still is.
+    waits: bool,
     /// The conditions of the arbiter that are switched off.
     pub(crate) mutants: Mutants,
 }
@@ -177,6 +181,7 @@ impl Consensus {
             states_sent: BTreeMap::new(),
             noted: alone::recovered(recovered),
             is_noting: false,
+            waits: false,
             mutants: Mutants::none(),
         };
         consensus.set_timeout();
@@ -187,11 +192,11 @@ impl Consensus {
     /// of an earlier generation (A14), and one of a later, which is to be noted durably before anything of it is taken.
     pub(crate) fn step(&mut self, now: Moment, message: RaftMessage) -> Option<Noted> {
         let theirs = message.noted();
-        if theirs.generation > self.noted.generation {
+        if theirs.is_after(self.noted) {
             return Some(theirs);
         }
-        let is_old = theirs.generation < self.noted.generation && !self.mutants.off(Condition::OldIsRefused);
-        if is_old || self.is_noting || self.is_taking_over() {
+        let is_old = self.noted.is_after(theirs) && !self.mutants.off(Condition::OldIsRefused);
+        if is_old || self.stands_still() || self.is_taking_over() {
             return None;
         }
         self.catch_up(now);
@@ -403,7 +408,8 @@ impl Consensus {
                     let _refused = self.raft.apply_conf_change(&change);
                     self.members_follow(after);
                 }
-                committed.push(Committed::Members { index, began: alone::began(&entry) });
+                let voters = self.voters().len();
+                committed.push(Committed::Members { index, began: alone::began(&entry), voters });
             }
             EntryType::EntryConfChangeV2 => {
                 let mut change = ConfChangeV2::default();
@@ -411,7 +417,8 @@ impl Consensus {
                     let conf_state = self.raft.apply_conf_change(&change);
                     self.members_follow(conf_state.ok());
                 }
-                committed.push(Committed::Members { index, began: None });
+                let voters = self.voters().len();
+                committed.push(Committed::Members { index, began: None, voters });
             }
         }
         self.raft.advance_apply_to(index);

@@ -16,7 +16,7 @@ use regent_planner::View;
 use regent_store::Record;
 
 use crate::adapters::Adapters;
-use crate::arbiter::{Asking, Memo};
+use crate::arbiter::{Asking, Cleared, Memo};
 use crate::chronicle::Chronicle;
 use crate::complaints::Complaint;
 use crate::connections::Connections;
@@ -221,7 +221,7 @@ impl Engine {
             troubles: BTreeMap::new(),
             registering: Registering::default(),
             instances: Instances::default(),
-            asking: Asking::new(Memo::recovered(recovered), now),
+            asking: Asking::new(Memo::recovered(recovered), Cleared::recovered(recovered), now),
             keys: KeyWork::default(),
             begun: false,
             out: Effects::default(),
@@ -350,7 +350,7 @@ impl Engine {
     fn settle(&mut self) {
         for round in 0.. {
             assert!(round < SETTLE_ROUNDS_MAX, "the engine does not settle");
-            let mut moved = self.drain_log();
+            let mut moved = self.follow_cold();
             if self.is_entering() {
                 self.follow_generation();
                 moved |= self.drain_log();
@@ -377,7 +377,7 @@ impl Engine {
         self.follow_portals();
     }
 
-    fn drain_log(&mut self) -> bool {
+    pub(crate) fn drain_log(&mut self) -> bool {
         let mut moved = false;
         while let Some(output) = self.consensus.output() {
             moved = true;

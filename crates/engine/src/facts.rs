@@ -75,6 +75,8 @@ impl Engine {
             confirmed: self.guard.confirmed,
             voters_durable: self.snapshot_durable_at,
             contest: self.open_contest().map_or(0, |generation| generation.0),
+            noted: self.consensus.noted(),
+            alone: self.goes_on_alone(),
             resources: self.sequencers.iter().map(|(name, s)| (name.clone(), s.words())).collect(),
             journal_last: self.chronicle.own_last(),
             version: self.me.version.clone(),

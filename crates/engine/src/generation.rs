@@ -41,7 +41,7 @@ impl Engine {
     /// consensus stands still: what was looked at when it was decided is true as long as nothing more is stored (A9).
     pub(crate) fn note_generation(&mut self, noted: Noted) {
         let is_noted = |then: &OnDurable| matches!(then, OnDurable::Generation(known) if *known == noted);
-        let is_later = noted.generation > self.consensus.noted().generation && noted.winner.is_some();
+        let is_later = noted.is_after(self.consensus.noted()) && noted.winner.is_some();
         if !is_later || self.batches.values().any(is_noted) {
             return;
         }
@@ -60,6 +60,10 @@ impl Engine {
             self.consensus.begin_noting();
         }
         self.asking.noted_ms = Some(self.wall_ms);
+        // What a person begins is asked about first.
+        if noted.winner == Some(self.me.id) && self.asking.word.is_none() {
+            self.clear();
+        }
         let winner = noted.winner.map(|id| self.state.name_of(id).to_owned()).unwrap_or_default();
         let text = format!("generation {} has begun: {winner} goes on alone", noted.generation);
         self.tell(Level::Notice, "generation", text);
@@ -75,7 +79,8 @@ impl Engine {
             let _again_later = self.consensus.stand_down(self.now, self.me.id);
             return;
         }
-        let other = self.consensus.voters().into_iter().find(|id| *id != self.me.id);
+        let votes = self.consensus.voters().into_iter().find(|id| *id != self.me.id);
+        let other = votes.or_else(|| self.consensus.learners().into_iter().next());
         if self.consensus.go_on_alone(self.now, self.me.id)
             && let Some(other) = other
         {

@@ -24,7 +24,7 @@ use std::time::Duration;
 pub use crate::adapters::{AdapterFact, Hearing, NetworkWord};
 pub use crate::arbiter::{ArbiterAct, ArbiterPlace, ArbiterRun};
 pub use crate::connections::{ConnectionsTalk, ConnectionsWord};
-use crate::consensus::RaftMessage;
+use crate::consensus::{Noted, RaftMessage};
 use crate::format;
 pub use crate::memory::Mark;
 
@@ -265,6 +265,10 @@ pub struct Facts {
     /// The generation for which it has begun a contest that is not over; 0 if there is none. The other one ends it, too:
     /// whoever was named may be lost before it knows.
     pub contest: u64,
+    /// The generation that it has noted.
+    pub noted: Noted,
+    /// Whether it goes on in that as the sole voter.
+    pub alone: bool,
     /// The resources of the groups it owns.
     pub resources: BTreeMap<GroupName, Vec<(ResourceName, ResourceWord)>>,
     /// The number of its newest journal entry.

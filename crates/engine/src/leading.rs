@@ -162,10 +162,11 @@ impl Engine {
         self.area().is_some() && next.is_some_and(lives)
     }
 
-    /// Lets the log say that the arbiter may decide between the two voters, once it is so (A10, A11).
+    /// Lets the log say that the arbiter may decide between the two voters, or a person, once it is so (A10, A11).
     fn settle_voters(&mut self) {
         let voters = self.consensus.voters();
-        if self.state.settled || voters.len() != 2 || self.area().is_none() {
+        let somebody_decides = self.area().is_some() || self.state.members.len() == 2;
+        if self.state.settled || voters.len() != 2 || !somebody_decides {
             return;
         }
         let members: Vec<Readiness> =

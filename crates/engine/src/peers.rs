@@ -27,8 +27,12 @@ impl Engine {
                 }
             }
             PeerMessage::Facts { mark, facts } => {
-                self.remembers_what_it_said(from, mark);
+                let counts = self.remembers_what_it_said(from, mark);
+                let (noted, alone) = (facts.noted, facts.alone);
                 self.peer_facts(from, *facts);
+                if counts {
+                    self.peer_generation(from, noted, alone);
+                }
             }
             PeerMessage::Fenced { about, attempt, result } => self.fence_result(about, attempt, result),
             PeerMessage::Journal { after, entries } => {

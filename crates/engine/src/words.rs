@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use regent_api::{Answer, WordStatus};
 use regent_model::GroupName;
+use regent_model::ids::{IncarnationOf, NodeId};
 use regent_model::proof::Proof;
 use regent_model::state::{Command, Group, Tenure, WORD_MINUTES, WORD_MINUTES_MAX, Word};
 
@@ -35,17 +36,17 @@ impl Engine {
             Err(answer) => return Some(answer),
         };
         let name = self.state.name_of(node);
-        let owner = self.state.groups.values().find_map(|g| match &g.tenure {
-            Tenure::Owned(o) if o.owner.node == node => Some(o.owner),
-            _ => None,
-        });
-        let Some(about) = owner.or_else(|| self.state.living(node)) else {
+        let is_heard = self.heard.contains_key(&node) || node == self.me.id;
+        if !is_heard && self.needs_a_word_about(node) {
+            return Some(self.go_on_by_word(node, (who, why), minutes));
+        }
+        let Some(about) = self.owner_or_living(node) else {
             return Some(Answer::refused(
                 format!("{name} is over already and owns nothing"),
                 "regent status",
             ));
         };
-        if self.heard.contains_key(&node) || node == self.me.id {
+        if is_heard {
             let advice = format!("stop it first: regent node stop {name} --takeover");
             return Some(Answer::refused(format!("{name} is heard: it is not dead"), advice));
         }
@@ -56,6 +57,15 @@ impl Engine {
         let command = Command::ConfirmDead { about, who, why, given_ms: self.wall_ms, minutes };
         self.propose_for(command, Waiting::Request(id, words));
         None
+    }
+
+    /// The life of a node that owns something, or else the one that lives.
+    pub(crate) fn owner_or_living(&self, node: NodeId) -> Option<IncarnationOf> {
+        let owner = self.state.groups.values().find_map(|g| match &g.tenure {
+            Tenure::Owned(o) if o.owner.node == node => Some(o.owner),
+            _ => None,
+        });
+        owner.or_else(|| self.state.living(node))
     }
 
     /// The groups that are free on a word that is good no more: nothing is given of them, and they are to go back.

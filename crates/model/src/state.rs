@@ -94,6 +94,8 @@ pub struct State {
     pub tickets: BTreeMap<TicketId, Ticket>,
     /// How many times an arbiter has named the one who goes on, and one; see [`generations`].
     pub generation: u64,
+    /// Whether its sole voter is alone in it still: nobody was made a voter since it began.
+    pub alone: bool,
     /// The entry that changed voters or members of the log last.
     pub voters_at: u64,
     /// Whether an arbiter may be asked between these voters: every lease is known to be confirmed under them, and that
@@ -344,6 +346,7 @@ impl State {
             remembered: VecDeque::new(),
             tickets: BTreeMap::new(),
             generation: 1,
+            alone: false,
             voters_at: 0,
             settled: true,
             keys: Keys::default(),

@@ -34,6 +34,8 @@ pub(crate) struct Area {
     /// Of a thousand requests, how many fail; and how slow the disk is.
     pub(crate) fails: u64,
     pub(crate) slow: u64,
+    /// At which of two nodes a person said that the other one is off, and when: instead of what the disk says.
+    pub(crate) worded: Option<(NodeId, NodeId, Ns)>,
 }
 
 impl Area {
@@ -41,7 +43,7 @@ impl Area {
     pub(crate) fn of(config: &Config) -> Self {
         let Some(Arbiter::Disk { area, .. }) = config.arbiter else { return Self::default() };
         let mut made = Self { id: Some(area), slow: 1, ..Self::default() };
-        for node in (1..=4).map(NodeId) {
+        for node in (1..=16).map(NodeId) {
             let Some(at) = slot_at(node) else { continue };
             for (n, block) in formatted(area, node).chunks(BLOCK).enumerate() {
                 made.blocks.insert(at + (n * BLOCK) as u64, block.to_vec());

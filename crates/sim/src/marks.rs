@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 use regent_model::journal::Entry;
 
 /// Words of journal entries, and the marks that they stand for.
-const TOLD: [(&str, &str, &str); 57] = [
+const TOLD: [(&str, &str, &str); 61] = [
     ("generation", "goes on alone", "a generation began"),
     ("arbiter", "names this node", "the arbiter named the node that asked"),
     ("arbiter", "names lx", "the arbiter named the other node"),
     ("arbiter", "cannot be read", "the arbiter's disk could not be read"),
     ("arbiter", "did not confirm", "the arbiter's disk did not confirm a write"),
+    ("arbiter", "looking whether generation", "a sole voter looked whether it still is"),
+    ("arbiter", "knows of no later generation", "a sole voter that came up heard that nobody had gone on"),
+    ("word", "going on alone", "a person said of one of two that it is off"),
+    ("word", "on the word of", "one of two went on without the arbiter, on a word alone"),
     ("assigned", "proof: lease ended", "takeover by lease-ended"),
     ("assigned", "proof: fenced", "takeover by fenced"),
     ("assigned", "proof: rebooted", "takeover by rebooted"),
@@ -74,7 +78,7 @@ const REFUSALS: [(&str, &str); 4] = [
 ];
 
 /// Marks that the simulator sets itself.
-const SEEN: [&str; 42] = [
+const SEEN: [&str; 43] = [
     "a machine that was removed was told so",
     "a member was removed",
     "a channel delivered what it had held back through a partition",
@@ -97,6 +101,7 @@ const SEEN: [&str; 42] = [
     "a machine woke up as owner beside the next one, as guards allow",
     "a new life began in the same guard",
     "a newcomer votes",
+    "a person's word let one of two go on alone",
     "a request was refused",
     "a request was given up for want of a majority",
     "a start came too late: its control group was gone",

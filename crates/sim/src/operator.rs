@@ -30,6 +30,9 @@ impl Sim {
         let Some(daemon) = self.machines.get(&node).and_then(|m| m.daemon.as_ref()).map(|d| d.life) else {
             return false;
         };
+        if !self.may_give_its_word(node, &request) {
+            return false;
+        }
         self.next_request += 1;
         let id = RequestId(self.next_request);
         let words = words_of(&request);

@@ -1,5 +1,6 @@
 //! Two nodes and a disk that decides between them: stories of what they can lose, and that whoever is left goes on.
 
+use regent_api::Request;
 use regent_lease::holder::Right;
 use regent_model::ids::NodeId;
 use regent_model::state::{Phase, Tenure};
@@ -8,7 +9,7 @@ use crate::event::Event;
 use crate::faults::Fault;
 use crate::net::{NETWORKS, Way};
 use crate::sim::Sim;
-use crate::time::{MS, Ns};
+use crate::time::{MS, Ns, S};
 
 /// What is left of two nodes when everything else is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,11 @@ pub(crate) enum Lonely {
     Parted,
     /// They were alone, and are together again.
     Over,
+}
+
+fn word_about(node: String) -> Request {
+    let (who, why) = ("operator".to_owned(), "I pulled its plug".to_owned());
+    Request::ConfirmDead { node, who, why, minutes: Some(1) }
 }
 
 impl Sim {
@@ -41,7 +47,8 @@ impl Sim {
         let other = nodes.iter().copied().find(|id| *id != node).unwrap_or(node);
         let lasts = self.tenths_of_lease(4, 60);
         let ways = self.ways_of_the_pair();
-        match self.rng.below(6) {
+        match self.rng.below(8) {
+            6 | 7 => return self.one_comes_back_alone(node, other),
             0 | 1 => self.for_a_while(0, Fault::Block(ways), lasts),
             2 => self.for_a_while(0, Fault::PowerCut(node), lasts),
             3 => {
@@ -77,6 +84,87 @@ impl Sim {
             self.for_a_while(at, Fault::SanOff(hidden), gone);
         }
         2 * lasts
+    }
+
+    /// Both lose their power, and one gets it again; the disk may be hidden from it. A person says that the other one is
+    /// off, which comes later.
+    fn one_comes_back_alone(&mut self, node: NodeId, other: NodeId) -> Ns {
+        let (gone, later) = (self.tenths_of_lease(5, 30), self.tenths_of_lease(40, 120));
+        let apart = self.tenths_of_lease(0, 20);
+        if self.rng.chance(600) {
+            self.for_a_while(0, Fault::SanOff(node), gone + later);
+        }
+        if self.rng.chance(300) {
+            let ways = self.ways_of_the_pair();
+            self.for_a_while(0, Fault::Block(ways), gone + later);
+        }
+        self.for_a_while(0, Fault::PowerCut(other), gone + later);
+        self.for_a_while(apart, Fault::PowerCut(node), gone);
+        for at in [20, 35, 50] {
+            let at = apart + gone + self.tenths_of_lease(at, at + 10);
+            self.after(at, Event::Asks(node, Box::new(word_about(self.name(other)))));
+        }
+        gone + later
+    }
+
+    /// Whether a person would say that: of two nodes, the other one is off, and did nothing that this one has not got. What it
+    /// did then would be lost, as the person is told.
+    pub(crate) fn may_give_its_word(&mut self, asked: NodeId, request: &Request) -> bool {
+        let Request::ConfirmDead { node, .. } = request else { return true };
+        let (Some(about), true) = (self.id(node), self.variant_is_pair()) else { return true };
+        let is_off = self.machines.get(&about).is_some_and(|m| !m.power);
+        let truth = self.judge.truth.as_ref().map_or(0, |(_, truth)| truth.generation);
+        let known = self.machines[&asked].daemon.as_ref().map_or(0, |d| d.engine.state().generation);
+        let before = self.area.worded.is_some_and(|(first, ..)| first != asked);
+        if !is_off || truth > known || before {
+            return false;
+        }
+        self.area.worded = Some((asked, about, self.now));
+        true
+    }
+
+    /// A machine gets power, unless a person keeps it off.
+    pub(crate) fn power_on(&mut self, node: NodeId) {
+        if self.stays_off(node) {
+            self.after(100 * MS, Event::PowerOn(node));
+        } else {
+            self.gets_power(node);
+        }
+    }
+
+    /// Whether a person keeps this machine off, having said so.
+    pub(crate) fn stays_off(&mut self, node: NodeId) -> bool {
+        let Some((asked, about, at)) = self.area.worded.filter(|(_, about, _)| *about == node) else {
+            return false;
+        };
+        let Some(machine) = self.machines.get(&asked).filter(|_| self.machines.contains_key(&about)) else {
+            self.area.worded = None;
+            return false;
+        };
+        let thawed = machine.frozen.is_none();
+        let daemon = machine.daemon.as_ref().filter(|d| d.frozen.is_none() && thawed);
+        let is_over = daemon
+            .is_some_and(|d| !d.engine.has_a_word() && !d.engine.is_to_wait() && !d.engine.rests_on_a_word());
+        let went_on = daemon.is_some_and(|d| d.engine.goes_on_alone());
+        let asks = |a: &crate::operator::Asked| a.node == asked && a.words.starts_with("node confirm-dead");
+        let waits = self.asked.values().any(asks);
+        if is_over && !waits && self.now > at + S {
+            self.area.worded = None;
+            if went_on {
+                self.marks.hit("a person's word let one of two go on alone");
+            }
+            return false;
+        }
+        true
+    }
+
+    /// A word is good for one life: who came up again since is given another one.
+    pub(crate) fn words_again(&mut self) {
+        let Some((asked, about, _)) = self.area.worded else { return };
+        let waits = self.machines.get(&asked).and_then(|m| m.daemon.as_ref());
+        if waits.is_some_and(|d| d.engine.is_to_wait()) {
+            self.ask(asked, word_about(self.name(about)));
+        }
     }
 
     /// Everything is well: now one of the two is lost, or both networks are.

@@ -70,6 +70,7 @@ impl Sim {
         if matches!(self.lonely, Lonely::Left(_) | Lonely::Parted) {
             return;
         }
+        self.words_again();
         let nodes = self.nodes();
         let asks = nodes.iter().copied().find(|node| self.machines[node].daemon.is_some());
         for node in nodes {

@@ -363,7 +363,7 @@ impl Sim {
     }
 
     /// A machine gets power: a new boot, a new clock, and nothing is up.
-    pub(crate) fn power_on(&mut self, node: NodeId) {
+    pub(crate) fn gets_power(&mut self, node: NodeId) {
         let rate = self.rng.between(0, 2000);
         let shown = self.rng.between(1, 900) * MS;
         let in_story =

@@ -6,6 +6,7 @@
 //! - [`generations`]: two nodes with guards and logs, and a register that decides: never two owners, and nothing that
 //!   was committed is lost.
 //! - [`fencing`]: two nodes that may turn each other off: never two winners of one generation.
+//! - [`words`]: two nodes and people who say which one is off: never two that go on alone.
 
 #![allow(
     clippy::unwrap_used,
@@ -20,6 +21,7 @@ mod generations;
 mod register;
 mod rules;
 mod search;
+mod words;
 
 use std::collections::BTreeSet;
 
@@ -27,7 +29,7 @@ use regent_arbiter::mutants::Condition;
 
 #[test]
 fn every_condition_is_shown_to_be_needed() {
-    let shown = [register::SHOWN, generations::SHOWN, fencing::SHOWN];
+    let shown = [register::SHOWN, generations::SHOWN, fencing::SHOWN, words::SHOWN];
     let shown: BTreeSet<Condition> =
         shown.into_iter().flatten().flat_map(|shown| shown.iter()).copied().collect();
     assert_eq!(shown, Condition::ALL.into_iter().collect());

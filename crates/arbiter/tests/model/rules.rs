@@ -56,6 +56,22 @@ fn a_lone_node_wins_in_three_writes() {
 }
 
 #[test]
+fn who_comes_up_in_a_generation_that_a_word_began_sees_that_the_other_asked_for_one_between() {
+    let later = Generation(4);
+    let other = |generation| Record { life: 1, sequence: 1, generation, ..Record::blank(AREA, OTHER) };
+    let looks = |shared: Option<u64>, generation| {
+        let (contest, _) = Contest::new(AREA, ME, OTHER, later, (4, 0), (3, 2));
+        let contest = shared.map(Generation).into_iter().fold(contest, Contest::unless_parted_since);
+        let mut contest = contest;
+        contest.step(Input::Slots { own: slot(own()), other: slot(other(generation)) })
+    };
+    assert_eq!(looks(Some(2), Generation(3)), over(Outcome::Parted(Generation(3))));
+    assert!(matches!(looks(Some(2), Generation(2)), Some(Effect::Write(_))), "they had that log in common");
+    assert!(matches!(looks(None, Generation(3)), Some(Effect::Write(_))), "a person's word passes over it");
+    assert_eq!(looks(Some(2), Generation(5)), over(Outcome::Behind(Generation(5))));
+}
+
+#[test]
 fn a_write_that_may_still_land_ends_what_this_life_writes() {
     let mut contest = contest();
     assert!(matches!(contest.step(slots(own())), Some(Effect::Write(_))));

@@ -102,6 +102,8 @@ fn whatever_two_nodes_and_a_disk_lose_there_is_one_owner_where_one_is_possible_a
     the_disk_on_one_side(&cluster);
     both_networks(&cluster);
     nothing_left(&cluster);
+    by_a_word(&cluster);
+    words_at_both(&cluster);
     cluster.one_address(observer);
 }
 
@@ -198,6 +200,85 @@ fn nothing_left(cluster: &Cluster) {
     }
     cluster.heal(&node);
     settled(cluster);
+}
+
+/// Gives a person's word on `node` that the other one is off, as soon as it has listened for it.
+fn word(cluster: &Cluster, node: &str) {
+    let began = Instant::now();
+    loop {
+        let other = peer(node);
+        let said = cluster.on(node, &["node", "confirm-dead", other, "--why", "its plug is out", "--yes"]);
+        if said.status.success() {
+            assert!(told(&said).contains("goes on alone"), "{}", told(&said));
+            return;
+        }
+        assert!(told(&said).contains("in a moment"), "{}", told(&said));
+        assert!(began.elapsed() < PATIENCE, "the word is not taken\n{}", cluster.evidence());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// What was on the disk is lost, for both.
+fn lose_the_disk(cluster: &Cluster, node: &str) {
+    let of = format!("of={DISK}");
+    cluster.lab.output(node, &["dd", "if=/dev/zero", &of, "bs=1M", "count=6", "oflag=direct"]).unwrap();
+}
+
+/// Both go off without a disk, and one comes back: it waits for a person's word. The other one follows, and a new area is made
+/// while both run.
+fn by_a_word(cluster: &Cluster) {
+    let node = settled(cluster);
+    let before = arbiter(&cluster.status_of(&node).unwrap()).generation;
+    lose_the_disk(cluster, &node);
+    for node in NODES {
+        cluster.lab.off(node).unwrap();
+    }
+    cluster.lab.on(&node).unwrap();
+    nobody(cluster, &node, "disk");
+    word(cluster, &node);
+    let status = alone(cluster, &node);
+    assert_eq!(
+        arbiter(&status).generation,
+        before + 2,
+        "one is passed over: the other may have been named for it"
+    );
+    // A word is good for one life: who comes up again waits for the other, or for another word.
+    cluster.lab.off(&node).unwrap();
+    cluster.lab.on(&node).unwrap();
+    let waits =
+        |s: &Status| !s.quorate && arbiter(s).why.as_ref().is_some_and(|why| why.contains("alone voted"));
+    let status = says(cluster, &node, "that it waits", waits);
+    assert!(arbiter(&status).alone.is_none() && !is_online(&status), "{}", cluster.evidence());
+    word(cluster, &node);
+    alone(cluster, &node);
+    cluster.lab.on(peer(&node)).unwrap();
+    let votes = |s: &Status| s.nodes.iter().all(|n| n.state == "up" && n.voter) && is_online(s);
+    says(cluster, peer(&node), "that both vote", votes);
+    let said = cluster.order(&node, &["arbiter", "init", DISK, "--force", "--yes"]);
+    assert!(said.contains("found there by lx4 and lx5"), "{said}");
+}
+
+/// Each went on alone by a word while the other one was off: who comes up last owns nothing, and gives up what it had.
+fn words_at_both(cluster: &Cluster) {
+    let first = settled(cluster);
+    let second = peer(&first);
+    lose_the_disk(cluster, &first);
+    cluster.lab.off(second).unwrap();
+    nobody(cluster, &first, "disk");
+    word(cluster, &first);
+    alone(cluster, &first);
+    cluster.lab.off(&first).unwrap();
+    cluster.lab.on(second).unwrap();
+    nobody(cluster, second, "disk");
+    word(cluster, second);
+    alone(cluster, second);
+    cluster.lab.on(&first).unwrap();
+    let began = Instant::now();
+    while !told(&cluster.on(&first, &["status"])).contains("one of the two too many") {
+        assert!(began.elapsed() < PATIENCE, "{first} does not find out\n{}", cluster.evidence());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    alone(cluster, second);
 }
 
 #[test]

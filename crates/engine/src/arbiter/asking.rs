@@ -10,6 +10,8 @@ use regent_model::ids::AreaId;
 use regent_model::journal::Level;
 use regent_model::{Moment, NodeId};
 
+use super::cold::Cleared;
+use super::word::Word;
 use super::{ArbiterAct, ArbiterPlace, ArbiterRun, Memo};
 use crate::consensus::Noted;
 use crate::engine::{Engine, OnDurable};
@@ -42,6 +44,10 @@ struct Underway {
 /// What this daemon does about the arbiter.
 pub(crate) struct Asking {
     pub(crate) memo: Memo,
+    /// Which life may go on alone.
+    pub(crate) cleared: Option<Cleared>,
+    /// A person's word on which this node has not gone on yet.
+    pub(crate) word: Option<Word>,
     /// The life and number of the last write of this daemon, if it may write more.
     life: Option<(u64, u64)>,
     underway: Option<Underway>,
@@ -62,9 +68,11 @@ pub(crate) struct Asking {
 }
 
 impl Asking {
-    pub(crate) fn new(memo: Memo, now: Moment) -> Self {
+    pub(crate) fn new(memo: Memo, cleared: Option<Cleared>, now: Moment) -> Self {
         Self {
             memo,
+            cleared,
+            word: None,
             life: None,
             underway: None,
             next_number: 0,
@@ -103,6 +111,8 @@ impl Engine {
     pub(crate) fn follow_arbiter(&mut self) {
         self.tell_place();
         self.asking.look_at = None;
+        self.watch_silence();
+        self.follow_word();
         let Some(area) = self.area() else {
             self.asking.underway = None;
             return;
@@ -135,12 +145,21 @@ impl Engine {
         let memo = self.asking.memo.of(area);
         let life = self.asking.life.unwrap_or((memo.life + 1, 0));
         let (contest, effect) = Contest::new(area, self.me.id, other, generation, life, memo.written);
+        // What this node goes on in, or is to go on in by somebody's word, it only says.
+        let asks = self.is_to_wait() && self.asking.word.is_none();
+        let shared = self.consensus.noted().shared;
+        let contest = if asks { contest.unless_parted_since(shared) } else { contest };
         #[cfg(feature = "mutants")]
         let contest = contest.with_mutants(self.asking.mutants);
         let again = self.asking.last == Some(Outcome::Outbid);
         self.asking.underway =
             Some(Underway { contest, area, generation, other, asked: None, held_back: None });
-        if !again {
+        let is_own = generation == self.consensus.noted().generation;
+        if is_own && !again {
+            let text =
+                format!("looking whether generation {generation} is still the last that the disk knows of");
+            self.tell(Level::Step, "arbiter", text);
+        } else if !again {
             let who = self.state.name_of(other);
             let text = format!("asking the arbiter who goes on in generation {generation}, without {who}");
             self.tell(Level::Step, "arbiter", text);
@@ -216,14 +235,23 @@ impl Engine {
         self.asking.life = (wrote && !underway.contest.is_unsure()).then_some(written);
         let wait = match outcome {
             Outcome::Won(_) | Outcome::Lost(_) | Outcome::Unread => AGAIN,
-            Outcome::Behind(_) | Outcome::Damaged | Outcome::Forgotten | Outcome::Overtaken => AGAIN_LATER,
+            Outcome::Behind(_)
+            | Outcome::Parted(_)
+            | Outcome::Damaged
+            | Outcome::Forgotten
+            | Outcome::Overtaken => AGAIN_LATER,
             Outcome::Outbid => self.after_outbid(underway.other),
             Outcome::Unsure => AFTER_UNSURE,
         };
         self.asking.outbid = if outcome == Outcome::Outbid { self.asking.outbid + 1 } else { 0 };
         self.asking.not_before = self.now + wait;
-        if self.asking.last.replace(outcome) != Some(outcome) && outcome != Outcome::Outbid {
+        let is_own = underway.generation == self.consensus.noted().generation;
+        let is_news = self.asking.last.replace(outcome) != Some(outcome) && outcome != Outcome::Outbid;
+        if is_news && !(is_own && matches!(outcome, Outcome::Won(_))) {
             self.tell_outcome(outcome, underway.other);
+        }
+        if is_own {
+            return self.own_contest_over(outcome);
         }
         // Who may not ask any more has not won, and nobody else has by its help (A9): the voters have changed since.
         let standing = self.standing();
@@ -236,8 +264,13 @@ impl Engine {
             }
             _ => None,
         };
+        if winner == Some(self.me.id) {
+            self.asking.memo.said = underway.generation;
+            let record = self.asking.memo.record();
+            self.persist(vec![record], OnDurable::Nothing);
+        }
         if let Some(winner) = winner {
-            self.note_generation(Noted { generation: underway.generation, winner: Some(winner) });
+            self.note_generation(Noted::decided(underway.generation, winner));
         }
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Memo {
     pub(crate) written: (u64, u64),
     /// The generation for which a contest was begun. Until it is noted it is brought to its end.
     pub(crate) contest: Generation,
+    /// The last generation of which the area is known to say that this node is its sole voter.
+    pub(crate) said: Generation,
 }
 
 impl Memo {

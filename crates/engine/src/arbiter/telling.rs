@@ -30,14 +30,18 @@ impl Engine {
 
     /// What `status` says of who decides between two nodes.
     pub(crate) fn arbiter_status(&self) -> Option<ArbiterStatus> {
-        let what = match self.state.config.arbiter.as_ref()? {
-            Arbiter::Disk { disk, .. } => format!("disk {}", disk.display()),
-            Arbiter::Fence => "fence device".to_owned(),
+        let nobody =
+            self.other_member().is_some() && (self.is_to_wait() || self.consensus.voters().len() == 2);
+        let what = match self.state.config.arbiter.as_ref() {
+            Some(Arbiter::Disk { disk, .. }) => format!("disk {}", disk.display()),
+            Some(Arbiter::Fence) => "fence device".to_owned(),
+            None if nobody => "none".to_owned(),
+            None => return None,
         };
         let generation = self.consensus.noted().generation.max(self.entered());
         let counted = self.counted();
         let alone = match counted.iter().next() {
-            Some(voter) if counted.len() == 1 && self.state.members.len() > 1 => {
+            Some(voter) if counted.len() == 1 && self.state.members.len() > 1 && !self.is_to_wait() => {
                 let name = self.state.members.get(voter).map(|m| m.name.clone());
                 name.map(|name| (name, self.asking.noted_ms.unwrap_or(self.wall_ms)))
             }
@@ -45,28 +49,72 @@ impl Engine {
         };
         let not_now = self.standing().may_ask(Kind::Disk, self.asking.mutants).err();
         let (why, advice) = self.why_not(not_now);
-        let ready = not_now.is_none() && why.is_none();
+        let ready = self.area().is_some() && not_now.is_none() && why.is_none();
         Some(ArbiterStatus { what, generation: generation.0, alone, ready, why, advice })
+    }
+
+    /// The name of the other member.
+    fn other_name(&self) -> String {
+        let other = self.state.members.keys().find(|id| **id != self.me.id);
+        other.map(|id| self.state.name_of(*id).to_string()).unwrap_or_default()
+    }
+
+    /// What a person can say instead of the arbiter.
+    fn word_advice(&self) -> String {
+        let who = self.other_name();
+        format!("if {who} is off, and stays off until it can hear this node: regent node confirm-dead {who}")
+    }
+
+    /// Why this node, or whichever is left, does nothing, where that is not for the arbiter to say; and what to do about it.
+    fn stands(&self, not_now: Option<NotNow>) -> Option<(String, String)> {
+        let (who, word) = (self.other_name(), self.word_advice());
+        if self.is_to_wait() {
+            let look = match self.asking.last {
+                Some(outcome) if self.asking.silent_since.is_some() => {
+                    format!(": {}", outcome_words(outcome, &who))
+                }
+                _ => String::new(),
+            };
+            let text = format!(
+                "this node alone voted before it went down, and waits for {who}, or for the disk to say that nobody has \
+                 gone on meanwhile{look}"
+            );
+            return Some((text, format!("bring {who} up; {word}")));
+        }
+        let noted = self.consensus.noted();
+        if let Some(winner) = noted.winner.filter(|id| self.is_entering() && *id != self.me.id) {
+            let winner = self.state.name_of(winner);
+            let text = format!(
+                "the arbiter has named {winner} for generation {}: this node does nothing until it hears {winner}",
+                noted.generation
+            );
+            return Some((text, format!("bring {winner} up, or its networks; {word}")));
+        }
+        let is_known = matches!(not_now, Some(NotNow::Voters(_) | NotNow::NoVoter | NotNow::Changing));
+        (self.area().is_none() && !is_known).then(|| {
+            let text = "two vote, and nobody decides between them: who is left when one is lost does nothing by itself";
+            (text.to_owned(), format!("regent arbiter init DISK, or a witness on a third machine; {word}"))
+        })
     }
 
     /// Why nobody goes on, or would, and what to do about it.
     fn why_not(&self, not_now: Option<NotNow>) -> (Option<String>, Option<String>) {
         let some = |text: &str| Some(text.to_owned());
-        let other = self.state.members.keys().find(|id| **id != self.me.id);
-        let who = other.map(|id| self.state.name_of(*id)).unwrap_or_default();
+        let (who, word) = (self.other_name(), self.word_advice());
+        if let Some((why, advice)) = self.stands(not_now) {
+            return (Some(why), Some(advice));
+        }
         if self.is_entering() {
-            let noted = self.consensus.noted();
-            let winner = noted.winner.map(|id| self.state.name_of(id)).unwrap_or_default();
-            if noted.winner == Some(self.me.id) {
-                return (some("this node was named, and is about to go on alone"), None);
-            }
-            let text = format!(
-                "the arbiter has named {winner} for generation {}: this node does nothing until it hears {winner}",
-                noted.generation
-            );
-            return (Some(text), Some(format!("bring {winner} up, or its networks")));
+            return (some("this node was named, and is about to go on alone"), None);
         }
         match not_now {
+            Some(NotNow::Voters(1)) if self.rests_on_a_word() => {
+                let text = format!(
+                    "one node votes alone on a person's word, of which the disk knows nothing: {who} must stay off until it can hear \
+                     this node"
+                );
+                (Some(text), Some(format!("mend the disk; bring {who} up where it hears this node")))
+            }
             Some(NotNow::Voters(1)) => {
                 let text = format!("one node votes alone; {who} votes again once it is up and has caught up");
                 (Some(text), Some(format!("bring {who} up: regent status")))
@@ -98,7 +146,8 @@ impl Engine {
                 Some(outcome) if self.misses_quietly() && self.asking.silent_since.is_some() => {
                     let damaged =
                         matches!(outcome, Outcome::Damaged | Outcome::Forgotten | Outcome::Overtaken);
-                    (Some(outcome_words(outcome, &who)), damaged.then(|| MAKE_ANEW.to_owned()))
+                    let advice = if damaged { format!("{MAKE_ANEW}; {word}") } else { word };
+                    (Some(outcome_words(outcome, &who)), Some(advice))
                 }
                 _ if self.asking.is_underway() => (some("the arbiter is being asked"), None),
                 _ => (None, None),
@@ -118,6 +167,9 @@ fn outcome_words(outcome: Outcome, other: &str) -> String {
         Outcome::Lost(generation) => format!("{other} was named for generation {generation}"),
         Outcome::Behind(generation) => format!(
             "generation {generation} was asked for already: this node was left behind, and waits for {other}"
+        ),
+        Outcome::Parted(generation) => format!(
+            "{other} has asked for generation {generation}, which a person's word passed over here: it may be going on"
         ),
         Outcome::Outbid => format!("{other} asks the arbiter, too: asking again"),
         Outcome::Damaged => "the arbiter's area is damaged: it decides nothing any more".to_owned(),

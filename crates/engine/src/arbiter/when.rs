@@ -33,7 +33,7 @@ impl Engine {
     }
 
     /// Whether the next generation is being noted.
-    fn is_noting(&self) -> bool {
+    pub(super) fn is_noting(&self) -> bool {
         self.batches.values().any(|then| matches!(then, OnDurable::Generation(_)))
     }
 
@@ -52,15 +52,15 @@ impl Engine {
 
     /// Whom to contest which generation with, if that is to be done now.
     pub(super) fn asks_now(&mut self) -> Option<(NodeId, Generation)> {
-        let other = self.other_voter()?;
-        if self.heard.contains_key(&other) {
-            self.asking.silent_since = None;
-        } else {
-            self.asking.silent_since.get_or_insert(self.now);
+        if let Some(own) = self.asks_for_its_own() {
+            return Some(own);
         }
+        let other = self.other_voter()?;
         let theirs = self.facts.get(&other).map_or(0, |f| f.contest);
         let open = self.open_contest().is_some() || theirs > self.consensus.noted().generation.0;
-        if self.is_noting() || !(open || self.misses(other)) {
+        // Who has only begun may not know that the other one has gone on without the arbiter meanwhile.
+        let knows = self.current || self.facts.contains_key(&other);
+        if self.is_noting() || !(open && knows || self.misses(other)) {
             return None;
         }
         if self.now < self.asking.not_before {
@@ -68,6 +68,16 @@ impl Engine {
             return None;
         }
         self.standing().may_ask(Kind::Disk, self.asking.mutants).ok()
+    }
+
+    /// Since when the other one of two is silent.
+    pub(super) fn watch_silence(&mut self) {
+        let Some(other) = self.other_voter().or_else(|| self.other_member()) else { return };
+        if self.heard.contains_key(&other) {
+            self.asking.silent_since = None;
+        } else {
+            self.asking.silent_since.get_or_insert(self.now);
+        }
     }
 
     /// The other one of two voters.

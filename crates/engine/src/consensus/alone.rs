@@ -71,6 +71,16 @@ impl Consensus {
         self.is_noting = true;
     }
 
+    /// Hears and says nothing, and asks for no vote, as long as it is told so.
+    pub(crate) fn wait(&mut self, waits: bool) {
+        self.waits = waits;
+    }
+
+    /// Whether nothing is heard, said or proposed for now.
+    pub(super) fn stands_still(&self) -> bool {
+        self.is_noting || self.waits
+    }
+
     /// The generation that was noted last.
     pub(crate) fn noted(&self) -> Noted {
         self.noted
@@ -78,7 +88,7 @@ impl Consensus {
 
     /// This generation is durably noted (A12): hears and says nothing of an earlier one from now on.
     pub(crate) fn note(&mut self, noted: Noted) {
-        if noted.generation > self.noted.generation {
+        if noted.is_after(self.noted) {
             self.noted = noted;
         }
         self.is_noting = false;
@@ -88,20 +98,28 @@ impl Consensus {
     /// the generation be durable here (A12). To be repeated until the log says so itself: after a restart, and when an
     /// earlier change of the log has been applied; false if it could not be done now.
     pub(crate) fn go_on_alone(&mut self, now: Moment, me: NodeId) -> bool {
-        if self.is_taking_over() {
+        if self.is_taking_over() || self.waits {
             return false;
         }
-        let (alone, _) = self.counts(me);
+        let (alone, votes) = self.counts(me);
         if alone && self.leads() {
             return true;
         }
         self.catch_up(now);
+        if !votes {
+            // It was counted out, for the other one had been named.
+            let back = one(me, ConfChangeType::AddNode);
+            if self.raft.raft.apply_conf_change(&back).is_err() {
+                return false;
+            }
+        }
         let others = self.raft.raft.prs().conf().to_conf_state().voters;
-        let others = others.into_iter().filter(|id| *id != me.0).map(|id| single(NodeId(id)));
-        let demoted = ConfChangeV2 { changes: others.collect::<Vec<_>>().into(), ..ConfChangeV2::default() };
+        let mut others = others.into_iter().filter(|id| *id != me.0);
+        let demoted = others.next().map(|id| one(NodeId(id), ConfChangeType::AddLearnerNode));
         // Not to the mirror: what stands before the entry that says so is judged by both. One at a time is all that the
         // library does in one step; there is one.
-        let done = alone || self.raft.raft.apply_conf_change(&demoted).is_ok();
+        let done = demoted.is_none_or(|other| self.raft.raft.apply_conf_change(&other).is_ok());
+        let done = done && self.counts(me).0;
         if done && !self.leads() {
             let _refused = self.raft.campaign();
         }
@@ -123,7 +141,7 @@ impl Consensus {
         if self.raft.raft.state != raft::StateRole::Follower {
             self.raft.raft.become_follower(term, raft::INVALID_ID);
         }
-        let demoted = ConfChangeV2 { changes: vec![single(me)].into(), ..ConfChangeV2::default() };
+        let demoted = one(me, ConfChangeType::AddLearnerNode);
         let done = self.raft.raft.apply_conf_change(&demoted).is_ok();
         self.set_timeout();
         done
@@ -169,11 +187,12 @@ pub(super) fn after(before: &ConfState, change: &ConfChange) -> Option<ConfState
     (id != 0 && !after.voters.is_empty()).then_some(after)
 }
 
-fn single(other: NodeId) -> raft::eraftpb::ConfChangeSingle {
+/// One change of one node.
+fn one(node: NodeId, change: ConfChangeType) -> ConfChangeV2 {
     let mut single = raft::eraftpb::ConfChangeSingle::default();
-    single.set_node_id(other.0);
-    single.set_change_type(ConfChangeType::AddLearnerNode);
-    single
+    single.set_node_id(node.0);
+    single.set_change_type(change);
+    ConfChangeV2 { changes: vec![single].into(), ..ConfChangeV2::default() }
 }
 
 #[cfg(test)]
@@ -319,7 +338,7 @@ mod tests {
 
         fn alone(&mut self, at: usize) {
             let me = self.nodes[at].id;
-            let noted = Noted { generation: Generation(2), winner: Some(me) };
+            let noted = Noted::decided(Generation(2), me);
             self.nodes[at].keep(vec![record(noted)]);
             self.nodes[at].consensus.note(noted);
             assert!(self.nodes[at].consensus.go_on_alone(self.now, me));

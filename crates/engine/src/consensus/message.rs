@@ -1,24 +1,9 @@
 //! The log's messages in our own encoding: what a peer sends is never parsed by the library's decoder.
 
 use raft::eraftpb;
-use regent_arbiter::Generation;
+pub use regent_arbiter::Noted;
 use regent_model::NodeId;
 use serde::{Deserialize, Serialize};
-
-/// A generation that a node noted durably, and whom the arbiter named for it: nobody for the founders'.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Noted {
-    /// Which.
-    pub generation: Generation,
-    /// Its sole voter when it began.
-    pub winner: Option<NodeId>,
-}
-
-impl Default for Noted {
-    fn default() -> Self {
-        Self { generation: Generation(1), winner: None }
-    }
-}
 
 /// A message of the replicated log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

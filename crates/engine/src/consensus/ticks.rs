@@ -60,7 +60,7 @@ impl Consensus {
     fn count_ticks(&mut self, now: Moment, most: usize) {
         let count = self.ticks_passed(now).min(most);
         self.ticked = self.ticked + self.tick_interval() * ticks_u32(count);
-        if self.is_taking_over() || self.is_noting {
+        if self.is_taking_over() || self.stands_still() {
             return;
         }
         for _ in 0..count {

@@ -35,7 +35,11 @@ impl Engine {
             && self.remembers_what_it_said(from, mark)
             && let Some(later) = self.consensus.step(self.now, message)
         {
-            self.note_generation(later);
+            if later.parts_from(self.consensus.noted(), self.asking.mutants) {
+                self.give_up(from, later);
+            } else {
+                self.note_generation(later);
+            }
         }
     }
 

@@ -7,8 +7,10 @@ use super::apply::{Changes, void};
 use super::{Change, Command, Proposal};
 
 impl State {
-    /// The voters or members of the log changed at this entry; with it, this generation began.
-    pub fn voters_changed(&mut self, index: u64, began: Option<u64>) {
+    /// The voters or members of the log changed at this entry, and so many vote from there on; with it, this generation
+    /// began.
+    pub fn voters_changed(&mut self, index: u64, began: Option<u64>, voters: usize) {
+        self.alone = voters == 1 && (self.alone || began.is_some());
         self.voters_at = index;
         self.settled = false;
         self.generation = self.generation.max(began.unwrap_or(0));
