@@ -82,8 +82,7 @@ pub struct State {
     pub past_dates: BTreeSet<GroupName>,
     /// What is known of the instances of the configuration.
     pub instances: BTreeMap<InstanceName, Instance>,
-    /// The newest daemon of each node that has proposed something: what its predecessors proposed, and comes late,
-    /// does nothing.
+    /// The newest daemon of each node that has proposed something: what comes late of an earlier one does nothing.
     pub sessions: BTreeMap<NodeId, u64>,
     /// The format in which entries are written: the newest that every member reads.
     pub format: Format,
@@ -98,8 +97,7 @@ pub struct State {
     pub alone: bool,
     /// The entry that changed voters or members of the log last.
     pub voters_at: u64,
-    /// Whether an arbiter may be asked between these voters: every lease is known to be confirmed under them, and that
-    /// they are voters would outlive a crash of each; or they are the founders.
+    /// An arbiter may be asked: every lease is confirmed under these voters, and each knows durably that they vote.
     pub settled: bool,
     /// The cluster's key, and by what each machine is known.
     pub keys: Keys,
