@@ -11,6 +11,9 @@ use crate::net::{NETWORKS, Way};
 use crate::sim::Sim;
 use crate::time::{MS, Ns, S};
 
+/// A machine that a person keeps off is given its power again when everything was put right so long ago.
+const BROUGHT_UP_AFTER: Ns = 20 * S;
+
 /// What is left of two nodes when everything else is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Lonely {
@@ -148,7 +151,9 @@ impl Sim {
         let went_on = daemon.is_some_and(|d| d.engine.goes_on_alone());
         let asks = |a: &crate::operator::Asked| a.node == asked && a.words.starts_with("node confirm-dead");
         let waits = self.asked.values().any(asks);
-        if is_over && !waits && self.now > at + S {
+        // When everything is put right, it hears the other one as soon as it is up: what the advice is to who is refused.
+        let is_brought_up = self.peace && self.now > self.peace_began + BROUGHT_UP_AFTER;
+        if is_brought_up || (is_over && !waits && self.now > at + S) {
             self.area.worded = None;
             if went_on {
                 self.marks.hit("a person's word let one of two go on alone");

@@ -214,6 +214,9 @@ impl Sim {
         if leaders != 1 {
             return Some(format!("{leaders} nodes lead"));
         }
+        if let Some((node, _)) = truth.lives.iter().find(|(_, life)| life.mode == NodeMode::Standby) {
+            return Some(format!("{} is on standby", self.name(*node)));
+        }
         if self.config.arbiter.is_some() && !truth.settled {
             return Some("the two are not settled".to_owned());
         }
