@@ -467,7 +467,8 @@ pub enum NodeCommand {
     #[command(
         after_help = "Regent records your word and takes the node's groups over. If the node lives, two nodes may
 write to one disk. Look at the machine: it must be off, or cut off from its disks for good. What nobody has taken over
-when the word is good no more waits for a proof again.
+when the word is good no more waits for a proof again. At one of two nodes that stands because nobody can say who goes on
+(the disk is lost too, or there is none), the word has it go on alone; the other one must stay off until it can hear it.
 Examples:
   regent node confirm-dead lx4 --why 'pulled its plug, ticket 311'
   regent node confirm-dead lx4 --reason 'its rack has no power' --for-minutes 120"

@@ -342,6 +342,9 @@ pub struct NeighbourProbe {
 /// The trouble of a node whose guard alone ends the leases of service addresses ([`Notice::Trouble`]).
 pub const ADDRESS_LEASES: &str = "address_leases";
 
+/// The trouble of a node that cannot read, or not in time, the disk of the arbiter ([`Notice::Trouble`]).
+pub const ARBITER_DISK: &str = "arbiter_disk";
+
 /// The trouble of a node that has a watchdog device configured, and nobody feeds it ([`Notice::Trouble`]).
 pub const WATCHDOG: &str = "watchdog";
 

@@ -10,15 +10,12 @@ use regent_arbiter::record::BLOCK;
 use regent_arbiter::slot::SLOT;
 use regent_arbiter::{Record, Slot};
 use regent_model::NodeId;
-use regent_model::action::Notice;
+use regent_model::action::{ARBITER_DISK, Notice};
 use regent_model::ids::{AreaId, ClusterName};
 
 use super::area::{Disk, Open, Place};
 use super::{Hanging, Limits};
 use crate::{device, holders};
-
-/// The kind of the journal's entries about the disk.
-const TOPIC: &str = "arbiter_disk";
 
 /// What is on a disk where an area is, or could be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,7 +126,7 @@ pub(super) fn keep_looking(places: &Receiver<Option<Place>>, limits: Limits, tel
         if trouble == told {
             continue;
         }
-        let topic = TOPIC.to_owned();
+        let topic = ARBITER_DISK.to_owned();
         tell(match &trouble {
             Some(text) => Notice::Trouble { topic, text: text.clone(), advice: ADVICE.to_owned() },
             None if place.is_none() => {

@@ -213,7 +213,7 @@ impl Hands {
     fn trouble(&self) -> String {
         match self.notices.recv_timeout(PATIENCE).unwrap() {
             Notice::Trouble { topic, text, .. } => {
-                assert_eq!(topic, "arbiter_disk");
+                assert_eq!(topic, regent_model::action::ARBITER_DISK);
                 text
             }
             other => panic!("{other:?}"),

@@ -4,6 +4,7 @@ use regent_api::ArbiterStatus;
 use regent_arbiter::standing::{Arbiter as Kind, NotNow};
 use regent_arbiter::{Generation, Outcome};
 use regent_model::NodeId;
+use regent_model::action::ARBITER_DISK;
 use regent_model::config::Arbiter;
 use regent_model::journal::Level;
 
@@ -148,6 +149,10 @@ impl Engine {
                         matches!(outcome, Outcome::Damaged | Outcome::Forgotten | Outcome::Overtaken);
                     let advice = if damaged { format!("{MAKE_ANEW}; {word}") } else { word };
                     (Some(outcome_words(outcome, &who)), Some(advice))
+                }
+                _ if self.troubles.contains_key(ARBITER_DISK) => {
+                    let text = self.troubles[ARBITER_DISK].clone();
+                    (Some(format!("this node could not ask now: {text}")), some("regent arbiter status"))
                 }
                 _ if self.asking.is_underway() => (some("the arbiter is being asked"), None),
                 _ => (None, None),
