@@ -53,6 +53,9 @@ fn the_key_is_changed_under_load_with_a_takeover_in_the_middle_and_a_node_that_w
     cluster.lab.on("lx4").unwrap();
     cluster.is_up("lx4");
     key_is(&cluster, 2, &["lx4", "lx5", "wit"]);
+    // The group goes home, and is not read on its way.
+    cluster.online_on("ledger", "lx4");
+    cluster.written_on(&writer, "lx4");
     cluster.one_address(observer);
     cluster.nothing_lost(writer);
     cluster.one_writer();
