@@ -87,7 +87,8 @@ fn remove(asks: &dyn Asks, screen: &Screen, yes: bool, wait: Duration) -> Result
     if !yes {
         confirm(
             "arbiter remove",
-            "Nobody decides between the two nodes any more: when one is lost, the other takes nothing over.",
+            "Nobody decides between the two nodes any more: when one is lost, the other takes nothing over, and stops what \
+             it has, until a person says that the lost one is off.",
         )?;
     }
     put_in_force(asks, screen, &editor.text(), wait)

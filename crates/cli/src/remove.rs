@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
 use regent_api::{LeavingStatus, RemoveStep, Request, Status};
+use regent_model::NodeName;
 use regent_model::config::{Severity, parse_shown};
-use regent_model::{GroupName, NodeName};
 use serde_json::json;
 
 use crate::args_remove::RemoveArgs;
@@ -110,7 +110,7 @@ fn show(screen: &Screen, status: &Status, (old, new): (&str, &str), args: &Remov
     screen.say(&diff::render(old, new, screen.paint))?;
     let owner = |name: &Option<NodeName>| name.as_ref().is_some_and(|n| n.as_str() == args.node);
     let groups: Vec<&str> =
-        status.groups.iter().filter(|g| owner(&g.owner)).map(|g| g.name.as_str()).map(base).collect();
+        status.groups.iter().filter(|g| owner(&g.owner)).map(|g| configured(g.name.as_str())).collect();
     if !groups.is_empty() {
         let words =
             format!("{} lets go of {}, which goes to its other nodes\n", args.node, groups.join(", "));
@@ -119,9 +119,9 @@ fn show(screen: &Screen, status: &Status, (old, new): (&str, &str), args: &Remov
     Ok(())
 }
 
-/// A group's name as people say it.
-fn base(name: &str) -> &str {
-    GroupName::try_from(name.to_owned()).ok().map_or(name, |_| name.split('@').next().unwrap_or(name))
+/// A group's name as it is configured: that of a concurrent one has its node behind it.
+fn configured(name: &str) -> &str {
+    name.split_once('@').map_or(name, |(group, _)| group)
 }
 
 /// It has left: takes it out, whatever was configured meanwhile.
