@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 use regent_api::{LeavingStatus, RemoveStep, Request, Status};
 use regent_model::NodeName;
-use regent_model::config::{Severity, parse_shown};
+use regent_model::config::parse_shown;
 use serde_json::json;
 
 use crate::args_remove::RemoveArgs;
@@ -88,12 +88,7 @@ fn unfinished(trouble: Trouble, node: &str) -> Trouble {
 fn shortened(old: &str, node: &str) -> Result<String> {
     let text = without_member(old, node)?;
     let parsed = parse_shown(&text, None);
-    let errors: Vec<&str> = parsed
-        .findings
-        .iter()
-        .filter(|f| f.severity == Severity::Error)
-        .map(|f| f.message.as_str())
-        .collect();
+    let errors: Vec<&str> = parsed.errors().map(|f| f.message.as_str()).collect();
     if errors.is_empty() {
         return Ok(text);
     }

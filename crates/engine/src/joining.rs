@@ -149,10 +149,16 @@ impl Engine {
             list.join(", ")
         );
         let parsed = config::parse(&text);
+        let errors: Vec<&str> = parsed.errors().map(|f| f.message.as_str()).collect();
+        let reason = format!("{name} cannot join: {}", errors.join("; "));
+        let help = parsed.errors().map(|f| f.help.clone()).find(|help| !help.is_empty());
+        let help = help.unwrap_or_else(|| "regent config show".to_owned());
+        let advice = match (&state.config.arbiter, *witness) {
+            (Some(_), true) => format!("regent arbiter remove, and then this at once; {help}"),
+            _ => help,
+        };
         let Some(config) = parsed.config else {
-            let errors: Vec<&str> = parsed.findings.iter().map(|f| f.message.as_str()).collect();
-            let reason = format!("{name} cannot join: {}", errors.join("; "));
-            return Err(Box::new(Answer::refused(reason, "regent verify FILE")));
+            return Err(Box::new(Answer::refused(reason, advice)));
         };
         let new = NewConfig::replacing(state.config_serial, text, config, state.past_dates.clone());
         Ok((number, member, Way::Configure(Box::new(new))))

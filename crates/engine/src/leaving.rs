@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use regent_api::{Answer, LeavingStatus, RemoveStep};
-use regent_model::config::{self, Severity};
+use regent_model::config;
 use regent_model::ids::NodeId;
 use regent_model::journal::Level;
 use regent_model::state::{Change, Command, Leaving, NewConfig, NodeMode, StopMode, Tenure};
@@ -124,14 +124,10 @@ impl Engine {
             return Some(Answer::refused(why, format!("again: regent node remove {name}")));
         }
         let parsed = config::parse(&text);
+        let errors: Vec<&str> = parsed.errors().map(|f| f.message.as_str()).collect();
+        let errors = errors.join("; ");
         let Some(config) = parsed.config else {
-            let errors: Vec<&str> = parsed
-                .findings
-                .iter()
-                .filter(|f| f.severity == Severity::Error)
-                .map(|f| f.message.as_str())
-                .collect();
-            let why = format!("the configuration without {name} is none: {}", errors.join("; "));
+            let why = format!("the configuration without {name} is none: {errors}");
             return Some(Answer::refused(
                 why,
                 format!("take {name} out of what names it: regent apply FILE"),

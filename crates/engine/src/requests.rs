@@ -1,7 +1,7 @@
 //! What the command line asks.
 
 use regent_api::{Answer, GroupVerb, NodeVerb, Request, node_name};
-use regent_model::config::{self, Severity};
+use regent_model::config;
 use regent_model::ids::{GroupName, NodeId};
 use regent_model::state::{Change, Command, NewConfig, NodeMode, Phase};
 
@@ -213,13 +213,9 @@ impl Engine {
     ) -> Option<Answer> {
         let now = self.local_time();
         let parsed = config::parse(&text);
+        let error = |f: &config::Finding| format!("line {}: {}", f.line_and_column(&text).0, f.message);
+        let errors: Vec<String> = parsed.errors().map(error).collect();
         let Some(config) = parsed.config else {
-            let errors: Vec<String> = parsed
-                .findings
-                .iter()
-                .filter(|f| f.severity == Severity::Error)
-                .map(|f| format!("line {}: {}", f.line_and_column(&text).0, f.message))
-                .collect();
             return Some(Answer::refused(errors.join("\n"), "regent verify FILE"));
         };
         if config.cluster != self.state.config.cluster {

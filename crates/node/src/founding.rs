@@ -6,7 +6,7 @@ use std::path::Path;
 
 use regent_guard::{durable, release};
 use regent_model::NodeId;
-use regent_model::config::{self, Config, Severity};
+use regent_model::config::{self, Config};
 use regent_model::format::Format;
 use regent_model::state::{Member, State};
 use serde::{Deserialize, Serialize};
@@ -107,7 +107,7 @@ impl Founding {
 /// When it is not valid: every error with its line.
 pub(crate) fn parse(text: &str) -> Result<Config> {
     let parsed = config::parse(text);
-    let errors = parsed.findings.iter().filter(|f| f.severity == Severity::Error);
+    let errors = parsed.errors();
     let lines: Vec<String> =
         errors.map(|f| format!("line {}: {}", f.line_and_column(text).0, f.message)).collect();
     parsed.config.ok_or_else(|| {

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use regent_api::{InstanceVerb, Request};
-use regent_model::config::{Config, InstanceConfig, Severity, parse, parse_shown};
+use regent_model::config::{Config, InstanceConfig, parse, parse_shown};
 use regent_model::ids::InstanceName;
 use regent_model::instance::Condition;
 use toml_edit::Table;
@@ -242,7 +242,7 @@ fn in_force(asks: &dyn Asks) -> Result<(String, u64, Config)> {
 /// as that somebody else is changing it: a line of its own, or nothing.
 fn apply(asks: &dyn Asks, text: String, serial: u64) -> Result<String> {
     let parsed = parse(&text);
-    let mut errors = parsed.findings.iter().filter(|f| f.severity == Severity::Error);
+    let mut errors = parsed.errors();
     if let Some(first) = errors.next() {
         let trouble = Trouble::refused(first.message.clone()).next(first.help.clone());
         return Err(errors.fold(trouble, |t, more| t.next(format!("also: {}", more.message))));

@@ -100,6 +100,11 @@ pub struct Parsed {
 }
 
 impl Parsed {
+    /// What is wrong; nothing exactly when there is a configuration.
+    pub fn errors(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|f| f.severity == Severity::Error)
+    }
+
     /// How many findings have that severity.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
