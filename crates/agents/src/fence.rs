@@ -193,18 +193,24 @@ impl Device<'_> {
     }
 
     /// Who is not registered at the disks itself is told nothing of worth about who else is: with no reservation left there,
-    /// nobody is registered and everybody writes.
+    /// nobody is registered and everybody writes. Each disk is asked about alone, for agents say "on" of a node that is
+    /// registered at one of several.
     fn is_there_itself(&self, job: &Job) -> Result<(), Failure> {
-        let (device, by) = (&self.run.device.name, &self.run.by);
-        let status = self.call_about(by, "status", job, job.until(self.run.device.timeout))?;
-        if status.ended.is_success() {
-            return Ok(());
+        let (device, by) = (&self.run.device, &self.run.by);
+        let until = job.until(device.timeout);
+        for disk in &device.disks {
+            let alone = FenceConfig { disks: vec![disk.clone()], ..FenceConfig::clone(device) };
+            let run = FenceRun { device: Arc::new(alone), ..self.run.clone() };
+            let status = Device { inner: self.inner, run: &run }.call_about(by, "status", job, until)?;
+            if !status.ended.is_success() {
+                let (name, disk, said) = (&device.name, disk.display(), status.ended.in_words());
+                let reason = format!(
+                    "{name} does not say that {by} itself is registered at {disk} (status {said}), so it cannot tell who is not"
+                );
+                return Err(failure(reason, status.output));
+            }
         }
-        let said = status.ended.in_words();
-        let reason = format!(
-            "{device} does not say that {by} itself is registered at the disks (status {said}), so it cannot tell who is not"
-        );
-        Err(failure(reason, status.output))
+        Ok(())
     }
 
     /// Registers the machine of whoever asks at the disks, and sees that it is. Nothing of an earlier try is at work beside

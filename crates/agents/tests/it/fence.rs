@@ -212,7 +212,35 @@ fn a_machine_registers_itself_at_its_disks_and_cuts_nobody_off_while_it_is_not()
     assert!(switch.log().contains("devices=/dev/sdb,/dev/sdc\nkey=5a4\n"), "{}", switch.log());
     assert_eq!(switch.ask(&mut node, FenceAsk::Cut, device()).0, Ok(FenceFound::Cut));
     let broken = Switch::new("[ $action = on ] && exit 1; exit 0");
-    let device = FenceConfig { kind: FenceKind::Storage, ..broken.device(FenceAction::Off) };
+    let device = FenceConfig {
+        kind: FenceKind::Storage,
+        disks: vec!["/dev/sdb".into()],
+        ..broken.device(FenceAction::Off)
+    };
     let failed = broken.ask(&mut node, FenceAsk::Register, device).0.unwrap_err();
     assert!(failed.reason.contains("did not register lx4"), "{failed:?}");
+}
+
+#[test]
+fn who_is_registered_at_one_of_two_disks_only_cuts_nobody_off() {
+    // As fence_scsi does: the node counts as on when one of the disks that it was asked about has its key.
+    let switch = Switch::new(
+        "disks=$(sed -n 's/^devices=//p' \"${state%state}log\" | tail -n 1)\n\
+         case $action:$disks in status:*sdb*) ;; status:*) exit 2;; esac",
+    );
+    let mut node = Node::new();
+    let device = |disks: &[&str]| FenceConfig {
+        kind: FenceKind::Storage,
+        disks: disks.iter().map(|disk| (*disk).into()).collect(),
+        keys: BTreeMap::from([(NodeName::new("lx4").unwrap(), "5a4".into())]),
+        ..switch.device(FenceAction::Off)
+    };
+    assert_eq!(
+        switch.ask(&mut node, FenceAsk::Register, device(&["/dev/sdb"])).0,
+        Ok(FenceFound::Registered),
+        "at the one it is"
+    );
+    let refused = switch.ask(&mut node, FenceAsk::Cut, device(&["/dev/sdb", "/dev/sdc"])).0.unwrap_err();
+    assert!(refused.reason.contains("lx4 itself is registered at /dev/sdc"), "{refused:?}");
+    assert!(!switch.actions().contains(&"off".to_owned()), "nobody was touched");
 }
