@@ -54,7 +54,7 @@ pub(crate) const FENCING: [Need; 3] = [
 ];
 
 /// For the machines with kernels of their own. QEMU itself is not installed: it is unpacked into the build folder.
-pub(crate) const VM: [Need; 10] = [
+pub(crate) const VM: [Need; 9] = [
     Need { what: "ip", package: "iproute2" },
     Need { what: "mkfs.ext4", package: "e2fsprogs" },
     Need { what: "e2fsck", package: "e2fsprogs" },
@@ -62,7 +62,6 @@ pub(crate) const VM: [Need; 10] = [
     Need { what: "setpriv", package: "util-linux" },
     Need { what: "chrt", package: "util-linux" },
     Need { what: "strip", package: "binutils" },
-    Need { what: "gzip", package: "gzip" },
     Need { what: "ldd", package: "libc-bin" },
     Need { what: "cc", package: "gcc" },
 ];

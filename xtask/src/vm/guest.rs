@@ -10,11 +10,12 @@ use super::packages::{Packages, sh};
 use crate::run::target;
 
 /// By their files' names; what they depend on comes along.
-const MODULES: [&str; 11] = [
+const MODULES: [&str; 13] = [
     "virtio_pci",
     "virtio_scsi",
     "virtio_net",
     "sd_mod",
+    "sg",
     "crc32c_generic",
     "crct10dif_generic",
     "ext4",
@@ -22,48 +23,19 @@ const MODULES: [&str; 11] = [
     "sch_ingress",
     "cls_bpf",
     "virtio_rng",
+    "tcp_diag",
 ];
+/// For a node whose disk is at the array, and for the array.
+const INITIATOR: [&str; 1] = ["iscsi_tcp"];
+const ARRAY: [&str; 2] = ["target_core_iblock", "iscsi_target_mod"];
 
-const BOOT: &str = r#"#!/bin/sh
-export PATH=/bin:/sbin
-mount -t proc proc /proc
-mount -t sysfs sysfs /sys
-mount -t devtmpfs dev /dev
-mkdir -p /dev/pts /dev/shm /run /tmp /data /powered /var/lib/regent
-mount -t tmpfs run /run
-mount -t tmpfs tmp /tmp
-mount -t cgroup2 none /sys/fs/cgroup
-for module in $(cat /modules); do insmod /lib/modules/$module; done
-for word in $(cat /proc/cmdline); do
-    case $word in node=*) node=${word#node=} ;; address=*) address=${word#address=} ;; esac
-done
-hostname $node
-ip link set lo up
-ip link set eth0 up
-ip address add $address/24 dev eth0
-# A kernel that panics hangs, as one does whose processors stand still: only the watchdog resets it.
-echo 0 > /proc/sys/kernel/panic
-echo 1 > /proc/sys/kernel/sysrq
-n=0
-until [ -e /dev/disk/by-lun/state ] || [ $n = 100 ]; do
-    mkdir -p /dev/disk/by-lun
-    for disk in /sys/block/sd*; do
-        lun=$(ls -d $disk/device/scsi_device/* 2>/dev/null)
-        case $lun in
-            *:0) ln -sf /dev/${disk##*/} /dev/disk/by-lun/state ;;
-            *:1) ln -sf /dev/${disk##*/} /dev/disk/by-lun/data ;;
-        esac
-    done
-    n=$((n + 1))
-    usleep 50000
-done
-mount -t ext4 /dev/disk/by-lun/state /var/lib/regent
-mkdir -p /var/lib/regent/etc
-ln -sf /var/lib/regent/etc /etc/regent
-if [ -e /var/lib/regent/identity.json ]; then
-    regent node run > /dev/ttyS0 2>&1 < /dev/null &
-fi
-"#;
+/// What every machine does first, and what the three kinds of them do then.
+const BOOT: &str = include_str!("guest/boot.sh");
+const AS_NODE: &str = include_str!("guest/node.sh");
+const AS_INITIATOR: &str = include_str!("guest/initiator.sh");
+const AS_ARRAY: &str = include_str!("guest/array.sh");
+/// Who writes to the disk without asking anybody.
+const STRAY: &str = include_str!("guest/stray.py");
 
 /// One line at a time: a token, and a command. Its output follows, and a line with the token and the exit code.
 const CONTROL: &str = r#"#!/bin/sh
@@ -140,24 +112,36 @@ pub(super) fn initramfs(
     copy_program(Path::new("/usr/bin/chrt"), &root.join("bin/chrt"), &root)?;
     std::os::unix::fs::symlink("e2fsck", root.join("bin/fsck.ext4"))
         .map_err(|e| format!("fsck.ext4: {e}"))?;
-    modules(&packages.modules()?, &root)?;
-    for (name, text) in [("boot", BOOT), ("control", CONTROL), ("inittab", INITTAB), ("fence.xml", METADATA)]
+    let all = packages.modules()?;
+    for (list, names) in
+        [("modules", &MODULES[..]), ("modules.initiator", &INITIATOR[..]), ("modules.array", &ARRAY[..])]
     {
+        modules(&all, &root, list, names)?;
+    }
+    let texts = [
+        ("boot", BOOT),
+        ("as-node", AS_NODE),
+        ("as-initiator", AS_INITIATOR),
+        ("as-array", AS_ARRAY),
+        ("control", CONTROL),
+        ("inittab", INITTAB),
+        ("fence.xml", METADATA),
+    ];
+    for (name, text) in texts {
         write(&root.join("etc").join(name), text)?;
     }
     write(&root.join("bin/fence-vm"), FENCE)?;
+    write(&root.join("bin/stray"), STRAY)?;
+    reservations(packages, &root)?;
     for (name, text) in configs {
         write(&root.join("etc").join(name), text)?;
     }
     write(&root.join("etc/passwd"), "root:x:0:0:root:/:/bin/sh\n")?;
     write(&root.join("etc/group"), "root:x:0:\n")?;
-    let archive = folder.join("root.cpio.gz");
-    let busybox = packages.busybox();
-    let pack = format!(
-        "find . | {} cpio -o -H newc 2>/dev/null | gzip -1 > {}",
-        busybox.display(),
-        archive.display()
-    );
+    // Not compressed: a computed processor takes longer to unpack it than this one to hand it over.
+    let archive = folder.join("root.cpio");
+    let (busybox, to) = (packages.busybox(), archive.display());
+    let pack = format!("find . | {} cpio -o -H newc 2>/dev/null > {to}", busybox.display());
     sh(&root, &pack)?;
     Ok(archive)
 }
@@ -174,26 +158,78 @@ fn copy(from: &Path, to: &Path) -> Result<(), String> {
     fs::copy(from, to).map(drop).map_err(|e| format!("cannot copy {}: {e}", from.display()))
 }
 
-/// A program and the libraries that it is linked with.
-fn copy_program(from: &Path, to: &Path, root: &Path) -> Result<(), String> {
-    copy(from, to)?;
-    let output = Command::new("ldd").arg(from).output().map_err(|e| format!("ldd: {e}"))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    for library in text.split_ascii_whitespace().filter(|word| word.starts_with('/')) {
-        copy(Path::new(library), &root.join(library.trim_start_matches('/')))?;
+/// The initiator, and `fence_scsi` with all that it runs, as they were packed.
+fn reservations(packages: &Packages, root: &Path) -> Result<(), String> {
+    let guest = packages.guest();
+    let libraries = packages.libraries();
+    let programs =
+        ["sbin/iscsid", "sbin/iscsiadm", "usr/bin/sg_persist", "usr/bin/sg_turs", "usr/bin/python3.11"];
+    for program in programs {
+        let from = guest.join(program);
+        let name = from.file_name().map(PathBuf::from).unwrap_or_default();
+        copy_with(&from, &root.join("bin").join(name), root, &libraries)?;
+    }
+    let (from, to) = (guest.display(), root.display());
+    sh(
+        root,
+        &format!(
+            "ln -s python3.11 bin/python3
+             cp -p {from}/usr/sbin/fence_scsi bin/
+             mkdir -p usr/lib usr/share etc/iscsi var
+             ln -s /run var/run
+             cp -a {from}/usr/lib/python3.11 {from}/usr/lib/python3 usr/lib/
+             cp -a {from}/usr/share/fence usr/share/
+             cp {from}/etc/iscsi/iscsid.conf etc/iscsi/
+             rm -rf usr/lib/python3.11/lib2to3 usr/lib/python3.11/pydoc_data usr/lib/python3.11/idlelib
+             find {to}/usr/lib -name '*.so' > loaded"
+        ),
+    )?;
+    let loaded = fs::read_to_string(root.join("loaded")).map_err(|e| format!("loaded: {e}"))?;
+    for module in loaded.lines() {
+        copy_libraries(Path::new(module), root, &libraries)?;
     }
     Ok(())
 }
 
-/// Copies the modules, and writes in which order they are to be loaded.
-fn modules(all: &Path, root: &Path) -> Result<(), String> {
+/// A program and the libraries that it is linked with.
+fn copy_program(from: &Path, to: &Path, root: &Path) -> Result<(), String> {
+    copy_with(from, to, root, "")
+}
+
+fn copy_with(from: &Path, to: &Path, root: &Path, libraries: &str) -> Result<(), String> {
+    copy(from, to)?;
+    copy_libraries(from, root, libraries)
+}
+
+/// Libraries go to where the guest's loader looks for them, wherever they were found.
+fn copy_libraries(of: &Path, root: &Path, libraries: &str) -> Result<(), String> {
+    let output = Command::new("ldd")
+        .arg(of)
+        .env("LD_LIBRARY_PATH", libraries)
+        .output()
+        .map_err(|e| format!("ldd: {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    for library in text.split_ascii_whitespace().filter(|word| word.starts_with('/')) {
+        let path = Path::new(library);
+        let Some(name) = path.file_name() else { continue };
+        let is_loader = library.starts_with("/lib64/");
+        let to = if is_loader { root.join("lib64") } else { root.join("lib/x86_64-linux-gnu") }.join(name);
+        if !to.exists() {
+            copy(path, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// Copies modules, and writes in which order they are to be loaded.
+fn modules(all: &Path, root: &Path, file: &str, wanted: &[&str]) -> Result<(), String> {
     let list = all.join("modules.dep");
     let text = fs::read_to_string(&list).map_err(|e| format!("{}: {e}", list.display()))?;
     let line_of = |wanted: &str| {
         text.lines().filter_map(|line| line.split_once(':')).find(|(path, _)| name_of(path) == wanted)
     };
     let (mut order, mut seen) = (Vec::new(), BTreeSet::new());
-    for module in MODULES {
+    for module in wanted {
         // What is built in has no line.
         let Some((path, needs)) = line_of(module) else { continue };
         let needs: Vec<&str> = needs.split_ascii_whitespace().collect();
@@ -204,7 +240,7 @@ fn modules(all: &Path, root: &Path) -> Result<(), String> {
             }
         }
     }
-    write(&root.join("modules"), &order.join("\n"))
+    write(&root.join(file), &order.join("\n"))
 }
 
 fn name_of(path: &str) -> &str {

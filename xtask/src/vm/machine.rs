@@ -4,12 +4,15 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::packages::Packages;
+use super::packages::{Packages, sh};
+
+/// The file that is the shared disk.
+pub(super) const LUN: &str = "lun";
 
 /// What every machine is made of.
 pub(super) struct Site {
@@ -17,6 +20,27 @@ pub(super) struct Site {
     pub(super) folder: PathBuf,
     pub(super) kernel: PathBuf,
     pub(super) root: PathBuf,
+}
+
+/// What a machine is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    /// A node with the shared disk at its own adapter.
+    Node,
+    /// A node that has the shared disk from the array, over a network of its own.
+    Initiator,
+    /// The array.
+    Array,
+}
+
+impl Role {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Node => "node",
+            Self::Initiator => "initiator",
+            Self::Array => "array",
+        }
+    }
 }
 
 /// Events of a machine, with the moment at which QEMU told of them.
@@ -30,13 +54,13 @@ struct Running {
 
 /// A machine's power, which the power switch has in its hands too.
 #[derive(Clone, Default)]
-pub(super) struct Power(Arc<Mutex<Option<Running>>>);
+pub(super) struct Power(Arc<Mutex<Option<Running>>>, Arc<Mutex<Option<Instant>>>);
 
 /// A machine.
 pub(super) struct Machine {
     pub(super) name: &'static str,
-    address: &'static str,
     number: u8,
+    role: Role,
     pub(super) power: Power,
     events: Events,
     control: Option<Control>,
@@ -53,7 +77,8 @@ impl Power {
 
     /// Cuts the power. It is off when this returns.
     pub(super) fn cut(&self) {
-        let Some(mut running) = lock(&self.0).take() else { return };
+        let mut held = lock(&self.0);
+        let Some(mut running) = held.take() else { return };
         let _it_may_hang = running.qmp.write_all(b"{\"execute\":\"quit\"}\n");
         let until = Instant::now() + Duration::from_secs(5);
         while Instant::now() < until && matches!(running.child.try_wait(), Ok(None)) {
@@ -61,6 +86,12 @@ impl Power {
         }
         let _it_may_be_gone = running.child.kill();
         let _it_is_gone = running.child.wait();
+        *lock(&self.1) = Some(Instant::now());
+    }
+
+    /// When it was cut last: it was off by then.
+    pub(super) fn cut_at(&self) -> Option<Instant> {
+        *lock(&self.1)
     }
 
     /// Says something to QEMU.
@@ -73,8 +104,8 @@ impl Power {
 }
 
 impl Machine {
-    pub(super) fn new(name: &'static str, address: &'static str, number: u8) -> Self {
-        Self { name, address, number, power: Power::default(), events: Arc::default(), control: None }
+    pub(super) fn new(name: &'static str, number: u8, role: Role) -> Self {
+        Self { name, number, role, power: Power::default(), events: Arc::default(), control: None }
     }
 
     /// Switches it on, and waits until its shell answers.
@@ -117,55 +148,84 @@ impl Machine {
             .append(true)
             .open(site.folder.join(format!("{}.qemu.log", self.name)))
             .map_err(|e| e.to_string())?;
-        let disk = |file: &str| {
-            format!(
-                "file={},format=raw,if=none,cache=none,aio=threads,file.locking=off",
-                path(&site.folder.join(file))
-            )
-        };
         let mut command = site.packages.qemu();
         command
-            .args([
-                "-M",
-                "q35",
-                "-accel",
-                "tcg",
-                "-cpu",
-                "max",
-                "-smp",
-                "1",
-                "-m",
-                "512",
-                "-nodefaults",
-                "-display",
-                "none",
-            ])
+            .args(["-M", "q35", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "512"])
+            .args(["-nodefaults", "-display", "none"])
             .args(["-kernel", &path(&site.kernel), "-initrd", &path(&site.root), "-append"])
             .arg(format!(
-                "console=ttyS0 loglevel=5 panic=0 nokaslr mitigations=off node={} address={}",
-                self.name, self.address
+                "console=ttyS0 loglevel=5 panic=0 nokaslr mitigations=off node={} number={} role={}",
+                self.name,
+                self.number,
+                self.role.word()
             ))
             .arg("-chardev")
-            .arg(format!(
-                "file,id=console,append=on,path={}",
-                path(&site.folder.join(format!("{}.console", self.name)))
-            ))
+            .arg(format!("file,id=console,append=on,path={}", path(&self.console(site))))
             .args(["-serial", "chardev:console", "-chardev"])
             .arg(format!("socket,id=line,server=on,wait=off,path={}", path(&self.socket(site, "line"))))
             .args(["-serial", "chardev:line", "-qmp"])
             .arg(format!("unix:{},server=on,wait=off", path(&self.socket(site, "qmp"))))
             .args(["-device", "i6300esb", "-action", "watchdog=reset", "-device", "virtio-rng-pci"])
-            .args(["-device", "virtio-scsi-pci,id=scsi", "-drive"])
-            .arg(format!("{},id=state", disk(&format!("{}.state", self.name))))
-            .args(["-device", "scsi-hd,bus=scsi.0,lun=0,drive=state", "-drive"])
-            .arg(format!("{},id=data", disk("lun")))
-            .args(["-device", "scsi-hd,bus=scsi.0,lun=1,drive=data,share-rw=on", "-netdev"])
-            .arg(format!("tap,id=lan,ifname=tap{},script=no,downscript=no", self.number))
-            .arg("-device")
-            .arg(format!("virtio-net-pci,netdev=lan,romfile=,mac=52:54:00:99:00:0{}", self.number))
-            .stdout(Stdio::from(log.try_clone().map_err(|e| e.to_string())?))
-            .stderr(Stdio::from(log));
+            .args(["-device", "virtio-scsi-pci,id=scsi"]);
+        self.disks(&mut command, site);
+        self.networks(&mut command);
+        command.stdout(Stdio::from(log.try_clone().map_err(|e| e.to_string())?)).stderr(Stdio::from(log));
         command.spawn().map_err(|e| format!("QEMU could not be started: {e}"))
+    }
+
+    fn disks(&self, command: &mut Command, site: &Site) {
+        let own = format!("{}.state", self.name);
+        let (state, data) = match self.role {
+            Role::Node => (Some(&own), true),
+            Role::Initiator => (Some(&own), false),
+            Role::Array => (None, true),
+        };
+        let mut add = |file: &str, lun: u8, more: &str| {
+            let file = site.folder.join(file);
+            command
+                .arg("-drive")
+                .arg(format!(
+                    "file={},format=raw,if=none,cache=none,aio=threads,file.locking=off,id=disk{lun}",
+                    file.display()
+                ))
+                .arg("-device")
+                .arg(format!("scsi-hd,bus=scsi.0,lun={lun},drive=disk{lun}{more}"));
+        };
+        if let Some(state) = state {
+            add(state, 0, "");
+        }
+        if data {
+            add(LUN, 1, ",share-rw=on");
+        }
+    }
+
+    fn networks(&self, command: &mut Command) {
+        let mut add = |name: &str, net: u8| {
+            let n = self.number;
+            command
+                .arg("-netdev")
+                .arg(format!("tap,id={name},ifname={name}{n},script=no,downscript=no"))
+                .arg("-device")
+                .arg(format!("virtio-net-pci,netdev={name},romfile=,mac=52:54:00:{net}:00:0{n}"));
+        };
+        add("lan", 99);
+        if self.role != Role::Node {
+            add("san", 98);
+        }
+    }
+
+    /// The file with all that it said on its console.
+    pub(super) fn console(&self, site: &Site) -> PathBuf {
+        site.folder.join(format!("{}.console", self.name))
+    }
+
+    /// Takes it off the nodes' network, or puts it back; the storage's network stays.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn lan(&self, site: &Site, connected: bool) -> Result<(), String> {
+        let state = if connected { "up" } else { "down" };
+        sh(&site.folder, &format!("ip link set lan{} {state}", self.number))
     }
 
     /// Waits until the shell answers, after a boot or a reset.

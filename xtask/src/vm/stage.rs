@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::guest;
 use super::ledger::Writer;
-use super::machine::{Machine, Power, Site};
+use super::machine::{LUN, Machine, Power, Role, Site};
 use super::packages::{Packages, sh};
 use crate::run::target;
 
@@ -22,25 +22,46 @@ const SWITCH: &str = "10.99.0.1:7100";
 /// a second or two must not lose its lease for it.
 pub(super) const LEASE: Duration = Duration::from_secs(20);
 
+/// How much of the shared disk is file system, in MiB. The rest is for who writes there without asking.
+pub(super) const FILE_SYSTEM: u64 = 56;
+
 /// What a takeover, a boot and a way back may take.
 pub(super) const BOUND: Duration = Duration::from_secs(240);
 
+/// Where the shared disk is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Disk {
+    /// At an adapter of each node.
+    Shared,
+    /// At an array, which keeps and enforces reservations.
+    Array,
+}
+
+impl Disk {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Array => "array",
+        }
+    }
+}
+
 pub(super) struct Stage {
-    site: Site,
+    pub(super) site: Site,
     pub(super) machines: [Machine; 2],
+    array: Option<Machine>,
     pub(super) writer: Writer,
 }
 
-fn config(needs: &str, fence: bool) -> String {
-    let fence = if fence {
-        "[[fence]]\nname = \"switch\"\nagent = \"/bin/fence-vm\"\nnodes = [\"lx4\", \"lx5\"]\ntimeout = \"30s\"\n"
-    } else {
-        ""
-    };
+const SWITCHED: &str = "[[fence]]\nname = \"switch\"\nagent = \"/bin/fence-vm\"\nnodes = [\"lx4\", \"lx5\"]\ntimeout = \"30s\"\n";
+/// As it is packed. It takes a second or more for each question in a machine that is computed.
+const RESERVED: &str = "[[fence]]\nname = \"san\"\nagent = \"/usr/sbin/fence_scsi\"\nkind = \"storage\"\n\
+                        nodes = [\"lx4\", \"lx5\"]\ndisks = [\"/dev/disk/by-lun/data\"]\ntimeout = \"60s\"\n";
+
+fn config(needs: &str, fence: &str, watchdog: bool) -> String {
+    let watchdog = if watchdog { "watchdog = \"/dev/watchdog0\"\n" } else { "" };
     let node = |name: &str, last: u8| {
-        format!(
-            "[[node]]\nname = \"{name}\"\naddresses = [\"10.99.0.{last}\"]\nwatchdog = \"/dev/watchdog0\"\n"
-        )
+        format!("[[node]]\nname = \"{name}\"\naddresses = [\"10.99.0.{last}\"]\n{watchdog}")
     };
     format!(
         "[cluster]\nname = \"ward7\"\ntakeover = \"{}s\"\n{}{}[[witness]]\nname = \"wit\"\naddresses = [\"10.99.0.6\"]\n{fence}\
@@ -62,32 +83,36 @@ impl Stage {
     ///
     /// # Errors
     /// In words.
-    pub(super) fn build(folder: &Path) -> Result<Self, String> {
-        println!("\n== two machines, a witness, a disk");
+    pub(super) fn build(folder: &Path, disk: Disk) -> Result<Self, String> {
         let packages = Packages::have(&target().join("vm"))?;
         let configs = [
-            ("watched.toml", config("\"lease-ended\", \"watchdog\"", false)),
-            ("fenced.toml", config("\"fenced\"", true)),
+            ("watched.toml", config("\"lease-ended\", \"watchdog\"", "", true)),
+            ("fenced.toml", config("\"fenced\"", SWITCHED, true)),
+            // Without a watchdog a kernel that hangs stays so, and all that ends its owner is the array.
+            ("storage.toml", config("\"lease-ended\", \"storage\"", RESERVED, false)),
         ];
         let root = guest::initramfs(&packages, folder, &configs)?;
         let kernel = packages.kernel()?;
         let site = Site { packages, folder: folder.to_owned(), kernel, root };
         network(folder)?;
-        for (disk, megabytes) in [("lx4.state", 64), ("lx5.state", 64), ("lun", 64)] {
-            sh(folder, &format!("truncate -s {megabytes}M {disk}; mkfs.ext4 -q -F {disk}"))?;
+        for disk in ["lx4.state", "lx5.state"] {
+            sh(folder, &format!("truncate -s 64M {disk}; mkfs.ext4 -q -F {disk}"))?;
         }
-        let machines = [Machine::new("lx4", "10.99.0.4", 4), Machine::new("lx5", "10.99.0.5", 5)];
+        sh(folder, &format!("truncate -s {}M {LUN}; mkfs.ext4 -q -F {LUN} {FILE_SYSTEM}M", FILE_SYSTEM + 8))?;
+        let role = if disk == Disk::Shared { Role::Node } else { Role::Initiator };
+        let machines = [Machine::new("lx4", 4, role), Machine::new("lx5", 5, role)];
         power_switch([machines[0].power.clone(), machines[1].power.clone()])?;
         let address = SERVICE.parse().map_err(|e| format!("{SERVICE}: {e}"))?;
-        let mut stage = Self { site, machines, writer: Writer::start(address) };
-        for machine in &mut stage.machines {
+        let array = (disk == Disk::Array).then(|| Machine::new("array", 8, Role::Array));
+        let mut stage = Self { site, machines, array, writer: Writer::start(address) };
+        for machine in stage.array.iter_mut().chain(&mut stage.machines) {
             machine.boot(&stage.site)?;
         }
-        stage.found()?;
+        stage.found(if disk == Disk::Shared { "watched.toml" } else { "storage.toml" })?;
         Ok(stage)
     }
 
-    fn found(&mut self) -> Result<(), String> {
+    fn found(&mut self, config: &str) -> Result<(), String> {
         let minute = Duration::from_secs(90);
         let [first, second] = &mut self.machines;
         first.sh("regent init ward7 --node lx4 --address 10.99.0.4", minute)?;
@@ -100,7 +125,7 @@ impl Stage {
         witness(&self.site.folder, &for_witness)?;
         let for_second = token(first, "")?;
         second.insist(&format!("regent join {for_second} --node lx5 --address 10.99.0.5"), minute)?;
-        first.insist("regent apply --wait 150s /etc/watched.toml", Duration::from_secs(180))?;
+        first.insist(&format!("regent apply --wait 150s /etc/{config}"), Duration::from_secs(180))?;
         println!("   a cluster of lx4, lx5 and the witness wit; takeover = \"{} s\"", LEASE.as_secs());
         self.settle()
     }
@@ -146,10 +171,29 @@ impl Stage {
         self.settle()
     }
 
+    /// After a violation the first machine may stand still or hear nobody: it is off then, and has its cable.
+    ///
+    /// # Errors
+    /// In words.
+    pub(super) fn put_right(&mut self) -> Result<(), String> {
+        self.machines[0].power.cut();
+        self.machines[0].lan(&self.site, true)
+    }
+
+    /// Keeps what the journals say of a scene, for whoever looks at the run.
+    ///
+    /// # Errors
+    /// When they do not say it.
+    pub(super) fn keep_events(&mut self, scene: &str) -> Result<(), String> {
+        let said = self.machines[1].insist("regent events --verbose", Duration::from_secs(60))?;
+        let file = self.site.folder.join(format!("{scene}.events"));
+        fs::write(&file, said).map_err(|e| format!("{}: {e}", file.display()))
+    }
+
     /// Ends the machines. Everything else ends with the namespaces.
     pub(super) fn end(&mut self) {
         self.writer.stop();
-        for machine in &self.machines {
+        for machine in self.machines.iter().chain(&self.array) {
             machine.power.cut();
         }
     }
@@ -161,7 +205,7 @@ impl Stage {
     pub(super) fn check_disk(&self) -> Result<(), String> {
         let output = Command::new("e2fsck")
             .args(["-f", "-n"])
-            .arg(self.site.folder.join("lun"))
+            .arg(self.site.folder.join(LUN))
             .output()
             .map_err(|e| format!("e2fsck: {e}"))?;
         let text = String::from_utf8_lossy(&output.stdout);
@@ -169,16 +213,19 @@ impl Stage {
     }
 }
 
-/// A bridge with a port for each machine, and addresses on it for the witness, the power switch and the writer.
+/// A bridge with a port for each machine, and addresses on it for the witness, the power switch and the writer; and one
+/// between the nodes and the array.
 fn network(folder: &Path) -> Result<(), String> {
     sh(
         folder,
         "ip link set lo up
-         ip link add br0 type bridge
-         ip address add 10.99.0.1/24 dev br0
-         ip address add 10.99.0.6/24 dev br0
-         ip link set br0 up
-         for n in 4 5; do ip tuntap add dev tap$n mode tap; ip link set tap$n master br0 up; done",
+         for net in lan san; do
+             ip link add $net type bridge
+             ip link set $net up
+             for n in 4 5 8; do ip tuntap add dev $net$n mode tap; ip link set $net$n master $net up; done
+         done
+         ip address add 10.99.0.1/24 dev lan
+         ip address add 10.99.0.6/24 dev lan",
     )
 }
 
