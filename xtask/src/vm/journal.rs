@@ -6,32 +6,34 @@ use super::machine::Machine;
 
 /// How often a machine is asked for its clock: the quickest answer tells the most.
 const LOOKS: usize = 8;
+/// It says hundredths of a second, and leaves the rest away.
+const HUNDREDTH: Duration = Duration::from_millis(10);
 
-/// A takeover.
+/// A takeover. Whatever the machine did to the disk came after the moment at which it knew of it.
 pub(super) struct Takeover {
-    /// Not later than the machine knew of it: whatever it did to the disk came after that.
+    /// That moment, or a little before it.
     pub(super) at: Instant,
+    /// It was over by then, at the latest.
+    pub(super) by: Instant,
     pub(super) epoch: u64,
     pub(super) proof: String,
 }
 
-/// When a machine's boot clock stood at zero: not later than that.
-fn zero(machine: &mut Machine) -> Result<Instant, String> {
+/// When a machine's boot clock stood at zero: not before that, and by how much later at most.
+fn zero(machine: &mut Machine) -> Result<(Instant, Duration), String> {
     let mut best: Option<(Instant, Duration)> = None;
     for _ in 0..LOOKS {
         let asked = Instant::now();
         let said = machine.insist("cut -d ' ' -f 1 /proc/uptime", Duration::from_secs(20))?;
         let wide = asked.elapsed();
         let up = seconds(&said).ok_or_else(|| format!("no time since the boot: {said}"))?;
-        // It says hundredths, and leaves the rest away.
-        let zero = asked
-            .checked_sub(up + Duration::from_millis(10))
-            .ok_or("it was up before this machine: its clock is wrong")?;
-        if best.is_none_or(|(_, narrow)| wide < narrow) {
-            best = Some((zero, wide));
+        let zero =
+            asked.checked_sub(up + HUNDREDTH).ok_or("it was up before this machine: its clock is wrong")?;
+        if best.is_none_or(|(_, narrow)| wide + HUNDREDTH < narrow) {
+            best = Some((zero, wide + HUNDREDTH));
         }
     }
-    best.map(|(zero, _)| zero).ok_or_else(|| "it was not asked".to_owned())
+    best.ok_or_else(|| "it was not asked".to_owned())
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -48,7 +50,7 @@ pub(super) fn takeover(
     from: &str,
     since: Instant,
 ) -> Result<Takeover, String> {
-    let zero = zero(machine)?;
+    let (zero, wide) = zero(machine)?;
     let said = machine.insist(
         &format!(
             "regent --json events --last 40 --group {group} | sed 's/{{\"at\":/\\n&/g' | grep 'owns {group} from now on'"
@@ -58,10 +60,10 @@ pub(super) fn takeover(
     let (at, epoch, proof) = last_taken(&said, machine.name, group, from)
         .ok_or_else(|| format!("the journal of {} does not say how it came to own {group}", machine.name))?;
     let at = zero + at;
-    if at < since {
+    if at + wide < since {
         return Err(format!("the last time that {} came to own {group} was before", machine.name));
     }
-    Ok(Takeover { at, epoch, proof })
+    Ok(Takeover { at, by: at + wide, epoch, proof })
 }
 
 /// Of such entries, one in a line: the last that says that it owns the group, its epoch and the proof.

@@ -219,8 +219,9 @@ impl Scene {
         };
         all_is_there(stage).map_err(Wrong::Violation)?;
         Ok(format!(
-            "{end}; taken over after {:.1} s, written after {:.1} s (lease {} s; epoch {}, {}){late}",
+            "{end}; taken over after {:.1} s (+{:.2}), written after {:.1} s (lease {} s; epoch {}, {}){late}",
             seconds(before, taken.at),
+            seconds(taken.at, taken.by),
             seconds(before, first.at),
             LEASE.as_secs(),
             taken.epoch,
@@ -252,7 +253,7 @@ impl Scene {
             // What it can still do is seen afterwards. Its lease was renewed for the last time a moment before.
             End::Array => (Some(before + LEASE * 3 / 4), "its lease can have ended"),
         };
-        let Some(ended) = ended.filter(|ended| *ended <= taken.at) else {
+        let Some(ended) = ended.filter(|ended| *ended <= taken.by) else {
             let late = format!(
                 "the other node owned the group {:.1} s after the fault, before {what}",
                 seconds(before, taken.at)
