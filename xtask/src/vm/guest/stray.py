@@ -20,6 +20,7 @@ while refused < 10:
         ended = "written"
     except OSError as error:
         ended = errno.errorcode.get(error.errno, str(error.errno))
-        refused += 1
+        # One that was on its way when the owner was cut off may end otherwise: the array gives it up.
+        refused += error.errno == errno.EBADE
     os.write(line, b"\nstray %d %s\n" % (number, ended.encode()))
     time.sleep(pause if refused == 0 else pause / 10)
