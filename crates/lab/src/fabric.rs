@@ -327,7 +327,11 @@ impl Fabric {
             Request::Split { machines, neutral } => self.split(machines, neutral)?,
             Request::Pause { machine, silent } => self.machine(machine)?.pause(shared, *silent)?,
             Request::Resume { machine } => self.machine(machine)?.resume(shared)?,
-            Request::Disk { machine, own, state } => self.disk(machine, *own, *state)?,
+            Request::Disk { machine, own, device, state } => {
+                self.disk(machine, *own, device.as_deref(), *state)?
+            }
+            Request::CopyOwn { machine, to } => self.machine(machine)?.copy_own(shared, to)?,
+            Request::PutBack { machine, from } => self.machine(machine)?.put_back(shared, from)?,
             Request::Status => return Ok(Answer::Status(self.status())),
             Request::Down => {
                 self.end();
@@ -352,12 +356,15 @@ impl Fabric {
         Ok(now_ns())
     }
 
-    fn disk(&self, machine: &str, own: bool, state: DiskState) -> Result<u64> {
+    fn disk(&self, machine: &str, own: bool, device: Option<&Path>, state: DiskState) -> Result<u64> {
         if state == DiskState::Cut {
             return Err(LabError::new("only a power cut cuts the SAN port")
                 .hint(format!("use `disk {machine} error`, or `off {machine}`")));
         }
-        self.machine(machine)?.disk(own, state)
+        let Some(device) = device else { return self.machine(machine)?.disk(own, state) };
+        let number = self.shared.spec.disks.iter().position(|d| d.device == device);
+        let none = || LabError::new(format!("no shared disk is {}", device.display()));
+        self.machine(machine)?.single_disk(number.ok_or_else(none)?, state)
     }
 
     fn status(&self) -> LabStatus {

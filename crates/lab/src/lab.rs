@@ -260,7 +260,32 @@ impl Lab {
     /// # Errors
     /// When the machine is off or has no disk.
     pub fn disk(&self, machine: &str, state: DiskState) -> Result<u64> {
-        self.order(&Request::Disk { machine: machine.to_owned(), own: false, state })
+        self.order(&Request::Disk { machine: machine.to_owned(), own: false, device: None, state })
+    }
+
+    /// The same for one shared disk alone, by its device; after a boot it is well.
+    ///
+    /// # Errors
+    /// When the machine is off or has no such disk.
+    pub fn single_disk(&self, machine: &str, device: &Path, state: DiskState) -> Result<u64> {
+        let device = Some(device.to_owned());
+        self.order(&Request::Disk { machine: machine.to_owned(), own: false, device, state })
+    }
+
+    /// Copies a machine's own disk to a file, as it is at one moment: what a backup or a snapshot keeps.
+    ///
+    /// # Errors
+    /// When there is no such machine, or the file cannot be written.
+    pub fn copy_own_disk(&self, machine: &str, to: &Path) -> Result<u64> {
+        self.order(&Request::CopyOwn { machine: machine.to_owned(), to: to.to_owned() })
+    }
+
+    /// Cuts a machine's power and puts such a copy back. The machine stays off.
+    ///
+    /// # Errors
+    /// When it does not go off, or the copy cannot be read.
+    pub fn put_own_disk_back(&self, machine: &str, from: &Path) -> Result<u64> {
+        self.order(&Request::PutBack { machine: machine.to_owned(), from: from.to_owned() })
     }
 
     /// Sets the switch on the way to a machine's own disk, which holds what must outlive its boots.
@@ -268,7 +293,7 @@ impl Lab {
     /// # Errors
     /// When the machine is off.
     pub fn own_disk(&self, machine: &str, state: DiskState) -> Result<u64> {
-        self.order(&Request::Disk { machine: machine.to_owned(), own: true, state })
+        self.order(&Request::Disk { machine: machine.to_owned(), own: true, device: None, state })
     }
 
     /// Starts a command in a machine; see [`spawn_in`].

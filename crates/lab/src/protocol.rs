@@ -84,8 +84,25 @@ pub enum Request {
         /// Whether its own disk is meant, with the state of its daemon, and not the shared ones.
         #[serde(default)]
         own: bool,
+        /// The device of the only shared disk that is meant; all of them without it.
+        #[serde(default)]
+        device: Option<PathBuf>,
         /// To what.
         state: DiskState,
+    },
+    /// Copy a machine's own disk, as it is at one moment.
+    CopyOwn {
+        /// Which machine.
+        machine: String,
+        /// The file that gets the copy.
+        to: PathBuf,
+    },
+    /// Cut a machine's power and put such a copy back.
+    PutBack {
+        /// Which machine.
+        machine: String,
+        /// The copy.
+        from: PathBuf,
     },
     /// Tell about everything.
     Status,

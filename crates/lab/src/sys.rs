@@ -212,13 +212,13 @@ fn mask_child_signal(how: i32) {
     }
 }
 
-/// A socket for ARP frames on an interface of the calling thread's network.
+/// A socket for the frames of one protocol on an interface of the calling thread's network.
 ///
 /// # Errors
 /// When there is no such interface, or those of the kernel.
-pub(crate) fn arp_socket(interface: &str) -> io::Result<OwnedFd> {
+pub(crate) fn packet_socket(interface: &str, protocol: u16) -> io::Result<OwnedFd> {
     let name = CString::new(interface).map_err(io::Error::other)?;
-    let protocol = (libc::ETH_P_ARP as u16).to_be();
+    let protocol = protocol.to_be();
     // SAFETY: the address is fully initialised and its size is given; the descriptor is owned at once.
     unsafe {
         let index = libc::if_nametoindex(name.as_ptr());

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use regent_lab::ledger::{LEDGER_PORT, LedgerWriter, audit, read_ledger};
-use regent_lab::observe::{ArpWatch, Observer, answered_by_two, doubles};
+use regent_lab::observe::{AddressWatch, Observer, answered_by_two, doubles};
 use regent_lab::probe::{Probe, Protocol};
 use regent_lab::{Direction, Lab, Power, Running, now_ns, two_writers};
 use support::{eventually, pings, sh, sh_output, up};
@@ -50,7 +50,7 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
     let address: IpAddr = SERVICE.parse().unwrap();
     let observer = Observer::start(&lab, &[address], EVERY).unwrap();
     let probe = Probe::start(&lab, "client", service(), Protocol::Udp, EVERY).unwrap();
-    let arp = ArpWatch::start(&lab, "client", 0, "10.77.0.100".parse().unwrap(), EVERY).unwrap();
+    let arp = AddressWatch::start(&lab, "client", 0, "10.77.0.100".parse().unwrap(), EVERY).unwrap();
     let writer = LedgerWriter::start(&lab, "client", service(), 1, Duration::ZERO, None).unwrap();
     eventually("numbers are acknowledged", Duration::from_secs(5), || writer.count().0 > 50);
     let mut cuts = Vec::new();
@@ -98,7 +98,9 @@ fn power_cuts_lose_no_acknowledged_number_and_never_show_two_owners() {
 fn two_nodes_with_one_address_are_seen() {
     let lab = up("doubles");
     let service = "10.77.0.100".parse().unwrap();
-    let arp = ArpWatch::start(&lab, "client", 0, service, Duration::from_millis(5)).unwrap();
+    let arp = AddressWatch::start(&lab, "client", 0, service, Duration::from_millis(5)).unwrap();
+    let six = "fd77::100".parse().unwrap();
+    let six = AddressWatch::start(&lab, "client", 0, six, Duration::from_millis(5)).unwrap();
     let observer =
         Observer::start(&lab, &[SERVICE.parse().unwrap(), "fd77::100".parse().unwrap()], EVERY).unwrap();
     for node in ["lx4", "lx5"] {
@@ -109,11 +111,12 @@ fn two_nodes_with_one_address_are_seen() {
         );
     }
     std::thread::sleep(Duration::from_millis(150));
-    sh(&lab, "lx4", &format!("ip addr del {SERVICE}/32 dev eth0"));
+    sh(&lab, "lx4", &format!("ip addr del {SERVICE}/32 dev eth0; ip addr del fd77::100/128 dev eth0"));
     std::thread::sleep(Duration::from_millis(50));
-    let rounds = arp.stop();
-    assert_eq!(answered_by_two(&rounds).len(), 1);
-    assert_eq!(rounds.last().unwrap().answered, ["lx5"]);
+    for rounds in [arp.stop(), six.stop()] {
+        assert_eq!(answered_by_two(&rounds).len(), 1);
+        assert_eq!(rounds.last().unwrap().answered, ["lx5"]);
+    }
     assert_eq!(doubles(&observer.stop()).len(), 2);
 }
 

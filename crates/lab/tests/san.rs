@@ -5,7 +5,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use regent_lab::{DiskState, Lab, two_writers};
+use regent_lab::{DiskState, Lab, Power, two_writers};
 use support::{eventually, sh, sh_output, up};
 
 // Never a plain `sync` here: it waits for every disk of the one kernel that all machines share, hanging ones too.
@@ -121,6 +121,46 @@ fn an_erroring_disk_errors_and_a_hanging_one_hangs_until_it_is_well() {
     assert!(hung.wait().unwrap().success());
     assert!(lab.disk("wit", DiskState::Hang).unwrap_err().to_string().contains("no shared disk"));
     assert!(lab.disk("lx4", DiskState::Cut).is_err());
+}
+
+#[test]
+fn one_disk_of_two_can_be_ill_alone() {
+    let mut spec = support::spec("single");
+    spec.share(&["/dev/san1".into()]);
+    let lab = Lab::up_leashed(&spec).unwrap();
+    let write = |disk: &str| {
+        sh_output(&lab, "lx4", &format!("dd if=/dev/zero of={disk} bs=4k count=1 oflag=direct 2>&1"))
+    };
+    let second = std::path::Path::new("/dev/san1");
+    lab.single_disk("lx4", second, DiskState::Error).unwrap();
+    assert!(write("/dev/san0").status.success() && !write("/dev/san1").status.success());
+    sh(&lab, "lx5", "dd if=/dev/zero of=/dev/san1 bs=4k count=1 oflag=direct 2>&1");
+    lab.single_disk("lx4", second, DiskState::Hang).unwrap();
+    let mut hung = std::process::Command::new("dd");
+    hung.args(["if=/dev/zero", "of=/dev/san1", "bs=4k", "count=1", "oflag=direct"]);
+    let hung = lab.spawn("lx4", hung).unwrap();
+    assert!(write("/dev/san0").status.success());
+    lab.disk("lx4", DiskState::Error).unwrap();
+    assert!(!write("/dev/san0").status.success() && !hung.wait().unwrap().success());
+    lab.disk("lx4", DiskState::Ok).unwrap();
+    lab.off_and_wait("lx4").unwrap();
+    lab.on("lx4").unwrap();
+    assert!(write("/dev/san1").status.success(), "another boot, another path");
+    assert!(lab.single_disk("lx4", std::path::Path::new("/dev/san7"), DiskState::Ok).is_err());
+}
+
+#[test]
+fn an_earlier_copy_of_a_machines_own_disk_is_put_back() {
+    let lab = up("putback");
+    let copy = lab.folder().machine("lx4").join("copy");
+    let write = |word: &str| format!("echo {word} > /var/lib/regent/word; sync -f /var/lib/regent");
+    sh(&lab, "lx4", &write("first"));
+    lab.copy_own_disk("lx4", &copy).unwrap();
+    sh(&lab, "lx4", &write("second"));
+    lab.put_own_disk_back("lx4", &copy).unwrap();
+    assert_eq!(lab.status().unwrap().machine("lx4").unwrap().power, Power::Off);
+    lab.on("lx4").unwrap();
+    assert_eq!(sh(&lab, "lx4", "cat /var/lib/regent/word"), "first");
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use regent_lab::observe::{ArpWatch, Round};
+use regent_lab::observe::{AddressWatch, Round};
 use regent_lab::probe::{Probe, Protocol};
 use regent_lab::{CLIENT, SanLog, boot_clock_ahead_ns, now_ns};
 
@@ -32,7 +32,7 @@ const THAW_NS: u64 = 3_000_000_000;
 
 /// The watch of a run.
 pub(crate) struct Watch {
-    arps: Vec<(String, ArpWatch)>,
+    arps: Vec<(String, AddressWatch)>,
     probe: Option<Probe>,
     disks: Disks,
     san_at: u64,
@@ -69,7 +69,7 @@ impl Watch {
         for load in loads() {
             arps.push((
                 load.name.to_owned(),
-                ArpWatch::start(&stage.lab, CLIENT, 0, load.address, ASK_EVERY)?,
+                AddressWatch::start(&stage.lab, CLIENT, 0, load.address.into(), ASK_EVERY)?,
             ));
         }
         let ledger = loads().any(|l| l.name == "ledger");

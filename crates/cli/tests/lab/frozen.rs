@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use regent_lab::observe::{ArpWatch, answered_by_two};
+use regent_lab::observe::{AddressWatch, answered_by_two};
 
 use crate::cluster::{Cluster, SERVICE, find, head, owner, peer};
 use crate::machine::{DAEMON, GUARD, process_of, python, sh};
@@ -123,7 +123,7 @@ fn cannot_let_go(cluster: &Cluster, what: &str, stop: impl Fn(&str), mend: impl 
     let (old, new) = (Seen::of(cluster, &from), Seen::of(cluster, to));
     old.has_the_addresses(true, "it owns them");
     let service = SERVICE.parse().unwrap();
-    let arp = ArpWatch::start(&cluster.lab, "client", 0, service, Duration::from_millis(5)).unwrap();
+    let arp = AddressWatch::start(&cluster.lab, "client", 0, service, Duration::from_millis(5)).unwrap();
     stop(&from);
     cluster.online_on("front", to);
     old.has_the_addresses(false, &format!("{what}, and its lease has ended"));

@@ -1,12 +1,13 @@
 //! What can be done to a machine that has power: cuts, pauses, and its SAN port's switch.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Live, Machine, Shared};
 use crate::cgroup;
 use crate::clock::now_ns;
-use crate::error::{LabError, Result};
+use crate::error::{Doing, LabError, Result};
 use crate::fence::{PowerAnswer, SanVerb};
 use crate::interface::Plug;
 use crate::protocol::Power;
@@ -15,6 +16,8 @@ use crate::switch::{Direction, SwitchPort};
 
 /// How long the kernel may take to notice a carrier, at the most.
 const CARRIER_NOTICED: Duration = Duration::from_millis(300);
+/// A fence device may give the power back just when it was cut.
+const PUT_BACK_TRIES: usize = 5;
 
 /// Which of a machine's interfaces.
 pub(crate) struct At {
@@ -214,6 +217,48 @@ impl Machine {
             return Err(LabError::new(format!("{name} is off")).hint(format!("`regent lab on {name}`")));
         }
         Ok(port.switch(state))
+    }
+
+    /// Sets the switch on the way to one of the shared disks, by its number.
+    ///
+    /// # Errors
+    /// When the machine has no disk or is off.
+    pub(crate) fn single_disk(&self, number: usize, state: DiskState) -> Result<u64> {
+        let name = &self.spec.name;
+        let live = self.live();
+        let port = self.port.as_ref().ok_or_else(|| LabError::new(format!("{name} has no shared disk")))?;
+        if !matches!(live.power, Power::On | Power::Booting) {
+            return Err(LabError::new(format!("{name} is off")).hint(format!("`regent lab on {name}`")));
+        }
+        Ok(port.switch_single(number, state))
+    }
+
+    /// Copies its own disk.
+    ///
+    /// # Errors
+    /// When the copy cannot be written.
+    pub(crate) fn copy_own(&self, shared: &Shared, to: &Path) -> Result<u64> {
+        let image = shared.folder.own_image(&self.spec.name);
+        self.own.copy(&image, to).doing(|| format!("copy {} to {}", image.display(), to.display()))?;
+        Ok(now_ns())
+    }
+
+    /// Cuts its power and puts a copy of its own disk back before anybody can give the power back.
+    ///
+    /// # Errors
+    /// When the machine does not go off, or the copy cannot be read.
+    pub(crate) fn put_back(&self, shared: &Shared, from: &Path) -> Result<u64> {
+        let image = shared.folder.own_image(&self.spec.name);
+        for _ in 0..PUT_BACK_TRIES {
+            let at = self.off(shared)?;
+            self.wait_gone()?;
+            let live = self.live();
+            if live.power == Power::Off {
+                self.own.copy(from, &image).doing(|| format!("put {} back", from.display()))?;
+                return Ok(at);
+            }
+        }
+        Err(LabError::new(format!("{} is given power again and again", self.spec.name)))
     }
 }
 

@@ -1,7 +1,7 @@
-//! Who answers for an IPv4 address: ARP requests from the client, and every answer to them.
+//! Who answers for an address: requests of ARP, or neighbour solicitations, from the client, and every answer to them.
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +11,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{RecvFlags, SendFlags};
 
+use super::question::Question;
 use crate::clock::now_ns;
 use crate::error::{LabError, Result};
 use crate::lab::Lab;
@@ -41,52 +42,43 @@ pub fn answered_by_two(rounds: &[Round]) -> Vec<(u64, u64)> {
 }
 
 /// Asks again and again who has an address.
-pub struct ArpWatch {
+pub struct AddressWatch {
     stop: Arc<AtomicBool>,
     rounds: Arc<Mutex<Vec<Round>>>,
     thread: JoinHandle<Option<()>>,
 }
 
-impl ArpWatch {
+impl AddressWatch {
     /// Starts asking for `address` from a machine on a network, once `every` so long.
     ///
     /// # Errors
-    /// When the machine is off, or has no IPv4 address on that network.
-    pub fn start(
-        lab: &Lab,
-        machine: &str,
-        network: usize,
-        address: Ipv4Addr,
-        every: Duration,
-    ) -> Result<Self> {
+    /// When the machine is off, or has no address of that kind on that network.
+    pub fn start(lab: &Lab, machine: &str, network: usize, address: IpAddr, every: Duration) -> Result<Self> {
         let status = lab.status()?;
         let names: Vec<String> = status.machines.iter().map(|m| m.name.clone()).collect();
         let index = names.iter().position(|n| n == machine);
         let place = status.machine(machine).and_then(|m| m.networks.iter().find(|n| n.network == network));
-        let own = place.and_then(|n| {
-            n.addresses.iter().find_map(|c| match c.address {
-                std::net::IpAddr::V4(v4) => Some(v4),
-                std::net::IpAddr::V6(_) => None,
-            })
-        });
-        let (Some(index), Some(own)) = (index, own) else {
+        let own = place
+            .and_then(|n| n.addresses.iter().map(|c| c.address).find(|a| a.is_ipv4() == address.is_ipv4()));
+        let question = index.zip(own).and_then(|(i, own)| Question::new(mac_of(i, network), own, address));
+        let Some(question) = question else {
+            let kind = if address.is_ipv4() { "IPv4" } else { "IPv6" };
             return Err(LabError::new(format!(
-                "{machine} has no IPv4 address on the network of eth{network}"
+                "{machine} has no {kind} address on the network of eth{network}"
             )));
         };
-        let request = request(mac_of(index, network), own, address);
         let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
         let (ending, kept) = (Arc::clone(&stop), Arc::clone(&rounds));
         let (tell, told) = std::sync::mpsc::channel();
-        let thread = lab.thread_on(machine, "arp", move || {
-            let socket = sys::arp_socket(&format!("eth{network}"));
+        let thread = lab.thread_on(machine, "asks", move || {
+            let socket = sys::packet_socket(&format!("eth{network}"), question.protocol());
             let socket = match socket {
                 Ok(socket) => socket,
                 Err(error) => return drop(tell.send(Err(error))),
             };
             let _who_waits_is_there = tell.send(Ok(()));
             while !ending.load(Ordering::SeqCst) {
-                let round = ask(&socket, &request, address, &names, every);
+                let round = ask(&socket, &question, &names, every);
                 kept.lock().unwrap_or_else(PoisonError::into_inner).push(round);
             }
         })?;
@@ -110,28 +102,10 @@ impl ArpWatch {
     }
 }
 
-fn request(mac: [u8; 6], own: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
-    let mut frame = vec![0xff; 6];
-    frame.extend_from_slice(&mac);
-    frame.extend_from_slice(&[0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1]); // ARP, Ethernet, IPv4, request
-    frame.extend_from_slice(&mac);
-    frame.extend_from_slice(&own.octets());
-    frame.extend_from_slice(&[0; 6]);
-    frame.extend_from_slice(&address.octets());
-    frame
-}
-
-/// The hardware address that a frame claims for `address` as an answer.
-fn claim(frame: &[u8], address: Ipv4Addr) -> Option<[u8; 6]> {
-    let answers = frame.get(12..14)? == [0x08, 0x06] && frame.get(20..22)? == [0, 2];
-    let same = frame.get(28..32)? == address.octets();
-    (answers && same).then(|| frame.get(22..28)?.try_into().ok())?
-}
-
-fn ask(socket: &OwnedFd, request: &[u8], address: Ipv4Addr, names: &[String], every: Duration) -> Round {
+fn ask(socket: &OwnedFd, question: &Question, names: &[String], every: Duration) -> Round {
     let at = now_ns();
     let end = at + u64::try_from(every.as_nanos()).unwrap_or(u64::MAX);
-    let _silence_shows = rustix::net::send(socket, request, SendFlags::empty());
+    let _silence_shows = rustix::net::send(socket, question.frame(), SendFlags::empty());
     let mut answered: Vec<String> = Vec::new();
     let mut frame = [0; 128];
     loop {
@@ -147,7 +121,7 @@ fn ask(socket: &OwnedFd, request: &[u8], address: Ipv4Addr, names: &[String], ev
         let Ok((length, _)) = rustix::net::recv(socket, &mut frame[..], RecvFlags::DONTWAIT) else {
             continue;
         };
-        let Some(mac) = claim(&frame[..length.min(frame.len())], address) else { continue };
+        let Some(mac) = question.claim(&frame[..length.min(frame.len())]) else { continue };
         let name = machine_of_mac(mac).and_then(|i| names.get(i).cloned());
         let name = name.unwrap_or_else(|| format!("{mac:02x?}"));
         if !answered.contains(&name) {
@@ -174,16 +148,5 @@ mod tests {
         ];
         assert_eq!(answered_by_two(&rounds), [(4, 6)]);
         assert_eq!(answered_by_two(&rounds[..3]), []);
-    }
-
-    #[test]
-    fn an_answer_claims_the_address_and_a_request_does_not() {
-        let address = Ipv4Addr::new(10, 77, 0, 100);
-        let mut frame = request([2, 0x4c, 0, 0, 0, 5], address, address);
-        assert_eq!(claim(&frame, address), None);
-        frame[21] = 2;
-        assert_eq!(claim(&frame, address).and_then(machine_of_mac), Some(5));
-        assert_eq!(claim(&frame, Ipv4Addr::LOCALHOST), None);
-        assert_eq!(claim(&frame[..20], address), None);
     }
 }

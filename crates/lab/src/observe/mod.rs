@@ -2,6 +2,7 @@
 
 mod answered;
 mod carried;
+mod question;
 
-pub use answered::{ArpWatch, Round, answered_by_two};
+pub use answered::{AddressWatch, Round, answered_by_two};
 pub use carried::{Double, Holding, Observer, doubles};

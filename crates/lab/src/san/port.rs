@@ -1,8 +1,10 @@
 //! A port of the SAN: what one node's requests go through, and the switch in it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -58,15 +60,32 @@ pub(crate) struct Port {
     /// Who may write to the shared disks.
     pub(crate) keys: Arc<Keys>,
     /// Held for reading while a request touches an image: whoever has it for writing knows that none does.
-    state: RwLock<(DiskState, u64)>,
+    state: RwLock<State>,
     kept: Mutex<Vec<Request>>,
+}
+
+/// What the switch says.
+struct State {
+    all: DiskState,
+    /// What is wrong with a single disk, by its number, while nothing is with all of them.
+    single: BTreeMap<usize, DiskState>,
+    boot: u64,
+}
+
+impl State {
+    fn of(&self, disk: usize) -> DiskState {
+        match self.all {
+            DiskState::Ok => self.single.get(&disk).copied().unwrap_or(DiskState::Ok),
+            all => all,
+        }
+    }
 }
 
 /// A request of the node's kernel that waits for its answer.
 pub(super) enum Request {
     Read { disk: usize, offset: u64, length: u32, reply: ReplyData },
     Write { disk: usize, offset: u64, data: Vec<u8>, reply: ReplyWrite },
-    Flush { reply: ReplyEmpty },
+    Flush { disk: usize, reply: ReplyEmpty },
 }
 
 impl Request {
@@ -74,7 +93,13 @@ impl Request {
         match self {
             Self::Read { reply, .. } => reply.error(Errno::EIO),
             Self::Write { reply, .. } => reply.error(Errno::EIO),
-            Self::Flush { reply } => reply.error(Errno::EIO),
+            Self::Flush { reply, .. } => reply.error(Errno::EIO),
+        }
+    }
+
+    fn disk(&self) -> usize {
+        match self {
+            Self::Read { disk, .. } | Self::Write { disk, .. } | Self::Flush { disk, .. } => *disk,
         }
     }
 }
@@ -87,12 +112,12 @@ impl Port {
         journal: Option<Arc<Journal>>,
         keys: Arc<Keys>,
     ) -> Self {
-        let state = RwLock::new((DiskState::Cut, 0));
+        let state = RwLock::new(State { all: DiskState::Cut, single: BTreeMap::new(), boot: 0 });
         Self { node: node.to_owned(), disks, journal, keys, state, kept: Mutex::new(Vec::new()) }
     }
 
     pub(crate) fn state(&self) -> DiskState {
-        self.state.read().unwrap_or_else(PoisonError::into_inner).0
+        self.state.read().unwrap_or_else(PoisonError::into_inner).all
     }
 
     /// Sets the switch. When this returns, no request under the old state touches an image any more. Gives the
@@ -109,14 +134,30 @@ impl Port {
     fn switch_for_boot(&self, to: DiskState, boot: Option<u64>) -> u64 {
         let (at, kept) = {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-            state.0 = to;
-            state.1 = boot.unwrap_or(state.1);
+            state.all = to;
+            if let Some(boot) = boot {
+                state.boot = boot;
+                state.single.clear();
+            }
             let at = now_ns();
             if let Some(journal) = &self.journal {
-                journal.switched(at, &self.node, state.1, to);
+                journal.switched(at, &self.node, state.boot, to);
             }
-            let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            (at, if to == DiskState::Hang { Vec::new() } else { std::mem::take(&mut *kept) })
+            (at, self.take_kept())
+        };
+        // What still hangs is kept again.
+        for request in kept {
+            self.submit(request);
+        }
+        at
+    }
+
+    /// Sets the switch of a single disk. It says nothing while that of all is not `Ok`, and is `Ok` after a boot.
+    pub(crate) fn switch_single(&self, disk: usize, to: DiskState) -> u64 {
+        let (at, kept) = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.single.insert(disk, to);
+            (now_ns(), self.take_kept())
         };
         for request in kept {
             self.submit(request);
@@ -124,18 +165,28 @@ impl Port {
         at
     }
 
+    /// Copies the image of a disk, as it is at one moment: no request touches it meanwhile.
+    pub(crate) fn copy(&self, image: &Path, to: &Path) -> io::Result<()> {
+        let _none = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        std::fs::copy(image, to).map(|_| ())
+    }
+
+    fn take_kept(&self) -> Vec<Request> {
+        std::mem::take(&mut *self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Serves, delays, keeps or refuses a request, whichever the switch says.
     pub(super) fn submit(&self, request: Request) {
         let mut delayed = false;
         loop {
             let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
-            match state.0 {
+            match state.of(request.disk()) {
                 DiskState::Slow(ms) if !delayed => {
                     drop(state);
                     std::thread::sleep(Duration::from_millis(ms));
                     delayed = true;
                 }
-                DiskState::Ok | DiskState::Slow(_) => return self.serve(request, state.1),
+                DiskState::Ok | DiskState::Slow(_) => return self.serve(request, state.boot),
                 DiskState::Hang => {
                     self.kept.lock().unwrap_or_else(PoisonError::into_inner).push(request);
                     return;
@@ -168,7 +219,7 @@ impl Port {
                     Err(_) => reply.error(Errno::EIO),
                 }
             }
-            Request::Flush { reply } => reply.ok(),
+            Request::Flush { reply, .. } => reply.ok(),
         }
     }
 

@@ -152,7 +152,10 @@ impl Filesystem for Files {
         reply.ok();
     }
 
-    fn fsync(&self, _: &fuser::Request, _: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
-        self.0.submit(Request::Flush { reply });
+    fn fsync(&self, _: &fuser::Request, ino: INodeNo, _: FileHandle, _: bool, reply: ReplyEmpty) {
+        match disk_of(ino) {
+            Some(disk) => self.0.submit(Request::Flush { disk, reply }),
+            None => reply.ok(),
+        }
     }
 }
