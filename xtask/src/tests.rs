@@ -85,7 +85,10 @@ pub(crate) fn torture(args: &[&str]) -> Result<(), String> {
 fn short_torture() -> Result<(), String> {
     let torture = target().join("debug/regent-torture");
     let torture = torture.to_string_lossy();
-    step("torture, a short plan", &torture, &["--replay", "crates/torture/plans/short"])?;
+    for plan in ["short", "pair"] {
+        let plan = format!("crates/torture/plans/{plan}");
+        step(&format!("torture, a short plan ({plan})"), &torture, &["--replay", &plan])?;
+    }
     step("torture with a rule left off, which must be seen", &torture, &["--sabotages", "--quick"])
 }
 

@@ -59,20 +59,28 @@ pub(crate) enum Fault {
     Apart(String, Vec<String>),
     /// The way to the shared disks.
     San(String, Ill),
+    /// The way to the arbiter's disk alone; without a word, the device is not there.
+    ArbiterDisk(String, Option<Ill>),
     /// The disk with the node's own state.
     StateDisk(String, Ill),
     /// No room is left on it.
     FullDisk(String),
     /// Power off, and the end of a file of the state is torn meanwhile.
     Torn(String),
+    /// Power off, and the disk with its state is put back as it was when the round began.
+    PutBack(String),
     /// A foreign machine answers for a group's address.
     Duplicate(String),
+    /// The same for its IPv6 address.
+    DuplicateSix(String),
     /// The fence device on every node.
     Fence(Device),
     /// Every process of a group's applications is killed where it runs.
     KillApplication(String),
     /// An operator types this on a node: `regent` and these words.
     Order(String, Vec<String>),
+    /// An operator brings a member in again that was removed.
+    Join(String),
     /// An operator puts an edited configuration in force, from this node.
     Apply(String, Edit),
 }
@@ -109,10 +117,14 @@ impl Fault {
             Self::Split(_) => "split".into(),
             Self::Apart(..) => "apart".into(),
             Self::San(_, ill) => format!("san {}", ill_word(*ill)),
+            Self::ArbiterDisk(_, ill) => format!("arbiter disk {}", ill.map_or(HIDDEN, ill_word)),
             Self::StateDisk(_, ill) => format!("state disk {}", ill_word(*ill)),
             Self::FullDisk(_) => "full disk".into(),
             Self::Torn(_) => "torn state".into(),
+            Self::PutBack(_) => "state put back".into(),
+            Self::Join(_) => "order join".into(),
             Self::Duplicate(_) => "duplicate address".into(),
+            Self::DuplicateSix(_) => "duplicate IPv6 address".into(),
             Self::Fence(device) => format!("fence {}", device_word(*device)),
             Self::KillApplication(_) => "kill application".into(),
             Self::Order(_, words) => {
@@ -138,9 +150,23 @@ impl Fault {
             | Self::StateDisk(n, _)
             | Self::FullDisk(n)
             | Self::Torn(n)
+            | Self::ArbiterDisk(n, _)
+            | Self::PutBack(n)
+            | Self::Join(n)
             | Self::Apart(n, _) => vec![n],
             Self::Split(nodes) => nodes.iter().map(String::as_str).collect(),
             _ => Vec::new(),
+        }
+    }
+
+    /// Who is removed by this order.
+    pub(crate) fn removes(&self) -> Option<&str> {
+        match self {
+            Self::Order(_, words) => match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+                ["node", "remove", _, ..] => words.get(2).map(String::as_str),
+                _ => None,
+            },
+            _ => None,
         }
     }
 
@@ -176,6 +202,11 @@ impl Fault {
             ["state-disk", node, ill] => Self::StateDisk(s(node), ill_of(ill)?),
             ["full-disk", node] => Self::FullDisk(s(node)),
             ["torn-state", node] => Self::Torn(s(node)),
+            ["arbiter-disk", node, HIDDEN] => Self::ArbiterDisk(s(node), None),
+            ["arbiter-disk", node, ill] => Self::ArbiterDisk(s(node), Some(ill_of(ill)?)),
+            ["put-back", node] => Self::PutBack(s(node)),
+            ["join", node] => Self::Join(s(node)),
+            ["duplicate-six", group] => Self::DuplicateSix(s(group)),
             ["duplicate", group] => Self::Duplicate(s(group)),
             ["fence", "broken"] => Self::Fence(Device::Broken),
             ["fence", "slow"] => Self::Fence(Device::Slow),
@@ -214,7 +245,11 @@ impl fmt::Display for Fault {
             Self::StateDisk(n, ill) => write!(f, "state-disk {n} {}", ill_word(*ill)),
             Self::FullDisk(n) => write!(f, "full-disk {n}"),
             Self::Torn(n) => write!(f, "torn-state {n}"),
+            Self::ArbiterDisk(n, ill) => write!(f, "arbiter-disk {n} {}", ill.map_or(HIDDEN, ill_word)),
+            Self::PutBack(n) => write!(f, "put-back {n}"),
+            Self::Join(n) => write!(f, "join {n}"),
             Self::Duplicate(group) => write!(f, "duplicate {group}"),
+            Self::DuplicateSix(group) => write!(f, "duplicate-six {group}"),
             Self::Fence(device) => write!(f, "fence {}", device_word(*device)),
             Self::KillApplication(group) => write!(f, "kill-application {group}"),
             Self::Order(n, words) => write!(f, "order {n} {}", words.join(" ")),
@@ -224,6 +259,9 @@ impl fmt::Display for Fault {
         }
     }
 }
+
+/// A device that is not there.
+const HIDDEN: &str = "hidden";
 
 fn victim_word(victim: Victim) -> &'static str {
     match victim {
@@ -322,6 +360,11 @@ mod tests {
             Fault::FullDisk(n()),
             Fault::Torn(n()),
             Fault::Duplicate("front".into()),
+            Fault::DuplicateSix("front".into()),
+            Fault::ArbiterDisk(n(), None),
+            Fault::ArbiterDisk(n(), Some(Ill::Hang)),
+            Fault::PutBack(n()),
+            Fault::Join(n()),
             Fault::Fence(Device::Slow),
             Fault::KillApplication("ledger".into()),
             Fault::Order(n(), vec!["group".into(), "move".into(), "front".into(), "lx2".into()]),

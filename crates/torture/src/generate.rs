@@ -5,12 +5,16 @@ use std::time::Duration;
 use regent_lab::Direction;
 
 use crate::fault::{Device, Edit, Fault, Ill, Victim};
+use crate::loads::load;
 use crate::plan::{Head, Line, Round};
 use crate::random::Random;
 use crate::site;
 
 /// How long the faults of a round begin, at the most.
 const ROUND_MS: (u64, u64) = (6_000, 16_000);
+
+/// The part of a seed that says what kind of site it is.
+const SITE: u64 = u64::MAX;
 
 /// What a round can draw from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,17 +33,20 @@ enum Family {
     Split,
     Apart,
     San,
+    ArbiterDisk,
     StateDisk,
     Full,
     Torn,
+    PutBack,
     Duplicate,
     Fence,
     Application,
     Order,
+    Remove,
     Apply,
 }
 
-const FAMILIES: [Family; 22] = [
+const FAMILIES: [Family; 25] = [
     Family::Power,
     Family::Reset,
     Family::Kill,
@@ -54,13 +61,16 @@ const FAMILIES: [Family; 22] = [
     Family::Split,
     Family::Apart,
     Family::San,
+    Family::ArbiterDisk,
     Family::StateDisk,
     Family::Full,
     Family::Torn,
+    Family::PutBack,
     Family::Duplicate,
     Family::Fence,
     Family::Application,
     Family::Order,
+    Family::Remove,
     Family::Apply,
 ];
 
@@ -68,14 +78,28 @@ const FAMILIES: [Family; 22] = [
 pub(crate) fn head(seed: u64, nodes: usize, loads: Vec<String>) -> Head {
     let mut random = Random::new(seed, 0);
     let takeover = *random.pick(&["normal", "normal", "2s", "fast"]);
-    Head { seed, nodes, takeover: takeover.into(), loads, sabotage: None, kept: false }
+    // Of another part, so that a seed goes on to have the takeover that it had.
+    let mut site = Random::new(seed, SITE);
+    let arbiter_disk = site.percent(50) && nodes == 2;
+    let storage_fence = site.percent(30) && loads.iter().any(|l| load(l).is_some_and(|l| l.device.is_some()));
+    Head {
+        seed,
+        nodes,
+        takeover: takeover.into(),
+        loads,
+        arbiter_disk,
+        storage_fence,
+        sabotage: None,
+        kept: false,
+    }
 }
 
 /// The round of that number.
 pub(crate) fn round(head: &Head, number: u64) -> Round {
     let mut random = Random::new(head.seed, number + 1);
     // A swarm: a few families per round, each round others.
-    let families: Vec<Family> = (0..random.between(1, 5)).map(|_| *random.pick(&FAMILIES)).collect();
+    let drawn: Vec<Family> = (0..random.between(1, 5)).map(|_| *random.pick(&FAMILIES)).collect();
+    let families: Vec<Family> = drawn.iter().map(|family| at_this_site(head, *family)).collect();
     let count = random.between(2, 7);
     let span = random.between(ROUND_MS.0, ROUND_MS.1);
     let mut lines: Vec<Line> = (0..count)
@@ -87,14 +111,53 @@ pub(crate) fn round(head: &Head, number: u64) -> Round {
         })
         .collect();
     lines.sort_by_key(|line| line.at);
-    at_most_one_torn(&mut lines);
+    at_most_one_lost(&mut lines);
+    alone_where_put_back(&mut lines);
+    lines.extend(comes_back(&lines, &mut random));
     lines
 }
 
-/// A state that is torn is as good as a lost voter until an operator has been there: one in a round is enough.
-fn at_most_one_torn(lines: &mut Round) {
-    let mut torn = false;
-    lines.retain(|line| !matches!(line.fault, Fault::Torn(_)) || !std::mem::replace(&mut torn, true));
+/// What is drawn where there is no such thing.
+fn at_this_site(head: &Head, family: Family) -> Family {
+    match family {
+        Family::ArbiterDisk if !head.arbiter_disk => Family::Cut,
+        // Three votes cannot become two.
+        Family::Remove if head.nodes < 4 => Family::Order,
+        other => other,
+    }
+}
+
+/// A state that is torn or put back, and a member that was removed, are as good as a lost voter until an operator has been
+/// there: one in a round is enough.
+fn at_most_one_lost(lines: &mut Round) {
+    let mut lost = false;
+    let loses =
+        |fault: &Fault| matches!(fault, Fault::Torn(_) | Fault::PutBack(_)) || fault.removes().is_some();
+    lines.retain(|line| !loses(&line.fault) || !std::mem::replace(&mut lost, true));
+}
+
+/// Only who heard a node after the copy was made knows that it has forgotten something (`docs/guarantees.md`): nobody else
+/// is kept from hearing it meanwhile.
+fn alone_where_put_back(lines: &mut Round) {
+    let put_back = lines.iter().find_map(|line| match &line.fault {
+        Fault::PutBack(node) => Some(node.clone()),
+        _ => None,
+    });
+    let Some(node) = put_back else { return };
+    lines.retain(|line| match &line.fault {
+        Fault::Blackout | Fault::Split(_) | Fault::Apart(..) | Fault::Torn(_) => false,
+        Fault::San(..) | Fault::ArbiterDisk(..) => true,
+        Fault::Order(_, words) => words.first().is_some_and(|word| word == "group"),
+        fault => fault.nodes().iter().all(|n| *n == node),
+    });
+}
+
+/// An operator may bring who was removed back while the faults go on.
+fn comes_back(lines: &Round, random: &mut Random) -> Option<Line> {
+    let (removed, at) = lines.iter().find_map(|line| Some((line.fault.removes()?, line.at)))?;
+    let at = at + Duration::from_millis(random.between(2_000, 8_000));
+    let line = Line { at, fault: Fault::Join(removed.to_owned()), lasts: Duration::ZERO };
+    random.percent(50).then_some(line)
 }
 
 fn fault(head: &Head, family: Family, random: &mut Random) -> (Fault, Duration) {
@@ -144,10 +207,15 @@ fn fault(head: &Head, family: Family, random: &mut Random) -> (Fault, Duration) 
             (Fault::Apart(member, others), ms(random, 500, 8_000))
         }
         Family::San => (Fault::San(node, ill), ms(random, 300, 6_000)),
+        Family::ArbiterDisk => {
+            let ill = *random.pick(&[None, None, Some(ill)]);
+            (Fault::ArbiterDisk(node, ill), ms(random, 500, 9_000))
+        }
         Family::StateDisk => (Fault::StateDisk(node, ill), ms(random, 300, 6_000)),
         Family::Full => (Fault::FullDisk(node), ms(random, 500, 6_000)),
         Family::Torn => (Fault::Torn(node), ms(random, 500, 3_000)),
-        Family::Duplicate => (Fault::Duplicate(group), ms(random, 300, 3_000)),
+        Family::PutBack => (Fault::PutBack(node), ms(random, 500, 3_000)),
+        Family::Duplicate => (duplicate(group, random), ms(random, 300, 3_000)),
         Family::Fence => {
             let device = *random.pick(&[Device::Broken, Device::Slow]);
             (Fault::Fence(device), ms(random, 2_000, 10_000))
@@ -158,8 +226,14 @@ fn fault(head: &Head, family: Family, random: &mut Random) -> (Fault, Duration) 
             (Fault::KillApplication(killed), Duration::ZERO)
         }
         Family::Order => (order(&nodes, &node, &group, random), Duration::ZERO),
+        Family::Remove => (removal(&nodes, &node, random), Duration::ZERO),
         Family::Apply => (Fault::Apply(node, Edit::Next), Duration::ZERO),
     }
+}
+
+fn duplicate(group: String, random: &mut Random) -> Fault {
+    let six = load(&group).is_some_and(|l| l.six.is_some()) && random.percent(50);
+    if six { Fault::DuplicateSix(group) } else { Fault::Duplicate(group) }
 }
 
 /// A part of the members that is neither none nor all.
@@ -173,6 +247,13 @@ fn part(members: &[String], random: &mut Random) -> Vec<String> {
     }
     part.sort();
     part
+}
+
+/// Another node is asked to remove this one.
+fn removal(nodes: &[String], node: &str, random: &mut Random) -> Fault {
+    let others: Vec<&String> = nodes.iter().filter(|n| *n != node).collect();
+    let from = (*random.pick(&others)).clone();
+    Fault::Order(from, ["node", "remove", node].map(str::to_owned).to_vec())
 }
 
 fn order(nodes: &[String], node: &str, group: &str, random: &mut Random) -> Fault {
@@ -232,7 +313,9 @@ mod tests {
             "state disk error",
             "full disk",
             "torn state",
+            "state put back",
             "duplicate address",
+            "duplicate IPv6 address",
             "fence broken",
             "kill application",
             "order group move",
@@ -243,6 +326,30 @@ mod tests {
         }
         let members = site::members(&head);
         assert!(lines.iter().flat_map(|l| l.fault.nodes()).all(|n| members.iter().any(|m| m == n)));
+    }
+
+    #[test]
+    fn a_site_draws_what_it_has_and_who_is_removed_comes_back() {
+        let kinds = |head: &Head| -> BTreeSet<String> {
+            (0..400).flat_map(|n| round(head, n)).map(|l| l.fault.kind()).collect()
+        };
+        let disk = kinds(&Head { arbiter_disk: true, ..some(2) });
+        assert!(disk.contains("arbiter disk hidden") && disk.contains("arbiter disk hang"));
+        assert!(!kinds(&some(3)).iter().any(|k| k.starts_with("arbiter disk") || k == "order node remove"));
+        let four = kinds(&some(4));
+        assert!(four.contains("order node remove") && four.contains("order join"));
+    }
+
+    #[test]
+    fn nobody_is_kept_from_hearing_who_is_put_back() {
+        let head = some(3);
+        let rounds = (0..2000).map(|n| round(&head, n));
+        let mut with: Vec<Round> =
+            rounds.filter(|r| r.iter().any(|l| matches!(l.fault, Fault::PutBack(_)))).collect();
+        assert!(with.len() > 50);
+        for line in with.iter_mut().flat_map(|r| r.drain(..)) {
+            assert!(!matches!(line.fault, Fault::Blackout | Fault::Split(_) | Fault::Apart(..)), "{line}");
+        }
     }
 
     #[test]

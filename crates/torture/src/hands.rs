@@ -8,7 +8,8 @@ use regent_lab::{DiskState, Power};
 use crate::Result;
 use crate::fault::{Device, Edit, Fault, Ill, Victim};
 use crate::loads;
-use crate::site::{self, STRANGER};
+use crate::operator;
+use crate::site::{self, ARBITER_DISK, STRANGER};
 use crate::stage::Stage;
 
 /// How long a command of an operator waits for its effect, and how long it may take in all.
@@ -39,6 +40,15 @@ const EMPTY: &str = "rm -f /var/lib/regent/torture.a /var/lib/regent/torture.b";
 const TEAR: &str = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | grep -q '^[^ ]*regent node daemon' && \
      kill -STOP ${p#/proc/}; done; cd /var/lib/regent/log && for f in *; do s=$(stat -c %s $f); \
      truncate -s $((s - s / 8 - 17)) $f; done; sync -f .";
+
+/// Where the arbiter's disk is while it is hidden.
+const HIDDEN: &str = "/dev/.hidden";
+/// How long everybody hears a node after its disk was copied.
+const HEARD: Duration = Duration::from_secs(1);
+
+fn unhide() -> String {
+    format!("[ ! -e {HIDDEN} ] || mv {HIDDEN} {ARBITER_DISK}")
+}
 
 /// What came of a fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +103,10 @@ fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
             lab.split(&[node], &heard.collect::<Vec<_>>())?
         }
         Fault::San(node, ill) => lab.disk(node, state(*ill))?,
+        Fault::ArbiterDisk(node, None) => return script(node, &format!("mv {ARBITER_DISK} {HIDDEN}")),
+        Fault::ArbiterDisk(node, Some(ill)) => lab.single_disk(node, ARBITER_DISK.as_ref(), state(*ill))?,
         Fault::StateDisk(node, ill) => lab.own_disk(node, state(*ill))?,
+        Fault::PutBack(node) => lab.put_own_disk_back(node, &stage.copy_of(node))?,
         Fault::FullDisk(node) => return script(node, FILL),
         Fault::Torn(node) => {
             let torn = stage.script(node, TEAR, SCRIPT_PATIENCE);
@@ -101,9 +114,11 @@ fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
             return Ok(if torn == Some(0) { Done::Yes } else { Done::Not(format!("exit code {torn:?}")) });
         }
         Fault::Duplicate(group) => return script(STRANGER, &duplicate(group, "add")),
+        Fault::DuplicateSix(group) => return script(STRANGER, &duplicate_six(group, "add")),
         Fault::Fence(device) => return Ok(fence(stage, Some(*device))),
         Fault::KillApplication(group) => return kill_application(stage, group),
         Fault::Order(node, words) => return Ok(order(stage, node, words)),
+        Fault::Join(node) => return Ok(join(stage, node)),
         Fault::Apply(node, edit) => return Ok(apply(stage, node, edit)),
     };
     Ok(Done::Yes)
@@ -130,9 +145,36 @@ fn duplicate(group: &str, verb: &str) -> String {
     format!("exec ip addr {verb} {address}/32 dev eth0")
 }
 
+fn duplicate_six(group: &str, verb: &str) -> String {
+    let six = loads::load(group).and_then(|l| l.six);
+    let nodad = if verb == "add" { " nodad" } else { "" };
+    six.map_or_else(String::new, |six| format!("exec ip addr {verb} {six}/128 dev eth0{nodad}"))
+}
+
+/// Keeps a copy of the disk of every node that this round puts back, has something decided that the copy does not know, and
+/// leaves time to hear that everywhere.
+///
+/// # Errors
+/// When the copy cannot be made.
+pub(crate) fn copy(stage: &Stage, faults: &mut dyn Iterator<Item = &Fault>) -> Result<()> {
+    let mut made = false;
+    for fault in faults {
+        if let Fault::PutBack(node) = fault {
+            stage.lab.copy_own_disk(node, &stage.copy_of(node))?;
+            made = true;
+        }
+    }
+    if made {
+        let edition = stage.edition.load(std::sync::atomic::Ordering::SeqCst) + 1;
+        stage.apply(&site::nodes(&stage.head)[0], edition)?;
+        std::thread::sleep(HEARD);
+    }
+    Ok(())
+}
+
 /// What stands for the fence agent on every node while the device is not well; without a word, the agent itself.
 fn fence(stage: &Stage, device: Option<Device>) -> Done {
-    let agent = regent_lab::FENCE_AGENT;
+    let agent = site::agent(&stage.head);
     let text = match device {
         Some(Device::Broken) => "echo 'Connection timed out' >&2\nexit 1\n".to_owned(),
         Some(Device::Slow) => format!("sleep 4\nexec {agent}.well\n"),
@@ -176,7 +218,22 @@ fn kill_application(stage: &Stage, group: &str) -> Result<Done> {
 fn order(stage: &Stage, node: &str, words: &[String]) -> Done {
     let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
     words.extend(["--wait", ORDER_WAITS]);
+    if words.starts_with(&["node", "remove"]) {
+        // It goes on also when its command was not told so.
+        stage.removed.store(true, std::sync::atomic::Ordering::SeqCst);
+        words.push("--yes");
+    }
     answered(stage.regent(node, &words, ORDER_PATIENCE))
+}
+
+/// Brings a member in again that was removed, if it was.
+fn join(stage: &Stage, node: &str) -> Done {
+    let is_member = stage.status().is_none_or(|s| s.nodes.iter().any(|n| n.name.as_str() == node));
+    match is_member {
+        true => Done::Not("it is a member, or nobody knows".into()),
+        false if operator::start_by_hand(stage, node, &mut |_| {}) => Done::Yes,
+        false => Done::Not("it does not start".into()),
+    }
 }
 
 fn apply(stage: &Stage, node: &str, edit: &Edit) -> Done {
@@ -200,7 +257,7 @@ pub(crate) fn end(stage: &Stage, fault: &Fault) {
     let lab = &stage.lab;
     // Another fault may have been in between; peace makes everything whole again in any case.
     let _made_whole_at_the_end = match fault {
-        Fault::Power(node) | Fault::Torn(node) => power_on(stage, node).map(|()| 0),
+        Fault::Power(node) | Fault::Torn(node) | Fault::PutBack(node) => power_on(stage, node).map(|()| 0),
         Fault::Blackout => {
             let powered = site::members(&stage.head).iter().try_for_each(|member| power_on(stage, member));
             powered.map(|()| 0)
@@ -215,6 +272,13 @@ pub(crate) fn end(stage: &Stage, fault: &Fault) {
         Fault::Loss(node, _) => lab.lossy(node, None, 0).map_err(Into::into),
         Fault::Split(_) | Fault::Apart(..) => lab.join().map_err(Into::into),
         Fault::San(node, _) => lab.disk(node, DiskState::Ok).map_err(Into::into),
+        Fault::ArbiterDisk(node, None) => {
+            stage.script(node, &unhide(), SCRIPT_PATIENCE);
+            Ok(0)
+        }
+        Fault::ArbiterDisk(node, _) => {
+            lab.single_disk(node, ARBITER_DISK.as_ref(), DiskState::Ok).map_err(Into::into)
+        }
         Fault::StateDisk(node, _) => lab.own_disk(node, DiskState::Ok).map_err(Into::into),
         Fault::FullDisk(node) => {
             stage.script(node, EMPTY, SCRIPT_PATIENCE);
@@ -222,6 +286,10 @@ pub(crate) fn end(stage: &Stage, fault: &Fault) {
         }
         Fault::Duplicate(group) => {
             stage.script(STRANGER, &duplicate(group, "del"), SCRIPT_PATIENCE);
+            Ok(0)
+        }
+        Fault::DuplicateSix(group) => {
+            stage.script(STRANGER, &duplicate_six(group, "del"), SCRIPT_PATIENCE);
             Ok(0)
         }
         Fault::Fence(_) => {
@@ -274,14 +342,16 @@ pub(crate) fn lift(stage: &Stage) {
         let _off = lab.own_disk(&member, DiskState::Ok);
         let _off_or_no_disk = lab.disk(&member, DiskState::Ok);
         let _off = power_on(stage, &member);
-        stage.script(&member, &format!("{}; {EMPTY}", signal("CONT", &[DAEMON, GUARD])), SCRIPT_PATIENCE);
+        let mut mend = format!("{}; {EMPTY}", signal("CONT", &[DAEMON, GUARD]));
+        if stage.head.arbiter_disk {
+            let _off = lab.single_disk(&member, ARBITER_DISK.as_ref(), DiskState::Ok);
+            mend += &format!("; {}", unhide());
+        }
+        stage.script(&member, &mend, SCRIPT_PATIENCE);
     }
     for group in &stage.head.loads {
-        stage.script(
-            STRANGER,
-            &format!("{} 2>/dev/null; true", duplicate(group, "del").replace("exec ", "")),
-            SCRIPT_PATIENCE,
-        );
+        let both = format!("{}; {}", duplicate(group, "del"), duplicate_six(group, "del"));
+        stage.script(STRANGER, &format!("{} 2>/dev/null; true", both.replace("exec ", "")), SCRIPT_PATIENCE);
     }
     fence(stage, None);
 }

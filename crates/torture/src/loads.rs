@@ -1,6 +1,6 @@
 //! The loads: what the groups of a cluster under torture run, and how that is started.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use regent_lab::ledger::LEDGER_PORT;
@@ -24,6 +24,8 @@ pub(crate) const GTM_FOLDER: &str = "/srv/gtm/db";
 pub(crate) struct Load {
     pub(crate) name: &'static str,
     pub(crate) address: Ipv4Addr,
+    /// Another address of the group.
+    pub(crate) six: Option<Ipv6Addr>,
     /// Its shared disk.
     pub(crate) device: Option<&'static str>,
     /// What `cargo xtask setup` installs for it, if it is no part of the project.
@@ -32,27 +34,26 @@ pub(crate) struct Load {
 
 /// Every load there is.
 pub(crate) const LOADS: [Load; 5] = [
-    Load { name: "front", address: Ipv4Addr::new(10, 77, 0, 100), device: None, package: None },
-    Load { name: "ledger", address: Ipv4Addr::new(10, 77, 0, 101), device: Some("/dev/san0"), package: None },
-    Load {
-        name: "pg",
-        address: Ipv4Addr::new(10, 77, 0, 102),
-        device: Some("/dev/san1"),
-        package: Some("postgresql"),
-    },
+    Load { name: "front", address: at(100), six: six(0x100), device: None, package: None },
+    Load { name: "ledger", address: at(101), six: six(0x101), device: Some("/dev/san0"), package: None },
+    Load { name: "pg", address: at(102), six: None, device: Some("/dev/san1"), package: Some("postgresql") },
     Load {
         name: "kdc",
-        address: Ipv4Addr::new(10, 77, 0, 103),
+        address: at(103),
+        six: None,
         device: Some("/dev/san2"),
         package: Some("krb5-kdc, krb5-admin-server and krb5-user"),
     },
-    Load {
-        name: "gtm",
-        address: Ipv4Addr::new(10, 77, 0, 104),
-        device: Some("/dev/san3"),
-        package: Some("fis-gtm"),
-    },
+    Load { name: "gtm", address: at(104), six: None, device: Some("/dev/san3"), package: Some("fis-gtm") },
 ];
+
+const fn at(host: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, host)
+}
+
+const fn six(host: u16) -> Option<Ipv6Addr> {
+    Some(Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, host))
+}
 
 /// The load of that name.
 pub(crate) fn load(name: &str) -> Option<&'static Load> {

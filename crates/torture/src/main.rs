@@ -12,6 +12,7 @@ mod fault;
 mod generate;
 mod hands;
 mod loads;
+mod operator;
 mod options;
 mod oracle;
 mod outages;

@@ -8,12 +8,14 @@ use crate::loads;
 
 pub(crate) const HELP: &str = "\
 cargo xtask torture [--minutes N] [--rounds N] [--nodes 2..5] [--seed S] [--load WORDS] [--replay FILE]
-                    [--json FILE] [--keep FOLDER]
+                    [--arbiter disk|witness] [--fence power|storage] [--json FILE] [--keep FOLDER]
 cargo xtask torture --sabotages [--quick]
 
   --minutes N     play rounds of faults until N minutes are over (default 5)
   --rounds N      or until N rounds are over, if that is earlier
-  --nodes N       so many nodes, 2 to 5 (default 3); two of them get a witness
+  --nodes N       so many nodes, 2 to 5 (default 3)
+  --arbiter WHAT  who decides between two nodes: a disk, or a witness (default: drawn by the seed)
+  --fence WHERE   where the fence device cuts: the power, or at the storage (default: drawn by the seed)
   --seed S        what is drawn; without it, another one each time
   --load WORDS    the groups, of front, ledger, pg, kdc and gtm, with commas (default: all that are installed)
   --replay FILE   play this plan, which an earlier run has kept
@@ -37,6 +39,9 @@ pub(crate) struct Options {
     pub(crate) nodes: usize,
     pub(crate) seed: u64,
     pub(crate) loads: Vec<String>,
+    /// Whether a disk decides between two nodes, and whether the fence device is at the storage, where that is said.
+    pub(crate) arbiter_disk: Option<bool>,
+    pub(crate) storage_fence: Option<bool>,
     pub(crate) replay: Option<PathBuf>,
     pub(crate) only: Option<usize>,
     pub(crate) json: Option<PathBuf>,
@@ -62,6 +67,8 @@ impl Options {
                 .map_or(1, |d| u64::from(d.subsec_nanos()) ^ d.as_secs())
                 % 1_000_000,
             loads: loads::loads_here(),
+            arbiter_disk: None,
+            storage_fence: None,
             replay: None,
             only: None,
             json: None,
@@ -79,6 +86,8 @@ impl Options {
                 "--nodes" => options.nodes = value()?.parse()?,
                 "--seed" => options.seed = value()?.parse()?,
                 "--load" => options.loads = value()?.split(',').map(str::to_owned).collect(),
+                "--arbiter" => options.arbiter_disk = Some(either(value()?, ["witness", "disk"])?),
+                "--fence" => options.storage_fence = Some(either(value()?, ["power", "storage"])?),
                 "--replay" => options.replay = Some(value()?.into()),
                 "--only" => options.only = Some(value()?.parse()?),
                 "--json" => options.json = Some(value()?.into()),
@@ -93,6 +102,9 @@ impl Options {
         if !(2..=5).contains(&options.nodes) {
             return Err("a cluster under torture has 2 to 5 nodes".into());
         }
+        if options.arbiter_disk == Some(true) && options.nodes != 2 {
+            return Err("a disk decides between two nodes: --nodes 2 --arbiter disk".into());
+        }
         loads::check_loads(&options.loads)?;
         Ok(options)
     }
@@ -100,6 +112,14 @@ impl Options {
     /// How long rounds are begun.
     pub(crate) fn time(&self) -> Duration {
         Duration::from_secs(self.minutes * 60)
+    }
+}
+
+/// Whether it is the second of the two words.
+fn either(word: &str, words: [&str; 2]) -> Result<bool> {
+    match words.iter().position(|w| *w == word) {
+        Some(at) => Ok(at == 1),
+        None => Err(format!("`{word}` is neither {} nor {}", words[0], words[1]).into()),
     }
 }
 
@@ -113,11 +133,16 @@ mod tests {
             Options::read(&["--minutes", "30", "--nodes", "2", "--seed", "9", "--load", "front"]).unwrap();
         assert_eq!((options.minutes, options.nodes, options.seed), (30, 2, 9));
         assert_eq!(options.loads, ["front"]);
+        assert_eq!((options.arbiter_disk, options.storage_fence), (None, None));
+        let said = Options::read(&["--nodes", "2", "--arbiter", "disk", "--fence", "power"]).unwrap();
+        assert_eq!((said.arbiter_disk, said.storage_fence), (Some(true), Some(false)));
         for (words, why) in [
             (&["--nodes", "6"][..], "2 to 5"),
             (&["--speed"][..], "--speed"),
             (&["--seed"][..], "needs a value"),
             (&["--load", "oracle"][..], "oracle"),
+            (&["--nodes", "3", "--arbiter", "disk"][..], "two nodes"),
+            (&["--fence", "garden"][..], "garden"),
         ] {
             assert!(Options::read(words).unwrap_err().to_string().contains(why));
         }

@@ -1,14 +1,14 @@
 //! Peace: every fault is lifted, an operator does what the nodes ask for, and all has to be well within a bound.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use regent_api::Status;
 
 use crate::clients::Clients;
-use crate::hands;
-use crate::site;
 use crate::stage::Stage;
+use crate::{hands, operator, site};
 
 /// The bound: what a takeover by fencing, a boot, the recovery of a file system and a database, and the way back of a
 /// group take in the worst case is below 40 s; the rest is for a machine that is busy with other things.
@@ -17,7 +17,6 @@ pub(crate) const BOUND: Duration = Duration::from_secs(120);
 const HOLD: Duration = Duration::from_millis(1_500);
 /// An operator looks once so often.
 const HELP_EVERY: Duration = Duration::from_secs(4);
-const COMMAND: Duration = Duration::from_secs(60);
 
 /// How peace came.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,7 +38,8 @@ pub(crate) fn make(stage: &Stage, clients: &Clients) -> Peace {
     let mut counts = clients.counts();
     loop {
         let status = stage.status();
-        let mut missing = status.as_ref().map_or_else(|| vec!["nobody has a majority".to_owned()], unwell);
+        let mut missing =
+            status.as_ref().map_or_else(|| vec!["nobody has a majority".to_owned()], |s| unwell(stage, s));
         if missing.is_empty() {
             let now = clients.counts();
             let stands = now.iter().zip(&counts).find(|(new, old)| new.1 <= old.1);
@@ -63,7 +63,7 @@ pub(crate) fn make(stage: &Stage, clients: &Clients) -> Peace {
             return peace;
         }
         if !missing.is_empty() && helped_at.elapsed() > HELP_EVERY {
-            help(stage, status.as_ref(), &mut peace.helped);
+            operator::help(stage, status.as_ref(), &mut peace.helped);
             helped_at = Instant::now();
         }
         std::thread::sleep(Duration::from_millis(200));
@@ -71,7 +71,18 @@ pub(crate) fn make(stage: &Stage, clients: &Clients) -> Peace {
 }
 
 /// What is not as it should be.
-fn unwell(status: &Status) -> Vec<String> {
+fn unwell(stage: &Stage, status: &Status) -> Vec<String> {
+    let is_one = |member: &String| status.nodes.iter().any(|n| n.name.as_str() == *member);
+    let gone =
+        site::members(&stage.head).into_iter().filter(|m| !is_one(m)).map(|m| format!("{m} is no member"));
+    let leaving = status
+        .leaving
+        .iter()
+        .map(|l| format!("{} is to leave: {}", l.node, l.waits.as_deref().unwrap_or_default()));
+    let arbiter = status.arbiter.iter().filter(|a| !a.ready);
+    let arbiter =
+        arbiter.map(|a| format!("nobody would decide: {}", a.why.as_deref().unwrap_or("no reason")));
+    let edited = stage.removed.load(Ordering::SeqCst).then(|| "its configuration lacks a member".to_owned());
     let nodes = status.nodes.iter().filter(|n| n.state != "up" || !n.voter);
     let nodes =
         nodes.map(|n| format!("{} is {}{}", n.name, n.state, if n.voter { "" } else { ", no voter" }));
@@ -84,65 +95,5 @@ fn unwell(status: &Status) -> Vec<String> {
             g.blocked.as_deref().or(g.advice.as_deref()).unwrap_or(&g.why)
         )
     });
-    nodes.chain(groups).collect()
-}
-
-/// What an operator does who reads status: the orders of the run are taken back, and what a node asks for is done.
-fn help(stage: &Stage, status: Option<&Status>, helped: &mut BTreeMap<String, u64>) {
-    let mut note = |what: String| *helped.entry(what).or_default() += 1;
-    hands::lift(stage);
-    for member in site::members(&stage.head) {
-        if stage.status_of(&member).is_none() && start_by_hand(stage, &member, &mut note) {
-            return;
-        }
-    }
-    let Some(status) = status else { return };
-    let asked = status.node.as_str();
-    for node in status.nodes.iter().filter(|n| matches!(n.state.as_str(), "stopped" | "standby" | "stopping"))
-    {
-        stage.regent(asked, &["node", "start", node.name.as_str(), "--no-wait"], COMMAND);
-        note(format!("node start ({})", node.state));
-    }
-    for group in &status.groups {
-        if matches!(group.state.as_str(), "disabled" | "failed" | "stuck" | "blocked") {
-            stage.regent(asked, &["group", "enable", group.name.as_str(), "--no-wait"], COMMAND);
-            note(format!("group enable ({})", group.state));
-        }
-    }
-}
-
-/// Starts Regent on a machine on which it does not run, and goes the way that it names where its state is damaged.
-/// Whether something was done that takes its time.
-fn start_by_hand(stage: &Stage, member: &str, note: &mut dyn FnMut(String)) -> bool {
-    let out = "/run/torture-start";
-    let code = stage.script(member, &format!("regent node start --no-wait > {out} 2>&1"), COMMAND);
-    if code == Some(0) {
-        note("node start (not running)".into());
-        return true;
-    }
-    let Ok(said) = site::said(&stage.lab, member, &["cat", out]) else { return false };
-    let damaged = said.split("mkdir ").nth(1).and_then(|w| w.split(',').next());
-    match damaged {
-        Some(way) => {
-            let words = format!("rm -rf /var/lib/regent.damaged; mkdir {}", way.trim());
-            if stage.script(member, &words, COMMAND) != Some(0) {
-                return false;
-            }
-        }
-        // The way was gone before, but the others had not yet let it in again.
-        None if said.contains("belongs to no cluster") => {}
-        None => return false,
-    }
-    let by = stage
-        .awake()
-        .into_iter()
-        .filter(|n| n != member)
-        .find(|n| stage.status_of(n).is_some_and(|s| s.quorate));
-    let spec = stage.lab.folder().record().map(|r| r.spec);
-    let joined = by.zip(spec.ok()).and_then(|(by, spec)| {
-        let machine = spec.machine(member)?.clone();
-        site::join(&stage.lab, &machine, &by).ok()
-    });
-    note(if joined.is_some() { "join again (damaged state)" } else { "join again, refused" }.into());
-    true
+    nodes.chain(groups).chain(gone).chain(leaving).chain(arbiter).chain(edited).collect()
 }

@@ -23,16 +23,33 @@ pub(crate) type Round = Vec<Line>;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Head {
     pub(crate) seed: u64,
-    /// How many nodes; two of them get a witness.
+    /// How many nodes; two of them get a witness, or a disk that decides.
     pub(crate) nodes: usize,
     /// `takeover` of the configuration.
     pub(crate) takeover: String,
     /// The groups.
     pub(crate) loads: Vec<String>,
+    /// A disk decides between two nodes, and no witness.
+    pub(crate) arbiter_disk: bool,
+    /// The fence device is at the storage, and cuts no power.
+    pub(crate) storage_fence: bool,
     /// The rule that is left off on purpose.
     pub(crate) sabotage: Option<String>,
     /// The cluster is the one of the sabotage, but the rule holds: the same plan must show nothing then.
     pub(crate) kept: bool,
+}
+
+impl Head {
+    /// The site, for people.
+    pub(crate) fn site(&self) -> String {
+        let arbiter = match (self.nodes, self.arbiter_disk) {
+            (2, true) => " and a disk that decides",
+            (2, false) => " and a witness",
+            _ => "",
+        };
+        let fence = if self.storage_fence { ", fenced at the storage" } else { "" };
+        format!("{} nodes{arbiter}{fence}", self.nodes)
+    }
 }
 
 /// A whole plan.
@@ -51,9 +68,14 @@ impl fmt::Display for Line {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Head { seed, nodes, takeover, loads, sabotage, kept } = &self.head;
+        let Head { seed, nodes, takeover, loads, arbiter_disk, storage_fence, sabotage, kept } = &self.head;
         writeln!(f, "# A torture plan; cargo xtask torture --replay FILE runs it.")?;
         writeln!(f, "seed {seed}\nnodes {nodes}\ntakeover {takeover}\nload {}", loads.join(" "))?;
+        for (is_so, line) in [(*arbiter_disk, "arbiter disk"), (*storage_fence, "fence storage")] {
+            if is_so {
+                writeln!(f, "{line}")?;
+            }
+        }
         if let Some(rule) = sabotage {
             writeln!(f, "sabotage {rule}{}", if *kept { " kept" } else { "" })?;
         }
@@ -78,6 +100,8 @@ impl Plan {
             nodes: 2,
             takeover: "normal".into(),
             loads: Vec::new(),
+            arbiter_disk: false,
+            storage_fence: false,
             sabotage: None,
             kept: false,
         };
@@ -90,6 +114,9 @@ impl Plan {
         if plan.head.loads.is_empty() {
             return Err("the plan has no line `load GROUP ...`".into());
         }
+        if plan.head.arbiter_disk && plan.head.nodes != 2 {
+            return Err("`arbiter disk` is for two nodes".into());
+        }
         Ok(plan)
     }
 
@@ -100,6 +127,8 @@ impl Plan {
             ["nodes", nodes] => self.head.nodes = nodes.parse()?,
             ["takeover", takeover] => takeover.clone_into(&mut self.head.takeover),
             ["load", ref loads @ ..] => self.head.loads = loads.iter().map(|l| (*l).to_owned()).collect(),
+            ["arbiter", "disk"] => self.head.arbiter_disk = true,
+            ["fence", "storage"] => self.head.storage_fence = true,
             ["sabotage", rule, ref rest @ ..] if matches!(rest, [] | ["kept"]) => {
                 self.head.sabotage = Some(rule.to_owned());
                 self.head.kept = !rest.is_empty();
@@ -132,12 +161,17 @@ mod tests {
         let plan = Plan::parse(TEXT).unwrap();
         assert_eq!((plan.head.seed, plan.head.nodes, plan.rounds.len()), (7, 3, 2));
         assert_eq!(plan.to_string(), TEXT);
+        let site = "seed 7\nnodes 2\ntakeover normal\nload front\narbiter disk\nfence storage\n";
+        let plan = Plan::parse(site).unwrap();
+        assert!(plan.head.arbiter_disk && plan.head.storage_fence && plan.to_string().ends_with(site));
     }
 
     #[test]
-    fn the_plan_that_ci_plays_can_be_read() {
+    fn the_plans_that_ci_plays_can_be_read() {
         let plan = Plan::parse(include_str!("../plans/short")).unwrap();
         assert!(plan.rounds.len() == 1 && plan.rounds[0].len() >= 10);
+        let pair = Plan::parse(include_str!("../plans/pair")).unwrap();
+        assert!(pair.head.arbiter_disk && pair.head.storage_fence && pair.rounds.len() == 2);
     }
 
     #[test]
@@ -147,6 +181,7 @@ mod tests {
             ("load a\nat 1s power lx1\n", "line 2"),
             ("load a\nround\nat soon power lx1\n", "line 3"),
             ("seed 3\n", "load"),
+            ("load a\nnodes 3\narbiter disk\n", "two nodes"),
         ] {
             let why = Plan::parse(text).unwrap_err().to_string();
             assert!(why.contains(line), "{why}");

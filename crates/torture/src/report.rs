@@ -59,10 +59,9 @@ impl Report {
     pub(crate) fn text(&self) -> String {
         let head = &self.head;
         let mut text = format!(
-            "seed {}, {} nodes{}, takeover {}, groups {}: {} rounds in {:.0} s\n",
+            "seed {}, {}, takeover {}, groups {}: {} rounds in {:.0} s\n",
             head.seed,
-            head.nodes,
-            if head.nodes == 2 { " and a witness" } else { "" },
+            head.site(),
             head.takeover,
             head.loads.join(" "),
             self.rounds,
@@ -155,7 +154,8 @@ impl Report {
             })
             .collect();
         json!({
-            "seed": self.head.seed, "nodes": self.head.nodes, "takeover": self.head.takeover, "groups": self.head.loads,
+            "seed": self.head.seed, "nodes": self.head.nodes, "takeover": self.head.takeover,
+            "arbiter_disk": self.head.arbiter_disk, "storage_fence": self.head.storage_fence, "groups": self.head.loads,
             "rounds": self.rounds, "seconds": self.seconds, "faults": faults,
             "orders": { "done": self.orders.0, "refused": self.orders.1, "unanswered": self.orders.2, "refusals": self.refusals },
             "peace_seconds": self.peace, "helped": self.helped, "looked": self.looked,

@@ -54,9 +54,9 @@ fn run_script(mut script: Script, options: &Options) -> Result<(bool, Report)> {
     let head = script.plan.head.clone();
     let wish = wish_to_end()?;
     println!(
-        "torture: seed {}, {} nodes, takeover {}, groups {}",
+        "torture: seed {}, {}, takeover {}, groups {}",
         head.seed,
-        head.nodes,
+        head.site(),
         head.takeover,
         head.loads.join(" ")
     );
@@ -106,6 +106,9 @@ fn script(options: &Options) -> Result<Script> {
     }
     let Some(file) = &options.replay else {
         let mut head = generate::head(options.seed, options.nodes, options.loads.clone());
+        head.arbiter_disk = options.arbiter_disk.unwrap_or(head.arbiter_disk);
+        head.storage_fence =
+            options.storage_fence.unwrap_or(head.storage_fence) && options.sabotage.is_none();
         head.sabotage.clone_from(&options.sabotage);
         return Ok(Script { plan: Plan { head, rounds: Vec::new() }, replayed: false });
     };
@@ -190,6 +193,9 @@ fn rest() -> peace::Peace {
 /// Every line in a thread of its own: faults overlap as they please.
 fn strike(stage: &Stage, round: &Round) -> Vec<Happened> {
     let happened = Mutex::new(Vec::new());
+    if let Err(why) = hands::copy(stage, &mut round.iter().map(|line| &line.fault)) {
+        println!("no copy is made: {why}");
+    }
     let began = Instant::now();
     std::thread::scope(|scope| {
         for line in round {

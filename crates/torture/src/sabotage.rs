@@ -1,7 +1,7 @@
 //! A rule left off on purpose: the oracles must see what comes of it, or they would not see it either when it is a
 //! mistake. The same plan with the rule kept must show nothing, or it would prove nothing.
 
-use regent_lab::{FENCE_AGENT, LabSpec};
+use regent_lab::{FENCE_AGENT, LabSpec, STORAGE_AGENT};
 
 use crate::oracle::Oracle;
 use crate::plan::{Head, Plan};
@@ -15,6 +15,18 @@ case "$options" in
     *action=on*) rm -f /run/lied; exit 0 ;;
 esac
 printf '%s\n' "$options" | exec regent lab fence-agent
+"#;
+
+/// The same at the storage: who is registered stays so.
+const STORAGE_LIAR: &str = r#"#!/bin/sh
+options=$(cat)
+lied=/run/lied.$(printf '%s\n' "$options" | sed -n 's/^\(plug\|port\|nodename\)=//p' | head -n 1)
+case "$options" in
+    *action=off*) touch $lied; exit 0 ;;
+    *action=status*) [ -e $lied ] && exit 2 ;;
+    *action=on*) rm -f $lied ;;
+esac
+printf '%s\n' "$options" | exec regent lab fence-agent san
 "#;
 
 /// The second feed of a machine with two: its switch does not obey.
@@ -46,13 +58,13 @@ const OWNERS: &[Oracle] = &[Oracle::Disk, Oracle::Address, Oracle::Answers];
 
 /// Those that a plan is aimed at. Any condition of the lease can be named, too; then random rounds are played. Groups
 /// prefer nodes in the order of the loads: the first group is on lx1.
-pub(crate) const RULES: [Rule; 15] = [
+pub(crate) const RULES: [Rule; 16] = [
     Rule {
         name: "L12Gate",
         of: 1,
         words: "the guard does what its daemon asked for in an incarnation that is over, and does not take it back",
         plan: "nodes 3\ntakeover slow\nload front\nround\nat 0.300s stop guard lx3 for 7.000s\n\
-               at 0.500s order lx2 group move front lx3\n",
+               at 0.500s order lx2 group move front lx3\nat 0.900s stop daemon lx3 for 7.500s\n",
         seen_by: OWNERS,
         quick: false,
     },
@@ -97,6 +109,14 @@ pub(crate) const RULES: [Rule; 15] = [
         quick: true,
     },
     Rule {
+        name: "storage-lies",
+        of: 3,
+        words: "the fence device at the storage says that it has cut a node off, and has not",
+        plan: LATE_WRITES_AT_THE_STORAGE,
+        seen_by: &[Oracle::Disk],
+        quick: false,
+    },
+    Rule {
         name: "L10NoLeaseProof",
         of: 3,
         words: "the end of the lease is taken for a proof about what is held without a lease",
@@ -129,7 +149,7 @@ pub(crate) const RULES: [Rule; 15] = [
         words: "a voter acknowledges until its promise is on the disk",
         plan: "nodes 5\ntakeover slow\nload front ledger\nround\nat 0.200s apart lx1 lx3 for 3.300s\n\
                at 0.800s stop daemon lx3 for 7.600s\nat 8.300s kill daemon lx3\nat 3.700s apart lx1 lx4 lx5 for 8.300s\n\
-               at 7.600s stop daemon lx1 for 4.500s\n",
+               at 7.600s stop daemon lx1 for 4.500s\nat 8.400s apart lx1 lx3 lx4 lx5 for 3.500s\n",
         seen_by: OWNERS,
         quick: false,
     },
@@ -181,6 +201,10 @@ pub(crate) const RULES: [Rule; 15] = [
 const LATE_WRITES: &str =
     "load ledger\nround\nat 0.400s san lx1 hang for 4.000s\nat 0.500s pause lx1 for 5.000s\n";
 
+/// The same where a device at the storage has to refuse them.
+const LATE_WRITES_AT_THE_STORAGE: &str = "nodes 3\nfence storage\nload ledger\nround\n\
+     at 0.400s san lx1 hang for 4.000s\nat 0.500s pause lx1 for 5.000s\n";
+
 /// lx3 has promised and hears the owner again, and its daemon, which would have the promise withdrawn, stands still.
 const PROMISED: &str = "nodes 5\ntakeover slow\nload front ledger\nround\nat 0.200s apart lx1 lx3 for 5.000s\n\
      at 5.000s stop daemon lx3 for 8.000s\nat 5.300s apart lx1 lx4 lx5 for 7.700s\n\
@@ -212,6 +236,7 @@ pub(crate) fn leave_off(spec: LabSpec, head: &Head) -> LabSpec {
     let spec = match name {
         "FenceWholeLevel" => spec.file(FENCE_AGENT, 0o755, LIAR).file(FEED_B, 0o755, DEAF),
         "fence-lies" if !head.kept => return spec.file(FENCE_AGENT, 0o755, LIAR),
+        "storage-lies" if !head.kept => return spec.file(STORAGE_AGENT, 0o755, STORAGE_LIAR),
         _ => spec,
     };
     // Read by debug builds of the daemon and of the guard alone.
@@ -227,11 +252,6 @@ pub(crate) fn fences(head: &Head) -> &'static [(&'static str, &'static str, &'st
         Some("FenceWholeLevel") => &[("feed-a", FENCE_AGENT, ""), ("feed-b", FEED_B, "timeout = \"1s\"\n")],
         Some(_) => &[],
     }
-}
-
-/// What a group with a disk is content with.
-pub(crate) fn needs(head: &Head) -> &'static str {
-    if fences(head).is_empty() { "\nneeds  = [\"lease-ended\"]" } else { "" }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The cluster under torture: its configuration, its lab, and how its machines become one.
 
 use std::fmt::Write as _;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use regent_lab::{CLIENT, Cidr, Lab, LabSpec, MachineSpec, Role};
+use regent_lab::{CLIENT, Cidr, FENCE_AGENT, Lab, LabSpec, MachineSpec, Role, STORAGE_AGENT};
 use regent_model::config::parse;
 
 use crate::Result;
@@ -18,6 +18,9 @@ use crate::sabotage;
 pub(crate) const STRANGER: &str = "stranger";
 /// The witness of two nodes.
 const WITNESS: &str = "wit";
+/// The disk that decides between two nodes, and its area.
+pub(crate) const ARBITER_DISK: &str = "/dev/san9";
+const AREA: &str = "7f3a9d0c51e24b6886b1c0de93a4f217";
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The names of the nodes.
@@ -27,7 +30,7 @@ pub(crate) fn nodes(head: &Head) -> Vec<String> {
 
 /// The nodes and the witness, if there is one.
 pub(crate) fn members(head: &Head) -> Vec<String> {
-    let witness = (head.nodes == 2).then(|| WITNESS.to_owned());
+    let witness = (head.nodes == 2 && !head.arbiter_disk).then(|| WITNESS.to_owned());
     nodes(head).into_iter().chain(witness).collect()
 }
 
@@ -43,8 +46,11 @@ pub(crate) fn config(head: &Head, edition: u64) -> String {
             "\n[[{what}]]\nname      = \"{name}\"\naddresses = [\"10.77.0.{host}\", \"10.78.0.{host}\"]\n"
         );
     }
+    if head.arbiter_disk {
+        let _ = write!(text, "\n[arbiter]\ndisk = \"{ARBITER_DISK}\"\narea = \"{AREA}\"\n");
+    }
     let quoted = |names: &[String]| names.iter().map(|n| format!("\"{n}\"")).collect::<Vec<_>>().join(", ");
-    for (name, agent, more) in sabotage::fences(head) {
+    for (name, agent, more) in fences(head) {
         let _ = write!(
             text,
             "\n[[fence]]\nname  = \"{name}\"\nagent = \"{agent}\"\nnodes = [{}]\n{more}",
@@ -65,7 +71,7 @@ pub(crate) fn config(head: &Head, edition: u64) -> String {
             quoted(&list)
         );
         if load.device.is_some() {
-            text += sabotage::needs(head);
+            text += needs(head);
         }
         text.push('\n');
         if let Some(device) = load.device {
@@ -75,6 +81,10 @@ pub(crate) fn config(head: &Head, edition: u64) -> String {
             );
         }
         let _ = write!(text, "\n  [[group.address]]\n  address = \"{}/24\"\n", load.address);
+        if let Some(six) = load.six {
+            let _ =
+                write!(text, "\n  [[group.address]]\n  address   = \"{six}/64\"\n  interface = \"eth0\"\n");
+        }
         text += &loads::application(load);
     }
     for name in &head.loads {
@@ -120,7 +130,41 @@ pub(crate) fn spec(head: &Head, name: &str) -> Result<LabSpec> {
     let at = |net: u8| vec![Cidr { address: Ipv4Addr::new(10, net, 0, 201).into(), prefix: 24 }];
     spec = sabotage::leave_off(spec, head);
     spec.machines.push(MachineSpec::new(STRANGER, Role::Client, vec![at(77), at(78)]));
+    with_six(&mut spec);
     Ok(spec)
+}
+
+/// Gives every machine but the witness an IPv6 address on the first network, which reads like its IPv4 one.
+fn with_six(spec: &mut LabSpec) {
+    for machine in spec.machines.iter_mut().filter(|m| m.role != Role::Witness) {
+        let Some(IpAddr::V4(four)) = machine.address(0) else { continue };
+        let six: Option<Ipv6Addr> = format!("fd77::{}", four.octets()[3]).parse().ok();
+        machine.addresses[0].extend(six.map(|six| Cidr { address: six.into(), prefix: 64 }));
+    }
+}
+
+/// The fence devices: names, agents, and what else is said of them.
+fn fences(head: &Head) -> Vec<(&'static str, &'static str, String)> {
+    if head.storage_fence {
+        let disks = head.loads.iter().filter_map(|name| load(name)?.device);
+        let disks = disks.map(|d| format!("\"{d}\"")).collect::<Vec<_>>().join(", ");
+        return vec![("san", STORAGE_AGENT, format!("kind  = \"storage\"\ndisks = [{disks}]\n"))];
+    }
+    sabotage::fences(head).iter().map(|(name, agent, more)| (*name, *agent, (*more).to_owned())).collect()
+}
+
+/// What a group with a disk is content with.
+fn needs(head: &Head) -> &'static str {
+    match (head.storage_fence, fences(head).is_empty()) {
+        (true, _) => "\nneeds  = [\"lease-ended\", \"storage\"]",
+        (_, true) => "\nneeds  = [\"lease-ended\"]",
+        _ => "",
+    }
+}
+
+/// The agent of the fence device that may be broken or slow.
+pub(crate) fn agent(head: &Head) -> &'static str {
+    if head.storage_fence { STORAGE_AGENT } else { FENCE_AGENT }
 }
 
 /// Makes one cluster of the machines, by the commands that a user types in them.
@@ -188,18 +232,19 @@ pub(crate) fn machines(head: &Head) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::generate;
     use regent_model::config::Severity;
 
     #[test]
     fn every_site_and_edition_is_valid_without_a_warning() {
-        for nodes in 2..=5 {
+        for (nodes, number) in (2..=5).flat_map(|nodes| (0..8).map(move |number| (nodes, number))) {
             let loads = loads::LOADS.iter().map(|l| l.name.to_owned()).collect();
-            let head = Head { seed: 1, nodes, takeover: "normal".into(), loads, sabotage: None, kept: false };
-            for edition in 0..2 {
-                let parsed = parse(&config(&head, edition));
-                let wrong = parsed.count(Severity::Error) + parsed.count(Severity::Warning);
-                assert_eq!(wrong, 0, "{nodes} nodes: {:?}", parsed.findings);
-            }
+            let head = generate::head(1, nodes, loads);
+            let (arbiter_disk, storage_fence) = (nodes == 2 && number & 1 != 0, number & 2 != 0);
+            let head = Head { takeover: "normal".into(), arbiter_disk, storage_fence, ..head };
+            let parsed = parse(&config(&head, number >> 2));
+            let wrong = parsed.count(Severity::Error) + parsed.count(Severity::Warning);
+            assert_eq!(wrong, 0, "{nodes} nodes: {:?}", parsed.findings);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use regent_api::Status;
@@ -21,6 +21,8 @@ pub(crate) struct Stage {
     pub(crate) folder: PathBuf,
     /// The edition of the configuration that was last applied.
     pub(crate) edition: AtomicU64,
+    /// Whether a member was to be removed since the configuration was last put in force as a whole.
+    pub(crate) removed: AtomicBool,
 }
 
 /// What came of a command.
@@ -44,7 +46,8 @@ impl Stage {
         std::fs::create_dir_all(&folder)?;
         let lab = Lab::up_leashed(&spec)?;
         let regent = spec.executable.clone();
-        let stage = Self { lab, head: head.clone(), name, regent, folder, edition: AtomicU64::new(0) };
+        let (edition, removed) = (AtomicU64::new(0), AtomicBool::new(false));
+        let stage = Self { lab, head: head.clone(), name, regent, folder, edition, removed };
         site::form(&stage.lab, &spec, head)?;
         stage.apply(&site::nodes(head)[0], 0)?;
         Ok(stage)
@@ -74,6 +77,11 @@ impl Stage {
             return Ok(());
         }
         Err(format!("apply: {}{}", said.out, said.err).into())
+    }
+
+    /// Where the copy of a node's own disk is.
+    pub(crate) fn copy_of(&self, node: &str) -> PathBuf {
+        self.folder.join(format!("{node}.copy"))
     }
 
     /// The members that could answer now.

@@ -1,6 +1,7 @@
 //! What is looked at all the time: who answers for the addresses, what the ledger says, what status says, what is written.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -30,20 +31,27 @@ const LOOK_EVERY: Duration = Duration::from_millis(700);
 /// A machine that thaws needs this long until it has noticed that its lease is over, in ns.
 const THAW_NS: u64 = 3_000_000_000;
 
+/// An address that is asked for.
+struct Asked {
+    group: String,
+    address: IpAddr,
+    watch: AddressWatch,
+}
+
 /// The watch of a run.
 pub(crate) struct Watch {
-    arps: Vec<(String, AddressWatch)>,
+    asked: Vec<Asked>,
     probe: Option<Probe>,
     disks: Disks,
     san_at: u64,
     groups: BTreeMap<usize, String>,
     consoles: BTreeMap<String, usize>,
     /// Rounds of questions that the next judgement begins with: the last one of before.
-    open: BTreeMap<String, Round>,
+    open: BTreeMap<IpAddr, Round>,
     pub(crate) journal: Mutex<Journal>,
     /// Who was seen to begin something, and the last answers of each for each address.
     acts: Vec<Act>,
-    answered: BTreeMap<(String, String), u64>,
+    answered: BTreeMap<(IpAddr, String), u64>,
     /// The nodes whose journals may lack what they told last.
     lost_power: BTreeSet<String>,
     /// How long a frozen machine answered beside the owner.
@@ -65,12 +73,12 @@ impl Watch {
     /// When the client cannot.
     pub(crate) fn start(stage: &Stage) -> Result<Self> {
         let loads = || stage.head.loads.iter().filter_map(|name| loads::load(name));
-        let mut arps = Vec::new();
+        let mut asked = Vec::new();
         for load in loads() {
-            arps.push((
-                load.name.to_owned(),
-                AddressWatch::start(&stage.lab, CLIENT, 0, load.address.into(), ASK_EVERY)?,
-            ));
+            for address in [Some(load.address.into()), load.six.map(Into::into)].into_iter().flatten() {
+                let watch = AddressWatch::start(&stage.lab, CLIENT, 0, address, ASK_EVERY)?;
+                asked.push(Asked { group: load.name.to_owned(), address, watch });
+            }
         }
         let ledger = loads().any(|l| l.name == "ledger");
         let probe = ledger
@@ -78,7 +86,7 @@ impl Watch {
             .transpose()?;
         let disks = loads().filter(|l| l.device.is_some()).enumerate();
         Ok(Self {
-            arps,
+            asked,
             probe,
             disks: Disks::default(),
             san_at: 0,
@@ -143,21 +151,22 @@ impl Watch {
     }
 
     fn judge_addresses(&mut self, frozen: &[(String, Window)], since: u64, seen: &mut Seen) {
-        for (group, arp) in &self.arps {
-            let taken = arp.take();
+        for Asked { group, address, watch } in &self.asked {
+            let taken = watch.take();
             self.questions += taken.len() as u64;
-            let rounds: Vec<Round> = self.open.remove(group).into_iter().chain(taken).collect();
+            let rounds: Vec<Round> = self.open.remove(address).into_iter().chain(taken).collect();
             // What the kernel ends, it ends for a frozen machine, too.
             let kernel = self.journal.lock().unwrap_or_else(PoisonError::into_inner).is_of_the_kernel(group);
-            let verdict = address::judge(group, &rounds, if kernel { &[] } else { frozen });
-            self.acts.extend(answerers(group, &rounds, &mut self.answered));
+            let name = if address.is_ipv4() { group.clone() } else { format!("{group} ({address})") };
+            let verdict = address::judge(&name, &rounds, if kernel { &[] } else { frozen });
+            self.acts.extend(answerers(group, *address, &rounds, &mut self.answered));
             seen.violations.extend(verdict.violations);
             self.excused.extend(verdict.excused);
             let answered = rounds.iter().filter(|r| !r.answered.is_empty() && r.at >= since).map(|r| r.at);
             let end = rounds.last().map_or(since, |r| r.at);
-            seen.silences.extend(silences(group, answered, since, end));
+            seen.silences.extend(silences(&name, answered, since, end));
             if let Some(round) = rounds.into_iter().next_back() {
-                self.open.insert(group.clone(), round);
+                self.open.insert(*address, round);
             }
         }
     }
@@ -197,17 +206,21 @@ impl Watch {
             }
         }
         let keeps_none = |h: &&Happened| {
-            matches!(h.fault, Fault::StateDisk(..) | Fault::FullDisk(_) | Fault::Torn(_) | Fault::Kill(..))
+            let disk = matches!(h.fault, Fault::StateDisk(..) | Fault::FullDisk(_) | Fault::Torn(_));
+            disk || matches!(h.fault, Fault::PutBack(_) | Fault::Join(_) | Fault::Kill(..))
         };
         let mute: BTreeSet<String> = happened
             .iter()
             .filter(keeps_none)
             .flat_map(|h| h.fault.nodes().into_iter().map(str::to_owned).collect::<Vec<_>>())
+            .chain(happened.iter().filter_map(|h| h.fault.removes().map(str::to_owned)))
             .collect();
         let orders: Vec<Ordered> = happened.iter().filter_map(ordered).collect();
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = journal.entries().collect();
         let told = Told { entries, ahead: boot_clock_ahead_ns(), cuts: &self.disks.cuts, mute: &mute };
+        let put_back = happened.iter().filter_map(put_back).collect::<Vec<_>>();
+        seen.violations.extend(told.forgotten(&put_back, since));
         seen.violations.extend(told.acts(&acts));
         seen.violations.extend(told.orders(&orders));
         // A cut is known by the SAN's journal, where there is a disk.
@@ -225,6 +238,14 @@ impl Watch {
     }
 }
 
+/// The node whose state was put back.
+fn put_back(h: &Happened) -> Option<&str> {
+    match &h.fault {
+        Fault::PutBack(node) if h.done == Done::Yes => Some(node),
+        _ => None,
+    }
+}
+
 /// An order that was done, as the journal has to show it.
 fn ordered(h: &Happened) -> Option<Ordered> {
     let Done::Answered { code: 0, .. } = h.done else { return None };
@@ -237,13 +258,18 @@ fn ordered(h: &Happened) -> Option<Ordered> {
 }
 
 /// The nodes that began to answer for an address after a second without. `last` is when each did last.
-fn answerers(group: &str, rounds: &[Round], last: &mut BTreeMap<(String, String), u64>) -> Vec<Act> {
+fn answerers(
+    group: &str,
+    address: IpAddr,
+    rounds: &[Round],
+    last: &mut BTreeMap<(IpAddr, String), u64>,
+) -> Vec<Act> {
     let mut acts = Vec::new();
     for round in rounds {
         for node in round.answered.iter().filter(|n| *n != site::STRANGER) {
-            let before = last.insert((group.to_owned(), node.clone()), round.at);
+            let before = last.insert((address, node.clone()), round.at);
             if before.is_none_or(|before| before + 1_000_000_000 < round.at) {
-                let resource = loads::address(group);
+                let resource = address.to_string();
                 acts.push(Act { at: round.at, node: node.clone(), group: group.to_owned(), resource });
             }
         }

@@ -21,7 +21,7 @@ pub(crate) struct Act {
     pub(crate) at: u64,
     pub(crate) node: String,
     pub(crate) group: String,
-    /// As the journal names it: the address, or the file system.
+    /// The address, or the file system as the journal names it.
     pub(crate) resource: String,
 }
 
@@ -59,8 +59,9 @@ impl Told<'_> {
         // The guard tells of what it let go by what it is, not by its name.
         let place = act.resource.strip_prefix("srv-").map(|group| format!("mounted at /srv/{group}"));
         let place = place.unwrap_or_else(|| act.resource.clone());
+        let name = act.resource.replace(':', "-");
         let of = |e: &&&Entry| {
-            let named = e.resource.as_ref().is_some_and(|r| r.as_str() == act.resource);
+            let named = e.resource.as_ref().is_some_and(|r| r.as_str() == name);
             e.node.as_str() == act.node
                 && e.group.as_ref().is_some_and(|g| g.as_str() == act.group)
                 && (named || e.kind == "let_go" && e.text.contains(&place))
@@ -110,6 +111,16 @@ impl Told<'_> {
             }
         }
         found
+    }
+
+    /// The nodes whose state was put back, and of which nobody said that they have forgotten something.
+    pub(crate) fn forgotten(&self, put_back: &[&str], since: u64) -> Vec<Violation> {
+        let told = |node: &str| {
+            let of = |e: &&&Entry| e.kind == "forgotten" && self.at(e) >= since;
+            self.entries.iter().filter(of).any(|e| e.node.as_str() == node || e.text.contains(node))
+        };
+        let missing = put_back.iter().filter(|node| !told(node));
+        missing.map(|n| violation(format!("{n}: its state was put back, and nobody noticed"))).collect()
     }
 
     /// The orders that left no trace though they were done.
@@ -217,6 +228,14 @@ mod tests {
         assert_eq!(with(&told, &[], |t| t.fences(0)).len(), 1);
         assert_eq!(with(&told, &[("b".into(), 49 * S)], |t| t.fences(0)), []);
         assert_eq!(with(&told, &[("c".into(), 49 * S)], |t| t.fences(0)).len(), 1);
+    }
+
+    #[test]
+    fn a_state_that_was_put_back_unnoticed_is_seen() {
+        let told = [entry("b", 50, "forgotten", None, "a has forgotten what it told this node")];
+        assert_eq!(with(&told, &[], |t| t.forgotten(&["a"], 40 * S)), []);
+        assert_eq!(with(&told, &[], |t| t.forgotten(&["b", "c"], 40 * S)).len(), 1);
+        assert_eq!(with(&told, &[], |t| t.forgotten(&["a"], 60 * S)).len(), 1, "long before");
     }
 
     #[test]
