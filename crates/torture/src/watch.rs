@@ -218,7 +218,13 @@ impl Watch {
         let orders: Vec<Ordered> = happened.iter().filter_map(ordered).collect();
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = journal.entries().collect();
-        let told = Told { entries, ahead: boot_clock_ahead_ns(), cuts: &self.disks.cuts, mute: &mute };
+        let told = Told {
+            entries,
+            ahead: boot_clock_ahead_ns(),
+            cuts: &self.disks.cuts,
+            keys: &self.disks.keys,
+            mute: &mute,
+        };
         let put_back = happened.iter().filter_map(put_back).collect::<Vec<_>>();
         seen.violations.extend(told.forgotten(&put_back, since));
         seen.violations.extend(told.acts(&acts));

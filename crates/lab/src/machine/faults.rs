@@ -272,13 +272,13 @@ impl Machine {
         let me = self.spec.name.as_str();
         let serves = |port: &&Arc<Port>| matches!(port.state(), DiskState::Ok | DiskState::Slow(_));
         let port = self.port.as_ref().filter(serves);
-        let keys = &port.ok_or_else(|| LabError::new(format!("{me} does not reach the SAN")))?.keys;
+        let port = port.ok_or_else(|| LabError::new(format!("{me} does not reach the SAN")))?;
         match verb {
-            SanVerb::Status => return Ok(PowerAnswer::State { on: keys.has(node) }),
-            SanVerb::Register if node == me => keys.register(node),
+            SanVerb::Status => return Ok(PowerAnswer::State { on: port.keys.has(node) }),
+            SanVerb::Register if node == me => port.register(node),
             SanVerb::Register => return Err(LabError::new(format!("only {node} itself registers there"))),
             SanVerb::Preempt if node == me => return Err(LabError::new("nobody preempts himself")),
-            SanVerb::Preempt if keys.has(me) => keys.preempt(node),
+            SanVerb::Preempt if port.keys.has(me) => port.preempt(node),
             SanVerb::Preempt => return Err(LabError::new(format!("{me} is not registered itself"))),
         }
         Ok(PowerAnswer::Done { at: now_ns() })

@@ -49,6 +49,11 @@ impl Journal {
         self.line(&format!("S {at} {at} {node} {boot} {word} {ms} 0\n"));
     }
 
+    pub(super) fn key(&self, at: u64, node: &str, registered: bool) {
+        let word = if registered { "registered" } else { "preempted" };
+        self.line(&format!("K {at} {at} {node} 0 {word} 0 0\n"));
+    }
+
     fn line(&self, text: &str) {
         let _a_full_host_disk_shows_elsewhere = (&self.0).write_all(text.as_bytes());
     }
@@ -88,6 +93,15 @@ pub enum SanEvent {
         node: String,
         /// To what.
         to: DiskState,
+    },
+    /// A node was registered, or its key was taken away.
+    Key {
+        /// When.
+        at: u64,
+        /// Whose key.
+        node: String,
+        /// Whether it may write from now on.
+        registered: bool,
     },
 }
 
@@ -150,7 +164,7 @@ impl SanLog {
 fn began(event: &SanEvent) -> u64 {
     match event {
         SanEvent::Write(r) | SanEvent::Look(r) => r.began,
-        SanEvent::Switch { at, .. } => *at,
+        SanEvent::Switch { at, .. } | SanEvent::Key { at, .. } => *at,
     }
 }
 
@@ -168,6 +182,9 @@ fn parse_line(line: &str) -> Option<SanEvent> {
             _ => return None,
         };
         return Some(SanEvent::Switch { at: began.parse().ok()?, node, to });
+    }
+    if letter == "K" {
+        return Some(SanEvent::Key { at: began.parse().ok()?, node, registered: a == "registered" });
     }
     let request = SanRequest {
         began: began.parse().ok()?,
@@ -243,7 +260,7 @@ impl Writers {
                 }
                 self.last.insert((write.disk, write.node.clone()), write.clone());
             }
-            SanEvent::Switch { .. } => {}
+            SanEvent::Switch { .. } | SanEvent::Key { .. } => {}
         }
     }
 }

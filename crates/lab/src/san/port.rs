@@ -165,6 +165,24 @@ impl Port {
         at
     }
 
+    /// Registers a node.
+    pub(crate) fn register(&self, node: &str) {
+        self.keys.register(node);
+        self.note_key(node, true);
+    }
+
+    /// Takes a node's key away. When this returns, none of its writes touches an image any more.
+    pub(crate) fn preempt(&self, node: &str) {
+        self.keys.preempt(node);
+        self.note_key(node, false);
+    }
+
+    fn note_key(&self, node: &str, registered: bool) {
+        if let Some(journal) = &self.journal {
+            journal.key(now_ns(), node, registered);
+        }
+    }
+
     /// Copies the image of a disk, as it is at one moment: no request touches it meanwhile.
     pub(crate) fn copy(&self, image: &Path, to: &Path) -> io::Result<()> {
         let _none = self.state.write().unwrap_or_else(PoisonError::into_inner);

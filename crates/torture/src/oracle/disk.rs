@@ -21,6 +21,8 @@ pub(crate) struct Disks {
     last: BTreeMap<(usize, String), u64>,
     /// When a node lost its power.
     pub(crate) cuts: Vec<(String, u64)>,
+    /// When a node was registered at the SAN, or its key was taken away.
+    pub(crate) keys: Vec<(String, u64, bool)>,
     /// Who began to write on which disk, after a second without.
     begun: Vec<(usize, String, u64)>,
     /// How many writes were judged.
@@ -30,13 +32,18 @@ pub(crate) struct Disks {
 fn began(event: &SanEvent) -> u64 {
     match event {
         SanEvent::Write(r) | SanEvent::Look(r) => r.began,
-        SanEvent::Switch { at, .. } => *at,
+        SanEvent::Switch { at, .. } | SanEvent::Key { at, .. } => *at,
     }
 }
 
 impl Disks {
     /// Takes what the journal says since it was last read. At the end nothing is waited for.
     pub(crate) fn take(&mut self, log: SanLog, last: bool) {
+        for event in &log.events {
+            if let SanEvent::Key { at, node, registered } = event {
+                self.keys.push((node.clone(), *at, *registered));
+            }
+        }
         self.waiting.extend(log.events);
         self.waiting.sort_by_key(began);
         let newest = self.waiting.last().map_or(0, began);

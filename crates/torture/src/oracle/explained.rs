@@ -39,6 +39,8 @@ pub(crate) struct Told<'a> {
     pub(crate) ahead: u64,
     /// When which node lost its power.
     pub(crate) cuts: &'a [(String, u64)],
+    /// When which node was registered at the SAN, or its key was taken away.
+    pub(crate) keys: &'a [(String, u64, bool)],
     /// The nodes that could not keep their journal in this round.
     pub(crate) mute: &'a BTreeSet<String>,
 }
@@ -97,14 +99,26 @@ impl Told<'_> {
         found
     }
 
+    /// Whether the SAN had a node's key at this time, and for longer than telling of it takes.
+    fn may_write(&self, node: &str, at: u64) -> bool {
+        let until = self.keys.iter().filter(|(n, since, _)| n == node && *since <= at);
+        let last = until.max_by_key(|(_, since, _)| *since);
+        last.is_some_and(|(_, since, registered)| *registered && since + TOLD_WITHIN_NS < at)
+    }
+
     /// The cuts that a device confirmed and that never happened.
     pub(crate) fn fences(&self, since: u64) -> Vec<Violation> {
         let confirmed = self.entries.iter().filter(|e| e.kind == "fence" && self.at(e) >= since);
         let mut found = Vec::new();
         for entry in confirmed {
             let Some((_, rest)) = entry.text.split_once(" confirms: ") else { continue };
-            let Some(victim) = rest.strip_suffix(" is off") else { continue };
             let at = self.at(entry);
+            if let Some(victim) = rest.strip_suffix(" is cut off from its disks")
+                && self.may_write(victim, at)
+            {
+                found.push(violation(format!("`{}` at {at} ns: it was still registered there", entry.text)));
+            }
+            let Some(victim) = rest.strip_suffix(" is off") else { continue };
             let happened = self.cuts.iter().any(|(n, cut)| n == victim && *cut <= at && at <= *cut + CUT_NS);
             if !happened {
                 found.push(violation(format!("`{}` at {at} ns: its power was not cut", entry.text)));
@@ -199,7 +213,7 @@ mod tests {
 
     fn with<T>(entries: &[Entry], cuts: &[(String, u64)], ask: impl Fn(&Told<'_>) -> T) -> T {
         let mute = BTreeSet::new();
-        ask(&Told { entries: entries.iter().collect(), ahead: 0, cuts, mute: &mute })
+        ask(&Told { entries: entries.iter().collect(), ahead: 0, cuts, keys: &[], mute: &mute })
     }
 
     fn act(node: &str, at: u64) -> Vec<Act> {
@@ -228,6 +242,20 @@ mod tests {
         assert_eq!(with(&told, &[], |t| t.fences(0)).len(), 1);
         assert_eq!(with(&told, &[("b".into(), 49 * S)], |t| t.fences(0)), []);
         assert_eq!(with(&told, &[("c".into(), 49 * S)], |t| t.fences(0)).len(), 1);
+    }
+
+    #[test]
+    fn a_node_that_was_confirmed_cut_off_and_is_registered_is_seen() {
+        let (told, mute) =
+            (entry("a", 50, "fence", None, "san confirms: b is cut off from its disks"), BTreeSet::new());
+        let found = |keys: &[(String, u64, bool)]| {
+            Told { entries: vec![&told], ahead: 0, cuts: &[], keys, mute: &mute }.fences(0).len()
+        };
+        let registered = ("b".to_owned(), 10 * S, true);
+        assert_eq!(found(std::slice::from_ref(&registered)), 1);
+        assert_eq!(found(&[registered.clone(), ("b".into(), 49 * S, false)]), 0);
+        assert_eq!(found(&[registered, ("b".into(), 49 * S, false), ("b".into(), 60 * S, true)]), 0);
+        assert_eq!(found(&[]), 0, "it never was");
     }
 
     #[test]
