@@ -112,7 +112,7 @@ pub(crate) fn round(head: &Head, number: u64) -> Round {
         .collect();
     lines.sort_by_key(|line| line.at);
     at_most_one_lost(&mut lines);
-    alone_where_put_back(&mut lines);
+    alone_where_lost(head, &mut lines);
     lines.extend(comes_back(&lines, &mut random));
     lines
 }
@@ -137,16 +137,20 @@ fn at_most_one_lost(lines: &mut Round) {
 }
 
 /// Only who heard a node after the copy was made knows that it has forgotten something (`docs/guarantees.md`): nobody else
-/// is kept from hearing it meanwhile.
-fn alone_where_put_back(lines: &mut Round) {
-    let put_back = lines.iter().find_map(|line| match &line.fault {
+/// is kept from hearing it meanwhile. And of two between which a disk decides, nobody may have been named whose state is lost
+/// before the other has got it: that is a cluster to be made anew.
+fn alone_where_lost(head: &Head, lines: &mut Round) {
+    let lost = lines.iter().find_map(|line| match &line.fault {
         Fault::PutBack(node) => Some(node.clone()),
+        Fault::Torn(node) if head.arbiter_disk => Some(node.clone()),
         _ => None,
     });
-    let Some(node) = put_back else { return };
+    let Some(node) = lost else { return };
     lines.retain(|line| match &line.fault {
-        Fault::Blackout | Fault::Split(_) | Fault::Apart(..) | Fault::Torn(_) => false,
-        Fault::San(..) | Fault::ArbiterDisk(..) => true,
+        Fault::Blackout => false,
+        Fault::ArbiterDisk(..) => true,
+        Fault::Cut(..) | Fault::Flap(..) | Fault::Loss(..) | Fault::Freeze(_) if head.arbiter_disk => false,
+        Fault::Split(_) | Fault::Apart(..) => false,
         Fault::Order(_, words) => words.first().is_some_and(|word| word == "group"),
         fault => fault.nodes().iter().all(|n| *n == node),
     });
@@ -349,6 +353,14 @@ mod tests {
         assert!(with.len() > 50);
         for line in with.iter_mut().flat_map(|r| r.drain(..)) {
             assert!(!matches!(line.fault, Fault::Blackout | Fault::Split(_) | Fault::Apart(..)), "{line}");
+        }
+        let head = Head { arbiter_disk: true, ..some(2) };
+        for round in (0..2000).map(|n| round(&head, n)) {
+            let torn = round.iter().any(|l| matches!(l.fault, Fault::Torn(_)));
+            assert!(
+                !torn || round.iter().all(|l| !matches!(l.fault, Fault::Cut(..) | Fault::Flap(..))),
+                "{round:?}"
+            );
         }
     }
 
