@@ -15,6 +15,9 @@ const COMMAND: Duration = Duration::from_secs(60);
 pub(crate) fn help(stage: &Stage, status: Option<&Status>, helped: &mut BTreeMap<String, u64>) {
     let mut note = |what: String| *helped.entry(what).or_default() += 1;
     hands::lift(stage);
+    if status.is_some_and(|status| remove_to_the_end(stage, status, &mut note)) {
+        return;
+    }
     for member in site::members(&stage.head) {
         if stage.status_of(&member).is_none() && start_by_hand(stage, &member, &mut note) {
             return;
@@ -83,6 +86,20 @@ pub(crate) fn start_by_hand(stage: &Stage, member: &str, note: &mut dyn FnMut(St
     };
     note(if joined.is_some() { format!("join again ({why})") } else { "join again, refused".into() });
     true
+}
+
+/// Gives an order to remove a member once more whose command was interrupted: it goes on from there. Whether there was one.
+fn remove_to_the_end(stage: &Stage, status: &Status, note: &mut dyn FnMut(String)) -> bool {
+    for leaving in &status.leaving {
+        let by =
+            stage.awake().into_iter().find(|n| *n != leaving.node.as_str() && stage.status_of(n).is_some());
+        let words = ["node", "remove", leaving.node.as_str(), "--yes", "--wait", "20s"];
+        if let Some(by) = by {
+            stage.regent(&by, &words, COMMAND);
+            note("node remove, once more".into());
+        }
+    }
+    !status.leaving.is_empty()
 }
 
 /// Puts the whole configuration in force again when who was removed is a member again.
