@@ -53,7 +53,7 @@ impl Known {
 pub(crate) fn limit(run: &FenceRun) -> Duration {
     let limit = match run.ask {
         FenceAsk::Cut => run.device.limit(&run.victim),
-        FenceAsk::Check => run.device.timeout,
+        FenceAsk::Check => run.device.check_limit(),
         // It may have to wait for one before it that is being ended, and is asked whether it worked.
         FenceAsk::Register => run.device.timeout * 3,
         FenceAsk::Restore => run.device.timeout * (run.device.retries + 1),
@@ -158,6 +158,7 @@ impl Device<'_> {
         }
         match self.call("status", job, job.until(device.timeout))? {
             Finished { ended, .. } if ended.code() == Some(IS_OFF) => {
+                self.is_there_still(job)?;
                 note(job, "the power is off already");
                 return Ok(FenceFound::WasOff);
             }
@@ -173,7 +174,10 @@ impl Device<'_> {
             let until = job.until(device.timeout);
             let result = self.call("off", job, until).and_then(|off| self.confirm(job, &off));
             match result {
-                Ok(()) => return Ok(FenceFound::Cut),
+                Ok(()) => {
+                    self.is_there_still(job)?;
+                    return Ok(FenceFound::Cut);
+                }
                 Err(failure) if tried >= device.retries || job.check().is_err() => return Err(failure),
                 Err(failure) => job.warn(format!("tried again: {}", failure.reason), failure.evidence),
             }
@@ -185,6 +189,7 @@ impl Device<'_> {
     fn check(&self, job: &Job) -> Result<FenceFound, Failure> {
         let status = self.call("status", job, job.until(self.run.device.timeout))?;
         if status.ended.code() == Some(IS_OFF) {
+            self.is_there_still(job)?;
             return Ok(FenceFound::WasOff);
         }
         let (device, victim) = (&self.run.device.name, &self.run.victim);
@@ -211,6 +216,12 @@ impl Device<'_> {
             }
         }
         Ok(())
+    }
+
+    /// The same once more when the other one was seen to be off: disks that lost their reservations between the two calls say
+    /// so of everybody.
+    fn is_there_still(&self, job: &Job) -> Result<(), Failure> {
+        if self.run.device.kind == FenceKind::Storage { self.is_there_itself(job) } else { Ok(()) }
     }
 
     /// Registers the machine of whoever asks at the disks, and sees that it is. Nothing of an earlier try is at work beside

@@ -18,14 +18,14 @@ struct Switch {
 }
 
 impl Switch {
-    /// `body` may use `$action`, and `$state` as the name of the file.
+    /// `body` may use `$action`, `$plug`, and `$state` as the name of the file.
     fn new(body: &str) -> Self {
         let folder = Folder::new();
         let (state, log, agent) = (folder.0.join("state"), folder.0.join("log"), folder.0.join("agent"));
         std::fs::write(&state, "on").unwrap();
         let script = format!(
             "#!/bin/sh\nstate={}\nwhile read -r line; do echo \"$line\" >> {1}; case $line in action=*) \
-             action=${{line#action=}};; esac; done\n{body}\n",
+             action=${{line#action=}};; plug=*) plug=${{line#plug=}};; esac; done\n{body}\n",
             state.display(),
             log.display()
         );
@@ -195,10 +195,12 @@ fn an_agent_that_is_not_there_is_named() {
 #[test]
 fn a_machine_registers_itself_at_its_disks_and_cuts_nobody_off_while_it_is_not() {
     let switch = Switch::new(
-        "case $action in on) echo on > $state;; off) echo off > $state;; status) grep -q on $state || exit 2;; esac",
+        "case $action in on) touch $state.$plug;; off) rm $state.$plug; [ ! -e $state.lost ] || rm $state.lx4;; \
+         status) [ -e $state.$plug ] || exit 2;; esac",
     );
-    std::fs::write(switch.folder.0.join("state"), "off").unwrap();
     let mut node = Node::new();
+    let registered = |plug: &str| std::fs::write(switch.folder.0.join(format!("state.{plug}")), "").unwrap();
+    registered("outlet7");
     let device = || FenceConfig {
         kind: FenceKind::Storage,
         disks: vec!["/dev/sdb".into(), "/dev/sdc".into()],
@@ -211,6 +213,10 @@ fn a_machine_registers_itself_at_its_disks_and_cuts_nobody_off_while_it_is_not()
     assert_eq!(switch.ask(&mut node, FenceAsk::Register, device()).0, Ok(FenceFound::Registered));
     assert!(switch.log().contains("devices=/dev/sdb,/dev/sdc\nkey=5a4\n"), "{}", switch.log());
     assert_eq!(switch.ask(&mut node, FenceAsk::Cut, device()).0, Ok(FenceFound::Cut));
+    // Disks that lose all that they know say of everybody that it is off.
+    ["outlet7", "lost"].into_iter().for_each(registered);
+    let refused = switch.ask(&mut node, FenceAsk::Cut, device()).0.unwrap_err();
+    assert!(refused.reason.contains("lx4 itself is registered"), "{refused:?}");
     let broken = Switch::new("[ $action = on ] && exit 1; exit 0");
     let device = FenceConfig {
         kind: FenceKind::Storage,

@@ -102,10 +102,16 @@ impl FenceConfig {
     /// The longest that it may take until it has confirmed that `victim` is off, or has failed.
     #[must_use]
     pub fn limit(&self, victim: &NodeName) -> Duration {
-        // One at the storage is asked first whether who operates it is registered.
-        let first = u32::from(self.kind == FenceKind::Storage);
-        let tries = CALLS.saturating_mul(self.retries.saturating_add(1)).saturating_add(first);
+        // One at the storage is asked before and afterwards whether who operates it is registered.
+        let itself = if self.kind == FenceKind::Storage { 2 } else { 0 };
+        let tries = CALLS.saturating_mul(self.retries.saturating_add(1)).saturating_add(itself);
         self.delay_of(victim).saturating_add(self.timeout.saturating_mul(tries))
+    }
+
+    /// The longest that it may take to say whether a node is off.
+    #[must_use]
+    pub fn check_limit(&self) -> Duration {
+        self.timeout.saturating_mul(if self.kind == FenceKind::Storage { 2 } else { 1 })
     }
 
     /// What the agent said, without the values of options that are secret: its output is told and kept, and one that is
@@ -149,7 +155,8 @@ impl FenceLevel<'_> {
         let most = |of: &dyn Fn(&FenceConfig) -> Duration| {
             self.devices.iter().map(|device| of(device)).max().unwrap_or_default()
         };
-        let again = if self.devices.len() > 1 { most(&|device| device.timeout) } else { Duration::ZERO };
+        let again =
+            if self.devices.len() > 1 { most(&|device| device.check_limit()) } else { Duration::ZERO };
         most(&|device| device.limit(victim)).saturating_add(again)
     }
 }

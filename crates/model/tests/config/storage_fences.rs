@@ -27,9 +27,9 @@ fn the_lease_and_the_storage_together_are_a_guarantee_with_a_bound() {
         (Guarantee::Storage, &["released", "rebooted", "cut-off"][..])
     );
     assert!(said.sentence.contains("reaches no disk, also where a hypervisor"), "{}", said.sentence);
-    // The lease on the fastest clock, four calls of the agent of 20 s each, and two heartbeats for the commits.
+    // The lease on the fastest clock, five calls of the agent of 20 s each, and two heartbeats for the commits.
     let lease = config.timers.promise_wait() + config.timers.heartbeat * 2;
-    assert_eq!(said.worst_case.map(|d| d.as_secs()), Some(80 + lease.as_secs()));
+    assert_eq!(said.worst_case.map(|d| d.as_secs()), Some(100 + lease.as_secs()));
     let keys: Vec<_> = config.fences[1].keys.values().collect();
     assert!(keys.len() == 2 && keys[0] != keys[1], "{keys:?}");
 }
