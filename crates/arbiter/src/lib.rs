@@ -1,4 +1,4 @@
-//! Who goes on of two nodes without a third vote, pure: conditions A1 to A17 of `docs/arbiter.md`.
+//! Who goes on of two nodes without a third vote, pure: conditions A1 to A18 of `docs/arbiter.md`.
 //!
 //! A disk executes nothing and a fence device holds no log: neither can vote. Instead an *arbiter* names, once for
 //! each *generation*, the one node that is the sole voter of it.

@@ -45,11 +45,13 @@ pub enum Condition {
     SoleVoterLooks,
     /// A17: of two that have gone on without each other one gives up.
     PartedGiveUp,
+    /// A18: with a fence device, who stops names the other one only while it sees that one lead.
+    HandsOverToTheLeader,
 }
 
 impl Condition {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::WriteThenRead,
         Self::AdoptAccepted,
         Self::HigherBallotStops,
@@ -70,6 +72,7 @@ impl Condition {
         Self::NothingWhileAsking,
         Self::SoleVoterLooks,
         Self::PartedGiveUp,
+        Self::HandsOverToTheLeader,
     ];
 }
 

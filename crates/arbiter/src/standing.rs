@@ -154,6 +154,13 @@ pub fn fence_decides(asked_in: u64, this_life: u64, confirmed: bool, mutants: Mu
     confirmed && (asked_in == this_life || mutants.off(Condition::OwnRequest))
 }
 
+/// Whether a node that stops may name `other` for the next generation instead of a fence device: only while it sees that
+/// one lead. Of two, only one can see that of the other in one generation, and it hears nothing of it from then on (A18).
+#[must_use]
+pub fn may_hand_over(leader: Option<NodeId>, other: NodeId, mutants: Mutants) -> bool {
+    leader == Some(other) || mutants.off(Condition::HandsOverToTheLeader)
+}
+
 /// Whether a node takes part in its generation: not while its request to turn the other one off is under way. Otherwise
 /// the other could come up again, be in a quorum with it, and ask in its turn, before the first answer is there (A15).
 #[must_use]

@@ -1,4 +1,4 @@
-//! `regent arbiter`: the disk that decides between two nodes, made, shown and taken away.
+//! `regent arbiter`: who decides between two nodes, a disk or the fence devices: made, shown and taken away.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -33,6 +33,7 @@ const WIDTH: usize = 100;
 pub fn run(asks: &dyn Asks, screen: &Screen, verb: &ArbiterCommand) -> Result<u8> {
     match verb {
         ArbiterCommand::Init { disk, force, yes, wait } => init(asks, screen, disk, (*force, *yes), *wait)?,
+        ArbiterCommand::Fence { delay, yes, wait } => by_fence(asks, screen, *delay, *yes, *wait)?,
         ArbiterCommand::Status { disk: Some(disk) } => return on_disk(asks, screen, disk),
         ArbiterCommand::Status { disk: None } => return status(asks, screen),
         ArbiterCommand::Remove { yes, wait } => remove(asks, screen, *yes, *wait)?,
@@ -70,10 +71,42 @@ fn init(
     let (text, _) = client::config(asks)?;
     let mut editor = Editor::read(&text)?;
     let table = editor.single("arbiter")?;
+    for of_the_fences in ["fence", "delay"] {
+        table.remove(of_the_fences);
+    }
     set(table, "disk", disk.display().to_string());
     set(table, "area", area);
     put_in_force(asks, screen, &editor.text(), wait)?;
     screen.say("who decides, and whether it could: regent arbiter status\n")
+}
+
+/// Lets the fence devices decide.
+fn by_fence(
+    asks: &dyn Asks,
+    screen: &Screen,
+    delay: Option<Duration>,
+    yes: bool,
+    wait: Duration,
+) -> Result<()> {
+    let (text, _) = client::config(asks)?;
+    let mut editor = Editor::read(&text)?;
+    // What another arbiter was is not kept beside it.
+    editor.remove_single("arbiter");
+    let table = editor.single("arbiter")?;
+    set(table, "fence", true);
+    if let Some(delay) = delay {
+        set(table, "delay", config::duration_text(delay));
+    }
+    if !yes {
+        confirm(
+            "arbiter fence",
+            "Who has turned the other node off goes on: from now on a node that the other one does not hear is turned off. A node \
+             that comes up alone waits for the other one, or for a person's word; where the two share a disk, an area of that is \
+             the better arbiter: regent arbiter init DISK.",
+        )?;
+    }
+    put_in_force(asks, screen, &editor.text(), wait)?;
+    screen.say("try each node's devices before they are needed: regent fence test NODE\n")
 }
 
 fn remove(asks: &dyn Asks, screen: &Screen, yes: bool, wait: Duration) -> Result<()> {
@@ -125,10 +158,16 @@ fn status(asks: &dyn Asks, screen: &Screen) -> Result<u8> {
     let Some(configured) = configured else {
         screen.value(&json!({ "arbiter": null }))?;
         screen.say("nobody decides between two nodes here: the configuration has no [arbiter]\n")?;
-        screen.say("next: regent witness on a third machine, or: regent arbiter init DISK\n")?;
+        screen.say("next: regent witness on a third machine, or: regent arbiter init DISK, or: regent arbiter fence\n")?;
         return Ok(Exit::Done as u8);
     };
     let seen = client::status(asks)?;
+    if matches!(configured, Arbiter::Fence { .. }) {
+        screen.value(&json!({ "arbiter": seen.arbiter, "configured": configured_json(&configured) }))?;
+        screen.say(&block(&seen, screen.paint))?;
+        screen.say("what each device says: regent fence status\n")?;
+        return Ok(Exit::Done as u8);
+    }
     let found = nodes::ask(asks, NodesAsk::Arbiter)?;
     let troubles = misfits(&configured, &seen, &found);
     screen.value(&json!({
@@ -150,7 +189,7 @@ fn status(asks: &dyn Asks, screen: &Screen) -> Result<u8> {
 fn configured_json(configured: &Arbiter) -> Value {
     match configured {
         Arbiter::Disk { disk, area } => json!({ "disk": disk, "area": area.to_string() }),
-        Arbiter::Fence => json!({ "fence": true }),
+        Arbiter::Fence { delay } => json!({ "fence": true, "delay_ms": delay.as_millis() }),
     }
 }
 

@@ -1,4 +1,4 @@
-//! The words about the disk that decides between two nodes.
+//! The words about what decides between two nodes.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use crate::args::duration;
 #[command(
     after_help = "Two nodes without a third vote stop at the loss of one: neither can know whether the other is dead.
 A witness on any third machine is the best answer (regent witness). Where there is none, a small area of a disk
-that both nodes share decides who goes on: docs/arbiter.md
+that both nodes share decides who goes on; where they share none, the fence devices can: docs/arbiter.md
 Examples:
   regent arbiter init /dev/disk/by-id/wwn-0x5000c500a1b2c3d4-part1
+  regent arbiter fence
   regent arbiter status"
 )]
 pub struct ArbiterArgs {
@@ -42,6 +43,25 @@ Examples:
         /// Whatever is on it may be lost
         #[arg(long)]
         force: bool,
+        /// Do not ask again
+        #[arg(long)]
+        yes: bool,
+        /// How long the cluster may take to settle
+        #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+        wait: Duration,
+    },
+    /// Let the fence devices decide: who has turned the other node off goes on
+    #[command(
+        after_help = "For two nodes that share no disk. Each needs a [[fence]] that cuts its power. Then [arbiter] is put
+into the configuration in force; where there is one already, this takes its place.
+Examples:
+  regent arbiter fence
+  regent arbiter fence --delay 5s --yes"
+    )]
+    Fence {
+        /// How much longer the node with fewer groups waits before it turns the other one off (2s)
+        #[arg(long, value_name = "TIME", value_parser = duration)]
+        delay: Option<Duration>,
         /// Do not ask again
         #[arg(long)]
         yes: bool,

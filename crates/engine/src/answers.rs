@@ -58,6 +58,7 @@ impl Engine {
                         self.state.name_of(r.by)
                     )
                 })
+                .chain(self.decision_status())
                 .collect(),
         }
     }

@@ -1,9 +1,11 @@
-//! The disk that decides between two nodes: what an engine wants of it, when it asks ([`when`]), how it goes on
-//! ([`asking`]), what `status` says ([`telling`]); a sole voter that comes up again ([`cold`]), and a person's word
-//! instead of the disk's ([`word`]).
+//! Who decides between two nodes: the disk, when it is asked ([`when`]), how it goes on ([`asking`]); the fence devices
+//! ([`fence`]); the one that stops, for the other ([`handing_over`]); what `status` says ([`telling`]); a sole voter that comes
+//! up again ([`cold`]), and a person's word instead of the arbiter's ([`word`]).
 
 mod asking;
 mod cold;
+mod fence;
+mod handing_over;
 mod memo;
 mod telling;
 mod when;

@@ -221,7 +221,7 @@ impl Consensus {
 
     /// Appends a proposal, if this node leads. Whether it commits is only known when it is applied.
     pub(crate) fn propose(&mut self, data: Vec<u8>) -> bool {
-        let accepted = self.leads() && !self.is_noting && self.raft.propose(Vec::new(), data).is_ok();
+        let accepted = self.leads() && !self.stands_still() && self.raft.propose(Vec::new(), data).is_ok();
         self.set_timeout();
         accepted
     }
@@ -232,7 +232,7 @@ impl Consensus {
         change.set_node_id(node.0);
         change.set_change_type(if votes { ConfChangeType::AddNode } else { ConfChangeType::AddLearnerNode });
         self.leads()
-            && !self.is_noting
+            && !self.stands_still()
             && !self.raft.raft.has_pending_conf()
             && self.raft.propose_conf_change(Vec::new(), change).is_ok()
     }
@@ -258,7 +258,7 @@ impl Consensus {
         change.set_node_id(node.0);
         change.set_change_type(ConfChangeType::RemoveNode);
         self.leads()
-            && !self.is_noting
+            && !self.stands_still()
             && !self.raft.raft.has_pending_conf()
             && self.raft.propose_conf_change(Vec::new(), change).is_ok()
     }

@@ -18,13 +18,21 @@ use regent_model::{Moment, NodeName};
 use crate::engine::Engine;
 use crate::io::PeerMessage;
 
+/// What a level of fence devices is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A proof, which the log has asked for.
+    Proof { about: IncarnationOf, attempt: u32 },
+    /// To decide between two nodes: the log is not asked, for there is no majority to do so.
+    Decision,
+}
+
 /// A level of fence devices at work on behalf of this node.
 pub(crate) struct FenceWork {
-    about: IncarnationOf,
-    attempt: u32,
-    victim: NodeName,
+    pub(crate) purpose: Purpose,
+    pub(crate) victim: NodeName,
     /// The devices in words.
-    words: String,
+    pub(crate) words: String,
     /// It cuts off from disks.
     storage: bool,
     devices: Vec<Arc<FenceConfig>>,
@@ -44,6 +52,12 @@ enum Verdict {
     Check,
     Confirmed,
     Failed(String),
+}
+
+impl Purpose {
+    fn is_about(self, life: IncarnationOf) -> bool {
+        matches!(self, Self::Proof { about, .. } if about == life)
+    }
 }
 
 impl FenceWork {
@@ -75,13 +89,13 @@ impl Engine {
         if self.fenced.get(&about).is_some_and(|words| *words != request.words()) {
             self.fenced.remove(&about);
         }
-        let begun = self.fence_work.iter().any(|w| w.about == about && w.attempt == request.attempt);
-        if begun {
+        let purpose = Purpose::Proof { about, attempt: request.attempt };
+        if self.fence_work.iter().any(|w| w.purpose == purpose) {
             return;
         }
         // What an attempt before still brings is no answer to this one.
-        self.fence_work.retain(|w| w.about != about);
-        if request.by != self.me.id || !self.current {
+        self.fence_work.retain(|w| !w.purpose.is_about(about));
+        if request.by != self.me.id || !self.current || self.has_cut(about, request) {
             return;
         }
         let known = |name: &String| self.state.config.fences.iter().find(|f| f.name == *name).cloned();
@@ -92,18 +106,21 @@ impl Engine {
         if devices.iter().any(|d| d.barrier().as_ref() != request.barriers.get(&d.name)) {
             return;
         }
-        let mut work = FenceWork {
-            about,
-            attempt: request.attempt,
-            victim,
-            words: request.words(),
-            storage: request.is_storage(),
-            devices,
-            checks: false,
-            open: BTreeMap::new(),
-            was_on: false,
-            began: self.now,
-        };
+        self.operate(purpose, victim, request.words(), request.is_storage(), devices);
+    }
+
+    /// Has these devices cut `victim`.
+    pub(crate) fn operate(
+        &mut self,
+        purpose: Purpose,
+        victim: NodeName,
+        words: String,
+        storage: bool,
+        devices: Vec<Arc<FenceConfig>>,
+    ) {
+        let (open, began) = (BTreeMap::new(), self.now);
+        let mut work =
+            FenceWork { purpose, victim, words, storage, devices, checks: false, open, was_on: false, began };
         self.ask_all(&mut work, FenceAsk::Cut);
         self.fence_work.push(work);
     }
@@ -181,10 +198,13 @@ impl Engine {
         };
         self.write(level, "fence", text, |e| e.took = Some(took));
         let result = result.map(|()| devices.clone());
-        let message =
-            PeerMessage::Fenced { about: work.about, attempt: work.attempt, result: result.clone() };
-        self.broadcast(&message);
-        self.fence_result(work.about, work.attempt, result);
+        match work.purpose {
+            Purpose::Decision => self.fence_has_decided(result),
+            Purpose::Proof { about, attempt } => {
+                self.broadcast(&PeerMessage::Fenced { about, attempt, result: result.clone() });
+                self.fence_result(about, attempt, result);
+            }
+        }
     }
 
     /// What was off before somebody has switched off on purpose: it stays off. Who was cut off from disks comes back to them
@@ -268,8 +288,7 @@ mod tests {
             })
         };
         FenceWork {
-            about: IncarnationOf { node: NodeId(1), incarnation: Incarnation(1) },
-            attempt: 1,
+            purpose: Purpose::Decision,
             victim: NodeName::new("lx4").unwrap(),
             words: String::new(),
             storage: false,

@@ -38,8 +38,11 @@ impl Engine {
         let mut decided = false;
         let stale = self.stale_words();
         let rests = |command: &Command| stale.iter().any(|word| words::rests_on(command, word));
-        let given: Vec<Command> =
-            decide(&self.state, &self.view()).into_iter().filter(|c| !rests(c)).collect();
+        let given = match self.cut_to_tell() {
+            Some(first) => vec![first],
+            None => decide(&self.state, &self.view()),
+        };
+        let given: Vec<Command> = given.into_iter().filter(|c| !rests(c)).collect();
         for command in given.into_iter().chain(stale) {
             if self.decided.contains_key(&command) {
                 continue;
@@ -152,20 +155,25 @@ impl Engine {
     }
 
     /// Whether this node would make two voters: only with an arbiter, which is then asked when one is lost. It is there,
-    /// and has its lease: until the two are settled the loss of it stops the other one.
+    /// has its lease and stays: until the two are settled the loss of it stops the other one.
     fn may_be_a_pair(&self, next: Option<&NodeId>) -> bool {
         let lives = |id: &NodeId| {
             let living = self.state.living(*id);
             let heard = living.is_some_and(|l| self.heard.get(id) == Some(&l.incarnation));
-            heard && self.facts.get(id).is_some_and(|f| f.lease_valid)
+            let stays = self
+                .state
+                .lives
+                .get(id)
+                .is_some_and(|l| !l.reboots && !matches!(l.mode, NodeMode::Stopping(_)));
+            heard && stays && self.facts.get(id).is_some_and(|f| f.lease_valid)
         };
-        self.area().is_some() && next.is_some_and(lives)
+        self.has_arbiter() && next.is_some_and(lives)
     }
 
     /// Lets the log say that the arbiter may decide between the two voters, or a person, once it is so (A10, A11).
     fn settle_voters(&mut self) {
         let voters = self.consensus.voters();
-        let somebody_decides = self.area().is_some() || self.state.members.len() == 2;
+        let somebody_decides = self.has_arbiter() || self.state.members.len() == 2;
         if self.state.settled || voters.len() != 2 || !somebody_decides {
             return;
         }

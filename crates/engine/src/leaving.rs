@@ -180,7 +180,7 @@ impl Engine {
         let ready = left.iter().filter(there).count();
         match left.len() {
             0 => false,
-            2 => ready == 2 && self.area().is_some(),
+            2 => ready == 2 && self.has_arbiter(),
             all => ready * 2 > all,
         }
     }

@@ -206,7 +206,7 @@ impl Engine {
                 (released && !self.is_leave_held()).then_some(Leave::Empty)
             }
         };
-        if let Some(leave) = leave {
+        if let Some(leave) = leave.filter(|_| !self.hands_over_first()) {
             self.leaving = true;
             self.tell(Level::Notice, "node_stop", format!("{} leaves ({})", self.me.name, mode.word()));
             self.out.leave = Some(leave);

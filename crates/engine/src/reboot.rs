@@ -38,6 +38,9 @@ impl Engine {
         {
             return;
         }
+        if self.hands_over_first() {
+            return;
+        }
         self.leaving = true;
         let name = self.me.name.clone();
         let text = format!("{name} reboots: what it has released in part ends with that");

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use regent_api::{Answer, Foresight, GroupForesight, Part, Source};
+use regent_arbiter::standing::Arbiter as Kind;
 use regent_model::config::{GroupConfig, LocalTime, parse};
 use regent_model::ids::{IncarnationOf, NodeId, Round};
 use regent_model::proof::Promise;
@@ -56,10 +57,17 @@ impl Engine {
         };
         let mut view = self.view();
         if let Some(named) = self.would_be_named(&view.voters, &lost).filter(|_| !silent) {
-            remarks.push(format!(
-                "{} asks the arbiter and goes on alone: not if its disk is lost at the same time",
-                self.state.name_of(named)
-            ));
+            let name = self.state.name_of(named);
+            remarks.push(match self.arbiter_kind() {
+                Some(Kind::Fence) => {
+                    format!(
+                        "{name} turns the other one off and goes on alone: not if the devices do not answer"
+                    )
+                }
+                _ => format!(
+                    "{name} asks the arbiter and goes on alone: not if its disk is lost at the same time"
+                ),
+            });
             view.voters = BTreeSet::from([named]);
         }
         if silent || self.without_majority(&view, &lost) {

@@ -27,7 +27,7 @@ pub(crate) fn word(disk: &Path) -> NodeWord {
 pub(crate) fn configured(config: &Config) -> NodeWord {
     match &config.arbiter {
         Some(Arbiter::Disk { disk, .. }) => word(disk),
-        Some(Arbiter::Fence) => NodeWord::Unable("a fence device decides, and no disk".to_owned()),
+        Some(Arbiter::Fence { .. }) => NodeWord::Unable("the fence devices decide, and no disk".to_owned()),
         None => NodeWord::Unable("the configuration names no [arbiter]".to_owned()),
     }
 }

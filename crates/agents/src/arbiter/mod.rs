@@ -53,6 +53,9 @@ const PATIENCE: Duration = Duration::from_secs(12);
 /// Threads that wait for the disk, at most: one that hangs is not joined by many.
 const HANGING_MAX: usize = 4;
 
+/// So many disks are asked about, or hang, at a time: any name may be asked for.
+const DISKS_MAX: usize = 8;
+
 /// What is to be done in the area.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Act {
@@ -180,7 +183,14 @@ pub fn in_time<T: Send + 'static>(
 ) -> Result<T, String> {
     // Each disk by itself: another one answers while this one hangs.
     static HANGING: Mutex<BTreeMap<PathBuf, Hanging>> = Mutex::new(BTreeMap::new());
-    let hanging = lock(&HANGING).entry(disk.to_owned()).or_default().clone();
+    let hanging = {
+        let mut disks = lock(&HANGING);
+        disks.retain(|_, hanging| hanging.is_asked());
+        if disks.len() >= DISKS_MAX && !disks.contains_key(disk) {
+            return Err(format!("{DISKS_MAX} other disks are asked, or do not answer: try again in a while"));
+        }
+        disks.entry(disk.to_owned()).or_default().clone()
+    };
     let within = PATIENCE;
     hanging
         .within(within, work)
@@ -192,6 +202,11 @@ pub fn in_time<T: Send + 'static>(
 pub(crate) struct Hanging(Arc<AtomicUsize>);
 
 impl Hanging {
+    /// Whether somebody waits for the disk, or was left to wait for it.
+    fn is_asked(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
     /// What `work` gives, if it does so in time. If not, its thread goes on alone.
     pub(crate) fn within<T: Send + 'static>(
         &self,

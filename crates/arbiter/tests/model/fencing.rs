@@ -1,18 +1,19 @@
 //! A fence device as arbiter: two nodes that may turn each other off, crash, and be turned on again at any time; the
 //! device acts between a request and its answer, whatever became of the asker. The device is honest: what it confirms
-//! to be off was off at that time.
+//! to be off was off at that time. Or one of them stops in order and names the other one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use regent_arbiter::mutants::Condition::{self, *};
 use regent_arbiter::mutants::Mutants;
-use regent_arbiter::standing::{Arbiter, fence_decides, takes_part};
+use regent_arbiter::standing::{Arbiter, fence_decides, may_hand_over, takes_part};
 use regent_arbiter::{Generation, Standing};
 use regent_model::NodeId;
 
 use crate::search::{World, shows};
 
-pub(crate) const SHOWN: &[&[Condition]] = &[&[QuorumSinceBoot, OwnRequest, NothingWhileAsking]];
+pub(crate) const SHOWN: &[&[Condition]] =
+    &[&[QuorumSinceBoot, OwnRequest, NothingWhileAsking, HandsOverToTheLeader]];
 
 const NODES: [usize; 2] = [0, 1];
 
@@ -22,8 +23,12 @@ fn id(node: usize) -> NodeId {
 
 #[derive(Debug, Clone, Copy)]
 enum Action {
-    /// Both take part in their generation; one that was left behind is let in again.
-    Meet,
+    /// Both take part in their generation, and this one is elected; one that was left behind is let in again.
+    Meet(usize),
+    /// The one that is not the leader hears that the other one is.
+    Follow(usize),
+    /// It stops, and names the other one.
+    HandOver(usize),
     Ask(usize),
     /// The device turns off whom this node wants off.
     Off(usize),
@@ -45,6 +50,8 @@ struct Node {
     life: u64,
     generation: Generation,
     quorum_since_boot: bool,
+    term: u8,
+    leader: Option<usize>,
     /// At the device, whether the node lives or not.
     request: Option<Request>,
 }
@@ -62,6 +69,7 @@ struct State {
     requests: u8,
     boots: u8,
     crashes: u8,
+    elections: u8,
 }
 
 struct Switch;
@@ -96,19 +104,38 @@ impl World for Switch {
     }
 
     fn initial(&self, _mutants: Mutants) -> State {
-        let node =
-            Node { is_on: true, life: 1, generation: Generation(1), quorum_since_boot: true, request: None };
-        State { nodes: [node.clone(), node], winners: BTreeMap::new(), requests: 4, boots: 4, crashes: 1 }
+        let node = Node {
+            is_on: true,
+            life: 1,
+            generation: Generation(1),
+            quorum_since_boot: true,
+            term: 0,
+            leader: None,
+            request: None,
+        };
+        let nodes = [node.clone(), node];
+        State { nodes, winners: BTreeMap::new(), requests: 3, boots: 3, crashes: 1, elections: 3 }
     }
 
     fn enabled(&self, state: &State, mutants: Mutants) -> Vec<Action> {
         let mut actions = Vec::new();
         let part = |node: &Node| node.is_on && takes_part(node.is_asking(), mutants);
-        if state.nodes.iter().all(part) {
-            actions.push(Action::Meet);
+        let both = state.nodes.iter().all(part);
+        if both && state.elections > 0 {
+            actions.extend(NODES.map(Action::Meet));
         }
         for at in NODES {
-            let node = &state.nodes[at];
+            let (node, other) = (&state.nodes[at], &state.nodes[1 - at]);
+            let one = (node.generation, node.term) == (other.generation, other.term);
+            if both && one && node.leader.is_none() && other.leader == Some(1 - at) {
+                actions.push(Action::Follow(at));
+            }
+            // What it names the other one by is not whether it was in a quorum.
+            let stands = state.standing(at).may_ask(Arbiter::Disk, mutants).is_ok() && !state.is_sole(at);
+            let leader = node.leader.map(id);
+            if node.is_on && stands && !node.is_asking() && may_hand_over(leader, id(1 - at), mutants) {
+                actions.push(Action::HandOver(at));
+            }
             if node.is_on {
                 let may = state.standing(at).may_ask(Arbiter::Fence, mutants).is_ok();
                 if may && !state.is_sole(at) && node.request.is_none() && state.requests > 0 {
@@ -131,11 +158,21 @@ impl World for Switch {
 
     fn take(&self, mut state: State, action: Action, mutants: Mutants) -> State {
         match action {
-            Action::Meet => {
+            Action::Meet(elected) => {
+                state.elections -= 1;
                 let newest = state.nodes.iter().map(|node| node.generation).max().unwrap();
-                for node in &mut state.nodes {
+                let term = state.nodes.iter().map(|node| node.term).max().unwrap() + 1;
+                for (at, node) in state.nodes.iter_mut().enumerate() {
                     (node.generation, node.quorum_since_boot) = (newest, true);
+                    (node.term, node.leader) = (term, (at == elected).then_some(at));
                 }
+            }
+            Action::Follow(at) => state.nodes[at].leader = Some(1 - at),
+            Action::HandOver(at) => {
+                let node = &mut state.nodes[at];
+                (node.generation, node.leader) = (node.generation.next(), None);
+                let generation = node.generation;
+                state.winners.entry(generation).or_default().insert(1 - at);
             }
             Action::Ask(at) => {
                 state.requests -= 1;
@@ -164,6 +201,7 @@ impl World for Switch {
                 state.boots -= 1;
                 let node = &mut state.nodes[at];
                 (node.is_on, node.life, node.quorum_since_boot) = (true, node.life + 1, false);
+                node.leader = None;
             }
         }
         state

@@ -13,6 +13,7 @@ mod access;
 mod adapters;
 mod applications;
 mod arbiter;
+mod arbiter_fence;
 mod bad_input;
 mod bad_state;
 mod cluster;

@@ -11,6 +11,7 @@ use regent_model::journal::Level;
 use regent_model::{Moment, NodeId};
 
 use super::cold::Cleared;
+use super::fence::ByFence;
 use super::word::Word;
 use super::{ArbiterAct, ArbiterPlace, ArbiterRun, Memo};
 use crate::consensus::Noted;
@@ -59,6 +60,8 @@ pub(crate) struct Asking {
     pub(super) last: Option<Outcome>,
     /// Since when the other one is not heard.
     pub(super) silent_since: Option<Moment>,
+    /// What the fence devices are asked for, or were, where they decide.
+    pub(super) by_fence: ByFence,
     /// When to look again whether to ask.
     pub(super) look_at: Option<Moment>,
     /// When the generation that is noted began, by the wall.
@@ -80,6 +83,7 @@ impl Asking {
             outbid: 0,
             last: None,
             silent_since: None,
+            by_fence: ByFence::default(),
             look_at: None,
             noted_ms: None,
             place_told: None,
@@ -103,7 +107,7 @@ impl Engine {
     pub(crate) fn area(&self) -> Option<AreaId> {
         match self.state.config.arbiter {
             Some(Arbiter::Disk { area, .. }) => Some(area),
-            Some(Arbiter::Fence) | None => None,
+            Some(Arbiter::Fence { .. }) | None => None,
         }
     }
 
@@ -113,6 +117,7 @@ impl Engine {
         self.asking.look_at = None;
         self.watch_silence();
         self.follow_word();
+        self.follow_fence();
         let Some(area) = self.area() else {
             self.asking.underway = None;
             return;
@@ -133,7 +138,7 @@ impl Engine {
                 area: *area,
                 cluster: self.state.config.cluster.clone(),
             }),
-            Some(Arbiter::Fence) | None => None,
+            Some(Arbiter::Fence { .. }) | None => None,
         };
         if place != self.asking.place_told {
             self.asking.place_told.clone_from(&place);

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use regent_arbiter::mutants::Condition;
+use regent_arbiter::standing::takes_part;
 use regent_arbiter::{Generation, Outcome};
 use regent_model::NodeId;
 use regent_model::ids::Incarnation;
@@ -81,7 +82,7 @@ impl Engine {
         if self.goes_on_alone() {
             self.clear();
         }
-        let waits = self.is_to_wait();
+        let waits = self.is_to_wait() || !takes_part(self.fences_other(), self.asking.mutants);
         self.consensus.wait(waits);
         self.drain_log()
     }

@@ -9,6 +9,7 @@ use regent_model::config::Arbiter;
 use regent_model::journal::Level;
 
 use crate::engine::Engine;
+use crate::fencing::Purpose;
 
 /// What to type where the area itself is of no use any more.
 const MAKE_ANEW: &str = "make it anew, with both nodes up: regent arbiter init DISK";
@@ -35,7 +36,7 @@ impl Engine {
             self.other_member().is_some() && (self.is_to_wait() || self.consensus.voters().len() == 2);
         let what = match self.state.config.arbiter.as_ref() {
             Some(Arbiter::Disk { disk, .. }) => format!("disk {}", disk.display()),
-            Some(Arbiter::Fence) => "fence device".to_owned(),
+            Some(Arbiter::Fence { .. }) => "fence devices".to_owned(),
             None if nobody => "none".to_owned(),
             None => return None,
         };
@@ -48,10 +49,17 @@ impl Engine {
             }
             _ => None,
         };
-        let not_now = self.standing().may_ask(Kind::Disk, self.asking.mutants).err();
+        let kind = self.arbiter_kind().unwrap_or(Kind::Disk);
+        let not_now = self.standing().may_ask(kind, self.asking.mutants).err();
         let (why, advice) = self.why_not(not_now);
-        let ready = self.area().is_some() && not_now.is_none() && why.is_none();
+        let ready = self.has_arbiter() && not_now.is_none() && why.is_none();
         Some(ArbiterStatus { what, generation: generation.0, alone, ready, why, advice })
+    }
+
+    /// What `status` says of a cut that is to decide.
+    pub(crate) fn decision_status(&self) -> Option<String> {
+        let by = self.fence_work.iter().find(|work| work.purpose == Purpose::Decision)?;
+        Some(format!("{} by {} (to go on alone)", by.victim, by.words))
     }
 
     /// The name of the other member.
@@ -76,23 +84,24 @@ impl Engine {
                 }
                 _ => String::new(),
             };
-            let text = format!(
-                "this node alone voted before it went down, and waits for {who}, or for the disk to say that nobody has \
-                 gone on meanwhile{look}"
-            );
+            let disk = match self.area() {
+                Some(_) => ", or for the disk to say that nobody has gone on meanwhile",
+                None => "",
+            };
+            let text = format!("this node alone voted before it went down, and waits for {who}{disk}{look}");
             return Some((text, format!("bring {who} up; {word}")));
         }
         let noted = self.consensus.noted();
         if let Some(winner) = noted.winner.filter(|id| self.is_entering() && *id != self.me.id) {
             let winner = self.state.name_of(winner);
             let text = format!(
-                "the arbiter has named {winner} for generation {}: this node does nothing until it hears {winner}",
+                "{winner} was named for generation {}: this node does nothing until it hears {winner}",
                 noted.generation
             );
             return Some((text, format!("bring {winner} up, or its networks; {word}")));
         }
         let is_known = matches!(not_now, Some(NotNow::Voters(_) | NotNow::NoVoter | NotNow::Changing));
-        (self.area().is_none() && !is_known).then(|| {
+        (!self.has_arbiter() && !is_known).then(|| {
             let text = "two vote, and nobody decides between them: who is left when one is lost does nothing by itself";
             (text.to_owned(), format!("regent arbiter init DISK, or a witness on a third machine; {word}"))
         })
@@ -135,28 +144,52 @@ impl Engine {
                 let text = "a change of voters or of the arbiter was stored here, and nobody knows whether it is in force";
                 (some(text), Some(format!("bring {who} up, or its networks")))
             }
+            Some(NotNow::NotSettled) if self.asking.silent_since.is_some() => {
+                let text = format!(
+                    "{who} may have decided something alone that this node has not got yet: without {who} nobody goes on"
+                );
+                let advice = format!(
+                    "bring {who} up, or its networks; if what it had stored is lost, the cluster has to be founded anew: regent init"
+                );
+                (Some(text), Some(advice))
+            }
             Some(NotNow::NotSettled) => {
                 let text = "the two have not yet confirmed to each other that they are two: that takes a moment with \
                             both up";
                 (some(text), Some(format!("if it stays so, look at the leases of both: {who} and this node")))
             }
             Some(NotNow::NoQuorumSinceBoot) => {
-                (Some(format!("this node was in no majority with {who} since it booted")), None)
+                let text = format!(
+                    "this daemon has only begun and has not met {who}: it turns nobody off, or two that come up would do so in turn"
+                );
+                (Some(text), Some(format!("bring {who} up, or its networks; {word}")))
             }
-            None => match self.asking.last {
-                Some(outcome) if self.misses_quietly() && self.asking.silent_since.is_some() => {
-                    let damaged =
-                        matches!(outcome, Outcome::Damaged | Outcome::Forgotten | Outcome::Overtaken);
-                    let advice = if damaged { format!("{MAKE_ANEW}; {word}") } else { word };
-                    (Some(outcome_words(outcome, &who)), Some(advice))
-                }
-                _ if self.troubles.contains_key(ARBITER_DISK) => {
-                    let text = self.troubles[ARBITER_DISK].clone();
-                    (Some(format!("this node could not ask now: {text}")), some("regent arbiter status"))
-                }
-                _ if self.asking.is_underway() => (some("the arbiter is being asked"), None),
-                _ => (None, None),
-            },
+            None => self.last_try(&who, word),
+        }
+    }
+
+    /// What came of asking, where this node may ask.
+    fn last_try(&self, who: &str, word: String) -> (Option<String>, Option<String>) {
+        let some = |text: &str| Some(text.to_owned());
+        if self.fences_other() {
+            return (Some(format!("{who} is being turned off")), None);
+        }
+        if let Some(failed) = &self.asking.by_fence.failed {
+            let text = format!("{who} could not be turned off, which is tried again: {failed}");
+            return (Some(text), Some(format!("regent fence status; {word}")));
+        }
+        match self.asking.last {
+            Some(outcome) if self.misses_quietly() && self.asking.silent_since.is_some() => {
+                let damaged = matches!(outcome, Outcome::Damaged | Outcome::Forgotten | Outcome::Overtaken);
+                let advice = if damaged { format!("{MAKE_ANEW}; {word}") } else { word };
+                (Some(outcome_words(outcome, who)), Some(advice))
+            }
+            _ if self.troubles.contains_key(ARBITER_DISK) => {
+                let text = self.troubles[ARBITER_DISK].clone();
+                (Some(format!("this node could not ask now: {text}")), some("regent arbiter status"))
+            }
+            _ if self.asking.is_underway() => (some("the arbiter is being asked"), None),
+            _ => (None, None),
         }
     }
 

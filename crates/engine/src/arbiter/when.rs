@@ -28,7 +28,8 @@ impl Engine {
             voters: self.consensus.voters(),
             changing: self.consensus.is_changing(changes),
             settled: self.state.settled,
-            quorum_since_boot: true,
+            // A daemon that was started again on a running machine is not told from one that was not.
+            quorum_since_boot: self.current,
         }
     }
 

@@ -1,12 +1,14 @@
 //! `[arbiter]`: who names the one that goes on of two nodes without a third vote.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::draft::Draft;
+use super::draft::{Draft, MemberDraft};
+use super::fence::FenceKind;
 use super::finding::{Finding, Findings, Span};
-use super::reader::Reader;
+use super::reader::{Reader, Zero};
 use super::scalar;
 use super::tree::{At, Table};
 use crate::ids::AreaId;
@@ -21,14 +23,22 @@ pub enum Arbiter {
         /// The area that was made there: anything else found at that name decides nothing.
         area: AreaId,
     },
-    /// A fence device: who turned the other one off.
-    Fence,
+    /// The fence devices: who turned the other one off.
+    Fence {
+        /// How much longer the node with fewer groups waits before it turns the other one off.
+        delay: Duration,
+    },
 }
+
+/// What a node with fewer groups waits longer by default: a device answers and cuts within it.
+const DELAY: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 pub(super) struct ArbiterDraft {
     pub(super) header: Span,
     pub(super) disk: Option<At<PathBuf>>,
+    /// Whether fence devices decide.
+    pub(super) fence: Option<At<bool>>,
     pub(super) config: Option<Arbiter>,
 }
 
@@ -36,6 +46,9 @@ pub(super) struct ArbiterDraft {
 pub(super) fn arbiter(table: Table, findings: &mut Findings) -> ArbiterDraft {
     let mut reader = Reader::new("[arbiter]", table, findings);
     let header = reader.header.clone();
+    if reader.has("fence") {
+        return by_fence(reader, header);
+    }
     let disk = reader.need_path("disk", "disk", "\"/dev/disk/by-id/wwn-0x5000c500a1b2c3d4-part1\"");
     let area = reader.need_text("area", "\"...\", as `regent arbiter init DISK` printed it");
     let area = reader.checked("area", area, |text| {
@@ -52,7 +65,28 @@ pub(super) fn arbiter(table: Table, findings: &mut Findings) -> ArbiterDraft {
         .as_ref()
         .zip(area.as_ref())
         .map(|(disk, area)| Arbiter::Disk { disk: disk.value.clone(), area: area.value });
-    ArbiterDraft { header, disk, config }
+    ArbiterDraft { header, disk, fence: None, config }
+}
+
+/// Reads one that says `fence`.
+fn by_fence(mut reader: Reader<'_>, header: Span) -> ArbiterDraft {
+    let fence = reader.flag("fence");
+    let delay = reader.duration("delay", Zero::Allowed, "\"2s\"").map_or(DELAY, |delay| delay.value);
+    let of_a_disk = reader.take("disk").or_else(|| reader.take("area"));
+    if let Some(of_a_disk) = &of_a_disk {
+        let message = "a disk decides, or the fence devices: both are here";
+        reader.findings.add(Finding::error(&of_a_disk.span, message).help(
+            "delete `fence`, or `disk` and `area`. The disk is the better one: it decides also when a node comes up alone",
+        ));
+    }
+    if let Some(no) = fence.as_ref().filter(|fence| !fence.value) {
+        let finding = Finding::error(&no.span, "`fence = false` leaves nobody to decide");
+        reader.findings.add(finding.help("delete [arbiter], or write fence = true"));
+    }
+    reader.finish();
+    let fence = fence.filter(|fence| fence.value);
+    let config = fence.as_ref().filter(|_| of_a_disk.is_none()).map(|_| Arbiter::Fence { delay });
+    ArbiterDraft { header, disk: None, fence, config }
 }
 
 /// What does not go together with an arbiter.
@@ -86,6 +120,33 @@ pub(super) fn check(draft: &Draft, findings: &mut Findings) {
         not_of_a_group(disk, draft, findings);
         changes_its_name(disk, findings);
     }
+    if let Some(fence) = &arbiter.fence {
+        each_can_be_cut(fence, draft, findings);
+    }
+}
+
+/// Who cannot be turned off can never be missed.
+fn each_can_be_cut(fence: &At<bool>, draft: &Draft, findings: &mut Findings) {
+    let unread = draft.fences.iter().any(|fence| fence.config.is_none());
+    for node in uncut(draft).filter(|_| !unread) {
+        let message =
+            format!("no fence device turns `{}` off: when it is lost, nobody goes on", node.title());
+        findings.add(
+            Finding::error(&fence.span, message)
+                .help(format!("add `{}` to the `nodes` of a [[fence]] that cuts power", node.title()))
+                .related(&node.header, "this node"),
+        );
+    }
+}
+
+/// The nodes that no fence device turns off, as far as could be read.
+pub(super) fn uncut(draft: &Draft) -> impl Iterator<Item = &MemberDraft> {
+    let cuts = |name: &str| {
+        let known = draft.fences.iter().filter_map(|fence| fence.config.as_ref());
+        let mut power = known.filter(|fence| fence.kind == FenceKind::Power);
+        power.any(|fence| fence.nodes.iter().any(|node| node.as_str() == name))
+    };
+    draft.nodes.iter().filter(move |node| !cuts(node.title()))
 }
 
 /// The area is written beside everything that knows of file systems.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::arbiter;
 use super::draft::{Draft, MemberDraft};
 use super::finding::{Finding, Findings, Span};
 use super::scalar::family;
@@ -275,8 +276,9 @@ fn survives(draft: &Draft, findings: &mut Findings) {
             .help(format!(
                 "when the first node is lost, nothing is taken over until it returns. Add a [[witness]] on \
                  any third machine (it needs no disk and no service): `regent witness` there. Where there is no third \
-                 machine, {} can decide: regent arbiter init /dev/disk/by-id/...",
-                common_disk(draft)
+                 machine, {} can decide: regent arbiter init /dev/disk/by-id/...{}",
+                common_disk(draft),
+                fences(draft)
             )),
         ),
         _ => {}
@@ -290,6 +292,15 @@ fn survives(draft: &Draft, findings: &mut Findings) {
                      separate cables: addresses = [\"10.77.0.4\", \"10.78.0.4\"]",
                 ),
         );
+    }
+}
+
+/// That the fence devices could decide, if they can.
+fn fences(draft: &Draft) -> &'static str {
+    if arbiter::uncut(draft).next().is_none() {
+        ". Where they share no disk, who turns the other one off goes on: regent arbiter fence"
+    } else {
+        ""
     }
 }
 

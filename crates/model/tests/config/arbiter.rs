@@ -1,5 +1,7 @@
 //! `[arbiter]`: what it says, and what it does not go together with.
 
+use std::time::Duration;
+
 use regent_model::config::{Arbiter, parse};
 use regent_model::ids::AreaId;
 
@@ -59,4 +61,41 @@ fn what_is_no_area_and_no_disk_of_its_own_is_refused_at_its_place() {
     let parsed = parse(&text);
     assert!(listed(&text, &parsed).contains("another disk after the next boot"));
     assert!(parsed.config.is_some());
+}
+
+const FENCES: &str = include_str!("../../../../examples/two-nodes-fence.toml");
+
+#[test]
+fn the_fence_devices_decide_where_each_node_can_be_cut() {
+    let parsed = parse(FENCES);
+    assert!(parsed.findings.is_empty(), "{}", listed(FENCES, &parsed));
+    let config = parsed.config.unwrap();
+    assert_eq!(config.arbiter, Some(Arbiter::Fence { delay: Duration::from_secs(2) }));
+    let text = FENCES.replace("delay = \"2s\"\n", "");
+    assert_eq!(parse(&text).config.unwrap().arbiter, config.arbiter);
+    let bare = FENCES.replace("nodes   = [\"lx5\"]", "nodes   = [\"lx4\"]");
+    refused(&bare, "true", "no fence device turns `lx5` off", "add `lx5`");
+    refused(
+        &FENCES.replace("fence = true", "fence = false"),
+        "false",
+        "leaves nobody to decide",
+        "fence = true",
+    );
+    let both = FENCES.replace("fence = true", "fence = true\ndisk = \"/dev/mapper/a\"");
+    refused(&both, "\"/dev/mapper/a\"", "a disk decides, or the fence devices", "The disk is the better one");
+}
+
+#[test]
+fn what_cuts_off_from_disks_alone_decides_nothing() {
+    let disks = "nodes   = [\"lx5\"]\nkind = \"storage\"\ndisks = [\"/dev/disk/by-id/wwn-1\"]";
+    let text = FENCES.replace("nodes   = [\"lx5\"]", disks);
+    let parsed = parse(&text);
+    assert!(listed(&text, &parsed).contains("no fence device turns `lx5` off"), "{}", listed(&text, &parsed));
+}
+
+#[test]
+fn two_nodes_that_could_turn_each_other_off_are_told_of_that_way_too() {
+    let text = FENCES.replace("[arbiter]\nfence = true\ndelay = \"2s\"\n", "");
+    let all = listed(&text, &parse(&text));
+    assert!(all.contains("regent arbiter fence") && all.contains("[[witness]]"), "{all}");
 }
