@@ -12,6 +12,7 @@ use regent_model::Moment;
 use regent_model::action::{FenceAsk, FenceFound, FenceRun, Notice, RunId};
 use regent_model::config::{Barrier, FenceConfig};
 use regent_model::ids::IncarnationOf;
+use regent_model::mutants::{Condition, off};
 use regent_model::state::Command;
 
 use crate::engine::Engine;
@@ -55,11 +56,11 @@ impl Engine {
         self.registering.works.retain(|name, _| own.iter().any(|(device, _)| device.name == *name));
         for (device, barrier) in own {
             match registered.get(&device.name) {
-                Some(before) => {
+                Some(before) if !off(Condition::RegistersOnce) => {
                     self.registering.works.remove(&device.name);
                     self.judge_registration(&device.name, *before == barrier);
                 }
-                None => self.register(life, device, barrier),
+                _ => self.register(life, device, barrier),
             }
         }
     }

@@ -63,15 +63,21 @@ pub enum Condition {
     RebootAfterRelease,
     /// A level of fence devices is a proof only when each of them has confirmed.
     FenceWholeLevel,
+    /// A life registers at each of its disks only once, before it owns anything there (*log*).
+    RegistersOnce,
+    /// Only whose lease has ended is cut off from its disks (*log*).
+    CutOffAfterLease,
     /// What an owner acquired stays its own until the ownership ends, whatever is configured meanwhile (*log*).
     DefinitionInForce,
+    /// A member is removed only when its last life is proven to be over, and it owns nothing (*log*).
+    RemovedWhenOver,
     /// A node is heard only if it knows what it has said before, and votes no more if it does not (*log*).
     MemoryGoesOn,
 }
 
 impl Condition {
     /// Every condition that can be switched off.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 32] = [
         Self::L1RestartWait,
         Self::L1DurablePromise,
         Self::L2StopBeforeStoring,
@@ -99,7 +105,10 @@ impl Condition {
         Self::KernelEndsAddresses,
         Self::RebootAfterRelease,
         Self::FenceWholeLevel,
+        Self::RegistersOnce,
+        Self::CutOffAfterLease,
         Self::DefinitionInForce,
+        Self::RemovedWhenOver,
         Self::MemoryGoesOn,
     ];
 }

@@ -148,6 +148,7 @@ impl Sim {
         let Some(daemon) = machine.daemon.as_mut() else { return };
         let effects = daemon.engine.step(local, wall_ms, input);
         self.judge.learn(now, &mut self.trace, node, &daemon.engine);
+        self.judge_cut_off();
         self.carry_out(node, effects);
         self.arm_daemon(node);
     }

@@ -16,6 +16,7 @@ use regent_model::{Incarnation, Moment, NodeId, NodeName};
 use std::net::IpAddr;
 
 use crate::area::AreaStep;
+use crate::array::ArrayStep;
 use crate::body::AppKey;
 use crate::faults::Fault;
 use crate::time::Ns;
@@ -93,6 +94,8 @@ pub(crate) enum Event {
     Noticed { node: NodeId, daemon: Life, notice: Notice },
     /// A fence agent goes on.
     Fence { node: NodeId, daemon: Life, run: Arc<FenceRun>, step: FenceStep },
+    /// A fence agent has answered.
+    Fenced { node: NodeId, daemon: Life, id: RunId, result: Result<FenceFound, String> },
     /// The command line asks a daemon.
     Ask { node: NodeId, daemon: Life, id: RequestId, request: Request },
     /// The daemon has ended as the engine wanted.
@@ -117,6 +120,11 @@ pub(crate) enum Event {
     Area(AreaStep),
     /// And has answered.
     AreaAnswers { node: NodeId, daemon: Life, number: u64, input: regent_arbiter::Input },
+
+    /// An agent of a device at the storage goes on.
+    Array(ArrayStep),
+    /// Its time is over.
+    ArrayFails(ArrayStep),
 
     /// Messages that a broken channel held back go on their way.
     ChannelResumes(NodeId, NodeId),
@@ -166,6 +174,7 @@ impl Event {
             | Self::Ran { node, daemon, .. }
             | Self::Noticed { node, daemon, .. }
             | Self::Fence { node, daemon, .. }
+            | Self::Fenced { node, daemon, .. }
             | Self::Ask { node, daemon, .. }
             | Self::AreaAnswers { node, daemon, .. }
             | Self::Leaves { node, daemon, .. } => Whose::Daemon(*node, *daemon),
@@ -179,6 +188,7 @@ impl Event {
             | Self::ServiceStarts(node, boot)
             | Self::Reboots(node, boot)
             | Self::DaemonStarts(node, boot) => Whose::Kernel(*node, *boot),
+            Self::Array(step) | Self::ArrayFails(step) => Whose::Kernel(step.node, step.boot),
             _ => Whose::World,
         }
     }

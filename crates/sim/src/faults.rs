@@ -60,6 +60,10 @@ pub(crate) enum Fault {
     Copy(NodeId),
     /// A machine goes down and comes back after so long with what the copy of its disks holds.
     PutBack(NodeId, Ns),
+    /// The disks forget who is registered at them.
+    ArrayForgets,
+    /// Somebody takes the key of a machine away from its disks.
+    KeyLost(NodeId),
 }
 
 /// How many kinds of faults [`Sim::choose_fault`] chooses from, each as often as it has numbers there.
@@ -108,6 +112,9 @@ impl Sim {
                 self.after(next + pause, Event::ChooseFault);
             }
             return;
+        }
+        if let Some(fault) = self.array_fault() {
+            return self.begin(fault, 0);
         }
         let nodes = self.nodes();
         let node = *self.rng.pick(&nodes);
@@ -280,6 +287,8 @@ impl Sim {
             Fault::Wipe(node, _) => format!("{} is lost with its state", name(node)),
             Fault::Copy(node) => format!("the disks of {} are copied", name(node)),
             Fault::PutBack(node, _) => format!("the disks of {} are put back to their copy", name(node)),
+            Fault::ArrayForgets => "the disks forget who is registered at them".into(),
+            Fault::KeyLost(node) => format!("somebody takes the key of {} away from its disks", name(node)),
         };
         if matches!(fault, Fault::Wipe(..)) && !self.may_wipe()
             || matches!(fault, Fault::PutBack(node, _) if !self.may_put_back(*node))
@@ -367,6 +376,7 @@ impl Sim {
             Fault::Wipe(node, back) => self.wipe(*node, *back),
             Fault::Copy(node) => self.copy(*node),
             Fault::PutBack(node, back) => self.put_back(*node, *back),
+            Fault::ArrayForgets | Fault::KeyLost(_) => self.keys_lost(fault),
             Fault::ClockRate(node, rate) => {
                 let now = self.now;
                 if let Some(machine) = self.machines.get_mut(node) {

@@ -316,7 +316,7 @@ impl Sim {
     pub(crate) fn act_happens(&mut self, node: NodeId, guard: u64, id: ActId, act: &Act) {
         let Some(machine) = self.machines.get(&node) else { return };
         let result = match act {
-            Act::Mount { device, .. } if !machine.san => {
+            Act::Mount { device, .. } if !machine.san || !self.array.takes(&machine.name, device) => {
                 Err(format!("mount: {}: input/output error", device.display()))
             }
             _ => Ok(()),

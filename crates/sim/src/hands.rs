@@ -291,13 +291,14 @@ impl Sim {
         let (boot, san) = (machine.boot, machine.san);
         let there = machine.body.mounts.contains_key(&config.mount);
         let busy = machine.body.mounting.contains(&config.device);
+        let taken = self.array.takes(&machine.name, &config.device);
         let holding = Holding::Mount { device: config.device.clone(), mount: config.mount.clone() };
         match (job.run.op, job.progress) {
             (_, Progress::Begun) if job.fate == Fate::Hangs => Next::Work(0, None),
             (Op::Probe, _) => self.probe(node, job, there, holding),
             (Op::Monitor, _) if !there => failed("it is not mounted any more"),
             (Op::Monitor, Progress::Begun) if !san => Next::Work(Ns::MAX / 4, None),
-            (Op::Monitor, _) if job.fate == Fate::Fails => failed("it was remounted read-only"),
+            (Op::Monitor, _) if job.fate == Fate::Fails || !taken => failed("it was remounted read-only"),
             (Op::Monitor, _) => Next::Answer(Outcome::Running),
             (Op::Acquire, Progress::Begun) if !san => failed("the device is gone"),
             (Op::Acquire, Progress::Begun) if job.fate == Fate::Fails => {

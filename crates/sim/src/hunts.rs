@@ -24,7 +24,7 @@ const fn hunt_for(condition: Condition, plot: Plot, variant: Variant) -> Hunt {
 }
 
 /// The conditions whose absence the simulator must find.
-pub const HUNTS: [Hunt; 27] = [
+pub const HUNTS: [Hunt; 29] = [
     hunt_for(Condition::L1RestartWait, Plot::VoterRestarts, Variant::AddressNormal),
     hunt_for(Condition::L1DurablePromise, Plot::VoterForgets, Variant::AddressNormal),
     hunt_for(Condition::L2StopBeforeStoring, Plot::PromiseStoredLate, Variant::AddressNormal),
@@ -50,6 +50,8 @@ pub const HUNTS: [Hunt; 27] = [
     hunt_for(Condition::KernelEndsAddresses, Plot::OwnerFrozen, Variant::AddressNormal),
     hunt_for(Condition::RebootAfterRelease, Plot::OwnerCutOff, Variant::Reboots),
     hunt_for(Condition::FenceWholeLevel, Plot::OneFeedFails, Variant::Levels),
+    hunt_for(Condition::RegistersOnce, Plot::KeyComesLate, Variant::Storage),
+    hunt_for(Condition::CutOffAfterLease, Plot::OwnerCutOff, Variant::Storage),
     hunt_for(Condition::DefinitionInForce, Plot::HandedOver, Variant::Mutual),
     hunt_for(Condition::MemoryGoesOn, Plot::PutBack, Variant::AddressSlow),
 ];
@@ -57,7 +59,7 @@ pub const HUNTS: [Hunt; 27] = [
 /// Conditions that other parts of the engine guard a second time, so that no run can miss them alone; what does.
 /// The exhaustive model of the lease (`crates/lease/tests/exhaustive`) misses them: its log and daemons do nothing
 /// but what the four rules ask.
-pub const KEPT_TWICE: [(Condition, &str); 2] = [
+pub const KEPT_TWICE: [(Condition, &str); 3] = [
     (
         Condition::L6StillCurrent,
         "an adopt entry names a life, and that life has let go and is over before another can have the group",
@@ -65,6 +67,10 @@ pub const KEPT_TWICE: [(Condition, &str); 2] = [
     (
         Condition::L10OwnWord,
         "what a life is told late is told to it before it is given anything, and then it is given nothing",
+    ),
+    (
+        Condition::RemovedWhenOver,
+        "what a removed member owned is its own for ever then, for nobody can prove anything about it any more",
     ),
 ];
 

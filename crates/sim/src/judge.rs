@@ -14,6 +14,7 @@ use regent_model::ids::{Epoch, GroupName, IncarnationOf, NodeId};
 use regent_model::proof::{Need, Proof};
 use regent_model::state::{State, Tenure};
 
+use crate::array::Array;
 use crate::body::AppKey;
 use crate::machine::Machine;
 use crate::net::Net;
@@ -41,7 +42,7 @@ impl fmt::Display for What {
 #[derive(Debug, Clone)]
 struct Shared {
     what: What,
-    /// Its group is taken over on a fence device's word only: then even a machine that stands still counts.
+    /// It is taken over on a fence device's word only: then even a machine that stands still counts.
     fenced: bool,
 }
 
@@ -99,13 +100,14 @@ impl Judge {
     pub(crate) fn watch(&mut self, config: &Config) {
         for group in &config.groups {
             let fenced = !group.needs.contains(&Need::LeaseEnded);
-            let devices =
-                group.filesystems.iter().filter(|f| f.is_shared()).map(|f| What::Device(f.device.clone()));
+            let devices = group.shared_devices().map(|device| What::Device(device.to_owned()));
             let addresses = group.addresses.iter().map(|a| What::Address(a.address));
             let apps = group.applications.iter().map(|a| What::App((group.name.clone(), a.name.clone())));
             let instances =
                 group.instances.iter().map(|i| What::App((group.name.clone(), i.resource.clone())));
             for what in devices.chain(addresses).chain(apps).chain(instances) {
+                // What a machine has in memory when it stands still is written when it goes on.
+                let fenced = fenced || (matches!(what, What::Device(_)) && group.needs_storage());
                 match self.shared.iter_mut().find(|s| s.what == what) {
                     Some(known) => known.fenced &= fenced,
                     None => self.shared.push(Shared { what, fenced }),
@@ -134,14 +136,14 @@ impl Judge {
         now: Ns,
         trace: &mut Trace,
         machines: &BTreeMap<NodeId, Machine>,
-        net: &Net,
+        (net, array): (&Net, &Array),
         overdue: Ns,
     ) -> u32 {
         let mut forgiven = 0;
         let mut found = Vec::new();
         for shared in &self.shared {
             let owners: Vec<&Machine> =
-                machines.values().filter(|m| has(m, shared, net, (now, overdue))).collect();
+                machines.values().filter(|m| has(m, shared, (net, array), (now, overdue))).collect();
             if owners.len() < 2 {
                 continue;
             }
@@ -158,6 +160,11 @@ impl Judge {
             self.violations.push(Violation { at_ms: now / MS, what, two_owners: true });
         }
         forgiven
+    }
+
+    /// Whether this node has led in a term after that one.
+    pub(crate) fn has_led_after(&self, node: NodeId, term: u64) -> bool {
+        self.leaders.iter().any(|(led, leader)| *leader == node && *led > term)
     }
 
     /// Compares what an engine has applied with what every other one has.
@@ -231,7 +238,7 @@ impl Judge {
     }
 }
 
-fn has(machine: &Machine, shared: &Shared, net: &Net, times: (Ns, Ns)) -> bool {
+fn has(machine: &Machine, shared: &Shared, (net, array): (&Net, &Array), times: (Ns, Ns)) -> bool {
     let is_by_guard = !shared.fenced && !matches!(shared.what, What::Address(_));
     if !machine.power || (machine.frozen.is_some() && is_by_guard) {
         return false;
@@ -241,7 +248,8 @@ fn has(machine: &Machine, shared: &Shared, net: &Net, times: (Ns, Ns)) -> bool {
             // The recovery of a journal writes, too.
             let body = &machine.body;
             let mounted = body.mounts.values().any(|d| d == device) || body.mounting.contains(device);
-            machine.san && (mounted || body.kept.contains(device))
+            let there = mounted || body.kept.contains(device);
+            machine.san && there && array.takes(&machine.name, device)
         }
         What::Address(address) => {
             net.is_plugged(machine.id, 0)

@@ -5,7 +5,7 @@
 //! all draw from one stream of numbers, and nothing reads a clock. What runs is the real thing wherever that is
 //! possible: [`regent_engine::Engine`], [`regent_lease::Guard`] and [`regent_store::Store`] (on a virtual disk
 //! that tears what was not synced); simulated are the machines under them (`machine`, `body`), the networks
-//! (`net`), the agents' hands (`hands`, `guardian`), the fence device (`power`), the operator (`operator`).
+//! (`net`), the agents' hands (`hands`, `guardian`), the fence devices (`power`, `array`), the operator (`operator`).
 //!
 //! - [`run`]: one seed, and what it showed.
 //! - [`scenario`]: a story with its journal, for tests and for reading.
@@ -16,6 +16,7 @@
 //! reach all.
 
 mod area;
+mod array;
 mod body;
 mod changes;
 mod clients;
@@ -44,6 +45,7 @@ mod rng;
 pub mod scenario;
 mod shadow;
 mod sim;
+mod stillness;
 mod stories;
 mod time;
 mod trace;

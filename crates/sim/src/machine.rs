@@ -28,6 +28,8 @@ pub(crate) struct Machine {
     pub(crate) feeds_off: BTreeSet<String>,
     pub(crate) boot: Life,
     pub(crate) clock: Clock,
+    /// The agents at work that register it at its disks, by their devices.
+    pub(crate) registering: BTreeMap<String, RunId>,
     /// Whether its way to the shared storage is open.
     pub(crate) san: bool,
     /// While the whole machine stands still: what waits for it.
@@ -166,6 +168,7 @@ impl Machine {
             feeds_off: BTreeSet::new(),
             boot: 0,
             clock,
+            registering: BTreeMap::new(),
             san: true,
             frozen: None,
             waking_until: 0,

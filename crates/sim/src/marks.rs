@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use regent_model::journal::Entry;
 
 /// Words of journal entries, and the marks that they stand for.
-const TOLD: [(&str, &str, &str); 61] = [
+const TOLD: [(&str, &str, &str); 66] = [
     ("generation", "goes on alone", "a generation began"),
+    ("arbiter", "turning it off by", "one of two turned the other one off to go on alone"),
+    ("arbiter", "leaves in order", "one of two that stopped named the other one"),
     ("arbiter", "names this node", "the arbiter named the node that asked"),
     ("arbiter", "names lx", "the arbiter named the other node"),
     ("arbiter", "cannot be read", "the arbiter's disk could not be read"),
@@ -17,6 +19,7 @@ const TOLD: [(&str, &str, &str); 61] = [
     ("word", "on the word of", "one of two went on without the arbiter, on a word alone"),
     ("assigned", "proof: lease ended", "takeover by lease-ended"),
     ("assigned", "proof: fenced", "takeover by fenced"),
+    ("assigned", "proof: its lease ended, and", "takeover by cut-off"),
     ("assigned", "proof: rebooted", "takeover by rebooted"),
     ("assigned", "proof: released", "takeover by released"),
     ("assigned", "proof: the word of", "takeover by an operator's word"),
@@ -58,6 +61,8 @@ const TOLD: [(&str, &str, &str); 61] = [
     ("blocked", "is cutting its power", "a group waited for a fence device"),
     ("failed", "", "a group had failed wherever it may run"),
     ("fence", "could not cut", "a fence device failed"),
+    ("fence", "off from its disks: the device does not answer", "a device at the storage failed"),
+    ("registered", "", "a node registered at its disks"),
     ("fence", "feed-a and feed-b confirm", "all devices of a level confirmed"),
     ("fence", "bmc confirms", "the second level confirmed when the first had failed"),
     ("member", "is no member any more", "a lost member was replaced"),
@@ -78,7 +83,7 @@ const REFUSALS: [(&str, &str); 4] = [
 ];
 
 /// Marks that the simulator sets itself.
-const SEEN: [&str; 43] = [
+const SEEN: [&str; 48] = [
     "a machine that was removed was told so",
     "a member was removed",
     "a channel delivered what it had held back through a partition",
@@ -87,7 +92,12 @@ const SEEN: [&str; 43] = [
     "a fence device confirmed after the lease had ended",
     "a device was not free yet: its mounting was under way",
     "a fence device said that it had done it, and had not",
+    "a disk refused what a machine wrote that had stood still",
     "a fence was tried again",
+    "an agent found its own machine registered no more",
+    "an agent found registered still whom it had told to be cut off",
+    "an agent that registers was ended by the next one",
+    "registrations at the disks were lost",
     "a guard began with what the one before it left",
     "a guard let go of what it held",
     "a leader did not know yet that there was another one",

@@ -65,13 +65,15 @@ pub enum Plot {
     HandedOver,
     /// A machine stands still, and one of the devices that could cut it fails.
     OneFeedFails,
+    /// An owner's daemon begins anew, and its machine stands still before what that has set going is through.
+    KeyComesLate,
     /// An owner misses what the others commit, and then meets the one of them alone whose disk was put back.
     PutBack,
 }
 
 impl Plot {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::SilenceGoesRound,
         Self::LateHands,
         Self::LateAcknowledgements,
@@ -98,7 +100,13 @@ impl Plot {
         Self::HandedOver,
         Self::OneFeedFails,
         Self::PutBack,
+        Self::KeyComesLate,
     ];
+
+    /// Those that are told of every cluster.
+    fn anywhere() -> &'static [Self] {
+        &Self::ALL[..26]
+    }
 }
 
 /// Who is who in a story.
@@ -127,7 +135,8 @@ impl Sim {
         // Newcomers can join only once.
         let may_grow = self.machines.len() == 3 && self.strangers().len() == 2 && self.rng.chance(400);
         let voters_change = [Plot::VotersJoin, Plot::VotersJoinTogether, Plot::GivenToTheUnheard];
-        let any = if may_grow { *self.rng.pick(&voters_change) } else { *self.rng.pick(&Plot::ALL) };
+        let any = if may_grow { *self.rng.pick(&voters_change) } else { *self.rng.pick(Plot::anywhere()) };
+        let any = if self.tells_of_keys() { Plot::KeyComesLate } else { any };
         let owner = cast.owner;
         match self.only.unwrap_or(any) {
             Plot::SilenceGoesRound => self.silence_goes_round(owner),
@@ -156,6 +165,7 @@ impl Sim {
             Plot::HandedOver => self.handed_over(&cast),
             Plot::OneFeedFails => self.one_feed_fails(&cast),
             Plot::PutBack => self.voter_put_back(&cast),
+            Plot::KeyComesLate => self.key_comes_late(&cast),
         }
     }
 

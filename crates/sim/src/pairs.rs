@@ -2,6 +2,7 @@
 
 use regent_api::Request;
 use regent_lease::holder::Right;
+use regent_model::config::Arbiter;
 use regent_model::ids::NodeId;
 use regent_model::state::{Phase, Tenure};
 
@@ -119,7 +120,9 @@ impl Sim {
         let truth = self.judge.truth.as_ref().map_or(0, |(_, truth)| truth.generation);
         let known = self.machines[&asked].daemon.as_ref().map_or(0, |d| d.engine.state().generation);
         let before = self.area.worded.is_some_and(|(first, ..)| first != asked);
-        if !is_off || truth > known || before {
+        // Nor was it about to: named, and alone, and nothing of that is applied yet.
+        let term = self.machines[&asked].daemon.as_ref().map_or(0, |d| d.engine.term());
+        if !is_off || truth > known || before || self.judge.has_led_after(about, term) {
             return false;
         }
         self.area.worded = Some((asked, about, self.now));
@@ -195,6 +198,32 @@ impl Sim {
         }
     }
 
+    /// Without a disk, who is left and came up again can ask nobody: a person says that the other one is off.
+    pub(crate) fn word_for_who_is_left(&mut self) {
+        let Lonely::Left(left) = self.lonely else { return };
+        let daemon = self.machines.get(&left).and_then(|m| m.daemon.as_ref());
+        if self.is_by_fence()
+            && daemon.is_some_and(|d| !d.engine.is_current())
+            && let Some(other) = self.nodes().into_iter().find(|id| *id != left)
+        {
+            self.ask(left, word_about(self.name(other)));
+        }
+    }
+
+    fn is_by_fence(&self) -> bool {
+        matches!(self.config.arbiter, Some(Arbiter::Fence { .. }))
+    }
+
+    /// Whether both were up again without having met: the one that had turned the other off was reset because it could not
+    /// let go in time. Then nobody may turn the other off any more.
+    fn waits_for_a_person(&self) -> bool {
+        let has_begun = |id: &NodeId| {
+            let daemon = self.machines.get(id).and_then(|m| m.daemon.as_ref());
+            daemon.is_some_and(|d| !d.engine.is_current())
+        };
+        self.is_by_fence() && self.lonely == Lonely::Parted && self.nodes().iter().all(has_begun)
+    }
+
     /// They are together again.
     pub(crate) fn end_lonely(&mut self) {
         self.marks.hit("of two nodes exactly one went on");
@@ -221,6 +250,9 @@ impl Sim {
             machine.power && leads && valid
         };
         let on: Vec<NodeId> = self.nodes().into_iter().filter(goes_on).collect();
+        if on.is_empty() && self.waits_for_a_person() {
+            return None;
+        }
         let [one] = on.as_slice() else {
             return Some(format!("{} of two nodes go on alone", on.len()));
         };

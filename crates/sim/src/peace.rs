@@ -16,10 +16,12 @@ use crate::machine::Machine;
 use crate::net::Manners;
 use crate::operator::ANSWER_MAX;
 use crate::pairs::Lonely;
-use crate::sim::{PEACE_MAX, Sim, Weather};
+use crate::sim::{Sim, Weather};
 use crate::time::{MS, Ns, S};
 
 const LOOK_EVERY: Ns = 250 * MS;
+/// How long a run waits for everything to run after faults have ended.
+const PEACE_MAX: Ns = 60 * S;
 /// How long everything must go on to run before a run is believed to have ended well.
 const STAYS: Ns = 3 * S;
 
@@ -68,6 +70,7 @@ impl Sim {
     pub(crate) fn restore(&mut self) {
         self.after(4 * S, Event::Restore);
         if matches!(self.lonely, Lonely::Left(_) | Lonely::Parted) {
+            self.word_for_who_is_left();
             return;
         }
         self.words_again();
@@ -87,6 +90,7 @@ impl Sim {
         }
         self.restore_members(asks, &truth);
         self.restore_removals();
+        self.restore_registrations(&truth);
         let text = self.file.clone();
         if truth.config_text != text {
             // What was given to somebody meanwhile is free only when nobody runs.
@@ -219,6 +223,9 @@ impl Sim {
         }
         if self.config.arbiter.is_some() && !truth.settled {
             return Some("the two are not settled".to_owned());
+        }
+        if let Some(what) = self.registration_problem(truth) {
+            return Some(what);
         }
         let group = self.config.groups.iter().find_map(|group| self.group_problem(truth, group));
         group.or_else(|| self.machines.values().find_map(|machine| self.left_over(machine)))

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use regent_engine::Input;
 use regent_model::action::{FenceAsk, FenceFound, FenceRun};
-use regent_model::config::FenceConfig;
+use regent_model::config::{FenceConfig, FenceKind};
 use regent_model::ids::NodeId;
 use regent_model::state::State;
 
@@ -23,6 +23,9 @@ fn is_feed(device: &FenceConfig) -> bool {
 impl Sim {
     /// A fence agent begins.
     pub(crate) fn begin_fence(&mut self, node: NodeId, run: FenceRun) {
+        if run.device.kind == FenceKind::Storage {
+            return self.begin_at_storage(node, run);
+        }
         let run = Arc::new(run);
         let fails = self.rng.chance(self.weather.fences_fail)
             || self.weather.fence_broken.as_ref().is_some_and(|name| *name == run.device.name);

@@ -13,6 +13,7 @@ use regent_model::state::{Member, State};
 use regent_model::{GroupName, NodeName};
 
 use crate::area::Area;
+use crate::array::Array;
 use crate::event::{Event, Queue, Whose};
 use crate::faults::Mix;
 use crate::guardian::nanoseconds;
@@ -24,17 +25,10 @@ use crate::net::{Manners, Net};
 use crate::operator::Asked;
 use crate::pairs::Lonely;
 use crate::rng::Rng;
-use crate::time::{Clock, MS, Ns, S, US};
+use crate::time::{Clock, MS, Ns, US};
 use crate::trace::Trace;
 use crate::traps::Trap;
 use crate::variant::Variant;
-
-/// How long after standing still a machine may take to look at what it holds. A guard is the first to run; the
-/// kernel answers before it.
-const WAKING: Ns = 20 * MS;
-
-/// What a frozen machine's network card and sockets keep.
-const FROZEN_MAX: usize = 600;
 
 /// How the world is just now, beside what single faults changed.
 #[derive(Debug, Clone)]
@@ -93,6 +87,8 @@ pub(crate) struct Sim {
     pub(crate) weather: Weather,
     /// The disk that decides between two nodes.
     pub(crate) area: Area,
+    /// The disks that know who may write them.
+    pub(crate) array: Array,
     /// What goes wrong in this run.
     pub(crate) mix: Mix,
     pub(crate) config: Config,
@@ -187,6 +183,7 @@ impl Sim {
             machines,
             net: Net::new(manners),
             area: Area::of(&config),
+            array: Array::of(&config),
             weather,
             known: vec![config.clone()],
             config,
@@ -292,6 +289,11 @@ impl Sim {
             Event::Ran { node, id, end, .. } => self.input(node, regent_engine::Input::Ran { id, end }),
             Event::Noticed { node, notice, .. } => self.input(node, regent_engine::Input::Notice(notice)),
             Event::Fence { node, run, step, .. } => self.fence_step(node, &run, step),
+            Event::Fenced { node, id, result, .. } => {
+                self.input(node, regent_engine::Input::Fenced { id, result });
+            }
+            Event::Array(step) => self.array_step(step),
+            Event::ArrayFails(step) => self.array_fails(&step),
             Event::Ask { node, id, request, .. } => {
                 self.input(node, regent_engine::Input::Request { id, request });
             }
@@ -355,7 +357,8 @@ impl Sim {
             Some(Condition::KernelEndsAddresses) => nanoseconds(self.config.timers.lease),
             _ => 0,
         };
-        let forgiven = self.judge.look(self.now, &mut self.trace, &self.machines, &self.net, overdue);
+        let forgiven =
+            self.judge.look(self.now, &mut self.trace, &self.machines, (&self.net, &self.array), overdue);
         if forgiven > 0 {
             self.marks.hit("a machine woke up as owner beside the next one, as guards allow");
         }
@@ -405,69 +408,13 @@ impl Sim {
         machine.waking_until = 0;
         machine.guard = None;
         machine.left.clear();
+        machine.registering.clear();
         machine.body = crate::body::Body::default();
         machine.san = true;
         // The journal file is not synced: its end may be lost.
         let kept = machine.journal.len().saturating_sub(usize::try_from(lost).unwrap_or(0));
         machine.journal.truncate(kept);
         self.look();
-    }
-
-    /// A machine stands still, with everything on it.
-    pub(crate) fn freeze(&mut self, node: NodeId) {
-        if let Some(machine) = self.machines.get_mut(&node).filter(|m| m.power && m.frozen.is_none()) {
-            machine.frozen = Some(Vec::new());
-        }
-        self.look();
-    }
-
-    /// It goes on: its guard first, as a real-time process does.
-    pub(crate) fn thaw(&mut self, node: NodeId) {
-        let now = self.now;
-        let Some(machine) = self.machines.get_mut(&node) else { return };
-        let Some(events) = machine.frozen.take() else { return };
-        machine.waking_until = now + WAKING;
-        let skipped = events.len().saturating_sub(FROZEN_MAX);
-        let rank = |e: &Event| match e.whose() {
-            Whose::Guard(..) | Whose::World => 0,
-            Whose::Kernel(..) => 1,
-            Whose::Daemon(..) => 2,
-        };
-        let is_datagram = |e: &Event| matches!(e, Event::Datagram { .. });
-        let mut dropped = 0;
-        let mut kept = events;
-        kept.retain(|e| {
-            let drop = is_datagram(e) && dropped < skipped;
-            dropped += usize::from(drop);
-            !drop
-        });
-        kept.sort_by_key(rank);
-        for event in kept {
-            self.queue.put(now, event);
-        }
-        self.look();
-    }
-
-    /// Only the daemon stands still.
-    pub(crate) fn freeze_daemon(&mut self, node: NodeId) {
-        let daemon = self.machines.get_mut(&node).and_then(|m| m.daemon.as_mut());
-        if let Some(daemon) = daemon.filter(|d| d.frozen.is_none()) {
-            daemon.frozen = Some(Vec::new());
-        }
-    }
-
-    /// It goes on.
-    pub(crate) fn thaw_daemon(&mut self, node: NodeId) {
-        let now = self.now;
-        let daemon = self.machines.get_mut(&node).and_then(|m| m.daemon.as_mut());
-        let Some(mut events) = daemon.and_then(|d| d.frozen.take()) else { return };
-        // Its threads go on in any order; what one of them waits for keeps its own.
-        if self.rng.chance(500) {
-            events.sort_by_key(|e| !matches!(e, Event::Hand(..)));
-        }
-        for event in events {
-            self.queue.put(now, event);
-        }
     }
 
     pub(crate) fn name(&self, node: NodeId) -> String {
@@ -495,6 +442,3 @@ impl Sim {
         1_800_000_000_000 + self.now / MS
     }
 }
-
-/// How long a run waits for everything to run after faults have ended.
-pub(crate) const PEACE_MAX: Ns = 60 * S;

@@ -38,10 +38,17 @@ pub enum Variant {
     /// Hot standby with a shared file system, on machines with two feeds: each has a device, and a third one cuts the
     /// machine when they fail.
     Levels,
+    /// Hot standby with a shared file system: taken over when the lease has ended and the owner is cut off from its disk.
+    Storage,
+    /// Two groups with shared file systems, each at home on the other's standby, on disks of two devices at the storage that
+    /// are asked together, and a power switch when they fail; one of the groups is content with the power, too.
+    Disks,
     /// Two nodes and a disk that decides between them; one group of an address and an application.
     Pair,
     /// The same with two groups, one of them on shared storage with a fence device.
     PairFenced,
+    /// The same without the disk: who has turned the other one off goes on.
+    PairByFence,
 }
 
 impl Variant {
@@ -64,7 +71,7 @@ impl Variant {
     ];
 
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::AddressFast,
         Self::AddressNormal,
         Self::Fenced,
@@ -79,16 +86,25 @@ impl Variant {
         Self::Related,
         Self::Events,
         Self::Levels,
+        Self::Storage,
+        Self::Disks,
         Self::Pair,
         Self::PairFenced,
+        Self::PairByFence,
     ];
 
     /// That of a seed.
     pub(crate) fn of(seed: u64, rng: &mut Rng) -> Self {
         let any = *rng.pick(&Self::ANY);
         // By a stream of its own: the other seeds are as they were.
-        let replaces = any == Self::Growing && Rng::new(seed ^ 0x5245_504C).chance(500);
-        if replaces { Self::Replacing } else { any }
+        let half = |stream: u64| Rng::new(seed ^ stream).chance(500);
+        match any {
+            Self::Growing if half(0x5245_504C) => Self::Replacing,
+            Self::LeaseEnded if half(0x5343_5349) => Self::Storage,
+            Self::Levels if half(0x5343_5349) => Self::Disks,
+            Self::Pair if half(0x4355_5453) => Self::PairByFence,
+            _ => any,
+        }
     }
 
     /// How many of its nodes and witnesses, in the order of the file, found the cluster. The others join it.
@@ -98,7 +114,7 @@ impl Variant {
 
     /// Whether it is two nodes and an arbiter.
     pub(crate) fn is_pair(self) -> bool {
-        matches!(self, Self::Pair | Self::PairFenced)
+        matches!(self, Self::Pair | Self::PairFenced | Self::PairByFence)
     }
 
     /// Its name on the command line and in scenarios.
@@ -119,8 +135,11 @@ impl Variant {
             Self::Related => "related",
             Self::Events => "events",
             Self::Levels => "levels",
+            Self::Storage => "storage",
+            Self::Disks => "disks",
             Self::Pair => "pair",
             Self::PairFenced => "pair-fenced",
+            Self::PairByFence => "pair-by-fence",
         }
     }
 
@@ -139,12 +158,14 @@ impl Variant {
         };
         let third = match self {
             Self::ThreeNodes => Some(("node", "lx6")),
-            Self::Pair | Self::PairFenced => None,
+            _ if self.is_pair() => None,
             _ => Some(("witness", "wit")),
         };
         let mut text = head(takeover, third);
-        if self.is_pair() {
-            text += ARBITER;
+        match self {
+            Self::PairByFence => text += "\n[arbiter]\nfence = true\n",
+            Self::Pair | Self::PairFenced => text += ARBITER,
+            _ => {}
         }
         if self == Self::Replacing {
             text = text.replace("\n[[witness]]", &(node("lx6", 9) + "\n[[witness]]"));
@@ -177,7 +198,8 @@ impl Variant {
                 text += &group("db", &["lx4", "lx5"], "cascading", needs, 100);
                 text += &storage("sda");
             }
-            Self::Mutual | Self::PairFenced => {
+            Self::Storage | Self::Disks => text += &self.at_storage(),
+            Self::Mutual | Self::PairFenced | Self::PairByFence => {
                 text += FENCE;
                 text += &group("east", &["lx4", "lx5"], "cascading", "", 100);
                 let needs = "needs = [\"fenced\"]";
@@ -222,6 +244,18 @@ impl Variant {
         }
         text
     }
+
+    /// Devices at the storage, and groups that need them.
+    fn at_storage(self) -> String {
+        let needs = "needs = [\"lease-ended\", \"storage\"]";
+        let db = group("db", &["lx4", "lx5"], "cascading", needs, 100) + &storage("sda");
+        if self == Self::Storage {
+            return SAN.to_owned() + &db;
+        }
+        let needs = "needs = [\"lease-ended\", \"storage\", \"fenced\"]";
+        let files = group("files", &["lx5", "lx4"], "cascading", needs, 101) + &storage("sdb1");
+        [SAN, SECOND_SAN, &db, &files].concat()
+    }
 }
 
 impl fmt::Display for Variant {
@@ -263,6 +297,34 @@ name    = "bmc"
 agent   = "/usr/sbin/fence_bmc"
 nodes   = ["lx4", "lx5"]
 level   = 2
+timeout = "2s"
+"#;
+
+const SAN: &str = r#"
+[[fence]]
+name    = "san"
+agent   = "/usr/sbin/fence_scsi"
+kind    = "storage"
+nodes   = ["lx4", "lx5"]
+disks   = ["/dev/sda", "/dev/new-sda"]
+timeout = "2s"
+"#;
+
+const SECOND_SAN: &str = r#"
+[[fence]]
+name    = "san-b"
+agent   = "/usr/sbin/fence_scsi"
+kind    = "storage"
+nodes   = ["lx4", "lx5"]
+disks   = ["/dev/sdb", "/dev/new-sdb"]
+timeout = "2s"
+
+[[fence]]
+name    = "power"
+agent   = "/usr/sbin/fence_power"
+nodes   = ["lx4", "lx5"]
+level   = 2
+action  = "reboot"
 timeout = "2s"
 "#;
 

@@ -150,6 +150,9 @@ impl Actions<'_> {
         if let Some(voters) = self.next_voters(state, agreed) {
             self.commit(state, Entry::Voters(voters), actions);
         }
+        if self.world.removes {
+            self.commit(state, Entry::Removed, actions);
+        }
         let leases = state.log.iter().filter(|entry| matches!(entry, Entry::Lease(_))).count();
         if let Some(lease) = self.world.leases.get(leases) {
             self.commit(state, Entry::Lease(*lease), actions);

@@ -36,6 +36,8 @@ pub(crate) enum Entry {
     /// A group that nobody owns is given to A.
     Assigned(usize, Incarnation),
     Voters(BTreeSet<NodeId>),
+    /// A is no member any more, for good.
+    Removed,
     /// The lease is this many ticks from now on.
     Lease(u64),
 }
@@ -62,6 +64,8 @@ pub(crate) struct Agreed {
     /// The incarnations of A that hold without lease.
     pub(crate) without_lease: BTreeSet<Incarnation>,
     pub(crate) withdrawn: BTreeSet<Promise>,
+    /// A is no member any more.
+    pub(crate) removed: bool,
 }
 
 pub(crate) fn about_a(incarnation: Incarnation) -> IncarnationOf {
@@ -86,7 +90,9 @@ impl Agreed {
             Entry::LeaseEnded(last) => self.end(*last, mutants.off(Condition::L10NoLeaseProof)),
             Entry::Released(last) => self.end(*last, true),
             Entry::Withdrawn(promise) => drop(self.withdrawn.insert(*promise)),
+            Entry::Registered(_) if self.removed => {}
             Entry::Registered(incarnation) => self.registered = *incarnation,
+            Entry::Removed if self.may_be_removed(mutants) => self.remove(),
             Entry::Adopted(to) if self.may_get_more(*to, mutants) => self.adopt(*to, mutants),
             Entry::Assigned(group, to) if self.may_get_more(*to, mutants) => {
                 self.owners[*group] = Owner::A { incarnation: *to, without_lease: false };
@@ -98,7 +104,7 @@ impl Agreed {
                     }
                 }
             }
-            Entry::Adopted(_) | Entry::Assigned(..) | Entry::Online(_) => {}
+            Entry::Adopted(_) | Entry::Assigned(..) | Entry::Online(_) | Entry::Removed => {}
             Entry::HeldWithoutLease(of) => {
                 self.without_lease.insert(*of);
                 for owner in &mut self.owners {
@@ -119,7 +125,24 @@ impl Agreed {
     }
 
     fn may_get_more(&self, incarnation: Incarnation, mutants: Mutants) -> bool {
-        !self.without_lease.contains(&incarnation) || mutants.off(Condition::L10NothingMoreGiven)
+        let may = !self.without_lease.contains(&incarnation) || mutants.off(Condition::L10NothingMoreGiven);
+        may && !self.removed
+    }
+
+    /// It votes no more, its last life is over, and it owns nothing.
+    fn may_be_removed(&self, mutants: Mutants) -> bool {
+        let over = self.dead.iter().any(|dead| dead.incarnation >= self.registered) && !self.owns_any();
+        !self.voters.contains(&A) && (over || mutants.off(Condition::RemovedWhenOver))
+    }
+
+    /// What a number that is nobody's any more had is free. What is known of its end stays (L9).
+    fn remove(&mut self) {
+        self.removed = true;
+        for owner in &mut self.owners {
+            if matches!(owner, Owner::A { .. }) {
+                *owner = Owner::B;
+            }
+        }
     }
 
     fn adopt(&mut self, to: Incarnation, mutants: Mutants) {
@@ -160,7 +183,11 @@ impl Agreed {
         let view = ClusterView {
             applied: applied as u64,
             voters: self.voters.clone(),
-            peers: everyone.iter().copied().filter(|node| *node != me).collect(),
+            peers: everyone
+                .iter()
+                .copied()
+                .filter(|node| *node != me && !(self.removed && *node == A))
+                .collect(),
             timers: Timers {
                 lease: scale(self.lease),
                 release_begins: timers.release_begins.min(scale(self.lease - 1)),
@@ -170,7 +197,8 @@ impl Agreed {
             registered: BTreeSet::from([living]),
             dead: self.dead.clone(),
         };
-        let registered = if view.has_ended(living) { BTreeSet::new() } else { view.registered.clone() };
+        let registered =
+            if self.removed || view.has_ended(living) { BTreeSet::new() } else { view.registered.clone() };
         ClusterView { registered, ..view }
     }
 }

@@ -44,6 +44,7 @@ const FOUND_WITHOUT_LEASE: [Condition; 2] = [L10OwnWord, L10AdoptedStaysSo];
 const RELEASED: [Condition; 1] = [L11LapseIsFinal];
 const FROZEN: [Condition; 1] = [KernelEndsAddresses];
 const PAUSED_DAEMON: [Condition; 1] = [L12Gate];
+const REMOVED: [Condition; 1] = [RemovedWhenOver];
 
 fn shows(world: &World, needed: &[Condition]) {
     let begun = Instant::now();
@@ -51,6 +52,7 @@ fn shows(world: &World, needed: &[Condition]) {
     println!("{}: {} states in {:?}", world.name, found.states, begun.elapsed());
     assert!(found.two_owners.is_none(), "{}: two owners after {:#?}", world.name, found.two_owners);
     assert!(found.held > 0 && found.taken_over > 0, "{}: nothing happens in it", world.name);
+    assert_eq!(found.removed > 0, world.removes, "{}: {} states with A removed", world.name, found.removed);
     for condition in needed {
         let found = search(world, Mutants::without(*condition));
         let Some(way) = found.two_owners else { panic!("{}: nobody misses {condition:?}", world.name) };
@@ -229,9 +231,48 @@ fn l06_a_guard_that_finds_addresses_ended_needs_no_reset() {
     shows(&world, &FROZEN);
 }
 
+/// A is made a learner, which changes the voters as any change does (L8), and is removed when its last life is over: because
+/// it said that it let go of everything, or because a majority of those that are left promised. From then on nobody listens to
+/// it, whatever it still says.
+fn removal(name: &'static str) -> World {
+    World {
+        voters: vec![set(&[A, B, W]), set(&[B, W])],
+        removes: true,
+        rates: vec![vec![0, 0, 0]],
+        applies_at_once: true,
+        ticks: 6,
+        heartbeat: 1,
+        release_begins: 2,
+        lease: 3,
+        delay: 0,
+        budget: Budget { deliveries: 2, ..Budget::default() },
+        ..World::plain(name)
+    }
+}
+
+#[test]
+fn l08_l09_an_owner_is_removed() {
+    shows(&World { reports_release: true, ..removal("an owner is removed") }, &REMOVED);
+}
+
+/// The same while voters apply what is committed later or earlier, so that some listen to it still.
+#[test]
+fn l09_an_owner_is_removed_and_not_every_voter_knows() {
+    let world = removal("an owner is removed, applied late");
+    shows(&World { applies_at_once: false, ticks: 5, ..world }, &REMOVED);
+}
+
+/// Its guard dies meanwhile: its next life is nobody's.
+#[test]
+fn l06_the_guard_of_a_member_that_is_removed_restarts() {
+    let budget = Budget { deliveries: 1, guard_deaths: 1, ..Budget::default() };
+    let world = removal("the guard of a removed member restarts");
+    shows(&World { ticks: 5, budget, ..world }, &REMOVED);
+}
+
 #[test]
 fn every_condition_is_shown_to_be_needed() {
-    let shown: [&[Condition]; 15] = [
+    let shown: [&[Condition]; 16] = [
         &SILENCE,
         &DEAD,
         &SLOW_STORE,
@@ -247,11 +288,19 @@ fn every_condition_is_shown_to_be_needed() {
         &RELEASED,
         &FROZEN,
         &PAUSED_DAEMON,
+        &REMOVED,
     ];
     let shown: BTreeSet<_> = shown.into_iter().flatten().copied().collect();
     // The model's machines have nothing in the kernel that a reboot would have to end, and have one feed. Nobody puts their
-    // disks back.
-    let of_others = [RebootAfterRelease, DefinitionInForce, FenceWholeLevel, MemoryGoesOn];
+    // disks back, and no storage keeps anybody from writing.
+    let of_others = [
+        RebootAfterRelease,
+        DefinitionInForce,
+        FenceWholeLevel,
+        MemoryGoesOn,
+        RegistersOnce,
+        CutOffAfterLease,
+    ];
     let of_the_lease = Condition::ALL.into_iter().filter(|c| !of_others.contains(c));
     assert_eq!(shown, of_the_lease.collect());
 }

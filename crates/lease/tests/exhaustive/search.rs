@@ -14,6 +14,8 @@ pub(crate) struct Found {
     /// In how many of them A holds a group, and in how many B was given one: a world without either shows nothing.
     pub(crate) held: usize,
     pub(crate) taken_over: usize,
+    /// In how many of them A was removed.
+    pub(crate) removed: usize,
     /// The actions that led to two owners, if anything does.
     pub(crate) two_owners: Option<Vec<Action>>,
 }
@@ -26,7 +28,7 @@ pub(crate) fn search(world: &World, mutants: Mutants) -> Found {
     let actions = Actions { world, mutants };
     let mut seen: Seen = HashMap::new();
     let mut frontier = VecDeque::new();
-    let mut found = Found { states: 0, held: 0, taken_over: 0, two_owners: None };
+    let mut found = Found { states: 0, held: 0, taken_over: 0, removed: 0, two_owners: None };
     for rates in 0..world.rates.len() {
         let state = State::initial(world, mutants, rates);
         seen.insert(fingerprint(&state), None);
@@ -36,6 +38,7 @@ pub(crate) fn search(world: &World, mutants: Mutants) -> Found {
         found.states += 1;
         found.held += usize::from(state.a_holds());
         found.taken_over += usize::from(state.b_was_given_any());
+        found.removed += usize::from(state.agreed().removed);
         let from = fingerprint(&state);
         if state.owned_twice(world, mutants).is_some() {
             found.two_owners = Some(way_to(&seen, from));

@@ -58,6 +58,8 @@ pub(crate) struct World {
     pub(crate) rates: Vec<Vec<i64>>,
     /// The voters that the log goes through.
     pub(crate) voters: Vec<BTreeSet<NodeId>>,
+    /// Whether A is removed for good when it votes no more.
+    pub(crate) removes: bool,
     /// The leases that the log goes through, in ticks, after the first.
     pub(crate) leases: Vec<u64>,
     /// Who owns the first group at the beginning.
@@ -91,6 +93,7 @@ impl World {
             acquires_at_once: true,
             rates: vec![vec![-1000, 1000, 1000, 1000]],
             voters: vec![BTreeSet::from([A, B, W])],
+            removes: false,
             leases: Vec::new(),
             owner: Owner::A { incarnation: Incarnation(1), without_lease: false },
             life: Incarnation(1),
@@ -126,6 +129,7 @@ impl World {
             dead: BTreeSet::new(),
             without_lease: (1..self.life.0).map(Incarnation).collect(),
             withdrawn: BTreeSet::new(),
+            removed: false,
         }
     }
 }

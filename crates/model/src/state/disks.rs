@@ -14,6 +14,7 @@ use std::path::Path;
 
 use crate::config::{Barrier, GroupConfig};
 use crate::ids::{BootId, GroupName, IncarnationOf, NodeId};
+use crate::mutants::{Condition, off};
 use crate::state::apply::{Changes, void};
 use crate::state::{Change, FenceRequest, Life, State};
 
@@ -40,7 +41,8 @@ impl State {
     /// Whether the lease of this incarnation, or of a later one of its node, is proven to have ended.
     #[must_use]
     pub fn has_lost_lease(&self, about: IncarnationOf) -> bool {
-        self.leases_ended.get(&about.node).is_some_and(|last| about.incarnation <= *last)
+        let ended = self.leases_ended.get(&about.node).is_some_and(|last| about.incarnation <= *last);
+        ended || off(Condition::CutOffAfterLease)
     }
 
     pub(super) fn register(&mut self, about: IncarnationOf, device: &str, barrier: &Barrier) -> Changes {

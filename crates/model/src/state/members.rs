@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{GroupName, NodeId, NodeName};
+use crate::mutants::{Condition, off};
 use crate::state::apply::{Changes, void};
 use crate::state::{Change, Fate, Member, NewConfig, State, Tenure, Ticket, TicketId, Word};
 
@@ -132,6 +133,9 @@ impl State {
         }
         if voters.contains(&node) {
             return Some(format!("{name} still votes"));
+        }
+        if off(Condition::RemovedWhenOver) {
+            return None;
         }
         if self.living(node).is_some() {
             return Some(format!("nothing proves yet that the last life of {name} is over"));
