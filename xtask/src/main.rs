@@ -25,11 +25,12 @@ cargo xtask COMMAND
                     reached (2000 seeds must reach all), --mutants switches off each condition of the lease
   bench takeover [--runs N] [--only NAME] [--quick] [--json FILE]
                     takeover times beside keepalived, Pacemaker and the bare system calls (docs/benchmarks.md)
-  torture [--minutes N] [--nodes 2..5] [--seed S] [--replay FILE] [--json FILE] [--sabotages]
+  torture [--minutes N] [--nodes 2..5] [--arbiter disk|witness] [--fence power|storage] [--seed S] [--replay FILE]
+          [--json FILE] [--sabotages]
                     the real daemons in the lab, under load and random faults, judged by oracles; --sabotages leaves
                     each rule off, which the oracles must see (docs/reliability.md)
-  vm [--only SCENE] two machines of QEMU's with kernels, watchdogs and a disk: lease end by watchdog and by power, a
-                    kernel that hangs; slow, some ten minutes (docs/reliability.md)
+  vm [--only SCENE] machines of QEMU's with kernels, watchdogs and disks: lease end by watchdog, by power and by SCSI
+                    reservation, a kernel that hangs; slow, some fifteen minutes (docs/reliability.md)
   fuzz [--seconds N] [--keep] [TARGET...]
                     look for inputs on which a reader breaks a promise, a minute each (crates/fuzz); --keep adds to
                     the corpus what reaches code that nothing kept before reached

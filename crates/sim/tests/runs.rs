@@ -384,3 +384,47 @@ fn the_last_of_two_that_are_stopped_together_stops_in_order_and_goes_on_when_it_
          12000 start lx4"
     ));
 }
+
+#[test]
+fn of_two_nodes_that_are_parted_one_turns_the_other_off_which_comes_up_and_turns_nobody_off() {
+    let told =
+        check("cluster pair-by-fence\nfrom 8000\nuntil 14000\n8000 cut lx4 | lx5\n12000 heal\n14000 settled");
+    assert_eq!(told.matches("turning it off").count(), 1, "{told}");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn one_of_two_that_stops_in_order_names_the_other_and_is_not_turned_off() {
+    let told = check(
+        "cluster pair-by-fence\nfrom 8000\nuntil 24000\n8000 ask lx4 node stop takeover\n16000 start lx4\n24000 settled",
+    );
+    assert!(!told.contains("turning it off"), "{told}");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn two_that_stop_together_turn_nobody_off_and_go_on_when_both_are_started() {
+    let told = check(
+        "cluster pair-by-fence\nfrom 8000\nuntil 26000\n8000 ask lx4 node stop takeover\n\
+         8020 ask lx5 node stop takeover\n16000 start lx4\n18000 start lx5\n26000 settled",
+    );
+    assert!(!told.contains("turning it off"), "{told}");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+#[cfg(feature = "mutants")]
+fn who_comes_up_and_turns_the_other_one_off_ends_with_two_that_go_on() {
+    use regent_sim::{ArbiterCondition, Variant};
+    let options = |arbiter_mutant| Options {
+        variant: Some(Variant::PairByFence),
+        arbiter_mutant,
+        ..Options::default()
+    };
+    let two = |seed, mutant| {
+        let violations = run(seed, &options(mutant)).violations;
+        violations.iter().any(|v| v.what.contains("both lead") || v.two_owners)
+    };
+    assert!((1..=8).any(|seed| two(seed, Some(ArbiterCondition::QuorumSinceBoot))));
+    assert!(!(1..=8).any(|seed| two(seed, None)));
+}
