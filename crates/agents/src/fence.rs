@@ -203,6 +203,9 @@ impl Device<'_> {
     fn is_there_itself(&self, job: &Job) -> Result<(), Failure> {
         let (device, by) = (&self.run.device, &self.run.by);
         let until = job.until(device.timeout);
+        if device.disks.is_empty() {
+            return Err(Failure::because(format!("{} names no disk", device.name)));
+        }
         for disk in &device.disks {
             let alone = FenceConfig { disks: vec![disk.clone()], ..FenceConfig::clone(device) };
             let run = FenceRun { device: Arc::new(alone), ..self.run.clone() };

@@ -162,8 +162,8 @@ impl Fault {
     /// Who is removed by this order.
     pub(crate) fn removes(&self) -> Option<&str> {
         match self {
-            Self::Order(_, words) => match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-                ["node", "remove", _, ..] => words.get(2).map(String::as_str),
+            Self::Order(_, words) => match words.as_slice() {
+                [node, remove, who, ..] if node == "node" && remove == "remove" => Some(who),
                 _ => None,
             },
             _ => None,

@@ -10,7 +10,7 @@ use crate::cluster::{Cluster, address_group, find, head, owner, peer, regent, to
 
 /// The disk that decides.
 const DISK: &str = "/dev/san9";
-const NODES: [&str; 2] = ["lx4", "lx5"];
+pub(crate) const NODES: [&str; 2] = ["lx4", "lx5"];
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two nodes and nothing else.
@@ -20,7 +20,7 @@ fn two_nodes() -> String {
     all[..witness].to_owned() + &address_group("rotating")
 }
 
-fn arbiter(status: &Status) -> &ArbiterStatus {
+pub(crate) fn arbiter(status: &Status) -> &ArbiterStatus {
     status.arbiter.as_ref().unwrap_or_else(|| panic!("status says nothing of the arbiter"))
 }
 
@@ -29,7 +29,7 @@ fn is_online(status: &Status) -> bool {
 }
 
 /// Waits until `machine` itself says so.
-fn says(cluster: &Cluster, machine: &str, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
+pub(crate) fn says(cluster: &Cluster, machine: &str, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
     let began = Instant::now();
     loop {
         if let Some(status) = cluster.status_of(machine).filter(|s| is_so(s)) {
@@ -54,7 +54,7 @@ fn settled(cluster: &Cluster) -> String {
 }
 
 /// Waits until `node` goes on alone, with the group, and says so.
-fn alone(cluster: &Cluster, node: &str) -> Status {
+pub(crate) fn alone(cluster: &Cluster, node: &str) -> Status {
     says(cluster, node, "the group where one votes alone", |s| {
         let here = find(s, "front").owner.as_ref().is_some_and(|o| o.as_str() == node);
         let named = arbiter(s).alone.as_ref().is_some_and(|(name, _)| name.as_str() == node);
@@ -203,7 +203,7 @@ fn nothing_left(cluster: &Cluster) {
 }
 
 /// Gives a person's word on `node` that the other one is off, as soon as it has listened for it.
-fn word(cluster: &Cluster, node: &str) {
+pub(crate) fn word(cluster: &Cluster, node: &str) {
     let began = Instant::now();
     loop {
         let other = peer(node);

@@ -1,37 +1,19 @@
 //! Two nodes and their power switch, no third machine and no shared disk: who has turned the other one off goes on, and
 //! nobody turns off who stops in order, or who has only come up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use regent_api::{ArbiterStatus, Status};
+use regent_api::Status;
 use regent_model::journal::Entry;
 
+use crate::arbiter::{NODES, alone, arbiter, says, word};
 use crate::cluster::{Cluster, address_group, find, head, owner, peer, told};
-
-const NODES: [&str; 2] = ["lx4", "lx5"];
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Two nodes, and a group that moves only when its owner is lost.
 fn two_nodes() -> String {
     let all = head("normal");
     let (witness, fence) = (all.find("[[witness]]").unwrap(), all.find("[[fence]]").unwrap());
     all[..witness].to_owned() + &all[fence..] + &address_group("rotating")
-}
-
-fn arbiter(status: &Status) -> &ArbiterStatus {
-    status.arbiter.as_ref().unwrap_or_else(|| panic!("status says nothing of the arbiter"))
-}
-
-/// Waits until `machine` itself says so.
-fn says(cluster: &Cluster, machine: &str, what: &str, is_so: impl Fn(&Status) -> bool) -> Status {
-    let began = Instant::now();
-    loop {
-        if let Some(status) = cluster.status_of(machine).filter(|s| is_so(s)) {
-            return status;
-        }
-        assert!(began.elapsed() < PATIENCE, "{machine}: waited in vain for {what}\n{}", cluster.evidence());
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 /// Waits until both vote and either would go on without the other, and gives the owner.
@@ -45,16 +27,6 @@ fn settled(cluster: &Cluster) -> String {
     let status = cluster.wait_for("two that vote, and devices that would decide", is_whole);
     says(cluster, peer(status.node.as_str()), "the same", is_whole);
     owner(&status, "front")
-}
-
-/// Waits until `node` goes on alone, with the group.
-fn alone(cluster: &Cluster, node: &str) -> Status {
-    says(cluster, node, "the group where one votes alone", |s| {
-        let front = find(s, "front");
-        let here = front.state == "online" && front.owner.as_ref().is_some_and(|o| o.as_str() == node);
-        let named = arbiter(s).alone.as_ref().is_some_and(|(name, _)| name.as_str() == node);
-        s.quorate && here && named
-    })
 }
 
 /// Waits until `node` does nothing, and says why with this word.
@@ -97,10 +69,10 @@ fn of_two_nodes_who_turns_the_other_one_off_goes_on_and_nobody_is_turned_off_wit
 
 /// The owner stops in order, its machine runs on: the other one goes on, and turns nothing off.
 fn in_order(cluster: &Cluster) {
-    for how in ["--takeover", "--takeover"] {
+    for _ in NODES {
         let stops = settled(cluster);
         let before = arbiter(&cluster.status_of(&stops).unwrap()).generation;
-        cluster.order(&stops, &["node", "stop", how]);
+        cluster.order(&stops, &["node", "stop", "--takeover"]);
         let status = alone(cluster, peer(&stops));
         assert_eq!(arbiter(&status).generation, before + 1);
         // Longer than it would take to miss it.
@@ -186,19 +158,4 @@ fn no_device(cluster: &Cluster) {
     alone(cluster, &node);
     cluster.lab.on(peer(&node)).unwrap();
     settled(cluster);
-}
-
-/// Gives a person's word on `node` that the other one is off, as soon as it has listened for it.
-fn word(cluster: &Cluster, node: &str) {
-    let began = Instant::now();
-    loop {
-        let said =
-            cluster.on(node, &["node", "confirm-dead", peer(node), "--why", "its plug is out", "--yes"]);
-        if said.status.success() {
-            return;
-        }
-        assert!(told(&said).contains("in a moment"), "{}", told(&said));
-        assert!(began.elapsed() < PATIENCE, "the word is not taken\n{}", cluster.evidence());
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }

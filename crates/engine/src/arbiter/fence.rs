@@ -4,6 +4,7 @@
 //! this node takes no part in its generation. The request is this daemon's own: one that is started again hears no answer
 //! of before, was in no quorum yet, and asks nothing; so two that come up without each other do not cut each other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,15 +38,16 @@ pub(crate) struct ByFence {
 /// A level of devices at work.
 struct Asked {
     generation: Generation,
-    other: NodeId,
+    /// Whether there is no level after it.
+    is_last: bool,
     cut: Option<Cut>,
 }
 
-/// A life of the other node that the log knew when its power was cut, and what cut it.
+/// A life of the other node that the log knew when its power was cut, and what it was cut by, as the log will be asked for
+/// that.
 struct Cut {
     about: IncarnationOf,
-    level: u8,
-    devices: Vec<String>,
+    request: FenceRequest,
 }
 
 impl Engine {
@@ -116,33 +118,34 @@ impl Engine {
         let mut levels = config.fence_levels(&victim);
         // What cuts off from disks says nothing about the rest of a machine.
         levels.retain(|level| !level.is_storage());
-        let Some(FenceLevel { level, devices }) = levels.get(self.asking.by_fence.at % levels.len().max(1))
-        else {
-            return;
-        };
+        let at = self.asking.by_fence.at % levels.len().max(1);
+        let Some(FenceLevel { level, devices }) = levels.get(at) else { return };
         let devices: Vec<Arc<FenceConfig>> = devices.iter().map(|device| Arc::clone(device)).collect();
-        let names: Vec<String> = devices.iter().map(|device| device.name.clone()).collect();
-        let words = names.join(" and ");
+        let request = FenceRequest {
+            level: *level,
+            devices: devices.iter().map(|device| device.name.clone()).collect(),
+            by: self.me.id,
+            attempt: 0,
+            round: 0,
+            barriers: BTreeMap::new(),
+        };
+        let words = request.words();
         let text = format!(
             "{victim} is silent: turning it off by {words}; who has turned the other one off goes on in generation {generation}"
         );
         self.tell(Level::Notice, "arbiter", text);
-        let cut = self.state.living(other).map(|about| Cut { about, level: *level, devices: names });
-        self.asking.by_fence.asked = Some(Asked { generation, other, cut });
+        let cut = self.state.living(other).map(|about| Cut { about, request });
+        self.asking.by_fence.asked = Some(Asked { generation, is_last: at + 1 == levels.len(), cut });
         self.consensus.wait(!takes_part(true, self.asking.mutants));
         self.operate(Purpose::Decision, victim, words, false, devices);
     }
 
     /// The devices have confirmed that the other one is off, or have not.
     pub(crate) fn fence_has_decided(&mut self, result: Result<String, String>) {
-        let Some(Asked { generation, other, cut }) = self.asking.by_fence.asked.take() else { return };
+        let Some(Asked { generation, is_last, cut }) = self.asking.by_fence.asked.take() else { return };
         if let Err(why) = result {
-            let levels = self.state.members.get(&other).map_or(0, |m| {
-                let levels = self.state.config.fence_levels(&m.name);
-                levels.iter().filter(|level| !level.is_storage()).count()
-            });
             self.asking.by_fence.at += 1;
-            if self.asking.by_fence.at >= levels {
+            if is_last {
                 self.asking.by_fence.at = 0;
                 self.asking.not_before = self.now + AGAIN;
             }
@@ -163,7 +166,7 @@ impl Engine {
     /// in the log that this node went on with, and had begun before the cut.
     pub(crate) fn has_cut(&mut self, about: IncarnationOf, request: &FenceRequest) -> bool {
         let cut = self.asking.by_fence.cut.as_ref();
-        let has = cut.is_some_and(|cut| cut.about == about && cut.devices == request.devices);
+        let has = cut.is_some_and(|cut| cut.about == about && cut.request.devices == request.devices);
         if has {
             self.fenced.insert(about, request.words());
         }
@@ -172,19 +175,13 @@ impl Engine {
 
     /// The request that the log needs for the proof that is there already.
     pub(crate) fn cut_to_tell(&self) -> Option<Command> {
-        let Cut { about, level, devices } = self.asking.by_fence.cut.as_ref()?;
+        let Cut { about, request } = self.asking.by_fence.cut.as_ref()?;
         if self.state.living(about.node) != Some(*about) || self.fenced.contains_key(about) {
             return None;
         }
         let before = self.state.fence_requests.get(about);
-        let request = FenceRequest {
-            level: *level,
-            devices: devices.clone(),
-            by: self.me.id,
-            attempt: before.map_or(0, |r| r.attempt) + 1,
-            round: before.map_or(0, |r| r.round),
-            barriers: std::collections::BTreeMap::new(),
-        };
+        let (attempt, round) = before.map_or((0, 0), |r| (r.attempt, r.round));
+        let request = FenceRequest { attempt: attempt + 1, round, ..request.clone() };
         Some(Command::RequestFence { about: *about, request })
     }
 }

@@ -27,7 +27,13 @@ pub(super) fn disks(reader: &mut Reader<'_>, kind: Option<&At<FenceKind>>) -> Ve
     if storage.is_some() {
         reader.require("disks", EXAMPLE);
     }
+    let is_there = reader.has("disks");
     let list = reader.checked_texts("disks", EXAMPLE, disk);
+    if let Some(kind) = storage.filter(|_| is_there && list.is_empty()) {
+        let finding =
+            Finding::error(&kind.span, "a device at the storage that names no disk cuts nobody off");
+        reader.findings.add(finding.help(format!("write disks = {EXAMPLE}")));
+    }
     if storage.is_none()
         && let Some(first) = list.first()
     {

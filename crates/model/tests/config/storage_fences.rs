@@ -48,6 +48,7 @@ fn what_would_leave_a_disk_open_is_refused() {
         ("nodes = [\"lx4\", \"lx5\"]\ndisks", "nodes = [\"lx4\"]\ndisks", "nobody else could cut it off"),
         ("kind = \"storage\"\n", "", "is for a device that cuts off from disks"),
         ("disks = [\"/dev/sdc\"]\n", "", "disks"),
+        ("disks = [\"/dev/sdc\"]", "disks = []", "names no disk"),
         ("\"/dev/sdc\"]", "\"/dev/sdc\", \"/dev/sdc1\"]", "cut off by two devices"),
         ("\"/dev/sdc\"]", "\"/dev/sdc\", \"/dev/a,b\"]", "with a comma"),
         ("disks =", "options = { key = \"a4\" }\ndisks =", "key"),
