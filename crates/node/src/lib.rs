@@ -55,6 +55,7 @@ mod surroundings;
 mod sys;
 #[cfg(test)]
 mod testing;
+mod turns;
 mod watched;
 
 pub use daemon::daemon;

@@ -16,6 +16,7 @@ use regent_model::ids::InstanceName;
 use regent_model::instance::InstanceLook;
 
 use crate::inbox::Inbox;
+use crate::turns::Turns;
 
 /// How often it is looked.
 const EVERY: Duration = Duration::from_secs(5);
@@ -31,8 +32,8 @@ pub(crate) struct Registrar {
     inspector: Arc<Inspector>,
     inbox: Inbox,
     config: Arc<Mutex<Option<Arc<Config>>>>,
-    /// A look is under way. When it hangs, no further one is begun.
-    looks: Arc<AtomicBool>,
+    /// Who looks. When a look hangs, no further one is begun.
+    looks: Turns,
     /// Somebody finds out about versions.
     reads: Arc<AtomicBool>,
 }
@@ -76,27 +77,22 @@ impl Registrar {
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Looks, and has told the engine when it returns; but for a disk that hangs.
+    /// Looks, and has told the engine when it returns; but for a disk that hangs. What it tells was seen after this was
+    /// called: a script that has started an instance asks at once whether it is up.
     pub(crate) fn look_now(&self) {
         let Some(config) = self.config().clone() else { return };
-        if self.looks.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        let (sender, done) = sync_channel(1);
         let own = self.clone();
-        let look = move || {
-            let seen = own.inspector.instances(&config);
-            own.looks.store(false, Ordering::Release);
-            own.inbox.push(Input::Instances(seen));
-            let _nobody_waits_any_more = sender.send(());
-            own.read_what_is_due(&config);
+        let begin = |turn| {
+            let look = move || {
+                let seen = own.inspector.instances(&config);
+                own.inbox.push(Input::Instances(seen));
+                drop(turn);
+                own.read_what_is_due(&config);
+            };
+            std::thread::Builder::new().name("registry-look".into()).spawn(look).map(drop)
         };
-        match std::thread::Builder::new().name("registry-look".into()).spawn(look) {
-            Ok(_) => drop(done.recv_timeout(LOOK_WITHIN)),
-            Err(error) => {
-                self.looks.store(false, Ordering::Release);
-                tracing::warn!(%error, "cannot make a thread to look at the instances");
-            }
+        if let Err(error) = self.looks.next(LOOK_WITHIN, begin) {
+            tracing::warn!(%error, "cannot make a thread to look at the instances");
         }
     }
 
