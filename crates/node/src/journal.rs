@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regent_model::journal::Entry;
 
@@ -15,6 +15,8 @@ const FILE_BYTES_MAX: u64 = 4 << 20;
 const RESTORED_MAX: usize = 2_000;
 /// What was written reaches the disk after this at the latest.
 const SYNC_AFTER: Duration = Duration::from_millis(500);
+/// How long the thread sleeps when nothing is to be done.
+const IDLE: Duration = Duration::from_secs(3600);
 
 /// The journal, open for appending.
 #[derive(Debug)]
@@ -90,25 +92,42 @@ impl Journal {
     }
 
     fn follow(&mut self, entries: &Receiver<Vec<Entry>>) {
-        let mut unsynced = false;
+        let mut due = Due::default();
         loop {
-            let wait = if unsynced { SYNC_AFTER } else { Duration::from_secs(3600) };
-            let done = match entries.recv_timeout(wait) {
+            let mut done = match entries.recv_timeout(due.wait(Instant::now())) {
                 Ok(entries) => {
-                    unsynced = true;
+                    due.written(Instant::now());
                     self.append(&entries)
-                }
-                Err(RecvTimeoutError::Timeout) if unsynced => {
-                    unsynced = false;
-                    self.sync()
                 }
                 Err(RecvTimeoutError::Timeout) => Ok(()),
                 Err(RecvTimeoutError::Disconnected) => return,
             };
+            if due.is_over(Instant::now()) {
+                done = done.and(self.sync());
+            }
             if let Err(error) = done {
                 tracing::warn!("the event journal {} misses entries: {error}", self.path.display());
             }
         }
+    }
+}
+
+/// When the disk must have what was written: counted from the first entry that it may not have, however many follow.
+#[derive(Debug, Default)]
+struct Due(Option<Instant>);
+
+impl Due {
+    fn written(&mut self, now: Instant) {
+        self.0.get_or_insert(now + SYNC_AFTER);
+    }
+
+    fn wait(&self, now: Instant) -> Duration {
+        self.0.map_or(IDLE, |due| due.saturating_duration_since(now))
+    }
+
+    /// Whether that is now; then nothing is due any more.
+    fn is_over(&mut self, now: Instant) -> bool {
+        self.0.take_if(|due| *due <= now).is_some()
     }
 }
 
@@ -203,6 +222,22 @@ mod tests {
         Journal::open(path.clone()).unwrap().0.append(&all).unwrap();
         let restored = Journal::open(path).unwrap().1;
         assert_eq!((restored.len(), restored[0].number), (2_000, 501));
+    }
+
+    #[test]
+    fn entries_that_keep_coming_do_not_put_off_when_the_disk_has_the_first() {
+        let (mut due, begun) = (Due::default(), Instant::now());
+        let at = |ms| begun + Duration::from_millis(ms);
+        assert_eq!(due.wait(begun), IDLE);
+        for ms in [0, 100, 200, 300, 400, 499] {
+            due.written(at(ms));
+            assert!(!due.is_over(at(ms)), "{ms}");
+            assert_eq!(due.wait(at(ms)), SYNC_AFTER - Duration::from_millis(ms));
+        }
+        assert!(due.is_over(at(500)));
+        assert!(!due.is_over(at(501)), "until something is written again");
+        due.written(at(700));
+        assert_eq!(due.wait(at(700)), SYNC_AFTER);
     }
 
     #[test]
