@@ -102,6 +102,10 @@ fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
             let heard = site::machines(&stage.head).into_iter().filter(|m| m != node && !others.contains(m));
             lab.split(&[node], &heard.collect::<Vec<_>>())?
         }
+        Fault::San(_, Ill::Error) if may_fail(stage).is_empty() => {
+            return Ok(Done::Not("no service here minds errors of its disk".into()));
+        }
+        Fault::San(node, Ill::Error) => those_that_may_fail(stage, node, DiskState::Error)?,
         Fault::San(node, ill) => lab.disk(node, state(*ill))?,
         Fault::ArbiterDisk(node, None) => return script(node, &format!("mv {ARBITER_DISK} {HIDDEN}")),
         Fault::ArbiterDisk(node, Some(ill)) => lab.single_disk(node, ARBITER_DISK.as_ref(), state(*ill))?,
@@ -122,6 +126,18 @@ fn try_begin(stage: &Stage, fault: &Fault) -> Result<Done> {
         Fault::Apply(node, edit) => return Ok(apply(stage, node, edit)),
     };
     Ok(Done::Yes)
+}
+
+/// The disks of services that mind errors, and the one that decides.
+fn may_fail(stage: &Stage) -> Vec<&'static str> {
+    let arbiter = stage.head.arbiter_disk.then_some(ARBITER_DISK);
+    loads::may_fail(&stage.head.loads).chain(arbiter).collect()
+}
+
+/// Sets the switch on the way to each of those disks; when the last was set.
+fn those_that_may_fail(stage: &Stage, node: &str, state: DiskState) -> Result<u64> {
+    let set = |_, disk: &str| Ok(stage.lab.single_disk(node, disk.as_ref(), state)?);
+    may_fail(stage).into_iter().try_fold(0, set)
 }
 
 fn victims(victim: Victim) -> &'static [&'static str] {
@@ -271,6 +287,7 @@ pub(crate) fn end(stage: &Stage, fault: &Fault) {
         Fault::Flap(node, network) => lab.heal(node, Some(*network)).map_err(Into::into),
         Fault::Loss(node, _) => lab.lossy(node, None, 0).map_err(Into::into),
         Fault::Split(_) | Fault::Apart(..) => lab.join().map_err(Into::into),
+        Fault::San(node, Ill::Error) => those_that_may_fail(stage, node, DiskState::Ok),
         Fault::San(node, _) => lab.disk(node, DiskState::Ok).map_err(Into::into),
         Fault::ArbiterDisk(node, None) => {
             stage.script(node, &unhide(), SCRIPT_PATIENCE);
@@ -341,10 +358,10 @@ pub(crate) fn lift(stage: &Stage) {
     for member in site::members(&stage.head) {
         let _off = lab.own_disk(&member, DiskState::Ok);
         let _off_or_no_disk = lab.disk(&member, DiskState::Ok);
+        let _off_or_no_disk = those_that_may_fail(stage, &member, DiskState::Ok);
         let _off = power_on(stage, &member);
         let mut mend = format!("{}; {EMPTY}", signal("CONT", &[DAEMON, GUARD]));
         if stage.head.arbiter_disk {
-            let _off = lab.single_disk(&member, ARBITER_DISK.as_ref(), DiskState::Ok);
             mend += &format!("; {}", unhide());
         }
         stage.script(&member, &mend, SCRIPT_PATIENCE);

@@ -28,23 +28,55 @@ pub(crate) struct Load {
     pub(crate) six: Option<Ipv6Addr>,
     /// Its shared disk.
     pub(crate) device: Option<&'static str>,
+    /// Whether it stops, or says so, when a write fails. What does not goes on acknowledging, and forgets with the next
+    /// takeover: whoever has such a service needs a disk that does not fail.
+    minds_errors: bool,
     /// What `cargo xtask setup` installs for it, if it is no part of the project.
     package: Option<&'static str>,
 }
 
 /// Every load there is.
 pub(crate) const LOADS: [Load; 5] = [
-    Load { name: "front", address: at(100), six: six(0x100), device: None, package: None },
-    Load { name: "ledger", address: at(101), six: six(0x101), device: Some("/dev/san0"), package: None },
-    Load { name: "pg", address: at(102), six: None, device: Some("/dev/san1"), package: Some("postgresql") },
+    Load {
+        name: "front",
+        address: at(100),
+        six: six(0x100),
+        device: None,
+        minds_errors: true,
+        package: None,
+    },
+    Load {
+        name: "ledger",
+        address: at(101),
+        six: six(0x101),
+        device: Some("/dev/san0"),
+        minds_errors: true,
+        package: None,
+    },
+    Load {
+        name: "pg",
+        address: at(102),
+        six: None,
+        device: Some("/dev/san1"),
+        minds_errors: true,
+        package: Some("postgresql"),
+    },
     Load {
         name: "kdc",
         address: at(103),
         six: None,
         device: Some("/dev/san2"),
+        minds_errors: false,
         package: Some("krb5-kdc, krb5-admin-server and krb5-user"),
     },
-    Load { name: "gtm", address: at(104), six: None, device: Some("/dev/san3"), package: Some("fis-gtm") },
+    Load {
+        name: "gtm",
+        address: at(104),
+        six: None,
+        device: Some("/dev/san3"),
+        minds_errors: false,
+        package: Some("fis-gtm"),
+    },
 ];
 
 const fn at(host: u8) -> Ipv4Addr {
@@ -58,6 +90,11 @@ const fn six(host: u16) -> Option<Ipv6Addr> {
 /// The load of that name.
 pub(crate) fn load(name: &str) -> Option<&'static Load> {
     LOADS.iter().find(|l| l.name == name)
+}
+
+/// The disks of these loads at which errors can be borne: by services that stop when a write fails.
+pub(crate) fn may_fail(names: &[String]) -> impl Iterator<Item = &'static str> {
+    names.iter().filter_map(|name| load(name)).filter(|l| l.minds_errors).filter_map(|l| l.device)
 }
 
 /// Where a load's service is, in words.

@@ -64,7 +64,7 @@ pub(crate) const RULES: [Rule; 16] = [
         of: 1,
         words: "the guard does what its daemon asked for in an incarnation that is over, and does not take it back",
         plan: "nodes 3\ntakeover slow\nload front\nround\nat 0.300s stop guard lx3 for 7.000s\n\
-               at 0.500s order lx2 group move front lx3\nat 0.900s stop daemon lx3 for 7.500s\n",
+               at 0.500s order lx2 group move front lx3\nat 1.500s stop daemon lx3 for 6.900s\n",
         seen_by: OWNERS,
         quick: false,
     },

@@ -215,6 +215,7 @@ impl Watch {
             .flat_map(|h| h.fault.nodes().into_iter().map(str::to_owned).collect::<Vec<_>>())
             .chain(happened.iter().filter_map(|h| h.fault.removes().map(str::to_owned)))
             .collect();
+        let stills: Vec<(String, Window)> = happened.iter().filter_map(still).collect();
         let orders: Vec<Ordered> = happened.iter().filter_map(ordered).collect();
         let journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = journal.entries().collect();
@@ -222,6 +223,7 @@ impl Watch {
             entries,
             ahead: boot_clock_ahead_ns(),
             cuts: &self.disks.cuts,
+            stills: &stills,
             keys: &self.disks.keys,
             mute: &mute,
         };
@@ -241,6 +243,14 @@ impl Watch {
             let from = self.consoles.insert(machine.clone(), text.len()).unwrap_or(0).min(text.len());
             seen.violations.extend(logs::judge(&machine, &String::from_utf8_lossy(&text[from..])));
         }
+    }
+}
+
+/// The node that stood still, and when.
+fn still(h: &Happened) -> Option<(String, Window)> {
+    match &h.fault {
+        Fault::Freeze(node) | Fault::Pause(node) => Some((node.clone(), (h.began, h.ended))),
+        _ => None,
     }
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Told<'a> {
     pub(crate) ahead: u64,
     /// When which node lost its power.
     pub(crate) cuts: &'a [(String, u64)],
+    /// When which node stood still: it wrote nothing down then.
+    pub(crate) stills: &'a [(String, Window)],
     /// When which node was registered at the SAN, or its key was taken away.
     pub(crate) keys: &'a [(String, u64, bool)],
     /// The nodes that could not keep their journal in this round.
@@ -52,8 +54,14 @@ impl Told<'_> {
 
     /// Whether a node may have lost what it told of this time.
     fn may_be_lost(&self, node: &str, at: u64) -> bool {
-        self.mute.contains(node)
-            || self.cuts.iter().any(|(n, cut)| n == node && *cut + S >= at && *cut <= at + LOST_NS)
+        let lost = |cut: u64| cut + S >= at && cut <= at + LOST_NS + self.stood_still(node, at, cut);
+        self.mute.contains(node) || self.cuts.iter().any(|(n, cut)| n == node && lost(*cut))
+    }
+
+    /// How long it stood still between these two.
+    fn stood_still(&self, node: &str, from: u64, to: u64) -> u64 {
+        let within = |(began, ended): Window| ended.min(to).saturating_sub(began.max(from));
+        self.stills.iter().filter(|(n, _)| n == node).map(|(_, window)| within(*window)).sum()
     }
 
     /// The last that a node told of a resource until then: what, and when it was over.
@@ -213,7 +221,7 @@ mod tests {
 
     fn with<T>(entries: &[Entry], cuts: &[(String, u64)], ask: impl Fn(&Told<'_>) -> T) -> T {
         let mute = BTreeSet::new();
-        ask(&Told { entries: entries.iter().collect(), ahead: 0, cuts, keys: &[], mute: &mute })
+        ask(&Told { entries: entries.iter().collect(), ahead: 0, cuts, stills: &[], keys: &[], mute: &mute })
     }
 
     fn act(node: &str, at: u64) -> Vec<Act> {
@@ -237,6 +245,20 @@ mod tests {
     }
 
     #[test]
+    fn what_a_node_told_of_just_before_it_stood_still_is_lost_with_a_reset_at_the_end_of_that() {
+        let (cuts, mute) = ([("b".to_owned(), 16 * S)], BTreeSet::new());
+        let found = |stills: &[(String, Window)]| {
+            Told { entries: vec![], ahead: 0, cuts: &cuts, stills, keys: &[], mute: &mute }
+                .acts(&act("b", 12))
+                .len()
+        };
+        assert_eq!(found(&[("b".into(), (13 * S, 16 * S))]), 0);
+        assert_eq!(found(&[]), 1, "it had four seconds to write it down");
+        assert_eq!(found(&[("a".into(), (13 * S, 16 * S))]), 1, "another stood still");
+        assert_eq!(found(&[("b".into(), (2 * S, 12 * S))]), 1, "that was before");
+    }
+
+    #[test]
     fn a_cut_that_was_confirmed_and_never_happened_is_seen() {
         let told = [entry("a", 50, "fence", None, "power confirms: b is off")];
         assert_eq!(with(&told, &[], |t| t.fences(0)).len(), 1);
@@ -249,7 +271,7 @@ mod tests {
         let (told, mute) =
             (entry("a", 50, "fence", None, "san confirms: b is cut off from its disks"), BTreeSet::new());
         let found = |keys: &[(String, u64, bool)]| {
-            Told { entries: vec![&told], ahead: 0, cuts: &[], keys, mute: &mute }.fences(0).len()
+            Told { entries: vec![&told], ahead: 0, cuts: &[], stills: &[], keys, mute: &mute }.fences(0).len()
         };
         let registered = ("b".to_owned(), 10 * S, true);
         assert_eq!(found(std::slice::from_ref(&registered)), 1);
