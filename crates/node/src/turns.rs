@@ -115,24 +115,23 @@ mod tests {
 
     #[test]
     fn a_turn_that_hangs_is_waited_for_once_and_no_other_is_begun_beside_it() {
+        const PATIENCE: Duration = Duration::from_secs(1);
         let (turns, mut hanging) = (Turns::default(), None);
-        turns
-            .next(SHORT, |turn| {
-                hanging = Some(turn);
-                Ok(())
-            })
-            .unwrap();
+        let hang = |turn| {
+            hanging = Some(turn);
+            Ok(())
+        };
+        turns.next(PATIENCE, hang).unwrap();
         let asked = Instant::now();
-        turns.next(SHORT, |_| unreachable!("one hangs")).unwrap();
-        assert!(asked.elapsed() < LONG);
+        turns.next(PATIENCE, |_| unreachable!("one hangs")).unwrap();
+        assert!(asked.elapsed() < PATIENCE, "who came first has waited for it");
         drop(hanging);
         let mut begun = false;
-        turns
-            .next(LONG, |_| {
-                begun = true;
-                Ok(())
-            })
-            .unwrap();
+        let begin = |_| {
+            begun = true;
+            Ok(())
+        };
+        turns.next(LONG, begin).unwrap();
         assert!(begun);
     }
 

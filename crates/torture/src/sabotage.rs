@@ -52,6 +52,9 @@ pub(crate) struct Rule {
     pub(crate) seen_by: &'static [Oracle],
     /// Whether it is quick enough to be played with every `cargo xtask test`.
     pub(crate) quick: bool,
+    /// Something must be seen in one of so many plays: more than one where the plan needs a certain leader, and who is
+    /// elected is left to chance.
+    pub(crate) tries: u8,
 }
 
 const OWNERS: &[Oracle] = &[Oracle::Disk, Oracle::Address, Oracle::Answers];
@@ -67,6 +70,7 @@ pub(crate) const RULES: [Rule; 16] = [
                at 0.500s order lx2 group move front lx3\nat 1.500s stop daemon lx3 for 6.900s\n",
         seen_by: OWNERS,
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "DefinitionInForce",
@@ -75,6 +79,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: "load front ledger\nround\nat 0.300s apply lx1 swapped\nat 1.300s order lx1 group restart front\n",
         seen_by: OWNERS,
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "guard-keeps",
@@ -83,6 +88,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: "load front ledger\nround\nat 0.500s split lx1 for 4.000s\n",
         seen_by: OWNERS,
         quick: true,
+        tries: 1,
     },
     Rule {
         name: "L4FinishInTime",
@@ -91,6 +97,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: "takeover slow\nload ledger\nround\nat 0.500s split lx1 for 7.000s\nat 1.000s san lx1 hang for 4.800s\n",
         seen_by: &[Oracle::Disk],
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "KernelEndsAddresses",
@@ -99,6 +106,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: "load front\nround\nat 0.500s freeze lx1 for 4.000s\n",
         seen_by: &[Oracle::Address],
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "fence-lies",
@@ -107,6 +115,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: LATE_WRITES,
         seen_by: &[Oracle::Disk],
         quick: true,
+        tries: 1,
     },
     Rule {
         name: "storage-lies",
@@ -115,6 +124,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: LATE_WRITES_AT_THE_STORAGE,
         seen_by: &[Oracle::Disk],
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "L10NoLeaseProof",
@@ -123,6 +133,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: "load ledger\nround\nat 0.500s order lx1 node stop lx1 --forced\n",
         seen_by: OWNERS,
         quick: true,
+        tries: 1,
     },
     Rule {
         name: "L1RestartWait",
@@ -132,6 +143,7 @@ pub(crate) const RULES: [Rule; 16] = [
                at 5.900s kill guard lx2\nat 6.300s san lx1 hang for 2.700s\n",
         seen_by: &[Oracle::Disk],
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "L1DurablePromise",
@@ -142,6 +154,7 @@ pub(crate) const RULES: [Rule; 16] = [
                at 8.500s apart lx1 lx4 lx5 for 7.500s\nat 11.000s stop daemon lx1 for 4.700s\n",
         seen_by: OWNERS,
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "L2StopBeforeStoring",
@@ -152,6 +165,7 @@ pub(crate) const RULES: [Rule; 16] = [
                at 7.600s stop daemon lx1 for 4.500s\nat 8.400s apart lx1 lx3 lx4 lx5 for 3.500s\n",
         seen_by: OWNERS,
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "L2PromiseEndsAcks",
@@ -160,6 +174,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: PROMISED,
         seen_by: OWNERS,
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "L5OnlyTheLogWithdraws",
@@ -168,6 +183,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: PROMISED,
         seen_by: OWNERS,
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "L5CitedWithdrawn",
@@ -177,6 +193,7 @@ pub(crate) const RULES: [Rule; 16] = [
                at 8.000s apart lx1 lx2 for 7.000s\nat 10.000s stop daemon lx1 for 4.700s\n",
         seen_by: OWNERS,
         quick: false,
+        tries: 1,
     },
     Rule {
         name: "L7OwnVote",
@@ -186,6 +203,7 @@ pub(crate) const RULES: [Rule; 16] = [
                at 3.500s stop daemon lx1 for 4.500s\n",
         seen_by: OWNERS,
         quick: false,
+        tries: 3,
     },
     Rule {
         name: "FenceWholeLevel",
@@ -194,6 +212,7 @@ pub(crate) const RULES: [Rule; 16] = [
         plan: "load ledger\nround\nat 0.400s san lx1 hang for 7.500s\nat 0.500s pause lx1 for 9.000s\n",
         seen_by: &[Oracle::Disk],
         quick: false,
+        tries: 1,
     },
 ];
 

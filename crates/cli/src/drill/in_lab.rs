@@ -49,23 +49,23 @@ pub(super) struct LabStage<'a> {
     broken: BTreeSet<(NodeName, Option<String>)>,
 }
 
-/// What somebody in the lab says about the cluster who is in touch with a majority. One that has just begun, and has no
-/// lease or has not heard every owner yet, is believed only when nobody else is there.
+/// What somebody in the lab says about the cluster who is in touch. One that has no lease has perhaps just begun, and is
+/// believed only when nobody else is there.
 pub(super) fn status(lab: &Lab) -> Result<Status> {
     let machines = lab.status()?;
     let members = machines.machines.iter().filter(|m| m.role != Role::Client);
     let mut why = None;
-    let mut too_early = None;
+    let mut without_lease = None;
     for machine in members.filter(|m| m.power == Power::On && !m.paused) {
         let asked = reach::in_lab(&machines, Some(&machine.name)).and_then(|c| client::status(&c));
         match asked.and_then(in_touch) {
-            Ok(status) if has_lease(&status) && !has_just_begun(&status) => return Ok(status),
-            Ok(status) => too_early = too_early.or(Some(status)),
+            Ok(status) if has_lease(&status) => return Ok(status),
+            Ok(status) => without_lease = without_lease.or(Some(status)),
             Err(trouble) => why = why.or(Some(trouble)),
         }
     }
     let why = || why.unwrap_or_else(|| Trouble::unreachable("no node of the lab runs"));
-    too_early.ok_or_else(why)
+    without_lease.ok_or_else(why)
 }
 
 /// Whoever says so.
@@ -74,21 +74,23 @@ pub(super) fn client(lab: &Lab) -> Result<Client> {
     reach::in_lab(&lab.status()?, Some(status.node.as_str()))
 }
 
-/// What a node says that is in touch with a majority; what another one says of the cluster may be old, or too early.
+/// What a node says that is in touch with a majority, and with every owner; what another one says of the cluster may be
+/// old, or too early. Who has just begun has a lease again sooner than it has heard everybody.
 pub(super) fn in_touch(status: Status) -> Result<Status> {
-    if status.quorate {
-        return Ok(status);
+    if !status.quorate {
+        return Err(Trouble::unreachable(format!("{} is in touch with no majority", status.node)));
     }
-    Err(Trouble::unreachable(format!("{} is in touch with no majority", status.node)))
+    match status.groups.iter().find(|g| g.state == "unknown") {
+        None => Ok(status),
+        Some(group) => Err(Trouble::unreachable(format!(
+            "{} has only begun, and does not know yet how {} is",
+            status.node, group.name
+        ))),
+    }
 }
 
 fn has_lease(status: &Status) -> bool {
     status.nodes.iter().any(|n| n.name == status.node && n.lease_valid == Some(true))
-}
-
-/// It has a lease again sooner than it has heard everybody.
-fn has_just_begun(status: &Status) -> bool {
-    status.groups.iter().any(|g| g.state == "unknown")
 }
 
 impl<'a> LabStage<'a> {

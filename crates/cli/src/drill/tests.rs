@@ -448,6 +448,14 @@ fn only_a_node_in_touch_with_a_majority_is_believed() {
 }
 
 #[test]
+fn a_node_that_has_begun_just_now_and_has_not_heard_an_owner_is_not_believed() {
+    let mut early = status();
+    group(&mut early, "home").state = "unknown".to_owned();
+    let refused = super::in_lab::in_touch(early).unwrap_err();
+    assert!(refused.what.contains("has only begun, and does not know yet how home is"), "{refused}");
+}
+
+#[test]
 fn a_step_that_cannot_be_done_fails_with_what_to_type() {
     let run = Scripted::new().play("MOVE alone lx5\n");
     assert_eq!(run.steps[0].seen, "alone cannot move; next: regent explain alone");

@@ -58,10 +58,18 @@ impl Told<'_> {
         self.mute.contains(node) || self.cuts.iter().any(|(n, cut)| n == node && lost(*cut))
     }
 
-    /// How long it stood still between these two.
+    /// How long it stood still between these two. Two reasons at once count once.
     fn stood_still(&self, node: &str, from: u64, to: u64) -> u64 {
-        let within = |(began, ended): Window| ended.min(to).saturating_sub(began.max(from));
-        self.stills.iter().filter(|(n, _)| n == node).map(|(_, window)| within(*window)).sum()
+        let mut windows: Vec<Window> =
+            self.stills.iter().filter(|(n, _)| n == node).map(|(_, window)| *window).collect();
+        windows.sort_unstable();
+        let (mut reached, mut still) = (from, 0);
+        for (began, ended) in windows {
+            let (began, ended) = (began.max(reached), ended.min(to));
+            still += ended.saturating_sub(began);
+            reached = reached.max(ended);
+        }
+        still
     }
 
     /// The last that a node told of a resource until then: what, and when it was over.
@@ -256,6 +264,8 @@ mod tests {
         assert_eq!(found(&[]), 1, "it had four seconds to write it down");
         assert_eq!(found(&[("a".into(), (13 * S, 16 * S))]), 1, "another stood still");
         assert_eq!(found(&[("b".into(), (2 * S, 12 * S))]), 1, "that was before");
+        let half = ("b".to_owned(), (13 * S, 13 * S + S / 2));
+        assert_eq!(found(&[half.clone(), half]), 1, "half a second, however often it is said");
     }
 
     #[test]

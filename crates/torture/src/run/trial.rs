@@ -8,11 +8,6 @@ use crate::options::Options;
 use crate::report::Report;
 use crate::sabotage::{RULES, Rule};
 
-/// The rules whose plans need a certain leader, and who is elected is left to chance: when they are left off, something must
-/// be seen in one of [`TRIES`] plays.
-const NEED_A_LEADER: [&str; 1] = ["L7OwnVote"];
-const TRIES: usize = 3;
-
 /// What came of a rule.
 struct Tried {
     rule: Rule,
@@ -49,8 +44,7 @@ fn one(rule: Rule, options: &Options, quick: bool) -> Result<Tried> {
     let held = if quick { None } else { Some(play(rule, true, options)?.0) };
     let mut began = Instant::now();
     let (mut seen_well, mut report) = play(rule, false, options)?;
-    let tries = if NEED_A_LEADER.contains(&rule.name) { TRIES } else { 1 };
-    for _ in 1..tries {
+    for _ in 1..rule.tries {
         if seen_well {
             break;
         }
