@@ -27,12 +27,12 @@ const TCP_STATES: [&str; 12] = [
 
 /// The sockets that these processes have open, one a line.
 pub(super) fn of(pids: &[i32]) -> String {
-    // Who has which socket, by network namespace.
-    let mut owners: BTreeMap<String, (i32, BTreeMap<u64, String>)> = BTreeMap::new();
+    // The processes of each network namespace, and which of them has which socket.
+    let mut namespaces: BTreeMap<String, (Vec<i32>, BTreeMap<u64, String>)> = BTreeMap::new();
     for pid in pids {
         let Ok(namespace) = fs::read_link(format!("/proc/{pid}/ns/net")) else { continue };
-        let (_, sockets) =
-            owners.entry(namespace.display().to_string()).or_insert_with(|| (*pid, BTreeMap::new()));
+        let (inside, sockets) = namespaces.entry(namespace.display().to_string()).or_default();
+        inside.push(*pid);
         for (number, target) in processes::open_of(*pid) {
             let inode = target.strip_prefix("socket:[").and_then(|t| t.strip_suffix(']')?.parse().ok());
             if let Some(inode) = inode {
@@ -42,11 +42,10 @@ pub(super) fn of(pids: &[i32]) -> String {
         }
     }
     let mut lines = Vec::new();
-    for (reader, sockets) in owners.values() {
+    for (inside, sockets) in namespaces.values() {
         let mut seen = BTreeSet::new();
         for table in ["tcp", "tcp6", "udp", "udp6", "unix"] {
-            let text = fs::read_to_string(format!("/proc/{reader}/net/{table}")).unwrap_or_default();
-            for line in text.lines().skip(1) {
+            for line in table_seen_by(inside, table).lines().skip(1) {
                 let found = if table == "unix" { unix(line) } else { inet(table, line) };
                 let Some((inode, words)) = found else { continue };
                 if let Some(who) = sockets.get(&inode) {
@@ -64,6 +63,12 @@ pub(super) fn of(pids: &[i32]) -> String {
         lines.push(format!("... and {more} more"));
     }
     lines.join("\n")
+}
+
+/// A table of a network namespace, as the first of the processes inside it that is still there sees it.
+fn table_seen_by(inside: &[i32], table: &str) -> String {
+    let mut seen = inside.iter().map(|pid| fs::read_to_string(format!("/proc/{pid}/net/{table}")));
+    seen.find_map(Result::ok).unwrap_or_default()
 }
 
 /// One line of a table of the internet protocols: the socket's inode, and the socket in words.
@@ -138,6 +143,15 @@ mod tests {
             assert!(text.contains(&unread), "{text}");
             drop(server);
         }
+    }
+
+    #[test]
+    fn a_process_that_ends_meanwhile_takes_nothing_from_what_is_seen_of_the_others() {
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let (ended, own) = (ended.id() as i32, std::process::id() as i32);
+        assert_eq!(table_seen_by(&[ended], "unix"), "");
+        assert!(table_seen_by(&[ended, own], "unix").starts_with("Num"));
     }
 
     proptest! {
