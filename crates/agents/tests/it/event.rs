@@ -49,7 +49,9 @@ fn an_events_command_gets_its_arguments_and_what_it_leaves_running_goes_on() {
         (Some(3), "exited with 3", "node_down: 2: a b")
     );
     let pid = std::fs::read_to_string(&pid).unwrap();
-    assert!(std::fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap().contains("300"));
+    eventually("what it left is the other program by now", || {
+        std::fs::read_to_string(format!("/proc/{}/cmdline", pid.trim())).unwrap().contains("300")
+    });
 }
 
 #[test]

@@ -27,7 +27,11 @@ qlist)
     [ -n "$dir" ] || exit 1
     if runs; then s="running, since Sat Jun  7 10:00:00 2014"; else s="down, last used Fri Nov 10 2006"; fi
     echo "$name^$dir^$version^$s^cache.cpf^1972^57772^0^ok^" ;;
-start) [ -e $dir/half ] && exit 0; setsid sleep 86400 & echo $! > $dir/pid; echo lx > $dir/mgr/cache.ids; exit 3 ;;
+start)
+    [ -e $dir/half ] && exit 0
+    setsid sleep 86400 & echo $! > $dir/pid; echo lx > $dir/mgr/cache.ids
+    until runs; do kill -0 "$(cat $dir/pid)" || exit 1; done
+    exit 3 ;;
 stop|force) kill -KILL $(cat $dir/pid); rm -f $dir/pid $dir/mgr/cache.ids ;;
 esac
 "#;
