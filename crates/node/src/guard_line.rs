@@ -197,6 +197,7 @@ fn read_in(
 ) -> End {
     realtime::elevate(realtime::ENGINE);
     let mut health = Health::default();
+    let mut reports = 0;
     loop {
         match reader.recv() {
             Ok(Some(FromGuard::Lease(ToDaemon::Done { id, result }))) => {
@@ -213,7 +214,8 @@ fn read_in(
             Ok(Some(FromGuard::Networks(networks))) => inbox.push(Input::Networks(networks)),
             Ok(Some(FromGuard::Health(now))) => {
                 tell_health(&health, &now);
-                refusals.datagrams(&health, &now);
+                reports += 1;
+                refusals.datagrams(reports, &health, &now);
                 if let Some(notice) = of_addresses(&health.addresses, &now.addresses) {
                     inbox.push(Input::Notice(notice));
                 }

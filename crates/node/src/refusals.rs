@@ -18,9 +18,12 @@ const QUIET: Duration = Duration::from_secs(60);
 const STRANGER_QUIET: Duration = Duration::from_secs(600);
 /// Users without a role whose orders are watched at the same time. Those of further ones are not on record.
 const STRANGERS_MAX: usize = 32;
-/// Datagrams between two reports of the guard that are no news: a guard that has just begun knows nobody and is known
-/// to nobody, and networks may double a packet.
+/// Datagrams between two reports of the guard that are no news: a peer that has just begun is known to nobody, and
+/// networks may double a packet.
 const USUAL_MAX: u64 = 20;
+/// The same in the second report to a daemon: on a busy machine it takes a while until a guard that has just begun
+/// knows everybody, and everybody it. At the shortest heartbeat two peers take a second on two networks for so many.
+const USUAL_MAX_AT_FIRST: u64 = 200;
 
 /// What was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -181,12 +184,18 @@ impl Refusals {
         });
     }
 
-    /// Takes note of what the guard has refused since its last report.
-    pub(crate) fn datagrams(&self, before: &Health, now: &Health) {
+    /// Takes note of what the guard has refused since its last report; `number` is how many it has sent to this daemon.
+    pub(crate) fn datagrams(&self, number: u64, before: &Health, now: &Health) {
         // The guard may be another one than before: then its counts begin anew.
         let since =
             |count: fn(&Counts) -> u64| count(&now.datagrams).saturating_sub(count(&before.datagrams));
-        let beyond = |count: u64| if count > USUAL_MAX { count } else { 0 };
+        let usual_max = match number {
+            // The guard may be older than this daemon: when it counted these nobody knows.
+            ..=1 => u64::MAX,
+            2 => USUAL_MAX_AT_FIRST,
+            _ => USUAL_MAX,
+        };
+        let beyond = |count: u64| if count > usual_max { count } else { 0 };
         let foreign = since(|c| c.foreign_key);
         let strange = beyond(since(|c| c.unknown_sender + c.misdirected));
         self.note(
@@ -275,13 +284,31 @@ mod tests {
     fn a_foreign_key_is_news_at_once_and_a_few_packets_of_a_beginning_are_not() {
         let (inbox, inputs) = inbox();
         let refusals = Refusals::new(inbox);
-        let usual = Counts { other_life: 6, unknown_sender: 9, replayed: 3, ..Counts::default() };
-        refusals.datagrams(&health(Counts::default()), &health(usual));
+        let none = Counts::default();
+        let [few, many, flood] = [20, 200, 201].map(|other_life| Counts { other_life, ..none });
+        refusals.datagrams(1, &health(none), &health(Counts { unknown_sender: 5000, ..flood }));
+        refusals.datagrams(2, &health(none), &health(many));
+        refusals.datagrams(3, &health(none), &health(few));
         assert_eq!(said(&inputs), []);
-        let more = Counts { foreign_key: 1, replayed: 300, ..usual };
-        refusals.datagrams(&health(usual), &health(more));
+        refusals.datagrams(1, &health(none), &health(Counts { foreign_key: 1, ..none }));
+        refusals.datagrams(2, &health(none), &health(flood));
         assert_eq!(said(&inputs).len(), 2);
-        refusals.datagrams(&health(more), &health(Counts::default()));
+        refusals.datagrams(3, &health(flood), &health(none));
         assert_eq!(said(&inputs), [], "another guard counts from the beginning");
+    }
+
+    #[test]
+    fn replays_at_a_guard_that_has_run_for_a_while_are_news_when_they_are_more_than_networks_double() {
+        let (inbox, inputs) = inbox();
+        let refusals = Refusals::new(inbox);
+        let replayed = |replayed| health(Counts { replayed, ..Counts::default() });
+        refusals.datagrams(3, &replayed(7), &replayed(27));
+        assert_eq!(said(&inputs), []);
+        refusals.datagrams(4, &replayed(27), &replayed(48));
+        let told = said(&inputs);
+        assert!(
+            matches!(&told[..], [Notice::Trouble { text, .. }] if text.contains("recorded earlier")),
+            "{told:?}"
+        );
     }
 }
